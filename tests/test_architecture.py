@@ -26,10 +26,12 @@ ALLOWED: dict[str, set[str]] = {
     "testing": BASE | {"agents", "sandbox"},
     "runs": TOOLS | {"search"},
     "view": TOOLS | {"search", "runs"},
-    "evaluate": TOOLS | {"search", "runs"},
-    "cli": TOOLS | {"search", "runs", "view", "evaluate"},
+    "distill": TOOLS | {"search"},
+    "serve": TOOLS | {"search", "distill"},
+    "evaluate": TOOLS | {"search", "runs", "distill", "serve"},
+    "cli": TOOLS | {"search", "runs", "view", "distill", "serve", "evaluate"},
 }
-REVEALS = {"data", "cli", "evaluate", "types"}
+REVEALS = {"data", "runs", "types"}
 
 
 def modules() -> list[Path]:

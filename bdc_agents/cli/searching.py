@@ -12,23 +12,16 @@ from typing import TYPE_CHECKING, Any, cast
 from bdc_agents.agents import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError
-from bdc_agents.sandbox import Executor, job_for
+from bdc_agents.runs.score import score_hidden
+from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, trace_of
 from bdc_agents.search.state import SearchState
-from bdc_agents.types import Frozen, Program, Task, Trace, Tree, Usage
+from bdc_agents.types import Hidden, Program, Task, Trace, Tree, Usage
 from bdc_agents.view.board import AgentRow
 from bdc_agents.view.live import View
-from bdc_agents.view.text import passes
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-
-class Hidden(Frozen):
-    """How a program did on the hidden tests: counts alone, never what the tests are."""
-
-    passed: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -147,16 +140,6 @@ class _SoFar:
             "seconds": self._view.board.seconds,
         }
         return trace_of(cast("SearchState", state), settings)
-
-
-async def score_hidden(task: Task, code: str, executor: Executor) -> Hidden | None:
-    """Runs a program on the hidden tests; None where there are none."""
-    if not len(task.hidden):
-        return None
-    if not code:
-        return Hidden(passed=0, total=len(task.hidden))
-    passed, total = passes(await executor.run(job_for(task.problem, code, task.hidden.reveal())))
-    return Hidden(passed=passed, total=total)
 
 
 def _settings(config: SearchConfig, budget: Budget) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from bdc_agents.agents import Agent, load_agents
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.cli.choose import agent_names, check_tests
 from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, note
-from bdc_agents.cli.searching import Finished, Hidden, search
+from bdc_agents.cli.searching import Finished, search
 from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import AgentConfig, Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
 from bdc_agents.sandbox import Executor, create_executor
-from bdc_agents.types import Task, Trace
+from bdc_agents.types import Hidden, Task, Trace
 from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import plural, printable
 from bdc_agents.view.tree import tree_report

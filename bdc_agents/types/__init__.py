@@ -17,16 +17,19 @@ from bdc_agents.types.problem import (
     TestCase,
 )
 from bdc_agents.types.program import Outcome, Program, TestResult, Verdict, content_hash
-from bdc_agents.types.result import Solution, StoppedBy, Trace, TreeStats, Usage
+from bdc_agents.types.result import Decision, Hidden, Lineage, Solution, StoppedBy, Trace, TreeStats, Usage
 from bdc_agents.types.tree import Attempt, Node, Thought, Tree
 
 __all__ = [
     "Attempt",
     "CallTest",
     "Checker",
+    "Decision",
     "Frozen",
+    "Hidden",
     "HiddenTests",
     "Limits",
+    "Lineage",
     "Node",
     "Outcome",
     "Problem",

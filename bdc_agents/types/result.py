@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from bdc_agents.types.base import Frozen
 from bdc_agents.types.problem import Problem
 from bdc_agents.types.program import Program, Verdict
@@ -83,6 +85,52 @@ class Solution(Frozen):
     seconds: float = 0.0
 
 
+class Hidden(Frozen):
+    """How a program did on the hidden tests: counts alone, never what the tests are."""
+
+    passed: int = Field(ge=0)
+    total: int = Field(ge=0)
+
+    @property
+    def all_passed(self) -> bool:
+        """Whether there were hidden tests and none failed."""
+        return 0 < self.total == self.passed
+
+
+class Decision(Frozen):
+    """Whether a trace may be trained on, and why not.
+
+    Args:
+        kept: Whether it may.
+        reasons: Why not, as the names of `bdc_agents.runs.REASONS`; empty where it is kept.
+        hidden: None where the problem has no hidden tests.
+    """
+
+    kept: bool
+    reasons: tuple[str, ...] = ()
+    hidden: Hidden | None = None
+
+
+class Lineage(Frozen):
+    """What a trace came from, so that two runs can be told apart by their records alone.
+
+    Args:
+        dataset: Address of the data set, such as `mbpp:train`.
+        models: The model behind each agent, by the agent's name.
+        prompts: Hash of the prompts.
+        settings: Hash of the settings of the search, its budget and its agents.
+        seed: Of the search.
+        package: Version of this package.
+    """
+
+    dataset: str = ""
+    models: dict[str, str] = {}
+    prompts: str = ""
+    settings: str = ""
+    seed: int = 0
+    package: str = ""
+
+
 class Trace(Frozen):
     """A finished search as data: what every later view and stage reads.
 
@@ -91,6 +139,7 @@ class Trace(Frozen):
         settings: The search settings, agents and seed that produced it.
         nodes: Every node of the tree, parents first.
         programs: Programs by the keys that the nodes' attempts name.
+        decision, lineage: None for a search of a single problem.
     """
 
     version: Literal[1] = 1
@@ -101,3 +150,5 @@ class Trace(Frozen):
     settings: dict[str, Any] = {}
     created: str = ""
     package: str = ""
+    decision: Decision | None = None
+    lineage: Lineage | None = None
