@@ -18,7 +18,7 @@ Every key can be overridden by the environment: `BDC_SEARCH__ROLLOUTS=4`.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -34,7 +34,8 @@ CONFIG_FILE = "bdc.toml"
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Exactly the published constants: no early stop, the root not answered, every leaf expanded.
+    # Exactly the published constants: no early stop, the root not answered, every leaf expanded,
+    # every agent asked everywhere.
     "paper": {
         "programs_per_agent": 2,
         "answer_first": False,
@@ -42,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "feedback": False,
         "stop_when_solved": False,
         "max_depth": None,
+        "bandit": None,
     },
 }
 
@@ -108,7 +110,10 @@ class SearchConfig(Frozen):
         priors: Use the agents' self-ratings as P; otherwise all are 1.
         judge: An agent rates programs that pass; the reward is 0.8 r + 0.2 judge.
         merge: One agent reads all proposals of a node and adds one thought made of them.
-        bandit: Ask the agents that have improved most instead of all; how many of them.
+        bandit: How many agents are asked for the thoughts or the programs of a node, those that
+            improved most; None asks all. Direct answers are always asked of all.
+        skills: How likely a program of an agent is right, by name, as `bdc eval` tells; where the
+            bandit starts from. An agent that is left out counts as one half, with less certainty.
         widening: Ask an expanded node for more children as its visits grow, as k N^alpha.
         self_tests: Where a problem has no public test, let the agents write some.
         seed: Everything random derives from it and the node.
@@ -133,7 +138,8 @@ class SearchConfig(Frozen):
     priors: bool = True
     judge: bool = False
     merge: bool = False
-    bandit: int | None = Field(default=None, ge=1)
+    bandit: int | None = Field(default=1, ge=1)
+    skills: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     widening: bool = False
     widening_k: float = Field(default=2.0, gt=0)
     widening_alpha: float = Field(default=0.5, gt=0, lt=1)

@@ -37,7 +37,7 @@ MANY = 1000
 RESAMPLES = 10_000
 
 
-def methods(agents: Sequence[Agent]) -> dict[str, tuple[list[Agent], Any]]:
+def methods(agents: Sequence[Agent], skills: dict[str, float]) -> dict[str, tuple[list[Agent], Any]]:
     """Which agents take part, and the settings for a number of calls."""
 
     def best_of(calls: int) -> SearchConfig:
@@ -45,7 +45,7 @@ def methods(agents: Sequence[Agent]) -> dict[str, tuple[list[Agent], Any]]:
         return SearchConfig(rollouts=1, programs_per_agent=-(-calls // len(agents)))
 
     def search(name: str, **changes: Any) -> Any:
-        return lambda _: SearchConfig.preset(name, rollouts=MANY, **changes)
+        return lambda _: SearchConfig.preset(name, rollouts=MANY, skills=skills, **changes)
 
     return {
         "best-of-N": ([*agents], best_of),
@@ -75,25 +75,32 @@ async def one(
 
 
 async def run(options: argparse.Namespace) -> None:
-    agents = load_agents(load_settings(options.config))
+    settings = load_settings(options.config)
+    agents = load_agents(settings)
     executor = create_executor()
-    tasks = chosen(options)
+    compared = methods(agents, settings.search.skills)
+    done = {(row["method"], row["budget"], row["problem"]) for row in rows(options.out)}
     todo = [
         (name, calls, task)
-        for task in tasks
+        for task in chosen(options)
         for calls in options.calls
-        for name in methods(agents)
-        if not options.methods or name in options.methods
+        for name in options.methods or compared
+        if (name, calls, task.problem.id) not in done
     ]
-    done = {(row["method"], row["budget"], row["problem"]) for row in rows(options.out)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    turn = asyncio.Semaphore(options.at_once)
+
+    async def measure(name: str, calls: int, task: Task) -> None:
+        async with turn:
+            team, config = compared[name]
+            row = await one(task, team, config(calls), calls, executor)
+            append(options.out, row | {"method": name, "budget": calls})
+            bar.advance(progress)
+
     try:
         with Progress(console=Console(stderr=True)) as bar:
-            for name, calls, task in bar.track(todo):
-                if (name, calls, task.problem.id) not in done:
-                    team, config = methods(agents)[name]
-                    row = await one(task, team, config(calls), calls, executor)
-                    append(options.out, row | {"method": name, "budget": calls})
+            progress = bar.add_task("searches", total=len(todo))
+            await asyncio.gather(*(measure(*item) for item in todo))
     finally:
         await executor.aclose()
         for agent in agents:
@@ -170,6 +177,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of problems")
     parser.add_argument("--calls", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--methods", nargs="*")
+    parser.add_argument("--at-once", type=int, default=2, help="searches side by side")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality"))
     parser.add_argument("--report", action="store_true", help="only show what is there")
     options = parser.parse_args()

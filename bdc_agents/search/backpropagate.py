@@ -16,20 +16,15 @@ def backpropagate(tree: Tree, leaf: str, config: SearchConfig) -> Tree:
         leaf: Id of a node with a value.
         config: Carries gamma.
     """
-    ret = 0.0
+    ret, changed = 0.0, list[Node]()
     for node in reversed(tree.path(leaf)):
         reward = (node.value or 0.0) if node.id == leaf else 0.0
         ret = reward + config.gamma * ret
-        if node.parent is None:
-            tree = tree.change(node.id, visits=node.visits + 1)
-            continue
-        tree = tree.change(
-            node.id,
-            visits=node.visits + 1,
-            returns=node.returns + 1,
-            best_return=max(node.best_return, ret),
-        )
-    return tree
+        counts: dict[str, float] = {"visits": node.visits + 1}
+        if node.parent is not None:
+            counts |= {"returns": node.returns + 1, "best_return": max(node.best_return, ret)}
+        changed.append(node.model_copy(update=counts))
+    return tree.with_nodes(*changed)
 
 
 def close(tree: Tree, leaf: str, config: SearchConfig) -> Tree:

@@ -1,11 +1,13 @@
-"""Agent bandit: ask those agents whose programs have improved on what was there.
+"""Agent bandit: ask those agents whose work has improved on what was there.
 
-Thompson sampling over the chance that an agent's program beats the value of the node above it.
-Off by default; the method asks every agent.
+Thompson sampling over the chance that a program beats the value of the node above it, counted for
+those who wrote the program and for those who wrote its last thought. It starts from what is known
+of the agents before: `skills`. The paper asks every agent; so does the first answer at the root.
 """
 
 from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Literal
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.calls import derive_seed
@@ -13,26 +15,37 @@ from bdc_agents.search.calls import derive_seed
 Credit = Mapping[str, Mapping[str, Sequence[float]]]
 """By author, then by coder: programs, their total reward, how many beat the parent's value."""
 
+Role = Literal["author", "coder"]
+BELIEF = 6.0
+"""How many programs a given skill counts for."""
 
-def choose_agents(agents: Sequence[str], credit: Credit, node: str, config: SearchConfig) -> list[str]:
+
+def choose_agents(
+    agents: Sequence[str], credit: Credit, node: str, config: SearchConfig, role: Role = "coder"
+) -> list[str]:
     """The agents to ask at a node, all of them where no bandit is wanted.
 
     Args:
         agents: Names of the agents that take part.
         credit: What their programs were worth so far.
         node: Where they would be asked; with the seed it decides the draw.
-        config: Carries how many to ask.
+        config: Carries how many to ask, and the agents' skills.
+        role: Whether they would write thoughts or programs.
     """
-    if config.bandit is None or config.bandit >= len(agents):
+    if config.bandit is None or config.bandit >= len(agents) or (node == "0" and role == "coder"):
         return list(agents)
-    random = Random(derive_seed(config.seed, node, "bandit"))
-    draws = {agent: _draw(agent, credit, random) for agent in agents}
+    random = Random(derive_seed(config.seed, node, "bandit", role))
+    draws = {agent: _draw(agent, credit, config, role, random) for agent in agents}
     best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[: config.bandit]
     return [agent for agent in agents if agent in best]
 
 
-def _draw(agent: str, credit: Credit, random: Random) -> float:
-    rows = [coders[agent] for coders in credit.values() if agent in coders]
-    tries = sum(row[0] for row in rows)
-    improved = sum(row[2] for row in rows)
+def _draw(agent: str, credit: Credit, config: SearchConfig, role: Role, random: Random) -> float:
+    if role == "author":
+        rows = [*credit.get(agent, {}).values()]
+    else:
+        rows = [coders[agent] for coders in credit.values() if agent in coders]
+    tries, improved = sum(row[0] for row in rows), sum(row[2] for row in rows)
+    if (skill := config.skills.get(agent)) is not None:
+        tries, improved = tries + BELIEF, improved + BELIEF * skill
     return random.betavariate(1 + improved, 1 + tries - improved)

@@ -1,7 +1,7 @@
 """Budgets: what a set of calls may take at most is reserved before any of them is made."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget
@@ -37,25 +37,30 @@ def limits_calls(budget: Budget) -> bool:
     return any(cap is not None for cap in (budget.calls, budget.tokens, budget.money))
 
 
+class Want(NamedTuple):
+    """A call, and what makes no sense without it: reserved with it and asked for later."""
+
+    call: Call
+    then: tuple[Call, ...] = ()
+
+
 def afford(
-    calls: Sequence[Call], agents: Mapping[str, Agent], used: Usage, budget: Budget
+    wants: Sequence[Want], agents: Mapping[str, Agent], used: Usage, budget: Budget
 ) -> tuple[list[Call], str | None]:
     """The calls that fit into the budget together, in order, and the cap that left others out.
 
     Every call is counted at the most it can take, so the caps hold however many are in flight.
 
     Args:
-        calls: Wanted calls, the most important first.
+        wants: Wanted calls, the most important first.
         agents: By name.
         used: What was settled so far.
         budget: The caps.
     """
-    if not limits_calls(budget):
-        return list(calls), None
     fitting: list[Call] = []
     cut = None
-    for call in calls:
-        after = used + agents[call.agent].bound(call.request)
+    for call, then in wants:
+        after = used + sum((agents[c.agent].bound(c.request) for c in (call, *then)), Usage())
         over = _over(budget, after)
         if over is None:
             fitting.append(call)

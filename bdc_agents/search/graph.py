@@ -1,12 +1,13 @@
 """MC-Tree-Of-Agents as a LangGraph graph: the wiring, as in the paper's figure.
 
-    start ─► select ─┬─► expand ─┬─► execute ─► reflect ─► backpropagate ─► select ...
-                     └─► boost ──┘                 └─► boost (a refined thought)
+    start ─► select ─┬─► expand ─┬─► execute ─► backpropagate ─► select ...
+                     └─► boost ──┘
              select ─► finish
 
-Several agents act on one tree. `select` walks to a leaf by P-UCB; `expand` adds thoughts below it
-while `boost` writes programs for it, side by side; `execute` runs them on the public tests;
-`reflect` refines or prunes what did not help; `backpropagate` carries the value up the path.
+Several agents act on one tree. `select` walks to leaves by P-UCB; `expand` adds thoughts below them
+while `boost` writes programs for them, side by side; `execute` runs these on the public tests;
+`backpropagate` carries the values up the paths. Reflection has its two halves in the last two: a
+thought that did not help is pruned in `backpropagate`, or refined in the next round's `boost`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.runtime import get_runtime
+from langgraph.types import Command
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
@@ -60,73 +62,36 @@ def create_search_graph(
     graph = StateGraph(
         SearchState, context_schema=SearchContext, input_schema=SearchInput, output_schema=SearchOutput
     )
+    leads_to = {"select": ("expand", "boost", "finish"), "expand": ("execute", "select")}
     for step in (
         nodes.start,
         nodes.select,
         nodes.expand,
         nodes.boost,
         nodes.execute,
-        nodes.reflect,
         nodes.backpropagate,
         nodes.finish,
     ):
-        graph.add_node(step.__name__, _Step(step))  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
+        name = step.__name__
+        graph.add_node(name, _Step(step), destinations=leads_to.get(name))  # pyright: ignore[reportUnknownMemberType]
     graph.add_edge(START, "start")
     graph.add_edge("start", "select")
-    graph.add_conditional_edges("select", _Route(_after_select), ["expand", "boost", "select", "finish"])
-    graph.add_conditional_edges("expand", _Route(_after_expand), ["execute", "select"])
     graph.add_edge("boost", "execute")
-    graph.add_edge("execute", "reflect")
-    graph.add_conditional_edges("reflect", _Route(_after_reflect), ["boost", "backpropagate"])
+    graph.add_edge("execute", "backpropagate")
     graph.add_edge("backpropagate", "select")
     graph.add_edge("finish", END)
     return graph
 
 
-def _after_select(state: SearchState) -> list[str]:
-    """Evaluate, expand, or both at once."""
-    if state.get("stopped_by"):
-        return ["finish"]
-    steps = {"expand": state.get("expanding"), "boost": state.get("evaluating")}
-    return [step for step, leaves in steps.items() if leaves]
-
-
-def _after_expand(state: SearchState) -> str:
-    """Together with `boost` to the programs' run, alone back to a walk into the new children."""
-    return "execute" if state.get("evaluating") else "select"
-
-
-def _after_reflect(state: SearchState) -> str:
-    """Refined thoughts are evaluated afresh."""
-    return "boost" if state.get("evaluating") else "backpropagate"
-
-
-class _Route(Runnable[SearchState, Any]):
-    """Picks what comes next; a plain function would be sent to a thread each time."""
-
-    def __init__(self, choose: Callable[[SearchState], str | list[str]]) -> None:
-        self.choose = choose
-        self.name = choose.__name__
-
-    def invoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> str | list[str]:
-        del config
-        return self.choose(input)
-
-    async def ainvoke(
-        self, input: SearchState, config: RunnableConfig | None = None, **_: Any
-    ) -> str | list[str]:
-        return self.invoke(input, config)
-
-
-class _Step(Runnable[SearchState, Json]):
+class _Step(Runnable[SearchState, Any]):
     """A node that also runs where the caller is not asynchronous."""
 
-    def __init__(self, step: Callable[[SearchState, SearchRuntime], Awaitable[Json]]) -> None:
+    def __init__(self, step: Callable[[SearchState, SearchRuntime], Awaitable[Json | Command[str]]]) -> None:
         self.step = step
 
-    async def ainvoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> Json:
+    async def ainvoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> Any:
         del config
         return await self.step(input, get_runtime(SearchContext))
 
-    def invoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> Json:
+    def invoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> Any:
         return run_sync(self.ainvoke(input, config))

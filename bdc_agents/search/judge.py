@@ -20,13 +20,13 @@ def judge_calls(
     programs: Mapping[str, Program],
     agents: Sequence[str],
     config: SearchConfig,
-) -> list[Call]:
+) -> dict[str, Call]:
     """Asks an agent other than the coder, where there is one, about each program that passes."""
-    return [
-        _judge_call(problem, node, key, program, agents, config)
+    return {
+        key: _judge_call(problem, node, key, program, agents, config)
         for key, program in programs.items()
         if program.reward >= 1
-    ]
+    }
 
 
 def _judge_call(

@@ -3,10 +3,11 @@
 This is the one place where the effects (agents, sandbox, clock) meet the pure stages.
 """
 
+from asyncio import gather
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langgraph.types import Overwrite
+from langgraph.types import Command, Overwrite
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
@@ -14,13 +15,13 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
-from bdc_agents.search.budget import check_prices, limits_calls, passed, total
+from bdc_agents.search.budget import Want, check_prices, limits_calls, passed, total
 from bdc_agents.search.calls import Answer, Call, failures, settle
 from bdc_agents.search.execute import evaluate, execute, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
-from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine, refine_call
+from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine
 from bdc_agents.search.select import can_expand, needs_value, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import (
@@ -59,7 +60,8 @@ class Nodes:
         problem = read_problem(state.get("problem"))
         answers: list[Answer] = []
         if not problem.public_tests and run.config.self_tests:
-            calls, _ = run.afford(self_test_calls(problem, list(run.agents), run.config))
+            wanted = self_test_calls(problem, list(run.agents), run.config)
+            calls, _ = run.afford([Want(call) for call in wanted])
             answers = await run.ask(calls)
             tests = agree([read_tests(answer) for answer in answers])
             problem = problem.model_copy(update={"public_tests": tests})
@@ -77,6 +79,7 @@ class Nodes:
             "usage": Overwrite(settle(answers)),
             "set_aside": Overwrite(failures(answers)),
             "credit": {},
+            "refining": [],
             "rollouts": 0,
             "best": 0.0,
             "seconds": Overwrite(run.seconds),
@@ -84,30 +87,35 @@ class Nodes:
             "stopped_by": None,
         }
 
-    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Picks the next leaves, or says what ends the search."""
+    async def select(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
+        """Picks the next leaves beside those to refine, or says what ends the search."""
         run = self._step(state, runtime)
+        refining = state.get("refining", [])
         stop = _stop(run)
         if stop:
             return _stopped(run, stop)
-        count = min(run.config.leaves, run.config.rollouts - state.get("rollouts", 0))
-        leaves = select(run.tree, run.config, count)
-        if not leaves:
+        free = min(run.config.leaves, run.config.rollouts - state.get("rollouts", 0)) - len(refining)
+        leaves = select(run.tree, run.config, free, refining)
+        if not leaves and not refining:
             return _stopped(run, "exhausted")
         evaluating = [leaf for leaf in leaves if needs_value(run.tree[leaf], run.config)]
         expanding = [leaf for leaf in leaves if _expands_now(run, leaf)]
         if limits_calls(run.budget):
-            planned, cut = run.planned(evaluating, expanding)
+            planned, cut = run.planned(evaluating, refining, expanding)
             if not planned and cut:
                 return _stopped(run, cut)
         run.emit({"type": "selected", "leaves": [*leaves]})
-        return {"leaves": evaluating, "evaluating": evaluating, "expanding": expanding, "drafts": []}
+        steps = {"expand": expanding, "boost": evaluating or refining}
+        changes = {"evaluating": evaluating, "expanding": expanding, "drafts": []}
+        return Command(update=changes, goto=[step for step, leaves in steps.items() if leaves])
 
-    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Asks for thoughts and adds them as children of the leaves."""
+    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
+        """Asks for thoughts and adds them as children of the leaves.
+
+        Beside `boost` it leads on to the programs' run, alone back to a walk into the new children.
+        """
         run = self._step(state, runtime)
-        planned, _ = run.planned()
-        answers = await run.ask([call for call in planned if call.purpose == "expand"])
+        answers = await run.ask(run.calls("expand"))
         read = [read_thoughts(answer, run.config.width) for answer in answers]
         malformed = [a for a, thoughts in zip(answers, read, strict=True) if a.reply and not thoughts]
         tree, merges = run.tree, list[Answer]()
@@ -121,23 +129,28 @@ class Nodes:
                 proposals += thoughts
             tree = close(add_children(tree, leaf, proposals), leaf, run.config)
         answers += merges
-        return {
+        changes = {
             "tree": run.grown(tree),
             "usage": settle(answers, malformed),
             "set_aside": failures(answers),
             "seconds": run.seconds,
         }
+        return Command(
+            update=changes, goto="execute" if state.get("evaluating") or state.get("refining") else "select"
+        )
 
     async def boost(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Asks for programs for the leaves."""
+        """Asks for programs for the leaves, for those to refine after a better thought."""
         run = self._step(state, runtime)
-        planned, _ = run.planned()
-        answers = await run.ask([call for call in planned if call.purpose == "boost"])
-        drafts = [(answer, read_draft(answer, run.problem)) for answer in answers]
-        malformed = [answer for answer, draft in drafts if draft and not draft.code]
+        # The longer chain goes first, so that its programs are not left to the end of the round.
+        (tree, answers, unread), more = await gather(_refined(run), run.ask(run.calls("boost")))
+        answers += more
+        drafts = [(a, read_draft(a, run.problem)) for a in answers if a.call.purpose == "boost"]
+        unread += [answer for answer, draft in drafts if draft and not draft.code]
         return {
+            "tree": run.grown(tree),
             "drafts": [draft.model_dump() for _, draft in drafts if draft],
-            "usage": settle(answers, malformed),
+            "usage": settle(answers, unread),
             "set_aside": failures(answers),
             "seconds": run.seconds,
         }
@@ -173,42 +186,27 @@ class Nodes:
             "seconds": run.seconds,
         }
 
-    async def reflect(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Refines thoughts that did not help, and prunes those that were refined in vain."""
-        run = self._step(state, runtime)
-        tree, again = run.tree, list[str]()
-        poor = [leaf for leaf in state.get("evaluating", []) if did_not_help(tree, leaf)]
-        if run.config.stop_when_solved and state.get("best", 0.0) >= 1:
-            poor = []
-        refinable = [leaf for leaf in poor if run.config.refine and can_refine(tree[leaf])]
-        answers = await _refinements(run, refinable)
-        for answer in answers:
-            for thought in read_thoughts(answer, 1):
-                tree = refine(tree, answer.call.node, thought)
-                again.append(answer.call.node)
-        for leaf in poor:
-            if run.config.prune and leaf not in again:
-                tree = prune(tree, leaf)
-        malformed = [a for a in answers if a.reply and a.call.node not in again]
-        return {
-            "tree": run.grown(tree),
-            "evaluating": again,
-            "expanding": [],
-            "usage": settle(answers, malformed),
-            "set_aside": failures(answers),
-            "seconds": run.seconds,
-        }
-
     async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Carries the leaves' values up their paths and ends the rollout."""
+        """Carries the leaves' values up their paths; those that did not help are refined or pruned."""
         run = self._step(state, runtime)
-        tree, done = run.tree, 0
-        for leaf in state.get("leaves", []):
-            if tree[leaf].value is not None:
-                tree = close(backpropagate(tree, leaf, run.config), leaf, run.config)
-                done += 1
+        tree, refined = run.tree, state.get("refining", [])
+        solved = run.config.stop_when_solved and state.get("best", 0.0) >= 1
+        again, done = list[str](), 0
+        for leaf in (*refined, *state.get("evaluating", [])):
+            if tree[leaf].value is None:
+                continue
+            if did_not_help(tree, leaf) and not solved:
+                if leaf not in refined and _can_refine(run, leaf):
+                    again.append(leaf)
+                    continue
+                tree = prune(tree, leaf) if run.config.prune else tree
+            tree = close(backpropagate(tree, leaf, run.config), leaf, run.config)
+            done += 1
         return {
             "tree": run.grown(tree),
+            "evaluating": [],
+            "expanding": [],
+            "refining": again,
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.seconds,
         }
@@ -239,9 +237,9 @@ def _stop(run: Step) -> str | None:
     return passed(run.budget, total(state.get("usage", {})), run.seconds)
 
 
-def _stopped(run: Step, reason: str) -> Json:
+def _stopped(run: Step, reason: str) -> Command[str]:
     run.emit({"type": "stopped", "by": reason})
-    return {"stopped_by": reason, "seconds": run.seconds, "leaves": [], "evaluating": [], "expanding": []}
+    return Command(update={"stopped_by": reason, "seconds": run.seconds}, goto="finish")
 
 
 def _expands_now(run: Step, leaf: str) -> bool:
@@ -250,14 +248,43 @@ def _expands_now(run: Step, leaf: str) -> bool:
     return wanted and can_expand(node, run.config)
 
 
+async def _refined(run: Step) -> tuple[Tree, list[Answer], list[Answer]]:
+    """Asks for better thoughts, and for programs for each as soon as all are known.
+
+    Returns:
+        The tree with the better thoughts, all answers, and those that held no thought.
+    """
+    answers = await run.ask(run.calls("refine"))
+    tree, unread, calls = run.tree, list[Answer](), list[Call]()
+    if not answers:
+        return tree, [], []
+    for answer in answers:
+        leaf = answer.call.node
+        for thought in read_thoughts(answer, 1):
+            tree = refine(tree, leaf, thought)
+            calls += run.programs_for(leaf, tree)
+        if answer.reply and tree[leaf].refined is None:
+            unread.append(answer)
+    ahead = run.calls("boost", "expand")
+    fitting, _ = run.afford([Want(call) for call in (*ahead, *calls)], answers)
+    return tree, [*answers, *await run.ask(fitting[len(ahead) :])], unread
+
+
+def _can_refine(run: Step, leaf: str) -> bool:
+    """Whether a leaf's thought is refined next: once, where the budget has room for it and a program."""
+    if not (run.config.refine and can_refine(run.tree[leaf])):
+        return False
+    return not limits_calls(run.budget) or bool(run.planned([], [leaf], [])[0])
+
+
 async def _merge(
     run: Step, leaf: str, proposals: Sequence[Any], asked: Sequence[Answer]
 ) -> tuple[list[Answer], list[Any]]:
     """One more thought made of all proposals, by the agent that proposed first."""
     call = merge_call(run.problem, run.tree, leaf, proposals, proposals[0].agent, run.config)
-    planned, _ = run.planned()
+    planned = run.calls("boost", "refine", "expand")
     made = [answer.call for answer in asked if answer.call.purpose == "merge"]
-    fitting, _ = run.afford([*planned, *made, call])
+    fitting, _ = run.afford([Want(wanted) for wanted in (*planned, *made, call)])
     if call not in fitting or call.agent in failures(asked):
         return [], []
     answers = await run.ask([call])
@@ -270,27 +297,12 @@ async def _judge(
     """Judged rewards of new programs that pass, where a judge is wanted."""
     if not run.config.judge or not run.agents:
         return {}, []
-    passing = {key: program for key, program in fresh.items() if program.reward >= 1}
     leaf = next(iter(state.get("evaluating", [])), "0")
-    calls, _ = run.afford(judge_calls(run.problem, leaf, passing, list(run.agents), run.config))
-    answers = await run.ask(calls)
-    scores = {key: judged_reward(read_score(a)) for key, a in zip(passing, answers, strict=False)}
-    return scores, answers
-
-
-async def _refinements(run: Step, leaves: Sequence[str]) -> list[Answer]:
-    """Asks for better thoughts, where a program can still be written for them."""
-    problem, names = run.problem, list(run.agents)
-    asked: list[Call] = []
-    for leaf in leaves:
-        call = refine_call(problem, run.tree, leaf, run.programs, names, run.config)
-        if call is None:
-            continue
-        programs = boost_calls(problem, run.tree, leaf, names[:1], run.config)[:1]
-        fitting, _ = run.afford([*asked, call, *programs])
-        if len(fitting) == len(asked) + 1 + len(programs):
-            asked.append(call)
-    return await run.ask(asked)
+    calls = judge_calls(run.problem, leaf, fresh, list(run.agents), run.config)
+    fitting, _ = run.afford([Want(call) for call in calls.values()])
+    answers = {id(answer.call): answer for answer in await run.ask(fitting)}
+    asked = {key: answers[id(call)] for key, call in calls.items() if id(call) in answers}
+    return {key: judged_reward(read_score(answer)) for key, answer in asked.items()}, [*asked.values()]
 
 
 def _attempt(run: Step, draft: Draft, key: str, fresh: Mapping[str, Program]) -> Attempt:

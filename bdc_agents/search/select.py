@@ -1,6 +1,7 @@
 """Select: walk from the root by P-UCB to the leaves that are worth the next calls."""
 
 from collections import Counter
+from collections.abc import Sequence
 from math import log, sqrt
 
 from bdc_agents.config import SearchConfig
@@ -52,31 +53,38 @@ def needs_children(node: Node, config: SearchConfig) -> bool:
     return config.widening and len(node.children) < room
 
 
-def select(tree: Tree, config: SearchConfig, count: int = 1) -> tuple[str, ...]:
+def select(tree: Tree, config: SearchConfig, count: int = 1, ahead: Sequence[str] = ()) -> tuple[str, ...]:
     """The next leaves: not yet evaluated, or evaluated and without children.
+
+    Leaves that only need children come on top of the `count` that are evaluated, so that the
+    agents have thoughts and programs to write side by side; one at a time there is no such leaf.
 
     Args:
         tree: The search tree.
         config: Constants of P-UCB and of widening.
-        count: How many leaves at most; virtual visits keep them apart.
+        count: How many leaves to evaluate at most; virtual visits keep them apart.
+        ahead: Leaves that are in the middle of their evaluation.
 
     Returns:
         Their ids; fewer than `count`, or none, where the tree has no more to select.
     """
     leaves: list[str] = []
-    pending: Counter[str] = Counter()
-    for _ in range(count):
-        leaf = _walk(tree, config, pending, frozenset(leaves))
+    pending = Counter(node.id for leaf in ahead for node in tree.path(leaf))
+    blocked = set(ahead)
+    while count > 0 and len(leaves) < 2 * count - 1:
+        leaf = _walk(tree, config, pending, blocked)
         if leaf is None:
             break
         leaves.append(leaf)
+        blocked.add(leaf)
         pending.update(node.id for node in tree.path(leaf))
+        if sum(needs_value(tree[key], config) for key in leaves) == count:
+            break
     return tuple(leaves)
 
 
-def _walk(tree: Tree, config: SearchConfig, pending: Counter[str], taken: frozenset[str]) -> str | None:
-    """Descends to the best leaf that is not taken, stepping back out of branches without one."""
-    blocked = set(taken)
+def _walk(tree: Tree, config: SearchConfig, pending: Counter[str], blocked: set[str]) -> str | None:
+    """Descends to the best leaf that is not blocked, stepping back out of branches without one."""
     while "0" not in blocked and not tree["0"].closed:
         node = tree["0"]
         while not (needs_value(node, config) or needs_children(node, config)):

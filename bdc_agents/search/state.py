@@ -103,9 +103,9 @@ class SearchState(SearchOutput, total=False):
     """Everything between the nodes.
 
     Args:
-        leaves: The nodes that this rollout evaluates.
-        evaluating: Those of them that still need programs and a verdict.
-        expanding: Nodes that need children.
+        evaluating: Leaves of this round that need programs and a verdict.
+        expanding: Leaves that need children.
+        refining: Leaves whose last thought did not help, and is refined before more programs.
         drafts: Programs written and not yet run.
         usage: By agent.
         set_aside: Why an agent takes no further part, by agent.
@@ -116,9 +116,9 @@ class SearchState(SearchOutput, total=False):
         seconds: Wall time of finished steps, so that a pause before a resume does not count.
     """
 
-    leaves: list[str]
     evaluating: list[str]
     expanding: list[str]
+    refining: list[str]
     drafts: list[Json]
     usage: Annotated[dict[str, Json], add_usage]
     set_aside: Annotated[dict[str, str], _merge_one]

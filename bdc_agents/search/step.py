@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from time import monotonic
 
 from langgraph.runtime import Runtime
@@ -10,12 +9,13 @@ from langgraph.runtime import Runtime
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.search.bandit import choose_agents
+from bdc_agents.search.bandit import Role, choose_agents
 from bdc_agents.search.boost import boost_calls
-from bdc_agents.search.budget import afford, total
-from bdc_agents.search.calls import Answer, Call, ask, failures
+from bdc_agents.search.budget import Want, afford, limits_calls, total
+from bdc_agents.search.calls import Answer, Call, ask, failures, settle
 from bdc_agents.search.expand import expand_calls
-from bdc_agents.search.state import Emit, Json, SearchContext, SearchState, read_context
+from bdc_agents.search.reflect import refine_call
+from bdc_agents.search.state import Emit, Json, SearchContext, SearchState, read_context, read_problem
 from bdc_agents.types import Problem, Tree
 
 SearchRuntime = Runtime[SearchContext]
@@ -53,7 +53,7 @@ class Step:
     @cached_property
     def problem(self) -> Problem:
         """The problem, which `start` has checked."""
-        return Problem.model_validate(self.state.get("problem"))
+        return read_problem(self.state.get("problem"))
 
     @property
     def deadline(self) -> float | None:
@@ -67,41 +67,71 @@ class Step:
         """Wall time of the search up to now."""
         return self.state.get("seconds", 0.0) + monotonic() - self.began
 
-    def afford(self, calls: Sequence[Call]) -> tuple[list[Call], str | None]:
-        """The calls that the rest of the budget can carry together."""
-        return afford(calls, self.agents, total(self.state.get("usage", {})), self.budget)
-
-    def wanted(self, evaluating: Sequence[str], expanding: Sequence[str]) -> list[Call]:
-        """All calls for these nodes, programs before thoughts."""
-        problem, tree, config = self.problem, self.tree, self.config
-        boost = (boost_calls(problem, tree, leaf, self.choose(leaf), config) for leaf in evaluating)
-        expand = (
-            expand_calls(problem, tree, leaf, self.programs, self.choose(leaf), config) for leaf in expanding
-        )
-        return [call for calls in chain(boost, expand) for call in calls]
-
-    def choose(self, leaf: str) -> list[str]:
-        """The agents to ask at a node."""
-        return choose_agents(list(self.agents), self.state.get("credit", {}), leaf, self.config)
-
-    def planned(
-        self, evaluating: Sequence[str] | None = None, expanding: Sequence[str] | None = None
-    ) -> tuple[list[Call], str | None]:
-        """The calls of a rollout that fit the budget, and the cap that left others out.
-
-        `expand` and `boost` may run side by side; both compute the same plan from the same state,
-        so that together they keep to it. Thoughts are asked for only where a program can still be
-        written for one of them.
+    def afford(self, wants: Sequence[Want], since: Sequence[Answer] = ()) -> tuple[list[Call], str | None]:
+        """The calls that the rest of the budget can carry together.
 
         Args:
-            evaluating, expanding: Nodes that need programs and children; None for those in the
-                state.
+            wants: The most important first.
+            since: Answers of this step, which the state does not count yet.
         """
-        evaluating = self.state.get("evaluating", []) if evaluating is None else evaluating
-        expanding = self.state.get("expanding", []) if expanding is None else expanding
-        kept = [] if evaluating else self.wanted(expanding[:1], [])[:1]
-        fitting, cut = self.afford([*kept, *self.wanted(evaluating, expanding)])
-        return fitting[len(kept) :], cut
+        if not limits_calls(self.budget):
+            return [want.call for want in wants], None
+        used = total(self.state.get("usage", {})) + total(settle(since))
+        return afford(wants, self.agents, used, self.budget)
+
+    def programs_for(self, leaf: str, tree: Tree | None = None) -> list[Call]:
+        """The calls for a leaf's programs."""
+        return boost_calls(self.problem, tree or self.tree, leaf, self.choose(leaf), self.config)
+
+    def choose(self, leaf: str, role: Role = "coder") -> list[str]:
+        """The agents to ask at a node."""
+        return choose_agents(list(self.agents), self.state.get("credit", {}), leaf, self.config, role)
+
+    def calls(self, *purposes: str) -> list[Call]:
+        """The calls of this round, of some purposes, that fit the budget.
+
+        `expand` and `boost` run side by side; both compute the same plan from the same state, so
+        that together they keep to it.
+        """
+        state = self.state
+        lists = [state.get(name, []) for name in ("evaluating", "refining", "expanding")]
+        if not limits_calls(self.budget):
+            kinds = ("boost", "refine", "expand")
+            lists = [leaves if kind in purposes else [] for kind, leaves in zip(kinds, lists, strict=True)]
+        return [call for call in self.planned(*lists)[0] if call.purpose in purposes]
+
+    def planned(
+        self, evaluating: Sequence[str], refining: Sequence[str], expanding: Sequence[str]
+    ) -> tuple[list[Call], str | None]:
+        """The calls of a round that fit the budget, and the cap that left others out.
+
+        A thought is asked for only where a program can still be written for it.
+
+        Args:
+            evaluating, refining, expanding: Leaves that need programs, a better thought, and
+                children.
+        """
+        wants = [Want(call) for leaf in evaluating for call in self.programs_for(leaf)]
+        wants += [want for leaf in refining for want in self._refinement(leaf)]
+        alone = not wants
+        for leaf in expanding:
+            for call in self._thoughts_for(leaf):
+                wants.append(Want(call, self._program(leaf) if alone else ()))
+                alone = False
+        return self.afford(wants)
+
+    def _refinement(self, leaf: str) -> list[Want]:
+        agents = self.choose(leaf, "author")
+        call = refine_call(self.problem, self.tree, leaf, self.programs, agents, self.config)
+        return [Want(call, self._program(leaf))] if call else []
+
+    def _program(self, leaf: str) -> tuple[Call, ...]:
+        """One program for a leaf, as a measure of what one takes."""
+        return tuple(self.programs_for(leaf)[:1])
+
+    def _thoughts_for(self, leaf: str) -> list[Call]:
+        agents = self.choose(leaf, "author")
+        return expand_calls(self.problem, self.tree, leaf, self.programs, agents, self.config)
 
     async def ask(self, calls: Sequence[Call]) -> list[Answer]:
         """Makes the calls and tells of agents that failed."""

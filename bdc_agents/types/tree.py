@@ -76,11 +76,21 @@ class Node(Frozen):
         return max(self.attempts, key=lambda attempt: attempt.reward, default=None)
 
 
+class _Stored(dict[str, Any]):
+    """A node as plain data that still knows the node it was made of, until it is stored on disk."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node.model_dump(mode="json"))
+        self.node = node
+
+
 class Tree:
     """A tree of nodes that is read by id and changed by laying patches over it.
 
-    The nodes are kept as the plain dicts of a graph's state and parsed when they are read, so
-    that a step costs what it touches and not what the tree holds.
+    The nodes are kept as the plain dicts of a graph's state and parsed when they are first read,
+    so that a step costs what it touches and not what the tree holds.
 
     Args:
         stored: Node dicts by id, never changed.
@@ -101,7 +111,9 @@ class Tree:
     def __getitem__(self, node_id: str) -> Node:
         node = self._patched.get(node_id) or self._parsed.get(node_id)
         if node is None:
-            node = self._parsed[node_id] = Node.model_validate(self._stored[node_id])
+            stored = self._stored[node_id]
+            node = stored.node if isinstance(stored, _Stored) else Node.model_validate(stored)
+            self._parsed[node_id] = node
         return node
 
     def __contains__(self, node_id: str) -> bool:
@@ -122,7 +134,7 @@ class Tree:
 
     def patches(self) -> dict[str, dict[str, Any]]:
         """The changed nodes as plain dicts: what a graph writes to its state."""
-        return {key: node.model_dump(mode="json") for key, node in self._patched.items()}
+        return {key: _Stored(node) for key, node in self._patched.items()}
 
     def path(self, node_id: str) -> tuple[Node, ...]:
         """The nodes from the root to this one, both included."""

@@ -280,7 +280,7 @@ def test_the_defaults_in_the_example_are_the_real_ones(call):
     live = "\n".join(line.removeprefix("# ") for line in search.splitlines() if " = " in line)
     given = tomllib.loads(live)
     given.pop("preset")
-    given.pop("bandit")
+    given.pop("skills")
     assert given == {key: getattr(SearchConfig(), key) for key in given}
 
 

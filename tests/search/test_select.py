@@ -130,3 +130,22 @@ def test_widening_asks_for_more_children_as_visits_grow() -> None:
     children = [child(n) for n in range(2)]
     assert select(tree_of(*children, visits=2), config) == ("0.0",)
     assert select(tree_of(*children, visits=10), config) == ("0",)
+
+
+def test_leaves_in_the_middle_of_their_evaluation_are_not_selected_again() -> None:
+    tree = tree_of(*(child(n) for n in range(3)))
+    assert set(select(tree, CONFIG, 3, ["0.1"])) == {"0.0", "0.2"}
+
+
+def test_leaves_to_expand_come_on_top_of_those_to_evaluate() -> None:
+    tree = tree_of(
+        *(child(n, value=0.9, best_return=0.9, returns=1) for n in range(3)), *(child(n) for n in range(3, 6))
+    )
+    leaves = select(tree, CONFIG, 3)
+    assert {"0.3", "0.4", "0.5"} <= set(leaves)
+    assert 3 <= len(leaves) <= 5
+
+
+def test_one_at_a_time_either_expands_or_evaluates() -> None:
+    tree = tree_of(child(0, value=0.9, best_return=0.9, returns=1), child(1, prior=0.0))
+    assert select(tree, CONFIG, 1) == ("0.0",)

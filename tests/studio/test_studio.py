@@ -155,7 +155,7 @@ async def test_schemas_show_real_fields(client: Any) -> None:
     assert all(field in context for field in ("rollouts", "stop_when_solved", "money", "agents", "paper"))
     assert "public_tests" in json.dumps(schemas["input_schema"])
     graph: Any = await client.assistants.get_graph(assistant["assistant_id"], xray=True)
-    assert {"select", "expand", "boost", "execute", "reflect", "backpropagate"} <= {
+    assert {"select", "expand", "boost", "execute", "backpropagate"} <= {
         node["id"] for node in graph["nodes"]
     }
 
