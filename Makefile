@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test lint check doctor clean help
 
@@ -34,8 +35,10 @@ $(VENV)/.local: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
 	touch $@
 
+# torch first and alone, so that its build for this machine is the one that the rest builds on.
 $(VENV)/.dev: $(VENV)/.local
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill,report,parquet,serve,dev]'
 	touch $@
 
 clean:

@@ -214,6 +214,8 @@ class Settings(BaseSettings):
     budget: Budget = Budget()
     sandbox: SandboxConfig = SandboxConfig()
     store: StoreConfig = StoreConfig()
+    eval: dict[str, Any] = {}
+    """What `bdc eval` compares; it checks this table itself."""
 
     @model_validator(mode="before")
     @classmethod

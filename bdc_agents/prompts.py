@@ -15,9 +15,9 @@ TESTS_SHOWN = 6
 TEXT_LIMIT = 600
 PROGRAM_LIMIT = 6000
 
-_CODER = "You are an expert Python programmer. You write correct, complete programs."
-_THINKER = "You are an expert in algorithms. You plan solutions in short, concrete steps."
-_JUDGE = "You review Python programs for correctness beyond the tests shown."
+# One for all purposes, and the problem right after it: an LLM's server that keeps what it has read
+# of a prompt reads a problem once, however many calls there are about it.
+_SYSTEM = "You are an expert Python programmer. You write correct, complete programs."
 
 
 def thoughts_schema(width: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def tests_schema(stdin: bool, count: int) -> dict[str, Any]:
 def write_program(problem: Problem, thoughts: Sequence[Thought]) -> tuple[BaseMessage, ...]:
     """Asks for a program that follows a path of thoughts; none asks for a direct answer."""
     parts = [describe(problem), _plan(thoughts, "Follow this plan:"), _how_to_answer(problem)]
-    return _conversation(_CODER, parts)
+    return _conversation(parts)
 
 
 def propose_thoughts(
@@ -60,8 +60,9 @@ def propose_thoughts(
     """Asks for `width` different thoughts that continue a path, each with a self-rating."""
     step = "the next step after the plan above" if thoughts else "a first step"
     ask = (
-        f"Think about how to solve this. Propose {width} different alternatives for {step}: each one or "
-        "two sentences on the idea, the algorithm or the mistake to avoid. Do not write code. Rate the "
+        f"Think about how to solve this, as an expert in algorithms. Propose {width} different alternatives "
+        f"for {step}: each one or two sentences on the idea, the algorithm or the mistake to avoid. Do not "
+        "write code. Rate the "
         'reasonableness of each from 0 to 1.\nReply with JSON: {"thoughts": [{"thought": "...", '
         '"reasonableness": 0.8}, ...]}'
     )
@@ -71,7 +72,7 @@ def propose_thoughts(
         _previous(previous, failures_shown),
         ask,
     ]
-    return _conversation(_THINKER, parts)
+    return _conversation(parts)
 
 
 def refine_thought(
@@ -84,7 +85,7 @@ def refine_thought(
         'sentences, without code.\nReply with JSON: {"thoughts": [{"thought": "...", "reasonableness": 0.8}]}'
     )
     parts = [describe(problem), _plan(thoughts, "The plan:"), _previous(best, failures_shown), ask]
-    return _conversation(_THINKER, parts)
+    return _conversation(parts)
 
 
 def merge_thoughts(
@@ -97,16 +98,16 @@ def merge_thoughts(
         "in one to three sentences, without code.\n"
         'Reply with JSON: {"thoughts": [{"thought": "...", "reasonableness": 0.8}]}'
     )
-    return _conversation(_THINKER, [describe(problem), _plan(thoughts, "The plan so far:"), ask])
+    return _conversation([describe(problem), _plan(thoughts, "The plan so far:"), ask])
 
 
 def judge_program(problem: Problem, program: Program) -> tuple[BaseMessage, ...]:
     """Asks how likely a program that passes the public tests is right on all inputs."""
     ask = (
-        f"This program passes the tests shown:\n{_fence(program.code)}\n\nHow likely is it that it is right "
-        'for every valid input, from 0 to 1?\nReply with JSON: {"score": 0.7}'
+        f"This program passes the tests shown:\n{_fence(program.code)}\n\nReview it. How likely is it that "
+        'it is right for every valid input, from 0 to 1?\nReply with JSON: {"score": 0.7}'
     )
-    return _conversation(_JUDGE, [describe(problem), ask])
+    return _conversation([describe(problem), ask])
 
 
 def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:
@@ -119,7 +120,7 @@ def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:
         f"Write {count} small tests for this problem whose answers you are sure of. Do not write a program."
         f'\nReply with JSON: {{"tests": [{form}, ...]}}'
     )
-    return _conversation(_THINKER, [describe(problem), ask])
+    return _conversation([describe(problem), ask])
 
 
 def describe(problem: Problem) -> str:
@@ -178,9 +179,9 @@ def _how_to_answer(problem: Problem) -> str:
     return f"Write {what}. Reply with one ```python block and nothing else."
 
 
-def _conversation(system: str, parts: Sequence[str]) -> tuple[BaseMessage, ...]:
+def _conversation(parts: Sequence[str]) -> tuple[BaseMessage, ...]:
     body = "\n\n".join(part for part in parts if part)
-    return SystemMessage(content=system), HumanMessage(content=body)
+    return SystemMessage(content=_SYSTEM), HumanMessage(content=body)
 
 
 def _fence(code: str) -> str:

@@ -60,7 +60,7 @@ async def search(nodes: int, leaves: int, checkpointer: Any) -> tuple[int, int]:
     agents = [ScriptedAgent(name, lambda r, name=name: respond(name, r)) for name in ("ann", "bob")]
     executor = ScriptedExecutor(lambda job: noise(job.code) % 4 / 4)
     config: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": 10**6}
-    graph = create_search_graph(agents, executor=executor, search=SearchConfig(leaves=leaves))
+    graph = create_search_graph(agents, executor=executor, search=SearchConfig(max_depth=None, leaves=leaves))
     app = graph.compile(checkpointer=checkpointer)
     context: Any = {"search": {"rollouts": 10**6}}
     values: Any = {}

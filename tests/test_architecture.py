@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": TOOLS | {"search"},
     "view": TOOLS | {"search", "runs"},
     "distill": TOOLS | {"search"},
-    "serve": TOOLS | {"search", "distill"},
+    "serve": TOOLS | {"search", "distill", "runs"},
     "evaluate": TOOLS | {"search", "runs", "distill", "serve"},
     "cli": TOOLS | {"search", "runs", "view", "distill", "serve", "evaluate"},
 }

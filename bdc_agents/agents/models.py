@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -9,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError, ModelError, unknown
+from bdc_agents.types import content_hash
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
@@ -16,6 +19,7 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "azure_ai": (),
     "azure_openai": ("AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"),
     "baseten": ("BASETEN_API_KEY",),
+    "bdc": (),
     "bedrock": (),
     "bedrock_converse": (),
     "bedrock_mantle_anthropic": (),
@@ -41,7 +45,7 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "upstage": ("UPSTAGE_API_KEY",),
     "xai": ("XAI_API_KEY",),
 }
-"""The providers of `init_chat_model` and the variables in which they look for their key."""
+"""The providers of `init_chat_model`, and `bdc` for a library of experts; where each looks for its key."""
 
 NO_KEY = "none"
 """Sent to an endpoint without a key: left out, the user's OpenAI key would go there instead."""
@@ -64,6 +68,9 @@ def endpoint_of(config: AgentConfig) -> str:
     """What tells an agent's endpoint from others: its address, or its provider."""
     if config.base_url:
         return config.base_url
+    if provider_of(config) == "bdc":
+        # What the folder holds now: another library there gives other replies.
+        return f"bdc@{content_hash(_library(config).read_text(encoding='utf-8'))}"
     redirected = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
     return redirected if redirected and provider_of(config) == "openai" else provider_of(config)
 
@@ -136,8 +143,31 @@ def _compatible(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
     return ChatOpenAI(model=config.model, **arguments | config.options)
 
 
+def _library(config: AgentConfig) -> Path:
+    """The file that tells what is in the library of `bdc:FOLDER`.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    file = Path(config.model.partition(":")[2], "library.json")
+    if not file.is_file():
+        raise ModelError(f"{config.model}: no library at {str(file.parent)!r}; bdc distill makes one")
+    return file
+
+
+def _routed(config: AgentConfig) -> BaseChatModel:
+    """A library of experts, mixed for each request; opened at the first one.
+
+    Serving is built on agents and not the other way round, so it is looked up by name.
+    """
+    serve = import_module("bdc_agents.serve")
+    return serve.ChatBDC(library=str(_library(config).parent), **config.options)
+
+
 def _provided(name: str, config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
-    """A model of a provider that LangChain knows."""
+    """A model of a provider that LangChain knows, or a library of experts."""
+    if provider_of(config) == "bdc":
+        return _routed(config)
     from langchain.chat_models import init_chat_model
 
     arguments = _arguments(config, key)

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
+from bdc_agents.cli.distill import EXAMPLES as DISTILLS
+from bdc_agents.cli.distill import distill
+from bdc_agents.cli.export import EXAMPLES as EXPORTS
+from bdc_agents.cli.export import export
 from bdc_agents.cli.outcome import EXIT_CODES, guarded
+from bdc_agents.cli.serve import EXAMPLES as SERVES
+from bdc_agents.cli.serve import serve
 
 
 def _examples(*lines: str) -> str:
@@ -175,6 +181,11 @@ def demo(
     from bdc_agents.cli.demo import demo as run
 
     return run(settings, agent or [], minutes=minutes, out=out, as_json=as_json, quiet=quiet)
+
+
+app.command("export", epilog=_examples(*EXPORTS))(export)
+app.command("distill", epilog=_examples(*DISTILLS))(distill)
+app.command("serve", epilog=_examples(*SERVES))(serve)
 
 
 @app.command(epilog=_examples("bdc agents", "bdc agents --ping", "bdc agents -a openai:gpt-4o-mini --ping"))

@@ -23,7 +23,7 @@ Exit codes:
   1    not solved
   2    input or settings that cannot be used
   3    this machine cannot run it: no sandbox, no agent that answers, a full disk
-  130  interrupted; what was computed is kept"""
+  130  interrupted (or 143); what was computed is kept"""
 
 P = ParamSpec("P")
 

@@ -1,4 +1,7 @@
-"""Runs: what searches leave on disk, one folder a run."""
+"""Runs: many problems searched and kept, and what each search leaves on disk, one folder a run."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from bdc_agents.runs.folder import (
     CHECKPOINT_FILE,
@@ -12,11 +15,21 @@ from bdc_agents.runs.folder import (
     write_text,
     write_trace,
 )
+from bdc_agents.runs.store import REASONS, decide, lineage_of
+
+if TYPE_CHECKING:
+    from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 
 __all__ = [
     "CHECKPOINT_FILE",
+    "REASONS",
+    "CollectConfig",
+    "Collected",
     "Run",
+    "acollect",
+    "decide",
     "find_trace",
+    "lineage_of",
     "open_run",
     "read_run",
     "read_traces",
@@ -25,3 +38,12 @@ __all__ = [
     "write_text",
     "write_trace",
 ]
+
+# Searching is imported when it is first used, so that a run is shown without it.
+_LAZY = {"CollectConfig", "Collected", "acollect"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bdc_agents.runs' has no attribute {name!r}")
+    return getattr(import_module("bdc_agents.runs.collect"), name)

@@ -8,10 +8,12 @@ solutions/         the program of each problem, as a file to run; solution.py wh
 
 import errno
 import fcntl
+import gzip
 import json
 import logging
 import os
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -138,7 +140,7 @@ def read_traces(path: Path | str) -> list[Trace]:
     A last line that a kill left half written is left out, with a warning that says so.
 
     Args:
-        path: A run folder, or a file of traces.
+        path: A run folder, or a file of traces, which may be compressed (`.gz`).
 
     Raises:
         UsageError: If there is none, or a line is not a trace of a known version; the message
@@ -147,11 +149,38 @@ def read_traces(path: Path | str) -> list[Trace]:
     file = trace_file(path)
     if not file.is_file():
         raise UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
-    lines = _try("read", file, file.read_bytes).split(b"\n")
+    lines = _content(file).split(b"\n")
     if lines[-1] and not _is_json(lines[-1]):
         log.warning("%s:%d: the last line is only half written and is left out", file, len(lines))
         lines.pop()
-    return [_read_line(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    return [parse_trace(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def parse_trace(line: bytes, place: str) -> Trace:
+    """The trace that a line holds.
+
+    Args:
+        line: One JSON object.
+        place: File and line, named in errors.
+
+    Raises:
+        UsageError: If it is no trace of a known version; the message says what is wrong.
+    """
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{place}: not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{place}: not a trace: a JSON object is expected, found {line[:40]!r}")
+    if data.get("version") != 1:
+        found = data.get("version")
+        raise UsageError(
+            f"{place}: a trace of version {found!r}; this package reads version 1: update bdc-agents"
+        )
+    try:
+        return Trace.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(explain(error, place, Trace)) from None
 
 
 def find_trace(traces: list[Trace], problem_id: str) -> Trace:
@@ -225,30 +254,20 @@ def _start_of_last_line(descriptor: int, size: int, block: int = 65536) -> int:
     return 0
 
 
+def _content(file: Path) -> bytes:
+    content = _try("read", file, file.read_bytes)
+    try:
+        return gzip.decompress(content) if file.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{file}: not a whole gzip file: {error}; copy it again") from None
+
+
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
     except ValueError:
         return False
     return True
-
-
-def _read_line(line: bytes, place: str) -> Trace:
-    try:
-        data = json.loads(line)
-    except ValueError as error:
-        raise UsageError(f"{place}: not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{place}: not a trace: a JSON object is expected, found {line[:40]!r}")
-    if data.get("version") != 1:
-        found = data.get("version")
-        raise UsageError(
-            f"{place}: a trace of version {found!r}; this package reads version 1: update bdc-agents"
-        )
-    try:
-        return Trace.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(explain(error, place, Trace)) from None
 
 
 def _file_name(problem_id: str) -> str:

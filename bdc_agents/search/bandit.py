@@ -6,6 +6,7 @@ of the agents before: `skills`. The paper asks every agent; so does the first an
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from random import Random
 from typing import Literal
 
@@ -32,11 +33,13 @@ def choose_agents(
         config: Carries how many to ask, and the agents' skills.
         role: Whether they would write thoughts or programs.
     """
-    if config.bandit is None or config.bandit >= len(agents) or (node == "0" and role == "coder"):
+    if config.bandit is None or (node == "0" and role == "coder"):
         return list(agents)
+    # Leaves that are evaluated at once need as many thoughts to choose from.
+    count = config.bandit if role == "coder" else max(config.bandit, ceil(config.leaves / config.width))
     random = Random(derive_seed(config.seed, node, "bandit", role))
     draws = {agent: _draw(agent, credit, config, role, random) for agent in agents}
-    best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[: config.bandit]
+    best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[:count]
     return [agent for agent in agents if agent in best]
 
 

@@ -1,5 +1,6 @@
 """`bdc solve --resume`: a real process, killed for real."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -143,3 +144,12 @@ def test_another_problem_joins_the_run_and_leaves_its_checkpoint_alone(bdc, kill
         "Write same",
         "Write doub",
     ]
+
+
+def test_two_processes_never_work_on_one_search(bdc, killed, workplace):
+    with (workplace / "run" / "checkpoint.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = bdc("solve", "--resume", "run")
+    assert refused.returncode == 2
+    assert "another process is at work on the search in 'run'" in refused.stderr
+    assert bdc("solve", "--resume", "run", "--json").returncode == 1

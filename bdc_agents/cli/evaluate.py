@@ -1,0 +1,174 @@
+"""`bdc eval`: solvers on problem sets, from what was typed to a folder of results and a report."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bdc_agents.agents import Agent
+from bdc_agents.cli.choose import agent_names as default_team
+from bdc_agents.cli.evalview import Progress, findings_text, progress, summary_table
+from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, note
+from bdc_agents.cli.solve import closing
+from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.config import Budget, Settings
+from bdc_agents.evaluate.choose import choose_tasks
+from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
+from bdc_agents.evaluate.report import write_report
+from bdc_agents.evaluate.results import REPORT_FILE, Results
+from bdc_agents.evaluate.run import Report, evaluate, lineage
+from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
+from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.evaluate.summary import Summary, write_summary
+from bdc_agents.sandbox import Executor, create_executor
+from bdc_agents.types import Task
+from bdc_agents.view.text import plural
+
+
+def run(
+    file: Path | None,
+    options: Mapping[str, Any],
+    caps: Mapping[str, Any],
+    *,
+    data: Path | None,
+    out: Path,
+    inspect: bool,
+    cache: bool,
+    allow_unsafe: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Evaluates, or goes on with the evaluation that is in `out`.
+
+    Args:
+        file: Configuration; options come over it.
+        options: Of `EvalConfig`, by name; those that are None or empty were not given.
+        caps: Of `Budget`, likewise.
+        data: Folder of the data sets.
+        out: Folder of the evaluation.
+        inspect: Whether to write logs of inspect_ai too.
+        cache: False leaves the reply cache out.
+        allow_unsafe: True runs programs where there is no isolation.
+        as_json: The summary as one JSON object on stdout.
+        quiet: Plain lines instead of the live view; with `as_json`, no progress at all.
+
+    Returns:
+        The exit code.
+    """
+    config, settings = read_config(file)
+    config = _changed(config, options)
+    settings = _settings(settings, caps, cache, allow_unsafe)
+    named = specs(config)
+    tasks = choose_tasks(config, data)
+    settings, team = _team(config, settings, [name for spec in named for name in spec.agents()])
+    needed = any(not spec.agents() for spec in named)
+    config = config.model_copy(update={"agents": tuple(team) if needed else ()})
+    names = agent_names(named, team)
+    settings = with_endpoints(settings, names)
+    agents = load_team(settings, names)
+    executor = create_executor(settings.sandbox)
+    solvers = build_solvers(config, settings, named, agents, team, executor)
+    record = as_record(config, settings, names)
+    with Results(out, record, lineage(record, tasks)) as results:
+        with progress(config, tasks, solvers, results, as_json=as_json, quiet=quiet) as view:
+            report = asyncio.run(_run(config, settings, tasks, solvers, agents, executor, results, view))
+        summary = write_summary(out, tasks)
+    _conclude(summary, out, tasks, inspect=inspect)
+    _tell(summary, report, out, as_json)
+    if report.interrupted:
+        note(f"interrupted after {len(results.rows)} of {report.wanted} rows; the same command goes on")
+        return INTERRUPTED
+    return ENVIRONMENT if report.unanswered else SOLVED
+
+
+def _changed(config: EvalConfig, options: Mapping[str, Any]) -> EvalConfig:
+    given = {
+        key: value
+        for key, value in options.items()
+        if value is not None and value is not False and value != []
+    }
+    return build(EvalConfig, config.model_dump() | given, "options")
+
+
+def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_unsafe: bool) -> Settings:
+    given = {key: value for key, value in caps.items() if value is not None}
+    changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
+    if not cache:
+        changes["store"] = settings.store.model_copy(update={"cache": False})
+    if allow_unsafe:
+        changes["sandbox"] = settings.sandbox.model_copy(update={"allow_unsafe": True})
+    return settings.model_copy(update=changes)
+
+
+def _team(config: EvalConfig, settings: Settings, named: Sequence[str]) -> tuple[Settings, list[str]]:
+    """Who takes part where a solver names nobody; agents that solvers name need no further ones."""
+    if named and not config.agents and not settings.agents:
+        return settings, [*dict.fromkeys(named)]
+    settings = with_endpoints(settings, config.agents)
+    team, why = default_team(settings, config.agents)
+    if why:
+        note(why)
+    return settings, team
+
+
+async def _run(
+    config: EvalConfig,
+    settings: Settings,
+    tasks: Sequence[Task],
+    solvers: Sequence[Solver],
+    agents: Mapping[str, Agent],
+    executor: Executor,
+    results: Results,
+    view: Progress,
+) -> Report:
+    async with closing([*agents.values()], executor):
+        await fetch_weights(settings, agents)
+        with _stoppable():
+            return await evaluate(config, tasks, solvers, executor, results, view.on_row)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Makes Ctrl-C and a polite request to end cancel the evaluation, once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _conclude(summary: Summary, out: Path, tasks: Sequence[Task], *, inspect: bool) -> None:
+    if not summary.solvers:
+        return
+    write_report(out, tasks, summary)
+    if inspect:
+        from bdc_agents.evaluate.inspect_log import write_logs
+
+        for file in write_logs(out, [task.problem for task in tasks]):
+            note(f"written for inspect_ai: {file}")
+
+
+def _tell(summary: Summary, report: Report, out: Path, as_json: bool) -> None:
+    for failed in report.unanswered[-1:]:
+        note(
+            f"error: {plural(len(report.unanswered), 'row')} could not be made, as no agent answered; the "
+            f"same command tries again. Last: {failed.problem} with {failed.solver}: {failed.reason}"
+        )
+    if as_json:
+        print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
+        return
+    if summary.solvers:
+        console = Console()
+        console.print(summary_table(summary))
+        console.print(findings_text(summary))
+        print(f"\neverything: {out / REPORT_FILE}", file=sys.stdout)

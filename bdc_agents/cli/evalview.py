@@ -1,0 +1,243 @@
+"""What `bdc eval` shows: progress while it runs, a table and the warnings at its end."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from bdc_agents.cli.outcome import note
+from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.metrics import Interval
+from bdc_agents.evaluate.results import Results, Row
+from bdc_agents.evaluate.run import Unanswered, jobs
+from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.evaluate.summary import Figures, Pair, Summary
+from bdc_agents.types import Task
+from bdc_agents.view.text import count, money, one_line
+
+
+class Progress(Protocol):
+    """Watches an evaluation: a context manager that is told of rows."""
+
+    def on_row(self, row: Row | Unanswered) -> None:
+        """Takes in a row that was made, or could not be."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def progress(
+    config: EvalConfig,
+    tasks: Sequence[Task],
+    solvers: Sequence[Solver],
+    results: Results,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> Progress:
+    """Bars in a terminal, a line now and then anywhere else, nothing where nobody asked for it."""
+    tallies = {solver.name: Tally(wanted=0) for solver in solvers}
+    for job in jobs(config, tasks, solvers):
+        tallies[job.solver.name].wanted += 1
+    for row in results.rows:
+        if row.solver in tallies:
+            tallies[row.solver].add(row)
+    console = Console(stderr=True)
+    if as_json and (quiet or not sys.stderr.isatty()):
+        return LineProgress(tallies, tell=lambda _: None)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        return LineProgress(tallies)
+    return BarProgress(tallies, console)
+
+
+@dataclass
+class Tally:
+    """What one solver has done so far.
+
+    Args:
+        wanted: Rows in all.
+        rows, solved, tokens, cost: Of those that are there.
+    """
+
+    wanted: int
+    rows: int = 0
+    solved: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+    def add(self, row: Row) -> None:
+        """Takes in a row."""
+        used = row.used
+        self.rows += 1
+        self.solved += row.solved
+        self.tokens += used.tokens
+        self.cost += used.cost or 0.0
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return "-"
+        paid = f", {money(self.cost)}" if self.cost else ""
+        return f"{self.solved / self.rows:.0%} solved, {count(self.tokens)} tokens{paid}"
+
+
+class BarProgress:
+    """One bar for each solver, with its solve rate so far and what it used."""
+
+    def __init__(self, tallies: dict[str, Tally], console: Console) -> None:
+        self._tallies = tallies
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {
+            name: self._bars.add_task(one_line(name, 30), total=one.wanted, completed=one.rows, told=str(one))
+            for name, one in tallies.items()
+        }
+
+    def on_row(self, row: Row | Unanswered) -> None:
+        """Moves the solver's bar."""
+        if isinstance(row, Unanswered):
+            self._bars.console.print(Text(_lost(row), "yellow"))
+            return
+        tally = self._tallies[row.solver]
+        tally.add(row)
+        self._bars.update(self._tasks[row.solver], advance=1, told=str(tally))
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+class LineProgress:
+    """A line for about every twentieth of the rows.
+
+    Args:
+        tallies: By solver.
+        tell: Takes a line.
+    """
+
+    def __init__(self, tallies: dict[str, Tally], tell: Callable[[str], None] = note) -> None:
+        self._tallies = tallies
+        self._tell = tell
+        self._total = sum(tally.wanted for tally in tallies.values())
+        self._every = max(1, self._total // 20)
+        if self._done:
+            tell(f"{self._done} of {self._total} rows are there already")
+
+    @property
+    def _done(self) -> int:
+        return sum(tally.rows for tally in self._tallies.values())
+
+    def on_row(self, row: Row | Unanswered) -> None:
+        """Tells of it when it is time to."""
+        if isinstance(row, Unanswered):
+            self._tell(_lost(row))
+            return
+        self._tallies[row.solver].add(row)
+        if self._done % self._every == 0 or self._done == self._total:
+            rates = "; ".join(f"{name}: {tally}" for name, tally in self._tallies.items())
+            self._tell(f"{self._done} of {self._total} rows; {rates}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _lost(row: Unanswered) -> str:
+    return f"{one_line(row.problem, 60)} with {row.solver}: no agent answered: {one_line(row.reason, 160)}"
+
+
+def summary_table(summary: Summary) -> Table:
+    """The main figures, one line for each solver."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("solver", overflow="fold", min_width=12)
+    columns = _columns(summary)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in summary.solvers:
+        table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
+    most = max((one.problems for one in summary.solvers), default=0)
+    caption = [*summary.claims, f"{most} problems; calls, tokens, seconds: mean for one; [95 % intervals]"]
+    table.caption, table.caption_justify = Text("\n".join(caption), "dim"), "left"
+    return table
+
+
+def _columns(summary: Summary) -> dict[str, Callable[[Figures], str]]:
+    """What each column shows; columns that would say nothing are left out."""
+    solvers = summary.solvers
+    columns: dict[str, Callable[[Figures], str]] = {}
+    if len({one.problems for one in solvers}) > 1:
+        columns["problems"] = lambda one: str(one.problems)
+    columns["solved"] = lambda one: _interval(one.solved)
+    for k in sorted({k for one in solvers for k in one.pass_at}):
+        columns[f"pass@{k}"] = partial(_at_k, k=k)
+    columns["tests"] = lambda one: f"{one.pass_rate.value:.1%}"
+    if any(one.public for one in solvers):
+        columns["public"] = lambda one: f"{one.public.value:.1%}" if one.public else "-"
+    columns["calls"] = lambda one: f"{one.calls:.1f}"
+    columns["tokens"] = lambda one: count(round(one.tokens))
+    columns["seconds"] = lambda one: f"{one.seconds:.1f}"
+    if any(one.cost for one in solvers):
+        columns["dollars"] = lambda one: money(one.cost)
+    return columns
+
+
+def _at_k(one: Figures, k: int) -> str:
+    return f"{one.pass_at[k].value:.1%}" if k in one.pass_at else "-"
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.1%} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+
+
+def findings_text(summary: Summary) -> Group:
+    """How the solvers compare, and the warnings."""
+    lines = [Text(_compared(pair)) for pair in summary.pairs]
+    if len(summary.skills) > 1:
+        told = ", ".join(f"{json.dumps(name)} = {skill}" for name, skill in summary.skills.items())
+        lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: skills = {{{told}}}"))
+    if summary.signs:
+        lines.append(Text())
+    for sign in summary.signs:
+        head = f"{sign.solver}: " if sign.solver else ""
+        lines.append(Text.assemble(("! ", "yellow"), f"{head}{sign.finding}"))
+    return Group(*([Text(), *lines] if lines else []))
+
+
+def _compared(pair: Pair) -> str:
+    found = pair.solved
+    if not found.better and not found.worse:
+        return f"{pair.first} against {pair.second}: the same on each of {found.problems} problems"
+    low, high = 100 * found.low, 100 * found.high
+    sure = "" if found.clear else "; may be chance"
+    return (
+        f"{pair.first} against {pair.second}: {100 * found.value:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"better on {found.better} problems, worse on {found.worse}{sure}"
+    )

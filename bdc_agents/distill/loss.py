@@ -1,0 +1,185 @@
+"""The loss of rows under their experts: cross-entropy on completion tokens alone.
+
+Rows are padded on the right, so a causal model needs no mask: what is real never looks at padding.
+The output layer, a fifth of a small model's work and the largest tensor of all, is computed only
+where a completion token is predicted, and in chunks whose logits are never kept.
+"""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdc_agents.distill.batches import Item
+from bdc_agents.distill.lora import StackedAdapters
+from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.errors import ModelError
+
+CHUNK_ELEMENTS = 1 << 24
+"""Logits computed at once."""
+
+BASE = -1
+"""The expert of an item that meets the base alone."""
+
+
+class RowLoss:
+    """Runs rows through a model with adapters.
+
+    Args:
+        adapters: Attached to the model.
+        rows: What the items' row numbers refer to.
+
+    Raises:
+        ModelError: If the model has no output layer.
+    """
+
+    def __init__(self, adapters: StackedAdapters, rows: Sequence[EncodedRow]) -> None:
+        self.adapters = adapters
+        self.rows = rows
+        self._model = adapters.model
+        self._head = output_layer(self._model)
+        self._device = adapters.weights.device
+        self._plain_head: bool | None = None
+
+    def __call__(self, items: Sequence[Item], *, learn: bool = False) -> Tensor:
+        """The summed cross-entropy of each item's completion tokens, shape (items,).
+
+        Args:
+            learn: Also add the gradient of the items' weighted sum to the adapters' gradients.
+        """
+        batch = _Batch.of(items, self.rows, self._device)
+        with self._route(items), nullcontext() if learn else torch.no_grad():
+            losses, total = self._forward(batch)
+            if learn:
+                _backward(total)
+        return torch.zeros(len(items), device=self._device).index_add_(0, batch.owner, losses)
+
+    def _route(self, items: Sequence[Item]) -> Any:
+        if all(item.expert == BASE for item in items):
+            return self.adapters.route()
+        return self.adapters.route(rows=torch.tensor([item.expert for item in items], device=self._device))
+
+    def _forward(self, batch: "_Batch") -> tuple[Tensor, Tensor]:
+        if self._plain_head is None:
+            self._plain_head = self._head_is_plain(batch.first())
+        with self._predicting(batch, whole=not self._plain_head) as hidden:
+            output = self._model(input_ids=batch.ids, use_cache=False)
+        if not self._plain_head:
+            losses = functional.cross_entropy(output.logits[0].float(), batch.targets, reduction="none")
+            return losses.detach(), losses @ batch.weights
+        return ChunkedLoss.apply(hidden[0], self._head.weight, self._head.bias, batch.targets, batch.weights)
+
+    def _head_is_plain(self, batch: "_Batch") -> bool:
+        """Whether the logits are the output layer's alone; some models scale or cap them."""
+        if type(self._head) is not nn.Linear:
+            return False
+        with torch.no_grad(), self.adapters.route():
+            with self._predicting(batch, whole=True) as hidden:
+                logits = self._model(input_ids=batch.ids, use_cache=False).logits[0]
+            return torch.allclose(self._head(hidden[0]), logits, rtol=1e-3, atol=1e-3)
+
+    @contextmanager
+    def _predicting(self, batch: "_Batch", *, whole: bool) -> Any:
+        """Lets the output layer see only the states that predict a completion token.
+
+        Args:
+            whole: All of them; otherwise one, since the loss computes its own logits.
+
+        Yields:
+            A list that will hold these states, shape (tokens, width).
+        """
+        found: list[Tensor] = []
+
+        def select(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            states = arguments[0][batch.owner, batch.position]
+            found.append(states)
+            return (states if whole else states[:1].detach())[None], *arguments[1:]
+
+        handle = self._head.register_forward_pre_hook(select)
+        try:
+            yield found
+        finally:
+            handle.remove()
+
+
+def output_layer(model: Any) -> nn.Module:
+    """The layer that makes logits.
+
+    Raises:
+        ModelError: If the model has none.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        raise ModelError(f"a {type(model).__name__} has no output layer; choose a causal language model")
+    return head
+
+
+def _backward(total: Tensor) -> None:
+    with warnings.catch_warnings():
+        # Gradients lie as the weights do, an expert a row, which torch finds unusual.
+        warnings.filterwarnings("ignore", message="grad and param do not obey")
+        total.backward()
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Items as tensors: padded ids, and where each completion token is predicted."""
+
+    ids: Tensor
+    owner: Tensor
+    position: Tensor
+    targets: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, items: Sequence[Item], rows: Sequence[EncodedRow], device: torch.device) -> "_Batch":
+        own = [rows[item.row] for item in items]
+        width = max(len(row.ids) for row in own)
+        ids = torch.tensor([[*row.ids, *([0] * (width - len(row.ids)))] for row in own], device=device)
+        places = [(n, at) for n, row in enumerate(own) for at in range(row.start - 1, len(row.ids) - 1)]
+        owner, position = torch.tensor(places, device=device).T
+        weights = torch.tensor([item.weight for item in items], device=device)[owner]
+        return cls(ids, owner, position, ids[owner, position + 1], weights)
+
+    def first(self) -> "_Batch":
+        """Its first row alone."""
+        mine = self.owner == 0
+        kept = (part[mine] for part in (self.owner, self.position, self.targets, self.weights))
+        return _Batch(self.ids[:1], *kept)
+
+
+class ChunkedLoss(torch.autograd.Function):
+    """Cross-entropy over a frozen output layer; keeps the gradient of its input, never the logits."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of each token, shape (tokens,), and their sum under `weights`."""
+        learn = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(states) if learn else None
+        losses = torch.empty(len(states), device=states.device)
+        size = max(16, CHUNK_ELEMENTS // len(weight))
+        for start in range(0, len(states), size):
+            part = slice(start, start + size)
+            logits = functional.linear(states[part], weight, bias).float()
+            picked = logits.gather(1, targets[part, None])[:, 0]
+            losses[part] = logits.logsumexp(1) - picked
+            if gradient is not None:
+                soft = torch.softmax(logits, 1, out=logits)
+                soft[torch.arange(len(soft), device=soft.device), targets[part]] -= 1
+                gradient[part] = soft.mul_(weights[part, None]).to(states.dtype) @ weight
+        ctx.save_for_backward(gradient)
+        ctx.mark_non_differentiable(losses)
+        return losses, losses @ weights
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The gradient of the states under that of the weighted sum."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[1], None, None, None, None

@@ -1,0 +1,180 @@
+"""The whole of Disentangle: traces in, a library of experts out.
+
+Each stage keeps what it made beside the library, in `OUT.work`, under a hash of what went into it:
+a pipeline that was cut off goes on, and one whose input is unchanged has nothing to do.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bdc_agents.config import explain
+from bdc_agents.distill.base import Base, load_base
+from bdc_agents.distill.cluster import cluster_items
+from bdc_agents.distill.clusters import Clusters, ClusterSettings
+from bdc_agents.distill.embed import EncoderConfig, load_encoder
+from bdc_agents.distill.items import Embedded, embed_items, items_of_traces
+from bdc_agents.distill.library import MANIFEST, ExpertLibrary
+from bdc_agents.distill.metrics import Losses, verdict
+from bdc_agents.distill.recipe import Recipe
+from bdc_agents.distill.report import write_cluster_report
+from bdc_agents.distill.rows import training_rows
+from bdc_agents.distill.save import save_library
+from bdc_agents.distill.train import train_experts
+from bdc_agents.distill.training import Watch, silent
+from bdc_agents.distill.validate import Validation, validate
+from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.search.sync import run_sync
+from bdc_agents.types import Trace, content_hash
+
+FEWEST = 8
+"""Solved problems below which there is nothing to cluster."""
+CLUSTERS = "clusters.json"
+REPORT = ("clusters.html", "clusters.png", "validation.json")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What the pipeline made.
+
+    Args:
+        validation: What can be said about the clusters; None where the library was there already.
+    """
+
+    library: ExpertLibrary
+    validation: Validation | None = None
+
+
+def distill(
+    traces: Sequence[Trace],
+    out: Path | str,
+    recipe: Recipe,
+    *,
+    lineage: Mapping[str, Any] | None = None,
+    one_expert: bool = False,
+    say: Say = lambda _: None,
+    watch: Watch = silent,
+) -> Distilled:
+    """Clusters solved problems, trains an expert for each cluster and one on all, and keeps them.
+
+    Args:
+        traces: Those that may be trained on; others are left out by their decision.
+        out: The library's folder; an older library there is replaced.
+        recipe: The base, and the settings of every stage.
+        lineage: Where the traces came from, by name, such as the hashes of their files.
+        one_expert: Train one expert on all rows where there are too few problems to cluster.
+        say: Told in words what is being done.
+        watch: Told about every training step.
+
+    Raises:
+        UsageError: If too few problems are solved.
+        ModelError: If the base or the encoder cannot be had or adapted.
+        TrainingStopped: If a loss is not a number.
+    """
+    kept = [trace for trace in traces if trace.decision is None or trace.decision.kept]
+    rows = training_rows(kept)
+    solved = len({row.problem_id for row in rows})
+    if solved < (1 if one_expert else FEWEST):
+        raise UsageError(
+            f"{solved} of {len(traces)} traces are of solved problems that may be trained on; clusters need "
+            f"at least {FEWEST}: collect more, or train one expert on all of them with --one-expert"
+        )
+    inputs = content_hash(
+        "\n".join([recipe.model_dump_json(), *sorted(row.model_dump_json() for row in rows)])
+    )
+    if (found := _unchanged(Path(out), inputs)) is not None:
+        say("the library is there already, made from the same traces and settings")
+        return Distilled(found)
+    base = _base(recipe, say)
+    work = Path(out).with_name(Path(out).name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    clusters, validation = None, None
+    if solved >= FEWEST:
+        clusters, validation = _cluster(kept, base, recipe, work, say)
+    labels = clusters.label_of() if clusters and clusters.count > 1 else {}
+    say(f"training {clusters.count + 1 if labels and clusters else 1} experts on {len(rows)} rows")
+    trained = train_experts(rows, labels, base, work, recipe.train, watch=watch)
+    names = (CLUSTERS, *REPORT)
+    files = {name: (work / name).read_bytes() for name in names if clusters and (work / name).is_file()}
+    library = save_library(out, trained, files=files, lineage={**(lineage or {}), "inputs": inputs})
+    return Distilled(library, validation)
+
+
+def _unchanged(out: Path, inputs: str) -> ExpertLibrary | None:
+    """The library that is there, if it is whole and made from the same inputs."""
+    if not (out / MANIFEST).is_file():
+        return None
+    library = ExpertLibrary(out)
+    return library if library.manifest.lineage.get("inputs") == inputs and not library.check() else None
+
+
+def _base(recipe: Recipe, say: Say) -> Base:
+    say(f"loading the base {recipe.base.model}")
+    return load_base(
+        recipe.base.model,
+        revision=recipe.base.revision,
+        dtype=recipe.train.dtype,
+        quantize=recipe.train.quantize,
+        announce=say,
+    )
+
+
+def _cluster(
+    traces: Sequence[Trace], base: Base, recipe: Recipe, work: Path, say: Say
+) -> tuple[Clusters, Validation]:
+    settings = _settings(ClusterSettings, recipe.cluster, "cluster")
+    encoder_config = _settings(EncoderConfig, recipe.embed, "embed")
+    items = items_of_traces(
+        traces, lambda text: len(base.tokenizer(text, add_special_tokens=False).input_ids)
+    )
+    say(f"embedding {len(items)} solved problems")
+    encoder = run_sync(load_encoder(encoder_config, base=(base.model, base.tokenizer)))
+    embedded = embed_items(items, encoder)
+    clusters = cluster_items(embedded, settings)
+    say(f"{clusters.count} clusters of {', '.join(map(str, clusters.sizes()))} problems")
+    for note in clusters.notes:
+        say(note)
+    clusters.save(work / CLUSTERS)
+    return clusters, _validated(clusters, embedded, work, say)
+
+
+def _validated(clusters: Clusters, embedded: Embedded, work: Path, say: Say) -> Validation:
+    """The validation and its report; read again where the same clusters were validated before."""
+    mark, key = work / "validated", content_hash(clusters.to_json())
+    if mark.is_file() and mark.read_text() == key:
+        validation = Validation.model_validate_json((work / "validation.json").read_text())
+    else:
+        say("asking whether the clusters mean anything")
+        validation = validate(clusters, embedded)
+        write_cluster_report(work, clusters, embedded, validation)
+        mark.write_text(key)
+    say(validation.verdict)
+    for warning in validation.warnings:
+        say(f"warning: {warning}")
+    return validation
+
+
+def _settings(model: type[Any], given: Mapping[str, Any], table: str) -> Any:
+    preset = dict(given)
+    try:
+        if "preset" in preset:
+            return model.preset(preset.pop("preset"), **preset)
+        return model(**preset)
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"[{table}] of the recipe", model)) from None
+
+
+def losses_of(library: ExpertLibrary) -> Losses:
+    """The held-out loss per token of the base and every expert, by cluster; see `cross_losses`."""
+    return json.loads(library.read("metrics.json"))["losses"]
+
+
+def verdict_of(library: ExpertLibrary) -> list[str]:
+    """In words, whether each expert is the best one on its own cluster."""
+    tokens = {expert.name: expert.tokens for expert in library.manifest.experts}
+    return verdict(losses_of(library), tokens)

@@ -1,0 +1,149 @@
+"""The knobs of training, and recipes: named sets of them as TOML files.
+
+[base]
+model = "local:smollm2-135m"
+
+[train]
+rank = 8
+targets = ["q_proj", "v_proj"]
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from bdc_agents.config import explain
+from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.types import Frozen
+
+
+class AdapterConfig(Frozen):
+    """The shape of every LoRA adapter of a library.
+
+    Args:
+        rank: Rows of A and columns of B.
+        alpha: The update is scaled by alpha / rank.
+        rslora: Scale by alpha / sqrt(rank) instead.
+        dropout: Chance that an input of A is set to zero, in training.
+        targets: Names of linear layers or ends of names; or `all-linear`, every one but the output
+            layer; or `default`, those that peft takes for the architecture.
+        layers: Numbers of the decoder layers to adapt; None for all.
+    """
+
+    rank: int = Field(default=8, ge=1, le=512)
+    alpha: float = Field(default=16.0, gt=0)
+    rslora: bool = False
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: Literal["all-linear", "default"] | tuple[str, ...] = "all-linear"
+    layers: tuple[int, ...] | None = None
+
+    @property
+    def scale(self) -> float:
+        """The factor of B A x."""
+        return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+
+
+class TrainConfig(AdapterConfig):
+    """How the experts are trained; every expert as if it were trained alone.
+
+    Args:
+        learning_rate: The largest, after the warm-up and before the cosine.
+        warmup: Share of an expert's steps over which the learning rate rises.
+        weight_decay, betas, eps: Of AdamW.
+        clip: Largest norm of an expert's gradient; None for no clipping.
+        epochs: How often an expert sees its rows.
+        max_steps: Largest number of steps of the expert that has most rows; the others stop after
+            the same share of theirs. None for no limit.
+        batch: Rows of one expert in one of its steps.
+        tokens_per_pass: Tokens, padding included, in one forward pass; bounds memory, and changes
+            no result.
+        max_length: Tokens of one row; a longer prompt is cut in its middle.
+        validation: Share of problems held out.
+        patience: Epochs without improvement after which an expert stops; None for never.
+        min_rows: Training rows that an expert needs.
+        small: What happens to a cluster of fewer rows: an error, or its rows train the shared
+            adapter alone.
+        shared: Whether one adapter is trained on all rows as well.
+        dtype: Of the base; `auto` is bfloat16 where the hardware computes it, else float32.
+        quantize: `nf4` keeps the base in 4 bits (QLoRA; needs a GPU).
+        gradient_checkpointing: Compute activations twice instead of keeping them.
+        checkpoint_steps: Steps between checkpoints; there is one after each epoch too.
+        seed: Of the split, the order of rows, the initial weights and dropout.
+    """
+
+    learning_rate: float = Field(default=5e-4, gt=0)
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    clip: float | None = Field(default=1.0, gt=0)
+    epochs: int = Field(default=3, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    batch: int = Field(default=16, ge=1)
+    tokens_per_pass: int = Field(default=4096, ge=16)
+    max_length: int = Field(default=1024, ge=16)
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    patience: int | None = Field(default=1, ge=1)
+    min_rows: int = Field(default=8, ge=1)
+    small: Literal["error", "shared"] = "error"
+    shared: bool = True
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantize: Literal["nf4"] | None = None
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = Field(default=50, ge=1)
+    seed: int = 42
+
+
+class BaseConfig(Frozen):
+    """Which base model the experts adapt; see `load_base`."""
+
+    model: str = "local:smollm2-135m"
+    revision: str | None = None
+
+
+class Recipe(Frozen):
+    """A recipe: the base, the training, and the settings of other stages as they are written."""
+
+    name: str
+    base: BaseConfig = BaseConfig()
+    train: TrainConfig = TrainConfig()
+    embed: dict[str, Any] = {}
+    cluster: dict[str, Any] = {}
+
+
+def recipe_folders() -> tuple[Path, ...]:
+    """Where recipes are looked for by name: beside this module, and in a checkout of the project."""
+    here = Path(__file__).resolve().parent
+    return here / "recipes", here.parents[1] / "experts" / "recipes"
+
+
+def load_recipe(name: str | Path, **changes: Any) -> Recipe:
+    """A recipe by its name, such as `tiny`, or by its file.
+
+    Args:
+        changes: Values of `[train]` that replace those of the recipe.
+
+    Raises:
+        ConfigError: If there is no such recipe or one of its values is not accepted.
+    """
+    file = _find(str(name))
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: not a recipe: {error}") from None
+    data["train"] = data.get("train", {}) | changes
+    try:
+        return Recipe.model_validate({"name": file.stem} | data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(file), Recipe)) from None
+
+
+def _find(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    known = {file.stem: file for folder in recipe_folders() for file in folder.glob("*.toml")}
+    if name not in known:
+        raise ConfigError(unknown("recipe", name, known) + "; or give a .toml file")
+    return known[name]

@@ -1,0 +1,336 @@
+"""The loop: steps over all experts at once, validation, early stop, checkpoints and resume."""
+
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bdc_agents.distill.base import Base, BaseIdentity
+from bdc_agents.distill.batches import Item, Step, epoch_batches, merge, plan_step
+from bdc_agents.distill.checkpoint import LossLog, read_checkpoint, write_checkpoint
+from bdc_agents.distill.devices import Processes
+from bdc_agents.distill.learner import Learner
+from bdc_agents.distill.lora import StackedAdapters, stable_seed
+from bdc_agents.distill.loss import RowLoss, output_layer
+from bdc_agents.distill.memory import MemoryEstimate, check_memory, estimate_memory
+from bdc_agents.distill.metrics import cross_losses, mean_losses
+from bdc_agents.distill.recipe import TrainConfig
+from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.errors import BDCError
+from bdc_agents.types import Frozen, content_hash
+
+log = logging.getLogger(__name__)
+
+_NO_EFFECT = ("tokens_per_pass", "gradient_checkpointing", "checkpoint_steps")
+"""Settings that may change between a checkpoint and its resume: they change no result."""
+
+
+class TrainingStopped(BDCError):
+    """A loss or gradient was no longer a number; what was learnt before is in the checkpoint."""
+
+
+class Report(Frozen):
+    """Where training is, after a step or, with `validation`, an epoch.
+
+    Args:
+        step: Of the pass, counted from 1, of `steps`.
+        losses: Mean loss of each expert's batch in this step.
+        validation: Loss of each expert on its validation rows.
+        tokens: Trained on so far, prompts included.
+        seconds: Since training started or went on.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    losses: dict[str, float] = {}
+    rates: dict[str, float] = {}
+    norms: dict[str, float] = {}
+    validation: dict[str, float] = {}
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+Watch = Callable[[Report], None]
+"""Called after each step and each epoch."""
+
+
+def silent(_: Report) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives: everything that goes into a library.
+
+    Args:
+        clusters: The cluster of each expert; -1 for the shared one.
+        adapters: Each expert's best weights, under peft's names.
+        peft_config: The adapters' `adapter_config.json`, but for the base's name.
+        metrics: Rows, tokens, steps, best epochs, and the losses of every expert on every cluster.
+        lineage: Hashes of the rows and of the settings.
+        losses: The file with the losses of all steps.
+    """
+
+    base: BaseIdentity
+    tokenizer: Any
+    config: TrainConfig
+    clusters: dict[str, int]
+    adapters: dict[str, dict[str, Tensor]]
+    peft_config: dict[str, Any]
+    metrics: dict[str, Any]
+    lineage: dict[str, Any]
+    losses: Path
+
+
+class Training:
+    """The state of one training: what is attached to the base, and each expert's learner."""
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        experts: Mapping[str, int],
+        base: Base,
+        work: Path,
+        config: TrainConfig,
+        watch: Watch,
+    ) -> None:
+        self.encoded, self.experts, self.base = encoded, dict(experts), base
+        self.work, self.config, self.watch = work, config, watch
+        output_layer(base.model)
+        self.processes = Processes()
+        self._was_training = base.model.training
+        self.adapters = StackedAdapters(base.model, tuple(experts), config, seed=config.seed)
+        self.rows: tuple[EncodedRow, ...] = (*encoded.train, *encoded.validation)
+        self.loss = RowLoss(self.adapters, self.rows)
+        self.learners = self._learners()
+        self.epoch, self.done, self.count, self.tokens = 0, 0, 0, 0
+        self.sums: dict[str, list[float]] = defaultdict(list)
+        self.log = LossLog(work, write=self.processes.main)
+        self._started = time.monotonic()
+        self.memory: MemoryEstimate | None = None
+
+    def _learners(self) -> list[Learner]:
+        split, made = len(self.encoded.train), []
+        members = {
+            name: [n for n, row in enumerate(self.rows) if cluster in (-1, row.cluster)]
+            for name, cluster in self.experts.items()
+        }
+        most = max(sum(n < split for n in mine) for mine in members.values())
+        for row, (name, mine) in enumerate(members.items()):
+            own, held = [n for n in mine if n < split], [n for n in mine if n >= split]
+            limit = self.config.max_steps and ceil(self.config.max_steps * len(own) / most)
+            weights, grads = self.adapters.weights[row], self.adapters.grads[row]
+            made.append(Learner(name, row, own, held, weights, grads, self.config, limit))
+        return made
+
+    def run(self, resume: bool) -> Trained:
+        """Trains to the end, from a checkpoint where there is one."""
+        model = self.base.model
+        model.train()
+        if self.config.gradient_checkpointing:
+            _checkpointing(model, "enable")({"use_reentrant": False})
+        self._check_memory()
+        if resume:
+            self._resume()
+        self.log.cut(self.count)
+        while self.epoch < self.config.epochs and any(one.steps_in(self.epoch) for one in self.learners):
+            self._run_epoch()
+        return self._result()
+
+    def close(self) -> None:
+        """Gives the base back as it was."""
+        if self.config.gradient_checkpointing:
+            _checkpointing(self.base.model, "disable")()
+        self.adapters.detach()
+        self.base.model.train(self._was_training)
+
+    def _check_memory(self) -> None:
+        lengths = [len(row.ids) for row in self.rows]
+        most = max(lengths) * self.config.batch * len(self.learners)
+        self.memory = estimate_memory(self.loss, self.config, max(lengths), most)
+        check_memory(self.memory, self.config)
+
+    def _run_epoch(self) -> None:
+        steps = self._plan()
+        while self.done < len(steps):
+            self._run_step(steps[self.done])
+            if self.done % self.config.checkpoint_steps == 0 and self.done < len(steps):
+                self._save()
+        self._end_epoch()
+
+    def _plan(self) -> list[Step]:
+        config, batches = self.config, {}
+        for one in self.learners:
+            own = epoch_batches(one.members, one.name, batch=config.batch, epoch=self.epoch, seed=config.seed)
+            batches[one.row] = own[: one.steps_in(self.epoch)]
+        return [plan_step(now, self.rows, config.tokens_per_pass) for now in merge(batches)]
+
+    def _run_step(self, step: Step) -> None:
+        torch.manual_seed(stable_seed(self.config.seed, self.count, self.processes.rank))
+        self.adapters.grads.zero_()
+        means = torch.zeros(len(self.learners), device=self.adapters.weights.device)
+        results = []
+        for items in step.passes[self.processes.rank :: self.processes.count]:
+            losses = self.loss(items, learn=True)
+            means.index_add_(0, _of(items, "expert", means), losses * _of(items, "weight", means))
+            results.append((items, losses))
+        self.processes.sum(means)
+        self.processes.sum(self.adapters.grads)
+        self._check_losses(means, results)
+        self._update(step, means.tolist())
+
+    def _update(self, step: Step, means: list[float]) -> None:
+        active = [one for one in self.learners if one.row in step.experts]
+        norms = {one.name: one.norm() for one in active}
+        for one in active:
+            if not isfinite(norms[one.name]):
+                rows = [i.row for items in step.passes for i in items if i.expert == one.row]
+                self._stop(f"the gradient of expert {one.name!r}", rows)
+        rates = {one.name: one.update(norms[one.name]) for one in active}
+        losses = {one.name: means[one.row] for one in active}
+        for name, loss in losses.items():
+            self.sums[name].append(loss)
+        self.count, self.done = self.count + 1, self.done + 1
+        self.tokens += sum(len(self.rows[i.row].ids) for items in step.passes for i in items)
+        self._tell(losses=losses, rates=rates, norms=norms)
+
+    def _check_losses(self, means: Tensor, results: Sequence[tuple[Sequence[Item], Tensor]]) -> None:
+        for one in self.learners:
+            if not means[one.row].isfinite():
+                bad = [
+                    item.row
+                    for items, losses in results
+                    for item, loss in zip(items, losses.tolist(), strict=True)
+                    if item.expert == one.row and not isfinite(loss)
+                ]
+                self._stop(f"the loss of expert {one.name!r}", bad)
+
+    def _stop(self, what: str, rows: Sequence[int]) -> None:
+        self._save()
+        named = ", ".join(f"{self.rows[n].key} ({self.rows[n].problem_id})" for n in rows[:5])
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        raise TrainingStopped(
+            f"{what} is not a number in step {self.count + 1} (epoch {self.epoch + 1}), rows {named}{more}. "
+            f"The weights before it are kept in {self.work}. Lower learning_rate (now "
+            f"{self.config.learning_rate:g}) or leave these rows out, and train again"
+        )
+
+    def _end_epoch(self) -> None:
+        ended = [one for one in self.learners if one.steps_in(self.epoch)]
+        pairs = {one.row: one.held for one in ended if one.held}
+        found = mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
+        self.epoch, self.done = self.epoch + 1, 0
+        for one in ended:
+            mean = sum(self.sums[one.name]) / len(self.sums[one.name])
+            one.end_epoch(self.epoch, mean, found.get(one.row))
+        self.sums.clear()
+        self._save()
+        if found:
+            self._tell(validation={one.name: found[one.row] for one in ended if one.row in found})
+
+    def _tell(self, **what: Any) -> None:
+        ahead = range(self.epoch, self.config.epochs)
+        left = sum(max(one.steps_in(epoch) for one in self.learners) for epoch in ahead) - self.done
+        report = Report(
+            epoch=self.epoch + ("losses" in what),
+            step=self.count,
+            steps=self.count + left,
+            tokens=self.tokens,
+            seconds=time.monotonic() - self._started,
+            **what,
+        )
+        self.log.add(report.model_dump(exclude_defaults=True))
+        if self.processes.main:
+            self.watch(report)
+
+    def _save(self) -> None:
+        if self.processes.main:
+            kept = ("epoch", "done", "count", "tokens")
+            state = {key: getattr(self, key) for key in kept} | {
+                "sums": dict(self.sums),
+                "weights": self.adapters.weights,
+                "learners": {one.name: one.state() for one in self.learners},
+            }
+            write_checkpoint(self.work, self.fingerprint(), state)
+
+    def _resume(self) -> None:
+        state = read_checkpoint(self.work, self.fingerprint())
+        if state is None:
+            return
+        self.adapters.weights.copy_(state["weights"])
+        for one in self.learners:
+            one.load(state["learners"][one.name])
+        self.sums.update(state["sums"])
+        self.epoch, self.done, self.count = state["epoch"], state["done"], state["count"]
+        self.tokens = state["tokens"]
+        log.info("training goes on after step %d", self.count)
+
+    def fingerprint(self) -> str:
+        """A hash of everything that the result depends on."""
+        config = self.config.model_dump(mode="json", exclude=set(_NO_EFFECT))
+        rows = [(row.key, row.cluster, row.ids) for row in self.rows]
+        parts = [config, self.base.identity.model_dump(mode="json"), rows, len(self.encoded.train)]
+        return content_hash(json.dumps(parts, sort_keys=True))
+
+    def _result(self) -> Trained:
+        for one in self.learners:
+            self.adapters.weights[one.row] = one.best
+        held = range(len(self.encoded.train), len(self.rows))
+        losses = cross_losses(
+            self.loss, self.adapters.names, held, self.config.tokens_per_pass, self.processes
+        )
+        return Trained(
+            base=self.base.identity,
+            tokenizer=self.base.tokenizer,
+            config=self.config,
+            clusters=self.experts,
+            adapters={one.name: self.adapters.state_dict(one.row) for one in self.learners},
+            peft_config=self.adapters.peft_config,
+            metrics={
+                "losses": losses,
+                "experts": {one.name: self._facts(one) for one in self.learners},
+                "steps": self.count,
+                "tokens": self.tokens,
+                "dropped": self.encoded.dropped,
+                "cut": self.encoded.cut,
+                "memory": self.memory.model_dump() if self.memory else None,
+            },
+            lineage=self._lineage(),
+            losses=self.log.file,
+        )
+
+    def _lineage(self) -> dict[str, Any]:
+        rows = sorted(f"{row.key} {row.cluster}" for row in self.rows)
+        config = self.config.model_dump_json(exclude=set(_NO_EFFECT))
+        return {"rows": content_hash("\n".join(rows)), "training settings": content_hash(config)}
+
+    def _facts(self, one: Learner) -> dict[str, Any]:
+        return {
+            "rows": len(one.members),
+            "validation_rows": len(one.held),
+            "tokens": sum(len(self.rows[n].ids) for n in one.members),
+            "learnt_tokens": sum(self.rows[n].learnt for n in one.members),
+            "steps": one.step,
+            "best_epoch": one.best_epoch,
+            "epochs": one.history,
+        }
+
+
+def _checkpointing(model: Any, switch: str) -> Any:
+    """The method that switches it, under its new name or, in older releases, its first one."""
+    return getattr(model, f"activation_checkpointing_{switch}", None) or getattr(
+        model, f"gradient_checkpointing_{switch}"
+    )
+
+
+def _of(items: Sequence[Item], name: str, like: Tensor) -> Tensor:
+    return torch.tensor([getattr(item, name) for item in items], device=like.device)

@@ -1,0 +1,54 @@
+"""Measures any solver on any problem set: pass@k with intervals, at matched compute, with diagnostics."""
+
+from bdc_agents.evaluate.choose import choose_tasks
+from bdc_agents.evaluate.config import EvalConfig, read_config
+from bdc_agents.evaluate.diagnose import Finding, diagnose
+from bdc_agents.evaluate.inspect_log import write_logs
+from bdc_agents.evaluate.metrics import Difference, Interval, bootstrap, paired, pass_at_k, wilson
+from bdc_agents.evaluate.report import write_report
+from bdc_agents.evaluate.results import Results, Row, read_rows
+from bdc_agents.evaluate.run import evaluate
+from bdc_agents.evaluate.setup import build_solvers
+from bdc_agents.evaluate.solvers import (
+    Answer,
+    Candidate,
+    Solver,
+    Spec,
+    Spent,
+    Tools,
+    create_solver,
+    register_solver,
+)
+from bdc_agents.evaluate.summary import Summary, summarise, write_summary
+
+__all__ = [
+    "Answer",
+    "Candidate",
+    "Difference",
+    "EvalConfig",
+    "Finding",
+    "Interval",
+    "Results",
+    "Row",
+    "Solver",
+    "Spec",
+    "Spent",
+    "Summary",
+    "Tools",
+    "bootstrap",
+    "build_solvers",
+    "choose_tasks",
+    "create_solver",
+    "diagnose",
+    "evaluate",
+    "paired",
+    "pass_at_k",
+    "read_config",
+    "read_rows",
+    "register_solver",
+    "summarise",
+    "wilson",
+    "write_logs",
+    "write_report",
+    "write_summary",
+]

@@ -1,0 +1,52 @@
+"""Which problems are evaluated."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bdc_agents.data import dataset_names, load_task, load_tasks
+from bdc_agents.errors import ProblemError
+from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.types import Task
+
+
+def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
+    """The problems of an evaluation, in the order in which they are solved.
+
+    Args:
+        config: Its data sets, filters, shuffle and limit.
+        data: The folder that holds the data sets; None takes the one that `BDC_DATA` names.
+
+    Raises:
+        ProblemError: If a data set is not known or not there, or its problems have no tests.
+        UsageError: If a filter is malformed or leaves nothing.
+    """
+    if not config.datasets:
+        raise ProblemError(
+            f"no data set: name one or more, such as humaneval; known: {', '.join(dataset_names())}"
+        )
+    chosen = select_jobs(
+        config.datasets,
+        data=data,
+        filters=[Filter.parse(text) for text in config.filters],
+        shuffle_seed=config.shuffle_seed,
+        untested=not config.public_only,
+    )
+    tasks = _load([job.id for job in chosen.jobs], data)
+    testable = [task for task in tasks if task.problem.public_tests or len(task.hidden)]
+    if not testable:
+        raise ProblemError(
+            f"none of the {len(tasks)} problems of {', '.join(config.datasets)} has a test, so there is "
+            "nothing to measure"
+        )
+    return testable[: config.limit]
+
+
+def _load(ids: Sequence[str], data: Path | None) -> list[Task]:
+    """The tasks of these addresses, each data set read once."""
+    wanted = set(ids)
+    names = dict.fromkeys(address.partition(":")[0] for address in ids)
+    known = [name for name in names if name in dataset_names()]
+    tasks = [task for name in known for task in load_tasks(name, data=data) if task.problem.id in wanted]
+    found = {task.problem.id: task for task in tasks}
+    return [found[address] if address in found else load_task(address, data=data) for address in ids]

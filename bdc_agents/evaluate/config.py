@@ -1,0 +1,199 @@
+"""What is to be evaluated: read from a TOML file or options, kept in `eval.json`, compared there.
+
+    [eval]
+    datasets = ["humaneval", "mbpp:test"]
+    solvers = ["single:small", "best-of:8", "repair:4,agents=small", "search:paper,rollouts=8"]
+    limit = 100
+    shuffle_seed = 0
+
+    [agents.small]
+    model = "local:qwen2.5-coder-0.5b"
+
+    [budget]
+    calls = 16
+
+The file stands alone: `bdc eval --config eval.toml --out runs/eval`.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from bdc_agents.agents.failures import shown_url
+from bdc_agents.config import AgentConfig, Settings, explain
+from bdc_agents.errors import ConfigError
+from bdc_agents.types import Frozen
+
+SECTION = "eval"
+
+_FREE = {
+    SECTION: ("k", "concurrency"),
+    "agents": ("base_url", "api_key_env", "timeout", "retries", "concurrency", "requests_per_second"),
+}
+"""What may differ between two visits to one folder: it changes no row."""
+_SERVING = ("slots", "context", "threads")
+"""Options of an agent that say how a local model is served, likewise."""
+
+
+class EvalConfig(Frozen):
+    """The table `[eval]` of a configuration file.
+
+    Args:
+        datasets: Such as `humaneval`, `mbpp:test`, `mbpp:601` or a `.jsonl` file.
+        solvers: As `Spec` reads them.
+        agents: Names or model strings of the team; none for all that are configured.
+        samples: How often each solver solves each problem, each time with another seed.
+        k: For pass@k.
+        temperature: Of solvers that name none; None for that of the search settings.
+        limit: Problems at most, after filter and shuffle.
+        filters: Which problems, such as `difficulty=introductory`; all must let one pass.
+        public_only: Leave problems without public tests out.
+        shuffle_seed: None keeps the order of the data sets.
+        seed: Everything random derives from it, the solver and the sample.
+        concurrency: Problems at once.
+    """
+
+    datasets: tuple[str, ...] = Field(default=(), max_length=100)
+    solvers: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    samples: int = Field(default=1, ge=1, le=10_000)
+    k: tuple[int, ...] = (1,)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    limit: int | None = Field(default=None, ge=1)
+    filters: tuple[str, ...] = ()
+    public_only: bool = False
+    shuffle_seed: int | None = None
+    seed: int = 42
+    concurrency: int = Field(default=4, ge=1, le=1000)
+
+    @field_validator("solvers", "datasets", "agents")
+    @classmethod
+    def _no_twins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({text for text in value if value.count(text) > 1}):
+            raise ValueError(f"{', '.join(twice)} comes twice; name each once")
+        return value
+
+    @field_validator("k")
+    @classmethod
+    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1:
+            raise ValueError("each k of pass@k is at least 1")
+        return tuple(sorted(set(value)))
+
+
+def read_config(file: Path | None) -> tuple[EvalConfig, Settings]:
+    """What a file says of an evaluation and of agents, search, budget and sandbox.
+
+    Args:
+        file: A TOML file with a table `[eval]` beside those of `bdc.toml`, or the `eval.json` of an
+            earlier evaluation; None for `bdc.toml` of the working directory.
+
+    Raises:
+        ConfigError: If it is missing or malformed, or a value is not accepted.
+    """
+    place = file or Path("bdc.toml")
+    if file is not None and not file.is_file():
+        raise ConfigError(f"no configuration {str(file)!r}; write one, or leave --config out")
+    data = _read(place) if place.is_file() else {}
+    section = data.pop(SECTION, {})
+    return build(EvalConfig, section, f"{place}: [{SECTION}]"), build(Settings, data, str(place))
+
+
+def build(model: type[Any], data: Mapping[str, Any], source: str) -> Any:
+    """A model from plain data.
+
+    Raises:
+        ConfigError: If a key is unknown or a value not accepted.
+    """
+    try:
+        return model(**data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, source, model)) from None
+    except TypeError:
+        raise ConfigError(f"{source}: a table of keys is expected, found {data!r:.80}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".json":
+            found = json.loads(text)
+            return dict(found["config"])
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{file}: not the eval.json of an evaluation; name one, or a TOML file") from None
+
+
+def as_record(config: EvalConfig, settings: Settings, names: list[str]) -> dict[str, Any]:
+    """The configuration as plain data without secrets, which `read_config` takes again.
+
+    Args:
+        config: Of the evaluation.
+        settings: Of the agents that take part, the search, the budget and the sandbox.
+        names: These agents.
+    """
+    agents = {name: settings.agents.get(name) or AgentConfig(model=name) for name in names}
+    return {
+        SECTION: config.model_dump(mode="json"),
+        "agents": {name: _public(agent) for name, agent in agents.items()},
+        "search": settings.search.model_dump(mode="json"),
+        "budget": settings.budget.model_dump(mode="json"),
+        "sandbox": {"packages": list(settings.sandbox.packages)},
+    }
+
+
+def _public(agent: AgentConfig) -> dict[str, Any]:
+    """What may be shown of an agent: options that are texts may be keys."""
+    shown = agent.model_dump(mode="json", exclude={"api_key", "options"}, exclude_none=True)
+    if agent.base_url:
+        shown["base_url"] = shown_url(agent.base_url)
+    options = {key: value for key, value in agent.options.items() if isinstance(value, bool | int | float)}
+    return shown | ({"options": options} if options else {})
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Where two configurations differ so that their rows cannot stand side by side.
+
+    Returns:
+        One line a setting: its place, what it was, what it is now.
+    """
+    before, after = _flat(_compared(old)), _flat(_compared(new))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return [f"{key}: was {_shown(before, key)}, is {_shown(after, key)}" for key in keys]
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key])[:120] if key in values else "not set"
+
+
+def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in record.items() if key != SECTION}
+    section = record.get(SECTION, {})
+    kept[SECTION] = {key: value for key, value in section.items() if key not in _FREE[SECTION]}
+    kept["agents"] = {
+        name: {key: _replying(value) for key, value in agent.items() if key not in _FREE["agents"]}
+        for name, agent in record.get("agents", {}).items()
+    }
+    return kept
+
+
+def _replying(value: Any) -> Any:
+    """An agent's options without those that shape no reply; any other value as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: inner for key, inner in value.items() if key not in _SERVING}
+
+
+def _flat(value: Any, place: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        return {place: value} if place else {}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{place}.{key}" if place else str(key))
+    return flat

@@ -1,0 +1,44 @@
+"""Rows by solver and by problem, and two solvers on the problems that both have done."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+
+from bdc_agents.evaluate.metrics import RESAMPLES, Difference, paired
+from bdc_agents.evaluate.results import Row
+
+
+def by_solver(rows: Iterable[Row], solvers: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows of each solver that has some."""
+    found = {name: list[Row]() for name in solvers}
+    for row in rows:
+        found.setdefault(row.solver, []).append(row)
+    return {name: some for name, some in found.items() if some}
+
+
+def by_problem(rows: Iterable[Row], value: Callable[[Row], float]) -> dict[str, float]:
+    """The mean value of each problem's samples."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        found[row.problem].append(value(row))
+    return {problem: fmean(values) for problem, values in found.items()}
+
+
+def difference(
+    first: Sequence[Row], second: Sequence[Row], value: Callable[[Row], float], resamples: int = RESAMPLES
+) -> Difference | None:
+    """How much better the first did than the second, on the problems that both have done.
+
+    Args:
+        first, second: Rows of two solvers.
+        value: Of a row.
+        resamples: Of the bootstrap.
+
+    Returns:
+        None without a problem that both have done.
+    """
+    mine, theirs = by_problem(first, value), by_problem(second, value)
+    both = [problem for problem in mine if problem in theirs]
+    if not both:
+        return None
+    return paired([mine[p] for p in both], [theirs[p] for p in both], resamples=resamples)

@@ -1,0 +1,326 @@
+"""The folder of an evaluation, written so that a kill at any moment loses nothing.
+
+eval.json      the configuration and what it was applied to
+results.jsonl  one row for each problem, solver and sample, only ever appended to
+traces/        what each solver wrote, as run folders that `bdc view` opens
+summary.json   the figures
+report.html    the figures for people, in one file
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from bdc_agents.config import explain
+from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.evaluate.config import difference
+from bdc_agents.runs import open_run, read_traces, write_text, write_trace
+from bdc_agents.types import Frozen, Hidden, Trace, Usage, content_hash
+
+EVAL_FILE, RESULTS_FILE, SUMMARY_FILE, REPORT_FILE = (
+    "eval.json",
+    "results.jsonl",
+    "summary.json",
+    "report.html",
+)
+TRACES = "traces"
+SCORED_BY_HIDDEN = ("humaneval:", "humaneval+:")
+"""Problems whose hidden tests are all that the data set itself scores by: their public tests are
+examples of the statement. Elsewhere the public tests are some of the data set's own."""
+log = logging.getLogger(__name__)
+
+
+class Point(Frozen):
+    """A program that a solver would have handed over from some moment on.
+
+    Args:
+        calls, tokens, seconds, cost: Used by then.
+        solved: Whether it passes every test, public and hidden.
+    """
+
+    calls: int
+    tokens: int
+    seconds: float
+    cost: float | None = None
+    solved: bool
+
+
+class Row(Frozen):
+    """What one solver did with one problem, once.
+
+    Args:
+        version: Of this format.
+        problem: Its id.
+        difficulty, tags: Its labels.
+        solver: As it was named.
+        sample: Number of the try, from 0.
+        code: The program that was handed over.
+        public: Counts of the public tests; a total of 0 where there are none.
+        hidden: Counts of the hidden tests; None where there are none.
+        usage: By agent.
+        seconds: Wall time of the solver.
+        stopped_by: What ended it, as in a `Solution`.
+        points: What was handed over after how much, the last one this program.
+    """
+
+    version: int = 1
+    problem: str
+    difficulty: str | None = None
+    tags: tuple[str, ...] = ()
+    solver: str
+    sample: int = 0
+    code: str
+    public: Hidden
+    hidden: Hidden | None = None
+    usage: dict[str, Usage] = {}
+    seconds: float = 0.0
+    stopped_by: str
+    points: tuple[Point, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from the other rows."""
+        return self.problem, self.solver, self.sample
+
+    @property
+    def solved(self) -> bool:
+        """Whether the program passes every test there is."""
+        return all_passed(self.public, self.hidden)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program passes the tests that the data set itself scores by, as published."""
+        if self.hidden and self.problem.startswith(SCORED_BY_HIDDEN):
+            return self.hidden.all_passed
+        return self.solved
+
+    @property
+    def share(self) -> float:
+        """Share of the hidden tests that pass; of the public ones where there are no others."""
+        counts = self.hidden or self.public
+        return counts.passed / counts.total if counts.total else 0.0
+
+    @property
+    def used(self) -> Usage:
+        """Of all agents together."""
+        return sum(self.usage.values(), Usage())
+
+
+def all_passed(public: Hidden, hidden: Hidden | None) -> bool:
+    """Whether every test passed, and there was one."""
+    counts = [count for count in (public, hidden) if count is not None and count.total]
+    return bool(counts) and all(count.all_passed for count in counts)
+
+
+class Record(Frozen):
+    """What `eval.json` holds.
+
+    Args:
+        version: Of this format.
+        created: In ISO 8601.
+        package: Version of this package.
+        config: As `read_config` takes it again.
+        lineage: What else the rows depend on: hashes of the problems and the prompts.
+    """
+
+    version: int = 1
+    created: str
+    package: str
+    config: dict[str, Any]
+    lineage: dict[str, Any] = {}
+
+
+class Results:
+    """The rows of one evaluation: those that are there, and a place to add to.
+
+    One process at a time may add to a folder. Use it as a context manager.
+
+    Args:
+        folder: Made where it is missing.
+        config, lineage: As in `Record`; a folder that holds others is refused.
+
+    Raises:
+        UsageError: If the folder is of another configuration, in use, or cannot be written to.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], lineage: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._file: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(folder / RESULTS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise UsageError(f"another process evaluates into {str(folder)!r}; wait for it to end") from None
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to {str(folder)!r}: {error.strerror}; name another --out"
+            ) from None
+        try:
+            self._claim(dict(config), dict(lineage))
+            self.rows = read_rows(folder)
+            self._mend()
+        except BaseException:
+            self.close()
+            raise
+        self.done = {row.key for row in self.rows}
+
+    def _claim(self, config: dict[str, Any], lineage: dict[str, Any]) -> None:
+        file = self.folder / EVAL_FILE
+        if not file.exists():
+            if os.fstat(self._descriptor).st_size:
+                raise UsageError(
+                    f"{str(self.folder)!r} holds results without {EVAL_FILE}; name another --out"
+                )
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            record = Record(created=now, package=version("bdc-agents"), config=config, lineage=lineage)
+            write_text(file, record.model_dump_json(indent=2) + "\n")
+            return
+        found = read_record(self.folder)
+        config = json.loads(json.dumps(config))
+        if lines := difference(
+            found.config | {"lineage": found.lineage}, config | {"lineage": json.loads(json.dumps(lineage))}
+        ):
+            shown = "\n".join(f"  {line}" for line in lines)
+            raise UsageError(
+                f"{str(self.folder)!r} holds an evaluation with another configuration:\n{shown}\n"
+                "name another --out (replies that are cached are not asked for again), or go on with: "
+                f"bdc eval --config {self.folder / EVAL_FILE} --out {self.folder}"
+            )
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._file is not None, "the folder is closed"
+        return self._file
+
+    def _mend(self) -> None:
+        """Ends a last line that a kill left without its end; half a row is taken out."""
+        size = os.fstat(self._descriptor).st_size
+        data = os.pread(self._descriptor, size, 0)
+        tail = data[data.rfind(b"\n") + 1 :]
+        if tail:
+            os.ftruncate(self._descriptor, size - len(tail))
+            if _is_json(tail):
+                self._write(tail + b"\n")
+
+    def add(self, row: Row, trace: Trace) -> None:
+        """Keeps a row and its trace; when it returns, both are on disk.
+
+        Raises:
+            BDCError: If the disk is full or fails; the rows before are kept.
+        """
+        write_trace(open_run(self.trace_folder(row.solver), trace.settings), trace)
+        self._write(json.dumps(row.model_dump(mode="json"), separators=(",", ":")).encode("ascii") + b"\n")
+        self.rows.append(row)
+        self.done.add(row.key)
+
+    def _write(self, data: bytes) -> None:
+        size = os.fstat(self._descriptor).st_size
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            os.ftruncate(self._descriptor, size)
+            raise BDCError(
+                f"cannot write to {str(self.folder / RESULTS_FILE)!r}: {error.strerror}; "
+                f"{len(self.rows)} rows are kept"
+            ) from error
+
+    def trace_folder(self, solver: str) -> Path:
+        """Where the traces of a solver are kept."""
+        return trace_folder(self.folder, solver)
+
+    def close(self) -> None:
+        """Lets others add to the folder."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def trace_folder(folder: Path, solver: str) -> Path:
+    """Where the traces of a solver are kept in an evaluation."""
+    name = re.sub(r"[^\w.+-]+", "-", solver, flags=re.ASCII).strip("-.") or "solver"
+    same = name == solver
+    return folder / TRACES / (name if same else f"{name[:60]}-{content_hash(solver)[:4]}")
+
+
+def read_record(folder: Path) -> Record:
+    """What the `eval.json` of a folder holds.
+
+    Raises:
+        UsageError: If there is none, or it is not one.
+    """
+    file = folder / EVAL_FILE
+    if not file.is_file():
+        raise UsageError(f"no evaluation at {str(folder)!r}: there is no file {str(file)!r}")
+    try:
+        return Record.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise UsageError(explain(error, str(file), Record)) from None
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of an evaluation.
+
+    A line that is damaged is left out with a warning that names it: it is computed again.
+
+    Raises:
+        UsageError: If the file holds rows of a later version.
+    """
+    file = folder / RESULTS_FILE
+    rows: dict[tuple[str, str, int], Row] = {}
+    lines = file.read_bytes().split(b"\n") if file.is_file() else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+            if isinstance(data, dict) and data.get("version", 1) != 1:
+                raise UsageError(
+                    f"{file}:{number}: a row of version {data['version']!r}; this package reads 1: "
+                    "update bdc-agents"
+                )
+            row = Row.model_validate(data)
+        except ValueError as error:
+            log.warning("%s:%d: not a row, left out: %s", file, number, str(error).splitlines()[0])
+            continue
+        rows[row.key] = row
+    return list(rows.values())
+
+
+def solver_traces(folder: Path, solvers: Sequence[str]) -> dict[str, list[Trace]]:
+    """The traces of an evaluation by solver; a solver without any has an empty list."""
+    return {name: _latest(trace_folder(folder, name)) for name in solvers}
+
+
+def _latest(folder: Path) -> list[Trace]:
+    """One trace for each problem and sample: a kill between trace and row leaves two."""
+    if not folder.is_dir():
+        return []
+    return list({(t.problem.id, t.settings.get("sample", 0)): t for t in read_traces(folder)}.values())
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,222 @@
+"""Runs an evaluation: every solver on every problem, each row kept as soon as it is there."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bdc_agents.errors import BDCError
+from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.results import Point, Results, Row, all_passed
+from bdc_agents.evaluate.solvers import Answer, Solver
+from bdc_agents.runs import lineage_of
+from bdc_agents.runs.score import score_hidden
+from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.calls import derive_seed
+from bdc_agents.types import Frozen, Hidden, Program, Task, Trace, content_hash
+
+FAILURES_ALLOWED = 5
+"""Rows in a row that no agent answered for: then the evaluation ends."""
+
+
+class Unanswered(Frozen):
+    """A row that could not be made, because no agent answered."""
+
+    problem: str
+    solver: str
+    sample: int
+    reason: str
+
+
+class Report(Frozen):
+    """What came of a visit to an evaluation.
+
+    Args:
+        wanted: Rows in all.
+        made: Rows that this visit made.
+        unanswered: Rows that it could not make.
+        interrupted: Whether a person stopped it.
+    """
+
+    wanted: int
+    made: int
+    unanswered: tuple[Unanswered, ...] = ()
+    interrupted: bool = False
+
+
+class Job(Frozen, arbitrary_types_allowed=True):
+    """One row to make."""
+
+    task: Task
+    solver: Solver
+    sample: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """That of its row."""
+        return self.task.problem.id, self.solver.name, self.sample
+
+
+def jobs(config: EvalConfig, tasks: Sequence[Task], solvers: Sequence[Solver]) -> Iterator[Job]:
+    """Every row of an evaluation: all solvers on one problem, then the next one."""
+    for task in tasks:
+        for solver in solvers:
+            for sample in range(1 if solver.repeats else config.samples):
+                yield Job(task=task, solver=solver, sample=sample)
+
+
+def lineage(record: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
+    """What rows depend on besides the configuration: the problems, the prompts, the models."""
+    shown = json.dumps([task.problem.model_dump(mode="json") for task in tasks])
+    tests = [len(task.hidden) for task in tasks]
+    came_from = lineage_of(" ".join(record["eval"]["datasets"]), record)
+    return {
+        "problems": len(tasks),
+        "problems_hash": content_hash(f"{shown}{tests}"),
+        "prompts": came_from.prompts,
+        "models": came_from.models,
+    }
+
+
+async def evaluate(
+    config: EvalConfig,
+    tasks: Sequence[Task],
+    solvers: Sequence[Solver],
+    executor: Executor,
+    results: Results,
+    on_row: Callable[[Row | Unanswered], None] = lambda _: None,
+) -> Report:
+    """Makes every row that is not there yet.
+
+    Cancelling it, as Ctrl-C does, ends it; what is finished is kept. A row that no agent answered
+    for is left out, to be made by a later visit, and after some of these in a row it ends.
+
+    Args:
+        config: Samples, seed and concurrency.
+        tasks: With the hidden tests that score what the solvers hand over.
+        solvers: With distinct names.
+        executor: Runs programs on the hidden tests.
+        results: The folder.
+        on_row: Told of each row as it is made.
+
+    Raises:
+        BDCError: If the sandbox fails or the disk is full.
+    """
+    wanted = list(jobs(config, tasks, solvers))
+    visit = _Visit(config, [job for job in wanted if job.key not in results.done], executor, results, on_row)
+    interrupted = False
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(config.concurrency):
+                group.create_task(visit.work())
+    except asyncio.CancelledError:
+        if (current := asyncio.current_task()) is not None:
+            current.uncancel()
+        interrupted = True
+    except ExceptionGroup as group:
+        raise _first(group) from None
+    return Report(
+        wanted=len(wanted), made=visit.made, unanswered=tuple(visit.unanswered), interrupted=interrupted
+    )
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """One of several errors at once: one of ours where there is one."""
+    flat = [error for error in group.exceptions if not isinstance(error, ExceptionGroup)]
+    return next((error for error in flat if isinstance(error, BDCError)), flat[0] if flat else group)
+
+
+class _Visit:
+    """The workers of one visit and what they share."""
+
+    def __init__(
+        self,
+        config: EvalConfig,
+        todo: Sequence[Job],
+        executor: Executor,
+        results: Results,
+        on_row: Callable[[Row | Unanswered], None],
+    ) -> None:
+        self._config = config
+        self._todo = iter(todo)
+        self._executor = executor
+        self._results = results
+        self._on_row = on_row
+        self._in_a_row = 0
+        self.made = 0
+        self.unanswered: list[Unanswered] = []
+
+    async def work(self) -> None:
+        """Takes one job after another until none is left, or the agents are gone."""
+        for job in self._todo:
+            if self._in_a_row >= FAILURES_ALLOWED:
+                return
+            await self._one(job)
+
+    async def _one(self, job: Job) -> None:
+        seed = derive_seed(self._config.seed, job.solver.name, job.sample)
+        answer = await job.solver.solve(job.task.problem, seed)
+        trace = answer.trace
+        if trace.solution.stopped_by == "agents":
+            self._in_a_row += 1
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in trace.solution.set_aside.items())
+            failed = Unanswered(
+                problem=job.task.problem.id, solver=job.solver.name, sample=job.sample, reason=reasons
+            )
+            self.unanswered.append(failed)
+            self._on_row(failed)
+            return
+        self._in_a_row = 0
+        row = await score(job, answer, self._executor)
+        kept = trace.model_copy(update={"settings": trace.settings | {"sample": job.sample}})
+        self._results.add(row, kept)
+        self.made += 1
+        self._on_row(row)
+
+
+async def score(job: Job, answer: Answer, executor: Executor) -> Row:
+    """The row of an answer: each program that was handed over, run once on the hidden tests."""
+    trace = answer.trace
+    keys = list(dict.fromkeys(candidate.program for candidate in answer.candidates))
+    counts = await asyncio.gather(
+        *(score_hidden(job.task, trace.programs[key].code, executor) for key in keys)
+    )
+    hidden = dict(zip(keys, counts, strict=True))
+    points = tuple(
+        Point(
+            calls=candidate.after.calls,
+            tokens=candidate.after.tokens,
+            seconds=round(candidate.after.seconds, 3),
+            cost=candidate.after.cost,
+            solved=all_passed(
+                _public(job.task, trace.programs[candidate.program]), hidden[candidate.program]
+            ),
+        )
+        for candidate in answer.candidates
+    )
+    problem, solution = job.task.problem, trace.solution
+    return Row(
+        problem=problem.id,
+        difficulty=problem.difficulty,
+        tags=problem.tags,
+        solver=job.solver.name,
+        sample=job.sample,
+        code=solution.code,
+        public=_public(job.task, _chosen(trace)),
+        hidden=hidden[keys[-1]] if keys else await score_hidden(job.task, "", executor),
+        usage=solution.usage,
+        seconds=solution.seconds,
+        stopped_by=solution.stopped_by,
+        points=points,
+    )
+
+
+def _chosen(trace: Trace) -> Program | None:
+    return next((p for p in trace.programs.values() if p.code == trace.solution.code), None)
+
+
+def _public(task: Task, program: Program | None) -> Hidden:
+    """Counts of the problem's own public tests; those that agents wrote do not count."""
+    total = len(task.problem.public_tests)
+    results = program.verdict.results if program and program.verdict and total else ()
+    return Hidden(passed=sum(result.outcome == "passed" for result in results), total=total)

@@ -1,0 +1,274 @@
+"""The figures of an evaluation, computed from its rows and traces alone."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+
+from bdc_agents.evaluate.diagnose import Finding, diagnose
+from bdc_agents.evaluate.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.matching import Match, matched
+from bdc_agents.evaluate.metrics import Difference, Interval, bootstrap, mean_interval, pass_at_k
+from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, read_rows, solver_traces
+from bdc_agents.evaluate.solvers import Spec
+from bdc_agents.runs import write_text
+from bdc_agents.types import Frozen, Task
+
+ALL_PAIRS = 4
+"""Solvers up to which every pair is compared; with more, each with the first."""
+OVERFIT = 0.2
+WIDE = 0.1
+
+
+class Group(Frozen):
+    """The problems that share a label."""
+
+    problems: int
+    solved: Interval
+
+
+class Figures(Frozen):
+    """What one solver did.
+
+    Args:
+        solver: As it was named.
+        problems, rows: How many there are of it.
+        solved: Share of problems solved: every test passed, public and hidden.
+        pass_at: By k, by the tests that the data set itself scores by: those of HumanEval are the
+            hidden ones alone. Without those k for which there are too few samples.
+        pass_rate: Mean share of the hidden tests that pass; of the public ones where there are no
+            others.
+        public: Share of problems whose public tests pass; None without any.
+        calls, tokens, seconds: Mean for a row.
+        cost: Mean US dollars for a row; None where no price is known.
+        cached: Share of the calls that were answered from the cache.
+        difficulty, tag: The share solved by label.
+    """
+
+    solver: str
+    problems: int
+    rows: int
+    solved: Interval
+    pass_at: dict[int, Interval] = {}
+    pass_rate: Interval
+    public: Interval | None = None
+    calls: float
+    tokens: float
+    seconds: float
+    cost: float | None = None
+    cached: float = 0.0
+    difficulty: dict[str, Group] = {}
+    tag: dict[str, Group] = {}
+
+
+class Pair(Frozen):
+    """One solver against another on the problems that both have done."""
+
+    first: str
+    second: str
+    solved: Difference
+    pass_rate: Difference
+
+
+class Sign(Frozen):
+    """A finding about one solver; about all of them where its name is empty."""
+
+    solver: str = ""
+    finding: Finding
+
+
+class Summary(Frozen):
+    """The figures of an evaluation.
+
+    Args:
+        datasets: As they were named.
+        problems: In all.
+        hidden: How many of them have hidden tests.
+        rows: That there are, and how many there should be for each solver.
+        claims: What the figures cannot say.
+        solvers: In the order in which they were named.
+        pairs: Every pair; with many solvers each against the first.
+        matched: At equal compute.
+        signs: Of something that does not work as it should.
+        skills: Share of problems that one program of an agent solves, by agent, where it was
+            evaluated alone: what `skills` under `[search]` is for.
+    """
+
+    version: int = 1
+    datasets: tuple[str, ...]
+    problems: int
+    hidden: int
+    rows: int
+    claims: tuple[str, ...] = ()
+    solvers: tuple[Figures, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    matched: tuple[Match, ...] = ()
+    signs: tuple[Sign, ...] = ()
+    skills: dict[str, float] = {}
+    created: str
+    package: str
+
+
+def write_summary(folder: Path, tasks: Sequence[Task]) -> Summary:
+    """Computes the figures of an evaluation and writes its `summary.json`.
+
+    Args:
+        folder: Of the evaluation.
+        tasks: Its problems.
+
+    Raises:
+        UsageError: If the folder holds no evaluation.
+    """
+    summary = summarise(folder, tasks)
+    write_text(folder / SUMMARY_FILE, summary.model_dump_json(indent=2) + "\n")
+    return summary
+
+
+def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
+    """As `write_summary`, without writing."""
+    record = read_record(folder)
+    section = record.config["eval"]
+    rows = by_solver(read_rows(folder), section["solvers"])
+    hidden = sum(len(task.hidden) > 0 for task in tasks)
+    traces = solver_traces(folder, [*rows])
+    signs = [Sign(solver=name, finding=f) for name in rows for f in diagnose(traces[name])]
+    figures = tuple(_figures(name, found, section["k"]) for name, found in rows.items())
+    return Summary(
+        datasets=tuple(section["datasets"]),
+        problems=len(tasks),
+        hidden=hidden,
+        rows=sum(len(found) for found in rows.values()),
+        claims=tuple(_claims(len(tasks), hidden)),
+        solvers=figures,
+        pairs=tuple(_pairs(rows)),
+        matched=tuple(matched(rows)),
+        signs=(*signs, *_signs(rows, figures)),
+        skills=_skills(figures),
+        created=record.created,
+        package=record.package,
+    )
+
+
+def _skills(figures: Sequence[Figures]) -> dict[str, float]:
+    alone = [one for one in figures if one.solver.startswith("single:")]
+    return {name: round(one.solved.value, 2) for one in alone for name in Spec.parse(one.solver).agents()}
+
+
+def _solved(row: Row) -> float:
+    return float(row.solved)
+
+
+def _figures(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
+    solved = by_problem(rows, _solved)
+    public = by_problem((row for row in rows if row.public.total), lambda row: float(row.public.all_passed))
+    used = [row.used for row in rows]
+    costs = [usage.cost for usage in used if usage.cost is not None]
+    calls = sum(usage.calls for usage in used)
+    return Figures(
+        solver=name,
+        problems=len(solved),
+        rows=len(rows),
+        solved=mean_interval([*solved.values()]),
+        pass_at={k: interval for k in ks if (interval := _pass_at(rows, k))},
+        pass_rate=bootstrap([*by_problem(rows, lambda row: row.share).values()]),
+        public=mean_interval([*public.values()]) if public else None,
+        calls=calls / len(rows),
+        tokens=fmean(usage.tokens for usage in used),
+        seconds=fmean(row.seconds for row in rows),
+        cost=sum(costs) / len(rows) if costs else None,
+        cached=sum(usage.cached for usage in used) / calls if calls else 0.0,
+        difficulty=_groups(rows, lambda row: (row.difficulty,) if row.difficulty else ()),
+        tag=_groups(rows, lambda row: row.tags),
+    )
+
+
+def _pass_at(rows: Sequence[Row], k: int) -> Interval | None:
+    """None where some problem has fewer than k samples."""
+    counts: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        counts[row.problem].append(row.passed)
+    if min(len(tries) for tries in counts.values()) < k:
+        return None
+    return mean_interval([pass_at_k(len(tries), sum(tries), k) for tries in counts.values()])
+
+
+def _groups(rows: Sequence[Row], labels: Callable[[Row], Sequence[str]]) -> dict[str, Group]:
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        for label in labels(row):
+            grouped[label].append(row)
+    found: dict[str, Group] = {}
+    for label in sorted(grouped, key=lambda label: (-len(grouped[label]), label)):
+        values = [*by_problem(grouped[label], _solved).values()]
+        found[label] = Group(problems=len(values), solved=mean_interval(values))
+    return found
+
+
+def _pairs(rows: dict[str, list[Row]]) -> Iterable[Pair]:
+    names = [*rows]
+    chosen = combinations(names, 2) if len(names) <= ALL_PAIRS else ((names[0], name) for name in names[1:])
+    for one, other in chosen:
+        # The later one is usually what is proposed, the earlier one what it is compared with.
+        solved = difference(rows[other], rows[one], _solved)
+        share = difference(rows[other], rows[one], lambda row: row.share)
+        if solved and share:
+            yield Pair(first=other, second=one, solved=solved, pass_rate=share)
+
+
+# --- what to be careful about ----------------------------------------------------------------
+
+
+def _claims(problems: int, hidden: int) -> Iterable[str]:
+    if hidden == 0:
+        yield (
+            "None of these problems has hidden tests. The figures are rates on the public tests, which the "
+            "solvers saw and aimed at: they say how often a solver satisfies the tests it is given, not how "
+            "often its programs are right."
+        )
+    elif hidden < problems:
+        yield (
+            f"{problems - hidden} of {problems} problems have no hidden tests; on these, a program counts as "
+            "solved when it passes the public tests, which the solver saw."
+        )
+
+
+def _signs(rows: dict[str, list[Row]], figures: Sequence[Figures]) -> Iterable[Sign]:
+    for name, some in rows.items():
+        fooled = [not row.hidden.all_passed for row in some if row.hidden and row.public.all_passed]
+        if len(fooled) >= 10 and fmean(fooled) >= OVERFIT:
+            text = (
+                f"{sum(fooled)} of {len(fooled)} programs that pass the public tests fail the hidden ones "
+                f"({fmean(fooled):.0%})."
+            )
+            advice = "The public tests tell too little: self_tests, or a judge, may choose better."
+            yield Sign(
+                solver=name,
+                finding=Finding(
+                    kind="weak-public-tests", value=fmean(fooled), limit=OVERFIT, text=text, advice=advice
+                ),
+            )
+    for one in figures:
+        if one.cached > 0:
+            yield Sign(
+                solver=one.solver,
+                finding=Finding(
+                    kind="cached",
+                    value=one.cached,
+                    text=f"{one.cached:.0%} of the calls were answered from the cache and took no time.",
+                    advice="Its seconds are too low to be compared; --no-cache measures them. Calls, tokens "
+                    "and dollars count as if asked anew.",
+                ),
+            )
+    wide = max((one.solved.high - one.solved.low for one in figures), default=0.0) / 2
+    if wide > WIDE:
+        yield Sign(
+            finding=Finding(
+                kind="few-problems",
+                value=wide,
+                limit=WIDE,
+                text=f"With {max(one.problems for one in figures)} problems a solve rate is known to about "
+                f"{wide * 100:.0f} percentage points either way.",
+                advice="Differences smaller than that are not shown to be real: take more problems.",
+            )
+        )

@@ -1,0 +1,269 @@
+"""Collect: search every problem of some data sets, and keep the traces.
+
+A run can be killed at any moment. The same call again goes on with it: problems that are done stay
+done, and the searches that were cut off get the replies they had from the cache.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bdc_agents.config import Settings, StoreConfig
+from bdc_agents.errors import ConfigError
+from bdc_agents.runs.configuration import describe, open_collection
+from bdc_agents.runs.coordinate import OnTrace, TraceFile
+from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
+from bdc_agents.runs.jobs import JobTable, Spent, Totals
+from bdc_agents.runs.jobs_sqlite import JOBS_FILE, SqliteJobs
+from bdc_agents.runs.progress import Progress
+from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.stopping import graceful
+from bdc_agents.runs.worker import WorkerConfig
+from bdc_agents.types import Frozen, content_hash
+
+CACHE_FOLDER = "cache"
+"""Of a run whose settings leave the reply cache out: without one, a killed run would ask all again."""
+PROGRESS_SECONDS = 0.5
+
+
+class Collected(Frozen):
+    """How a call of `acollect` ended.
+
+    Args:
+        folder: The run.
+        ended: `complete`, `stopped`, or the cap of the run's budget that is spent.
+        progress: The run at its end.
+        failures: Why problems have no trace, by id.
+        notes: What a person should know, one line each.
+    """
+
+    folder: Path
+    ended: str
+    progress: Progress
+    failures: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+async def acollect(
+    config: CollectConfig,
+    out: Path | str,
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    on_trace: OnTrace | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> Collected:
+    """Searches problems and keeps their traces in a run folder; goes on where it was cut off.
+
+    Several processes may collect into one folder: they share the work.
+
+    Args:
+        config: What is collected.
+        out: The run folder.
+        settings: Of the searches, the agents and the sandbox.
+        engine: Does the work; None searches in this process.
+        on_trace: Told of each finished problem.
+        on_progress: Told of the run twice a second.
+        on_note: Told of what a person should know.
+        stop: Set it to end the run: no new problem starts, running ones are given up, and are
+            redone by the next call from the replies that were cached.
+
+    Raises:
+        UsageError: If the data sets, filters or settings cannot be used, or the folder holds a run
+            of another configuration.
+        BDCError: If no agent answers any more, or the table or the disk fails.
+    """
+    began = time.monotonic()
+    opened = await asyncio.to_thread(
+        _open, config, Path(out), settings, on_trace or (lambda _: None), on_note or (lambda _: None)
+    )
+    opened.stop = stop or opened.stop
+    reporting = asyncio.create_task(_report(opened, began, on_progress)) if on_progress else None
+    try:
+        cap = await _within_seconds(opened, engine or local_engine(), began)
+        return await _conclude(opened, cap, began)
+    finally:
+        if reporting:
+            reporting.cancel()
+            with suppress(asyncio.CancelledError):
+                await reporting
+        opened.threads.shutdown()
+        opened.table.close()
+
+
+def collect(
+    config: CollectConfig,
+    out: Path | str,
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    on_trace: OnTrace | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+    on_stop: Callable[[int], None] | None = None,
+) -> tuple[Collected, int | None]:
+    """`acollect` for callers that are not asynchronous, ended gracefully by Ctrl-C or SIGTERM.
+
+    Args:
+        config, out, settings, engine, on_trace, on_progress, on_note: As for `acollect`.
+        on_stop: Told of the signal that ends the run; a second one ends the process at once.
+
+    Returns:
+        What `acollect` returns, and the signal that ended it, if one did.
+    """
+
+    async def run() -> tuple[Collected, int | None]:
+        with graceful(on_stop) as stop:
+            collected = await acollect(
+                config,
+                out,
+                settings,
+                engine=engine,
+                on_trace=on_trace,
+                on_progress=on_progress,
+                on_note=on_note,
+                stop=stop.event,
+            )
+        return collected, stop.signal if collected.ended == "stopped" else None
+
+    return asyncio.run(run())
+
+
+def _open(
+    config: CollectConfig, out: Path, settings: Settings, on_trace: OnTrace, on_note: Callable[[str], None]
+) -> OpenRun:
+    """Opens the folder and its table, with all that is to be done in it."""
+    names = config.agents or tuple(settings.agents)
+    filters = [Filter.parse(text) for text in config.filters]
+    asked = describe(settings, names, config.datasets, config.filters, config.shuffle_seed)
+    selection = select_jobs(
+        config.datasets,
+        data=config.data,
+        filters=filters,
+        shuffle_seed=config.shuffle_seed,
+        untested=settings.search.self_tests,
+    )
+    folder, notes = open_collection(out, asked)
+    if selection.without_tests:
+        left = len(selection.without_tests)
+        notes.append(f"{left} of the problems have no public test and are left out")
+    if not settings.store.cache:
+        kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
+        settings = settings.model_copy(update={"store": kept})
+    table = _table(config, folder, asked)
+    traces = TraceFile(folder)
+    table.add(selection.jobs)
+    notes += _reconcile(table, traces, owns=config.table is None)
+    for note in notes:
+        on_note(note)
+    worker = WorkerConfig(
+        search=settings.search,
+        budget=settings.budget,
+        lineage=asked,
+        data=config.data,
+        concurrency=config.concurrency,
+    )
+    return OpenRun(
+        folder=folder,
+        settings=settings,
+        config=config,
+        worker=worker,
+        table=table,
+        traces=traces,
+        on_trace=on_trace,
+        stop=asyncio.Event(),
+        threads=ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs"),
+        notes=notes,
+    )
+
+
+def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any]) -> JobTable:
+    if config.table is None:
+        return SqliteJobs(folder / JOBS_FILE, limit=config.limit)
+    if not config.table.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(
+            f"not a job table: {config.table!r:.40}; write postgresql://USER@HOST/DATABASE, or leave it out"
+        )
+    from bdc_agents.runs.jobs_postgres import PostgresJobs
+
+    return PostgresJobs(config.table, f"{folder.name}-{content_hash(repr(asked))}", limit=config.limit)
+
+
+def _reconcile(table: JobTable, traces: TraceFile, *, owns: bool) -> list[str]:
+    """Makes the table say what the trace file holds, which is the record.
+
+    Args:
+        table, traces: Of the run.
+        owns: Whether the file holds all traces of the table, and not those of one machine alone.
+    """
+    notes = []
+    done = table.done()  # before the file is read: what is done by then is in it
+    there = traces.read()
+    table.found(there.items())
+    if owns and (gone := done - there.keys()):
+        table.reopen(gone)
+        notes.append(f"the traces of {len(gone)} problems that were done are gone: they are searched again")
+    if again := table.retry():
+        notes.append(f"{again} problems failed before and are tried again")
+    return notes
+
+
+async def _within_seconds(opened: OpenRun, engine: Engine, began: float) -> str | None:
+    """Runs the engine, and stops it when the time of this command is up."""
+    seconds = opened.config.budget.seconds
+    if seconds is None:
+        return await engine(opened)
+    late = False
+
+    def end() -> None:
+        nonlocal late
+        late = True
+        opened.stop.set()
+
+    timer = asyncio.get_running_loop().call_later(max(0.0, began + seconds - time.monotonic()), end)
+    try:
+        cap = await engine(opened)
+    finally:
+        timer.cancel()
+    return "seconds" if late else cap
+
+
+async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected:
+    progress = await _progress(opened, began)
+    ended = "complete" if not progress.totals.open else cap or "stopped"
+    failures = await asyncio.to_thread(opened.table.failures)
+    return Collected(
+        folder=opened.folder, ended=ended, progress=progress, failures=failures, notes=tuple(opened.notes)
+    )
+
+
+async def _report(opened: OpenRun, began: float, on_progress: Callable[[Progress], None]) -> None:
+    while True:
+        on_progress(await _progress(opened, began))
+        await asyncio.sleep(PROGRESS_SECONDS)
+
+
+async def _progress(opened: OpenRun, began: float) -> Progress:
+    def numbers() -> tuple[Totals, Spent]:
+        return opened.table.totals(), opened.table.spent()
+
+    totals, spent = await asyncio.get_running_loop().run_in_executor(opened.threads, numbers)
+    return Progress(
+        totals=totals,
+        spent=spent,
+        done_here=opened.done_here,
+        running=opened.running(),
+        seconds=time.monotonic() - began,
+        seconds_each=opened.seconds_each,
+        loads=dict(opened.loads()),
+        stopping=opened.stop.is_set(),
+    )
+
+
+__all__ = ["CollectConfig", "Collected", "acollect", "collect"]

@@ -1,0 +1,130 @@
+"""What makes a run the run it is: recorded in its folder, and compared when it goes on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bdc_agents.agents.failures import shown_url
+from bdc_agents.agents.load import distinct
+from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
+from bdc_agents.errors import ConfigError
+from bdc_agents.runs.folder import RUN_FILE, open_run, read_run
+from bdc_agents.runs.store import prompts_hash
+
+_SECRET = {"api_key", "api_key_env", "base_url", "options"}
+_SHAPES_REPLIES = ("model", "temperature", "max_tokens", "structured", "path", "options")
+"""Of an agent's settings: what must not change in a run; its limits, its key and its address may."""
+_SERVING = {"slots", "context", "threads"}
+
+
+def describe(
+    settings: Settings,
+    names: Sequence[str],
+    datasets: Sequence[str],
+    filters: Sequence[str] = (),
+    shuffle_seed: int | None = None,
+) -> dict[str, Any]:
+    """What the run folder records of a run; nothing that may hold a key.
+
+    Args:
+        settings: With the options over them.
+        names: Agents, as `load_agents` takes them.
+        datasets, filters, shuffle_seed: Which problems, as they were asked for.
+    """
+    agents = {
+        fresh: _agent(settings.agents.get(name) or AgentConfig(model=name))
+        for name, fresh in zip(names, distinct(names), strict=True)
+    }
+    return {
+        "command": "collect",
+        "datasets": list(datasets),
+        "filters": list(filters),
+        "shuffle_seed": shuffle_seed,
+        "agents": agents,
+        "search": settings.search.model_dump(mode="json"),
+        "budget": settings.budget.model_dump(mode="json"),
+        "sandbox": {"packages": list(settings.sandbox.packages)},
+        "prompts": prompts_hash(),
+    }
+
+
+def _agent(config: AgentConfig) -> dict[str, Any]:
+    # Of the options numbers alone: a text may be a key.
+    numbers = {
+        key: value
+        for key, value in config.options.items()
+        if isinstance(value, int | float) and key not in _SERVING
+    }
+    return config.model_dump(mode="json", exclude=_SECRET) | {
+        "endpoint": shown_url(config.base_url or ""),
+        "options": numbers,
+    }
+
+
+def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str]]:
+    """Makes the folder of a run, or opens it to go on with it.
+
+    Args:
+        out: The folder.
+        asked: Of `describe`.
+
+    Returns:
+        The folder, and what has changed that a run may survive, one line each.
+
+    Raises:
+        ConfigError: If the folder holds a run of another configuration; its message lists every
+            difference.
+        UsageError: If the folder cannot be used.
+    """
+    if not (out / RUN_FILE).is_file():
+        return open_run(out, asked), []
+    kept = read_run(out).settings
+    if kept.get("command") != "collect":
+        raise ConfigError(f"{out} holds a run of another command than bdc collect; name another folder")
+    told = list(_differences(kept, asked))
+    if told:
+        listed = "\n".join(f"  {line}" for line in told)
+        raise ConfigError(
+            f"{out} holds a run of another configuration:\n{listed}\n"
+            "put these back to go on with it, or name another folder with --out"
+        )
+    notes = []
+    if kept.get("prompts") != asked.get("prompts"):
+        notes.append(
+            "the prompts have changed since this run was begun; the lineage of each trace tells its own"
+        )
+    return open_run(out, asked), notes
+
+
+def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each key whose value would change what the run is."""
+    then, now = dict(_flat(_essence(kept))), dict(_flat(_essence(asked)))
+    for key in sorted(then.keys() | now.keys()):
+        if key not in now:
+            yield f"{key}: {then[key]!r} in the run, not there now"
+        elif key not in then:
+            yield f"{key}: not there in the run, {now[key]!r} now"
+        elif then[key] != now[key]:
+            yield f"{key}: {then[key]!r} in the run, {now[key]!r} now"
+
+
+def _essence(settings: Mapping[str, Any]) -> dict[str, Any]:
+    agents = {
+        name: {key: agent.get(key) for key in _SHAPES_REPLIES}
+        for name, agent in dict(settings.get("agents", {})).items()
+    }
+    # A key that is newer than the run had its default then.
+    defaults = {"search": SearchConfig(), "budget": Budget()}
+    filled = {
+        key: default.model_dump(mode="json") | dict(settings.get(key, {}))
+        for key, default in defaults.items()
+    }
+    return {key: value for key, value in settings.items() if key != "prompts"} | filled | {"agents": agents}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value not in ({}, []):
+            yield prefix + key, value

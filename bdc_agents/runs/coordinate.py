@@ -1,0 +1,179 @@
+"""The side of a run that owns its job table and its trace file."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bdc_agents.config import Budget
+from bdc_agents.runs.endpoints import Load
+from bdc_agents.runs.folder import TRACE_FILE, write_trace
+from bdc_agents.runs.jobs import Job, JobTable, Summary
+from bdc_agents.runs.owners import new_owner
+from bdc_agents.types import Trace, Usage
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+OnTrace = Callable[[Trace], None]
+
+
+class TraceFile:
+    """The trace file of a run: one record a problem, whoever appends to it.
+
+    Args:
+        folder: Of `open_run`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, Summary] = {}
+        self._offset = 0
+        self._line = 0
+
+    def read(self) -> Mapping[str, Summary]:
+        """What is in the file, by problem; only what is new is read.
+
+        A line that is no trace is left out, with a warning that names it.
+        """
+        with (self._folder / TRACE_FILE).open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # somebody is writing it, or was killed while doing so
+                self._offset += len(line)
+                self._line += 1
+                if line.strip():
+                    self._take(line)
+        return self._known
+
+    def add(self, trace: Trace) -> Summary:
+        """Appends a trace, unless its problem has one. To be called by one process at a time."""
+        if trace.problem.id not in self.read():
+            write_trace(self._folder, trace)
+        return self.read()[trace.problem.id]
+
+    def _take(self, line: bytes) -> None:
+        try:
+            data = json.loads(line)
+            self._known.setdefault(data["problem"]["id"], _summary(data))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            log.warning(
+                "%s:%d: not a trace, and left out: its problem is searched again",
+                self._folder / TRACE_FILE,
+                self._line,
+            )
+
+
+def _summary(data: Mapping[str, Any]) -> Summary:
+    usage = [Usage.model_validate(used) for used in data["solution"]["usage"].values()]
+    used = sum(usage, Usage())
+    return Summary(
+        solved=data["solution"]["solved"],
+        kept=bool((data.get("decision") or {}).get("kept")),
+        calls=used.calls,
+        tokens=used.tokens,
+        money=used.cost or 0.0,
+    )
+
+
+class TableCoordinator:
+    """A `Coordinator` over a job table and a trace file of this process.
+
+    Args:
+        table: The jobs.
+        traces: Where finished problems go.
+        budget: Of the whole run.
+        owner: In whose name the leases are.
+        on_trace: Told of every trace that was handed over.
+        threads: The one thread that touches the table; shared by the coordinators of one table.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        traces: TraceFile,
+        budget: Budget | None = None,
+        *,
+        owner: str | None = None,
+        on_trace: OnTrace | None = None,
+        threads: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self.owner = owner or new_owner()
+        self.loads: Mapping[str, Load] = {}
+        self._table = table
+        self._traces = traces
+        self._budget = budget or Budget()
+        self._on_trace = on_trace
+        # One thread: statements do not run side by side anyway, and the loop must not wait for a disk.
+        self._threads = threads or ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs")
+        self._capped = any(cap is not None for name, cap in self._budget if name != "seconds")
+        self._held = 0
+        self._settled = asyncio.Condition()
+        self._unsettled = Usage()
+
+    async def _do(self, work: Callable[..., T], *values: Any, **named: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: work(*values, **named))
+
+    async def lease(self, count: int) -> Sequence[Job] | None:
+        """See `Coordinator`."""
+        if jobs := await self._do(self._table.lease, self.owner, count):
+            return jobs
+        return [] if (await self._do(self._table.totals)).open else None
+
+    async def heartbeat(self, ids: Collection[str], loads: Mapping[str, Load]) -> Collection[str]:
+        """See `Coordinator`."""
+        self.loads = loads
+        await self._settle_rest()
+        return await self._do(self._table.heartbeat, self.owner, ids)
+
+    async def done(self, job_id: str, trace: Trace) -> None:
+        """See `Coordinator`."""
+        stored = await self._do(self._table.finish, self.owner, job_id, lambda: self._traces.add(trace))
+        await self._settle_rest()
+        if stored and self._on_trace:
+            self._on_trace(trace)
+
+    async def failed(self, job_id: str, reason: str, *, final: bool = False) -> None:
+        """See `Coordinator`."""
+        log.info("%s: %s", job_id, reason)
+        await self._do(self._table.fail, self.owner, job_id, reason, final=final)
+
+    async def release(self, ids: Collection[str]) -> None:
+        """See `Coordinator`."""
+        await self._settle_rest()
+        await self._do(self._table.release, self.owner, ids)
+
+    async def lost(self) -> None:
+        """Gives back all that the owner holds: it has vanished."""
+        await self._do(self._table.lose, self.owner)
+
+    async def reserve(self, bound: Usage) -> str | None:
+        """See `Purse`. Where only calls in flight stand in the way, it waits for what they really take."""
+        if not self._capped:
+            return None
+        async with self._settled:
+            while cap := await self._do(self._table.reserve, self.owner, bound, self._budget):
+                if not self._held:
+                    return cap
+                await self._settled.wait()
+            self._held += 1
+        return None
+
+    async def settle(self, bound: Usage, used: Usage) -> None:
+        """See `Purse`. Without a cap, what was used is written with the next problem that ends."""
+        if not self._capped:
+            self._unsettled += used if used.calls > used.cached else Usage()
+            return
+        await self._do(self._table.settle, self.owner, bound, used)
+        async with self._settled:
+            self._held -= 1
+            self._settled.notify_all()
+
+    async def _settle_rest(self) -> None:
+        used, self._unsettled = self._unsettled, Usage()
+        if used.calls:
+            await self._do(self._table.settle, self.owner, Usage(), used)

@@ -1,0 +1,235 @@
+"""The agents of a run as endpoints with slots: what is in flight, what waits, how busy they are."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol
+
+from bdc_agents.agents.load import distinct
+from bdc_agents.agents.protocol import Agent, Reply, Request
+from bdc_agents.config import AgentConfig, Budget, Settings
+from bdc_agents.errors import AgentError, BDCError
+from bdc_agents.search.budget import check_prices
+from bdc_agents.types import Frozen, Usage
+
+LOCAL_SLOTS = 4
+"""Of a local model where its options name none."""
+
+
+class BudgetSpent(Exception):
+    """The run's budget has no room for a call; ends the search that wanted to make it."""
+
+    def __init__(self, cap: str) -> None:
+        super().__init__(f"the run's budget of {cap} is spent")
+        self.cap = cap
+
+
+class Purse(Protocol):
+    """Where the calls of a run are reserved and settled."""
+
+    async def reserve(self, bound: Usage) -> str | None:
+        """Reserves what a call can take at most; names the cap that leaves no room for it."""
+        ...
+
+    async def settle(self, bound: Usage, used: Usage) -> None:
+        """Replaces the reservation by what was used."""
+        ...
+
+
+class Load(Frozen):
+    """What one endpoint does at a moment, and has done up to it.
+
+    Args:
+        slots: Requests it answers at once.
+        in_flight, waiting: Requests that have a slot, and that wait for one.
+        busy: Slot seconds in use since it was first asked.
+        seconds: Since it was first asked.
+        usage: Of its answered calls.
+    """
+
+    slots: int
+    in_flight: int = 0
+    waiting: int = 0
+    busy: float = 0.0
+    seconds: float = 0.0
+    usage: Usage = Usage()
+
+    @property
+    def share(self) -> float:
+        """Slot seconds in use over those there were, in [0, 1]."""
+        return min(1.0, self.busy / (self.slots * self.seconds)) if self.seconds else 0.0
+
+    def __add__(self, other: "Load") -> "Load":
+        """The endpoints of two machines, or two agents, together."""
+        return Load(
+            slots=self.slots + other.slots,
+            in_flight=self.in_flight + other.in_flight,
+            waiting=self.waiting + other.waiting,
+            busy=self.busy + other.busy,
+            seconds=max(self.seconds, other.seconds),
+            usage=self.usage + other.usage,
+        )
+
+
+@dataclass
+class _Tally:
+    """Slot seconds, added up whenever the number of requests in flight changes."""
+
+    clock: Callable[[], float]
+    in_flight: int = 0
+    busy: float = 0.0
+    first: float | None = None
+    changed: float = 0.0
+
+    def change(self, by: int) -> None:
+        now = self.clock()
+        if self.first is None and by > 0:
+            self.first = now
+        self.busy += self.in_flight * (now - self.changed)
+        self.changed, self.in_flight = now, self.in_flight + by
+
+
+@dataclass
+class MeteredAgent:
+    """An agent that is one endpoint of a run: it counts what is asked, and keeps the run's budget.
+
+    Args:
+        agent: Who answers.
+        slots: Requests it answers at once; more wait here, the first that came first.
+        purse: Where each call is reserved before it is made; None for no budget.
+        clock: Seconds, monotonic.
+    """
+
+    agent: Agent
+    slots: int
+    purse: Purse | None = None
+    clock: Callable[[], float] = monotonic
+    waiting: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        self._gate = asyncio.Semaphore(self.slots)
+        self._tally = _Tally(self.clock)
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self.agent.name
+
+    @property
+    def demand(self) -> int:
+        """Requests in flight or waiting."""
+        return self._tally.in_flight + self.waiting
+
+    def bound(self, request: Request) -> Usage:
+        """The most that this call can take."""
+        return self.agent.bound(request)
+
+    def load(self) -> Load:
+        """What it does now, and has done."""
+        self._tally.change(0)
+        since = self._tally.first
+        return Load(
+            slots=self.slots,
+            in_flight=self._tally.in_flight,
+            waiting=self.waiting,
+            busy=self._tally.busy,
+            seconds=0.0 if since is None else self.clock() - since,
+            usage=self.usage,
+        )
+
+    async def reply(self, request: Request) -> Reply:
+        """Answers one request when a slot is free.
+
+        Raises:
+            AgentError: If it did not answer after its retries.
+            BudgetSpent: If the run's budget has no room for the call.
+        """
+        self.waiting += 1
+        try:
+            await self._gate.acquire()
+        finally:
+            self.waiting -= 1
+        self._tally.change(+1)
+        try:
+            return await self._reserved(request)
+        finally:
+            self._tally.change(-1)
+            self._gate.release()
+
+    async def _reserved(self, request: Request) -> Reply:
+        if self.purse is None:
+            return await self._counted(request)
+        bound = self.bound(request)
+        if cap := await self.purse.reserve(bound):
+            raise BudgetSpent(cap)
+        # A call that is given up may have been answered and charged: its whole bound stays spent.
+        used = bound
+        try:
+            reply = await self._counted(request)
+            used = reply.usage
+            return reply
+        except BDCError as error:
+            used = _of_failed(error)
+            raise
+        finally:
+            await asyncio.shield(self.purse.settle(bound, used))
+
+    async def _counted(self, request: Request) -> Reply:
+        try:
+            reply = await self.agent.reply(request)
+        except BDCError as error:
+            self.usage += _of_failed(error)
+            raise
+        self.usage += reply.usage
+        return reply
+
+    async def aclose(self) -> None:
+        """Frees what the agent holds."""
+        await self.agent.aclose()
+
+
+def _of_failed(error: BDCError) -> Usage:
+    """What a call without a reply took; nothing where it could not even be made."""
+    if not isinstance(error, AgentError):
+        return Usage(failed=1)
+    return (error.usage or Usage(failed=1)) + Usage(calls=1)
+
+
+def metered(
+    agents: Sequence[Agent],
+    settings: Settings,
+    names: Sequence[str],
+    purse: Purse | None = None,
+    budget: Budget | None = None,
+) -> list[MeteredAgent]:
+    """The agents as the endpoints of a run.
+
+    Args:
+        agents: Of `load_agents`, or of the caller.
+        settings, names: What they were loaded from.
+        purse: Keeps the run's budget.
+        budget: Of the run.
+
+    Raises:
+        ConfigError: If the budget caps money and an agent's price is not known.
+    """
+    nothing = Request(messages=())
+    check_prices(budget or Budget(), ((agent.name, agent.bound(nothing)) for agent in agents))
+    configs = {
+        fresh: settings.agents.get(name) or AgentConfig(model=name)
+        for name, fresh in zip(names, distinct(names), strict=True)
+    }
+    return [
+        MeteredAgent(agent, slots_of(configs.get(agent.name) or AgentConfig(model=agent.name)), purse)
+        for agent in agents
+    ]
+
+
+def slots_of(config: AgentConfig) -> int:
+    """Requests that an agent's endpoint answers at once."""
+    if not config.model.startswith("local:") or config.base_url:
+        return config.concurrency
+    slots = config.options.get("slots", LOCAL_SLOTS)
+    return min(config.concurrency, slots) if isinstance(slots, int) else config.concurrency

@@ -1,0 +1,147 @@
+"""Engines: what does the work of a run, in this process or on other machines."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bdc_agents.agents import Agent, load_agents
+from bdc_agents.config import Budget, Settings
+from bdc_agents.runs.coordinate import OnTrace, TableCoordinator, TraceFile
+from bdc_agents.runs.endpoints import Load, metered
+from bdc_agents.runs.jobs import JobTable
+from bdc_agents.runs.progress import ENOUGH, RECENT
+from bdc_agents.runs.worker import Worker, WorkerConfig
+from bdc_agents.sandbox import Executor, create_executor
+from bdc_agents.types import Frozen, Trace
+
+
+class CollectConfig(Frozen):
+    """What is collected, and how.
+
+    Args:
+        datasets: As for `select_jobs`.
+        agents: Names for `load_agents`; empty for all that are configured.
+        data: Folder of the data sets.
+        filters: Such as `difficulty=introductory`; see `Filter`.
+        shuffle_seed: Puts the problems into a random order.
+        limit: At most so many problems, the first ones in that order; may be raised later.
+        budget: Caps on the whole run. Calls, tokens and money count what all commands on the run
+            have really spent, replies from the cache not at all; seconds count this command alone.
+        concurrency: Searches at once; None for as many as keep the endpoints busy.
+        table: A Postgres URL of the job table, for several machines; None for a file of the run.
+            Each machine names its own folder, which is called the same everywhere and gets the
+            traces of what was searched there.
+    """
+
+    datasets: tuple[str, ...]
+    agents: tuple[str, ...] = ()
+    data: Path | None = None
+    filters: tuple[str, ...] = ()
+    shuffle_seed: int | None = None
+    limit: int | None = None
+    budget: Budget = Budget()
+    concurrency: int | None = None
+    table: str | None = None
+
+
+@dataclass
+class OpenRun:
+    """A run that is being worked on: what an engine gets.
+
+    Args:
+        folder: The run's.
+        settings: Those of the searches, with the cache in its place.
+        config: What is collected.
+        worker: For each worker; engines of several machines change its `data`.
+        table, traces: Owned by this process.
+        on_trace: Told of every trace that comes in.
+        stop: Set when the run shall end.
+        loads: Filled by the engine: the endpoints, by agent.
+        running: Likewise: how many searches are under way.
+    """
+
+    folder: Path
+    settings: Settings
+    config: CollectConfig
+    worker: WorkerConfig
+    table: JobTable
+    traces: TraceFile
+    on_trace: OnTrace
+    stop: asyncio.Event
+    threads: ThreadPoolExecutor
+    loads: Callable[[], Mapping[str, Load]] = dict
+    running: Callable[[], int] = int
+    done_here: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The agents, as `load_agents` takes them."""
+        return self.config.agents or tuple(self.settings.agents)
+
+    def coordinator(self) -> TableCoordinator:
+        """A coordinator with an owner of its own: one for each worker."""
+        return TableCoordinator(
+            self.table, self.traces, self.config.budget, on_trace=self._took, threads=self.threads
+        )
+
+    @property
+    def seconds_each(self) -> float | None:
+        """Seconds for each of the last problems; None while there are too few."""
+        if len(self.recent) < ENOUGH:
+            return None
+        return (time.monotonic() - self.recent[0]) / len(self.recent)
+
+    def _took(self, trace: Trace) -> None:
+        self.done_here += 1
+        self.recent.append(time.monotonic())
+        self.on_trace(trace)
+
+
+Engine = Callable[[OpenRun], Awaitable[str | None]]
+"""Works on a run until nothing is left or it shall stop; returns the cap of its budget that is spent."""
+
+
+def local_engine(agents: Sequence[Agent] | None = None, executor: Executor | None = None) -> Engine:
+    """The engine that searches in this process.
+
+    Args:
+        agents: Of the caller; None for those of the settings.
+        executor: Likewise; None for the strongest sandbox of this machine.
+    """
+
+    async def run(opened: OpenRun) -> str | None:
+        async with AsyncExitStack() as stack:
+            sandbox = executor or create_executor(opened.settings.sandbox)
+            if executor is None:
+                stack.push_async_callback(sandbox.aclose)
+            mine = list(agents) if agents is not None else load_agents(opened.settings, opened.names)
+            coordinator = opened.coordinator()
+            endpoints = metered(mine, opened.settings, opened.names, coordinator, opened.config.budget)
+            if agents is None:
+                for endpoint in endpoints:
+                    stack.push_async_callback(endpoint.aclose)
+            worker = Worker(coordinator, endpoints, sandbox, opened.worker)
+            opened.loads, opened.running = worker.loads, lambda: worker.running
+            await _until_stopped(worker, opened.stop)
+            return worker.cap
+
+    return run
+
+
+async def _until_stopped(worker: Worker, stop: asyncio.Event) -> None:
+    async def watch() -> None:
+        await stop.wait()
+        worker.stop()
+
+    watching = asyncio.create_task(watch())
+    try:
+        await worker.run()
+    finally:
+        watching.cancel()

@@ -1,0 +1,67 @@
+"""Files written record by record, that exist whole or not at all."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+from bdc_agents.errors import BDCError, UsageError
+
+Write = Callable[[Mapping[str, Any]], None]
+
+
+@contextmanager
+def writing_rows(file: Path) -> Iterator[Write]:
+    """Writes rows to a file that takes its place when the block ends, and not if it raises.
+
+    Args:
+        file: JSON Lines; compressed where the name ends in `.gz`; Parquet where it ends in
+            `.parquet`, which needs the extra `parquet`.
+
+    Yields:
+        What writes a row.
+
+    Raises:
+        UsageError: If it cannot be written there, or the extra is missing.
+        BDCError: If the disk is full or fails.
+    """
+    try:
+        with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as temporary:
+            try:
+                with _writer(file, temporary) as write:
+                    yield write
+                temporary.flush()
+                os.fsync(temporary.fileno())
+                Path(temporary.name).chmod(0o644)
+                Path(temporary.name).replace(file)
+            except BaseException:
+                Path(temporary.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        there = file.parent.is_dir() and os.access(file.parent, os.W_OK)
+        kind = BDCError if there and not file.is_dir() else UsageError
+        raise kind(f"cannot write {str(file)!r}: {error.strerror or error}; what was there stays") from error
+
+
+@contextmanager
+def _writer(file: Path, stream: IO[bytes]) -> Iterator[Write]:
+    if file.suffix == ".parquet":
+        from bdc_agents.runs.parquet import parquet_writer
+
+        with parquet_writer(stream) as write:
+            yield write
+    elif file.suffix == ".gz":
+        # No name and no time inside, so that the same rows give the same bytes.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
+            yield lambda row: _write_line(packed, row)
+    else:
+        yield lambda row: _write_line(stream, row)
+
+
+def _write_line(stream: Any, row: Mapping[str, Any]) -> None:
+    # ASCII, since surrogates, which an LLM's broken escapes can hold, have no UTF-8 form.
+    stream.write(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n")

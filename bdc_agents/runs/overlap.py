@@ -1,0 +1,216 @@
+"""Overlap: problems that say the same as others, in the same run or in an evaluation set.
+
+Two texts overlap where they share runs of words. Words are letters and digits, in lower case, so
+layout and punctuation do not matter. A text that is shorter than one run is compared as a whole;
+one without any word, only with the id of its problem.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bdc_agents.agents.snippets import parse
+from bdc_agents.data import load_tasks
+from bdc_agents.types import Frozen, Problem, Task, content_hash
+
+WORDS = 13
+"""Words of a run, for decontamination."""
+CONTAINED = 0.1
+"""Share of its runs from which a problem is contained; contests share less in stock phrases."""
+SHINGLE = 5
+"""Words of a run, for near duplicates."""
+NEAR = 0.8
+"""Share of all their runs that near duplicates have in common."""
+_SHORTEST = 40
+"""Nodes of a syntax tree: shorter programs are the same by chance."""
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Overlap(Frozen):
+    """That a problem overlaps another one.
+
+    Args:
+        problem: Its id.
+        other: The id of the other.
+        why: `id`, `statement`, `words` or `program`.
+        share: Of the runs of words of the shorter text, how many are in both; 1 for `id`,
+            `statement` and `program`.
+        example: One that is.
+    """
+
+    problem: str
+    other: str
+    why: str
+    share: float = 1.0
+    example: str = ""
+
+
+class Texts:
+    """Texts by name, found again by the runs of words that they share with another text.
+
+    Args:
+        words: Length of a run.
+    """
+
+    def __init__(self, words: int = WORDS) -> None:
+        self._words = words
+        self._where: dict[int, list[int]] = {}
+        self._names: list[str] = []
+        self._sizes: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add(self, name: str, text: str) -> None:
+        """Keeps a text; of its runs only the hashes."""
+        number = len(self._names)
+        grams = {hash(gram) for gram in _runs(text, self._words)}
+        self._names.append(name)
+        self._sizes.append(len(grams))
+        for gram in grams:
+            self._where.setdefault(gram, []).append(number)
+
+    def nearest(self, text: str) -> tuple[str, float, float, str] | None:
+        """The kept text that shares most runs with this one; None where none shares any.
+
+        Returns:
+            Its name, the share of the runs of the shorter text, the share of the runs of both,
+            and one run that they share.
+        """
+        grams = {hash(gram): gram for gram in _runs(text, self._words)}
+        shared = Counter(number for key in grams for number in self._where.get(key, ()))
+        if not shared:
+            return None
+        number, count = min(shared.items(), key=lambda item: (-item[1], item[0]))
+        size = self._sizes[number]
+        example = next(gram for key, gram in grams.items() if number in self._where.get(key, ()))
+        both = len(grams) + size - count
+        return self._names[number], count / min(len(grams), size), count / both, " ".join(example)
+
+
+class Problems:
+    """The problems that were seen, so that one that says the same is told from a new one."""
+
+    def __init__(self) -> None:
+        self._statements: dict[str, str] = {}
+        self._texts = Texts(SHINGLE)
+
+    def duplicate_of(self, problem: Problem) -> str | None:
+        """The id of an earlier problem that says nearly the same; else keeps this one.
+
+        A problem is no duplicate of itself: other traces of the same id are not told apart.
+        """
+        key = _key(problem)
+        exact = self._statements.get(key)
+        if exact is not None:
+            return exact if exact != problem.id else None
+        found = self._texts.nearest(problem.statement)
+        if found and found[2] >= NEAR and found[0] != problem.id:
+            return found[0]
+        self._statements[key] = problem.id
+        self._texts.add(problem.id, problem.statement)
+        return None
+
+
+class EvaluationSet:
+    """The problems of evaluation sets, none of which may be trained on.
+
+    Args:
+        tasks: Their problems; a reference program, where one is known, counts too.
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._ids: set[str] = set()
+        self._statements: dict[str, str] = {}
+        self._programs: dict[str, str] = {}
+        self._texts = Texts(WORDS)
+        for task in tasks:
+            self._add(task)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def _add(self, task: Task) -> None:
+        problem, reference = task.problem, task.hidden.reveal_reference()
+        self._ids.add(problem.id)
+        self._statements.setdefault(_key(problem), problem.id)
+        self._texts.add(problem.id, problem.statement)
+        program = program_key(reference) if reference else None
+        if program:
+            self._programs.setdefault(program, problem.id)
+
+    def overlap(self, problem: Problem, code: str = "") -> Overlap | None:
+        """How a problem, or its program, overlaps one of the sets; None where it does not."""
+        if problem.id in self._ids:
+            return Overlap(problem=problem.id, other=problem.id, why="id")
+        same = self._statements.get(_key(problem))
+        if same:
+            return Overlap(problem=problem.id, other=same, why="statement")
+        found = self._texts.nearest(problem.statement)
+        if found and found[1] >= CONTAINED:
+            other, share, _, example = found
+            return Overlap(
+                problem=problem.id, other=other, why="words", share=round(share, 3), example=example
+            )
+        written = self._programs.get(program_key(code) or "")
+        return Overlap(problem=problem.id, other=written, why="program") if written else None
+
+
+def evaluation_set(names: Iterable[str], data: Path | str | None = None) -> EvaluationSet:
+    """The problems of named sets.
+
+    Args:
+        names: Such as `humaneval`, `mbpp:test` for one split, or a `.jsonl` file.
+        data: Folder of the data sets.
+
+    Raises:
+        ProblemError: If there is no such set or split, or its data is not there.
+    """
+    return EvaluationSet(task for name in names for task in _tasks(name, data))
+
+
+def _tasks(name: str, data: Path | str | None) -> Iterator[Task]:
+    if name.endswith((".json", ".jsonl", ".gz")):
+        return load_tasks(name, data=data)
+    dataset, _, split = name.partition(":")
+    return load_tasks(dataset, data=data, split=split or None)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without case, layout and punctuation."""
+    return _WORD.findall(text.lower())
+
+
+def _key(problem: Problem) -> str:
+    """What problems share whose statements have the same words."""
+    return " ".join(words(problem.statement)) or f"no words: {problem.statement}"
+
+
+def program_key(code: str) -> str | None:
+    """A hash that programs share which differ in comments, docstrings and layout only.
+
+    None for a program that does not parse, or is so short that others are the same by chance.
+    """
+    tree = parse(code)
+    if tree is None or sum(1 for _ in ast.walk(tree)) < _SHORTEST:
+        return None
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:] or [ast.Pass()]  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        return content_hash(ast.unparse(tree))
+    except RecursionError:
+        return None
+
+
+def _is_text(stmt: ast.AST) -> bool:
+    return isinstance(stmt, ast.Expr) and isinstance(stmt.value, ast.Constant)
+
+
+def _runs(text: str, length: int) -> Iterator[tuple[str, ...]]:
+    found = words(text)
+    for start in range(max(1, len(found) - length + 1) if found else 0):
+        yield tuple(found[start : start + length])

@@ -1,0 +1,171 @@
+"""Which problems a run is about: from `mbpp:train` and filters to jobs."""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from bdc_agents.data import dataset_names, load_tasks, task_ids
+from bdc_agents.data.catalog import DATASETS
+from bdc_agents.errors import ProblemError, UsageError, unknown
+from bdc_agents.runs.jobs import Job
+from bdc_agents.types import Frozen, Problem
+
+_FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
+_RANGE = re.compile(r"(\d+)-(\d+)")
+_FILTER = re.compile(r"(?:(?P<dataset>[^=]+):)?(?P<key>\w+)=(?P<values>.*)", re.DOTALL)
+FILTERS = ("difficulty", "tag")
+
+
+class Filter(Frozen):
+    """Which problems are taken: those that have one of the values.
+
+    Args:
+        dataset: The only data set it is for; empty for all.
+        key: One of `FILTERS`.
+        values: Lower case; `none` stands for a problem without a difficulty.
+    """
+
+    dataset: str = ""
+    key: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Filter":
+        """From `difficulty=A,B`, or `apps:difficulty=introductory` for one of several data sets.
+
+        Raises:
+            UsageError: If it is not written so.
+        """
+        match = _FILTER.fullmatch(text.strip())
+        if not match:
+            raise UsageError(f"not a filter: {text!r}; write KEY=VALUE, such as difficulty=introductory")
+        key = (
+            match["key"].lower().removesuffix("s") if match["key"].lower() == "tags" else match["key"].lower()
+        )
+        if key not in FILTERS:
+            raise UsageError(unknown("filter", match["key"], FILTERS))
+        values = tuple(value.strip().lower() for value in match["values"].split(",") if value.strip())
+        if not values:
+            raise UsageError(f"the filter {text!r} names no value; write {key}=VALUE")
+        return cls(dataset=match["dataset"] or "", key=key, values=values)
+
+    def takes(self, dataset: str, problem: Problem) -> bool:
+        """Whether a problem passes."""
+        if self.dataset and self.dataset != dataset:
+            return True
+        has = problem.tags if self.key == "tag" else (problem.difficulty or "none",)
+        return any(value.lower() in self.values for value in has)
+
+
+class Selection(Frozen):
+    """The jobs of a run, and what was left out.
+
+    Args:
+        jobs: In the order in which they are begun.
+        without_tests: Problems that have no public test for the search to aim at.
+    """
+
+    jobs: tuple[Job, ...]
+    without_tests: tuple[str, ...] = ()
+
+
+def select_jobs(
+    datasets: Sequence[str],
+    *,
+    data: Path | None = None,
+    filters: Sequence[Filter] = (),
+    shuffle_seed: int | None = None,
+    untested: bool = False,
+) -> Selection:
+    """The problems of some data sets, each once.
+
+    Args:
+        datasets: Such as `humaneval`, `mbpp:train` (a split), `mbpp:601-974` (numbers of ids),
+            `demo:NAME,NAME` (ids), `tasks.jsonl`.
+        data: Folder of the data sets.
+        filters: All must let a problem pass.
+        shuffle_seed: Puts them into a random order that depends on it alone.
+        untested: Whether to take problems without public tests too.
+
+    Raises:
+        ProblemError: If there is no such data set, split or problem, or its data is not there.
+        UsageError: If nothing is left.
+    """
+    jobs: dict[str, Job] = {}
+    without: list[str] = []
+    for address in datasets:
+        name, rest = _split(address)
+        for problem in _problems(name, rest, data):
+            if not all(one.takes(name, problem) for one in filters):
+                continue
+            if problem.public_tests or untested:
+                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address))
+            else:
+                without.append(problem.id)
+    if not jobs:
+        raise UsageError(_nothing(datasets, filters, without))
+    chosen = list(jobs.values())
+    if shuffle_seed is not None:
+        random.Random(shuffle_seed).shuffle(chosen)
+    return Selection(jobs=tuple(chosen), without_tests=tuple(without))
+
+
+def _split(address: str) -> tuple[str, str]:
+    """The data set, and which part of it; empty for all."""
+    match = _FILE.fullmatch(address)
+    if match and address.partition(":")[0] not in dataset_names():
+        return match["name"], (match["rest"] or "").strip()
+    name, _, rest = address.partition(":")
+    return name, rest.strip()
+
+
+def _problems(name: str, rest: str, data: Path | None) -> Iterator[Problem]:
+    splits = DATASETS[name].splits if name in DATASETS else {}
+    if not rest or rest in splits:
+        yield from (task.problem for task in load_tasks(name, data=data, split=rest or None))
+        return
+    ids = list(task_ids(name, data=data))
+    wanted = _wanted(name, rest, ids, splits)
+    # The ids and the tasks come in the same order; only tasks that are wanted are looked at.
+    for task in islice(load_tasks(name, data=data), len(ids)):
+        if task.problem.id in wanted:
+            yield task.problem
+
+
+def _wanted(name: str, rest: str, ids: Sequence[str], splits: object) -> set[str]:
+    """The addresses that a list of ids and ranges means."""
+    known = {alias: problem_id for problem_id in ids for alias in (problem_id, _number(problem_id))}
+    if rest in known:
+        return {f"{name}:{known[rest]}"}
+    chosen: set[str] = set()
+    for part in (part.strip() for part in rest.split(",")):
+        if part in known:
+            chosen.add(known[part])
+        elif match := _RANGE.fullmatch(part):
+            low, high = int(match[1]), int(match[2])
+            chosen |= {known[key] for key in known if key.isdecimal() and low <= int(key) <= high}
+        else:
+            choices = [*splits, *known] if isinstance(splits, dict) else [*known]
+            raise ProblemError(unknown(f"split or problem of {name}", part, filter(None, choices)))
+    return {f"{name}:{problem_id}" for problem_id in chosen}
+
+
+def _number(problem_id: str) -> str:
+    """The number of an id such as `HumanEval/31`, or the id itself."""
+    tail = problem_id.rpartition("/")[2]
+    return tail if tail.isdecimal() else problem_id
+
+
+def _nothing(datasets: Sequence[str], filters: Sequence[Filter], without: Sequence[str]) -> str:
+    named = ", ".join(datasets)
+    if without:
+        return (
+            f"{named}: none of the problems has a public test, so a search has nothing to aim at; let the "
+            "agents write some: self_tests = true under [search] in bdc.toml"
+        )
+    if filters:
+        told = " and ".join(f"{one.key}={','.join(one.values)}" for one in filters)
+        return f"{named}: no problem passes the filter {told}; leave it out to see what there is"
+    return f"{named}: there is no problem in it"

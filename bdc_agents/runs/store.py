@@ -1,0 +1,200 @@
+"""The trace store: which traces may be trained on, what each came from, and a reader for old stores.
+
+The format is that of `Trace`, one JSON object a line; `docs/traces.md` describes every field.
+"""
+
+import gzip
+import json
+import logging
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from bdc_agents.errors import UsageError
+from bdc_agents.runs.cheats import special_cases
+from bdc_agents.runs.folder import parse_trace, trace_file
+from bdc_agents.types import Decision, Frozen, Hidden, Lineage, Trace, content_hash
+
+REASONS: dict[str, str] = {
+    "interrupted": "The search was cut off before it ended.",
+    "unsolved": "The program does not pass every public test.",
+    "no-hidden-tests": "The problem has no hidden tests, so only the public ones speak for the program.",
+    "hidden": "The program fails a hidden test.",
+    "special-cases-tests": "The program tells the inputs of the public tests apart instead of solving the "
+    "problem.",
+}
+"""Why a trace may not be trained on, by the names that a `Decision` holds."""
+
+_NOT_SETTINGS = ("endpoint", "base_url", "api_key", "api_key_env", "timeout", "retries", "concurrency")
+"""Of an agent: where and how fast it is asked, which leaves what it answers as it is."""
+
+log = logging.getLogger(__name__)
+
+
+class Damage(Frozen):
+    """A line of a store that is no trace.
+
+    Args:
+        file: The store.
+        line: From 1.
+        what: What is wrong with it.
+    """
+
+    file: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}"
+
+
+def decide(trace: Trace, hidden: Hidden | None, *, public_suffices: bool = False) -> Decision:
+    """Whether a trace may be trained on: solved, also on the hidden tests, and no cheat.
+
+    Args:
+        trace: Of a search, finished or interrupted.
+        hidden: What `score_hidden` counted for its program; None where there are no hidden tests.
+        public_suffices: Whether a problem without hidden tests may be trained on all the same.
+    """
+    solved = trace.solution.solved and bool(trace.solution.code)
+    untested = hidden is None or hidden.total == 0
+    failed = not untested and hidden is not None and not hidden.all_passed
+    reasons = {
+        "interrupted": trace.solution.stopped_by == "interrupted" and not solved,
+        "unsolved": not solved,
+        "no-hidden-tests": untested and not public_suffices,
+        "hidden": solved and failed,
+        "special-cases-tests": solved
+        and bool(special_cases(trace.problem, trace.solution.code, hidden_failed=failed)),
+    }
+    named = tuple(name for name, applies in reasons.items() if applies)
+    return Decision(kept=not named, reasons=named, hidden=None if untested else hidden)
+
+
+def lineage_of(dataset: str, settings: Mapping[str, Any]) -> Lineage:
+    """What a trace came from.
+
+    Args:
+        dataset: Address of the data set, such as `mbpp:train`.
+        settings: As in a run folder's `run.json`: `agents` (each with its `model`, by name),
+            `search` and `budget`, as plain data. Other keys say where a run was made, and do not
+            count.
+    """
+    agents = {name: dict(agent) for name, agent in settings.get("agents", {}).items()}
+    asked = {
+        name: {key: value for key, value in agent.items() if key not in _NOT_SETTINGS}
+        for name, agent in agents.items()
+    }
+    search = settings.get("search", {})
+    counted = {"agents": asked, "search": search, "budget": settings.get("budget", {})}
+    return Lineage(
+        dataset=dataset,
+        models={name: str(agent.get("model", name)) for name, agent in agents.items()},
+        prompts=prompts_hash(),
+        settings=content_hash(json.dumps(counted, sort_keys=True, default=str)),
+        seed=int(search.get("seed", 0)),
+        package=version("bdc-agents"),
+    )
+
+
+@lru_cache(maxsize=1)
+def prompts_hash() -> str:
+    """The hash of every prompt: that of the module which holds them all."""
+    return content_hash(files("bdc_agents").joinpath("prompts.py").read_text(encoding="utf-8"))
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def scan_traces(
+    path: Path | str, on_damage: Callable[[Damage], None] | None = None, *, latest: bool = True
+) -> Iterator[Trace]:
+    """Reads a store that may be damaged, one trace at a time.
+
+    Args:
+        path: A run folder, or a file of traces: `.jsonl`, `.jsonl.gz`, or `.parquet` as
+            `bdc export --kind traces` writes it.
+        on_damage: Told of each line that is no trace of a known version; the others are read
+            all the same. None logs a warning.
+        latest: Whether a problem that was searched again counts by its last trace alone.
+
+    Raises:
+        UsageError: If there is no such store.
+    """
+    file = trace_file(path)
+    if not file.is_file():
+        raise UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
+    return _scan(file, on_damage or (lambda damage: log.warning("%s; the line is left out", damage)), latest)
+
+
+def _scan(file: Path, on_damage: Callable[[Damage], None], latest: bool) -> Iterator[Trace]:
+    replaced = _replaced(file) if latest else frozenset[int]()
+    for number, line in _lines(file, on_damage):
+        trace = _read(file, number, line, on_damage)
+        if trace and number not in replaced:
+            yield trace
+
+
+def _replaced(file: Path) -> frozenset[int]:
+    """Lines whose problem has a later trace; only problems that come twice are parsed in full."""
+    last: dict[str, int] = {}
+    replaced: set[int] = set()
+    for number, line in _lines(file, _ignore):
+        problem = _problem_id(line)
+        if problem is None:
+            continue
+        if problem in last:
+            if _read(file, number, line, _ignore) is None:
+                continue
+            replaced.add(last[problem])
+        last[problem] = number
+    return frozenset(replaced)
+
+
+def _problem_id(line: bytes) -> str | None:
+    try:
+        return str(json.loads(line)["problem"]["id"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _read(file: Path, number: int, line: bytes, on_damage: Callable[[Damage], None]) -> Trace | None:
+    try:
+        return parse_trace(line, f"{file}:{number}")
+    except UsageError as error:
+        what = "; ".join(part.removeprefix(f"{file}:{number}: ") for part in str(error).splitlines())
+        on_damage(Damage(file=str(file), line=number, what=what))
+        return None
+
+
+def _lines(file: Path, on_damage: Callable[[Damage], None]) -> Iterator[tuple[int, bytes]]:
+    """The lines of a store that are not blank, with their numbers."""
+    if file.suffix == ".parquet":
+        from bdc_agents.runs.parquet import trace_lines
+
+        yield from enumerate(trace_lines(file), 1)
+        return
+    number = 0
+    try:
+        with _opened(file) as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    yield number, line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        what = f"the compressed file ends or breaks here: {error}"
+        on_damage(Damage(file=str(file), line=number + 1, what=what))
+    except OSError as error:
+        raise UsageError(f"cannot read {str(file)!r}: {error.strerror}") from error
+
+
+def _opened(file: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.GzipFile(file) if file.suffix == ".gz" else file.open("rb")
+
+
+def _ignore(damage: Damage) -> None:
+    """The second reading reports it."""

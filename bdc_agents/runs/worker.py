@@ -1,0 +1,297 @@
+"""A worker: takes problems from a coordinator, searches them, and hands their traces back.
+
+The coordinator owns the job table and the trace file. A worker may run beside it or on another
+machine; problems travel as addresses, and their hidden tests are loaded where they are scored.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.data import load_task
+from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
+from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
+from bdc_agents.runs.jobs import LEASE_SECONDS, Job
+from bdc_agents.runs.score import score_hidden
+from bdc_agents.runs.store import decide, lineage_of
+from bdc_agents.sandbox import Executor
+from bdc_agents.search import asolve
+from bdc_agents.types import Frozen, Task, Trace
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = LEASE_SECONDS / 4
+POLL_SECONDS = 0.1
+IDLE_SECONDS = 1.0
+"""Between two questions for work while others do the last of it."""
+SPARE = 0.25
+"""Requests that should wait at the busiest endpoint, in slots: they are there when one is free."""
+MOST_PER_SLOT = 4
+"""Searches at once for each slot, however long they sit in their sandboxes."""
+SILENT_IN_A_ROW = 5
+"""Searches without any agent that answers, one after the other, before the worker ends."""
+
+
+class Coordinator(Purse, Protocol):
+    """The side that owns the job table and the trace file, as a worker sees it.
+
+    Every method may be a call over the network.
+    """
+
+    async def lease(self, count: int) -> Sequence[Job] | None:
+        """Takes up to `count` problems.
+
+        Returns:
+            An empty list where others hold all that is left, None where nothing is.
+        """
+        ...
+
+    async def heartbeat(self, ids: Collection[str], loads: Mapping[str, Load]) -> Collection[str]:
+        """Says that these problems are being worked on, and what the endpoints do, by agent.
+
+        Returns:
+            The problems that are still this worker's; the others it gives up.
+        """
+        ...
+
+    async def done(self, job_id: str, trace: Trace) -> None:
+        """Hands over a finished problem: its trace with decision and lineage."""
+        ...
+
+    async def failed(self, job_id: str, reason: str, *, final: bool = False) -> None:
+        """Says that a problem could not be worked on; `final` where another try would fail too."""
+        ...
+
+    async def release(self, ids: Collection[str]) -> None:
+        """Gives problems back undone."""
+        ...
+
+
+class WorkerConfig(Frozen):
+    """What a worker needs besides its agents and sandbox; plain data.
+
+    Args:
+        search, budget: Of one problem.
+        lineage: The settings of the run, as `lineage_of` takes them.
+        data: Folder of the data sets on this machine.
+        concurrency: Searches at once; None for as many as keep the endpoints busy.
+    """
+
+    search: SearchConfig = SearchConfig()
+    budget: Budget = Budget()
+    lineage: dict[str, Any] = {}
+    data: Path | None = None
+    concurrency: int | None = None
+
+
+class Worker:
+    """Searches problems side by side over shared agents until there are no more, or it is stopped.
+
+    Args:
+        coordinator: Gives out the problems and takes the traces.
+        agents: Shared by all searches.
+        executor: The sandbox.
+        config: What the searches are like.
+        load: From an address to a task.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        agents: Sequence[MeteredAgent],
+        executor: Executor,
+        config: WorkerConfig,
+        load: Callable[[str], Task] | None = None,
+    ) -> None:
+        self._coordinator = coordinator
+        self._agents = agents
+        self._executor = executor
+        self._config = config
+        self._load = load or (lambda address: load_task(address, data=config.data))
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._starting: set[str] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._silent: list[str] = []
+        self._error: Exception | None = None
+        self.cap: str | None = None
+        """The cap of the run's budget that ended it."""
+
+    @property
+    def running(self) -> int:
+        """Searches that are under way."""
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Starts no further problem and gives the running ones up; `run` then returns."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works until nothing is left, the run's budget is spent, or it is stopped.
+
+        Raises:
+            BDCError: If no agent answers any more, or the sandbox or the coordinator fails for good.
+        """
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self._work()
+        finally:
+            beating.cancel()
+            await self._give_up(list(self._running))
+        if self._error is not None:
+            raise self._error
+
+    async def _work(self) -> None:
+        while not self._ends():
+            self._wake.clear()  # before the look around, so that nothing is missed after it
+            jobs = await self._coordinator.lease(self._room()) if self._room() > 0 else []
+            if jobs is None:  # nothing is left; the last searches end
+                if not self._running:
+                    return
+                await self._nap(IDLE_SECONDS)
+                continue
+            for job in jobs:
+                self._start(job)
+            await self._nap(POLL_SECONDS if jobs or self._room() < 1 else IDLE_SECONDS)
+
+    def _ends(self) -> bool:
+        if self.cap and not self._running:
+            return True
+        return self._stopping or self._error is not None
+
+    async def _nap(self, seconds: float) -> None:
+        """Sleeps, at most until a search ends or the worker is stopped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    def _room(self) -> int:
+        """Searches to start now: so many that the busiest endpoint has a request for every slot.
+
+        A search that sits in its sandbox asks nobody, and makes room for another. More than what
+        keeps the busiest endpoint at work would only wait there.
+        """
+        if self.cap:
+            return 0
+        if self._config.concurrency is not None:
+            return self._config.concurrency - len(self._running)
+        most = MOST_PER_SLOT * sum(agent.slots for agent in self._agents) - len(self._running)
+        wanted = (
+            agent.slots + max(1, int(SPARE * agent.slots)) - agent.demand - len(self._starting)
+            for agent in self._agents
+        )
+        return min(most, *wanted)
+
+    # --- one problem ----------------------------------------------------------------------------
+
+    def _start(self, job: Job) -> None:
+        self._starting.add(job.id)
+        task = self._running[job.id] = asyncio.create_task(self._attend(job))
+        task.add_done_callback(lambda _: self._ended(job.id))
+
+    def _ended(self, job_id: str) -> None:
+        self._running.pop(job_id, None)
+        self._starting.discard(job_id)
+        self._wake.set()
+
+    async def _attend(self, job: Job) -> None:
+        """Works on a problem; whatever comes of it, the coordinator is told, or else the worker ends."""
+        try:
+            trace = await self._outcome(job)
+            if trace is not None:
+                await asyncio.shield(self._coordinator.done(job.id, trace))
+        except Exception as error:
+            # Nothing could be handed over, for want of space perhaps: to go on would only lose more.
+            self._end(error)
+            await self._release([job.id])
+
+    async def _outcome(self, job: Job) -> Trace | None:
+        """The trace of a problem; None where there is none and the coordinator knows why."""
+        try:
+            return await self._solve(job)
+        except BudgetSpent as spent:
+            self.cap = spent.cap
+            await self._coordinator.release([job.id])
+        except SandboxRefused:
+            raise
+        except BDCError as error:
+            await self._coordinator.failed(job.id, str(error), final=isinstance(error, ProblemError))
+        except Exception as error:
+            log.debug("%s", job.id, exc_info=True)
+            await self._coordinator.failed(job.id, f"a fault of bdc itself: {type(error).__name__}: {error}")
+        return None
+
+    async def _solve(self, job: Job) -> Trace:
+        task = await asyncio.to_thread(self._load, job.id)
+        config = self._config
+        trace = await asolve(
+            task.problem,
+            list(self._agents),
+            executor=self._executor,
+            search=config.search,
+            budget=config.budget,
+            on_event=lambda event: self._on_event(job.id, event),
+        )
+        if trace.solution.stopped_by == "agents":
+            self._count_silent(trace)
+            raise BDCError(f"no agent answered: {_reasons(trace)}")
+        self._silent.clear()
+        hidden = await score_hidden(task, trace.solution.code, self._executor)
+        found = {"decision": decide(trace, hidden), "lineage": lineage_of(job.dataset, config.lineage)}
+        return trace.model_copy(update=found)
+
+    def _on_event(self, job_id: str, event: Mapping[str, Any]) -> None:
+        if event["type"] == "asked":
+            self._starting.discard(job_id)
+
+    def _count_silent(self, trace: Trace) -> None:
+        """Ends the worker where search after search finds no agent that answers."""
+        self._silent.append(trace.problem.id)
+        if len(self._silent) >= SILENT_IN_A_ROW:
+            self._end(BDCError(f"no agent answers any more: {_reasons(trace)}"))
+
+    def _end(self, error: Exception) -> None:
+        """Ends the worker with the first error that is for good."""
+        self._error = self._error or error
+        self._wake.set()
+
+    # --- leases ---------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            mine = list(self._running)
+            try:
+                held = set(await self._coordinator.heartbeat(mine, self.loads()))
+            except BDCError as error:
+                log.warning("the leases could not be made longer: %s", error)
+                continue
+            for job_id in mine:
+                if job_id not in held and (task := self._running.get(job_id)):
+                    task.cancel()
+
+    def loads(self) -> dict[str, Load]:
+        """What the endpoints do, by agent."""
+        return {agent.name: agent.load() for agent in self._agents}
+
+    async def _give_up(self, ids: Sequence[str]) -> None:
+        tasks = [task for job_id in ids if (task := self._running.get(job_id))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._release(ids)
+
+    async def _release(self, ids: Sequence[str]) -> None:
+        try:
+            await self._coordinator.release(ids)
+        except Exception as error:
+            log.warning("%d problems could not be given back; their leases expire: %s", len(ids), error)
+
+
+def _reasons(trace: Trace) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in trace.solution.set_aside.items())

@@ -1,0 +1,123 @@
+"""What the solver is given, how it is set, and what it hands over."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from bdc_agents.config import Budget, explain
+from bdc_agents.data import problem_from_statement
+from bdc_agents.errors import ProblemError
+from bdc_agents.types import Frozen, Problem, StoppedBy, Task, Usage, Verdict
+
+SOLVER = "solver"
+"""The name under which System 1's usage is counted."""
+
+_FUNCTION = re.compile(r"\b(?:write|implement|define|function|def)\s+`?([A-Za-z_]\w*)\s*\(", re.IGNORECASE)
+
+
+class SolverConfig(Frozen):
+    """How a problem is answered.
+
+    Args:
+        samples: Programs that System 1 writes at most: one greedily and, where it fails a public
+            test, the others by sampling. A problem without public tests gets one.
+        temperature, top_p: Of the programs after the first.
+        max_tokens: Of one reply.
+        escalate: Whether System 2 may search where no program of System 1 passes.
+        seed: Everything random derives from it.
+    """
+
+    samples: int = Field(default=4, ge=1, le=64)
+    temperature: float = Field(default=0.7, gt=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=512, ge=1)
+    escalate: bool = True
+    seed: int = 42
+
+
+class SolverAnswer(Frozen):
+    """The solver's program, and how it came about.
+
+    Args:
+        solved: Whether it passes every public test; None where there is none to run.
+        reward: Share of public tests passed, in [0, 1].
+        system: 1 is the routed solver, 2 the search.
+        confidence: System 1's: the geometric mean of the probabilities that it gave to the tokens
+            of its reply, in (0, 1]. Tells sure from unsure; it is not the chance of being right.
+        experts: How much each expert acted: 1 is its full strength.
+        routed_by: What weighed them: `router`, `clusters`, or `library` where there is one expert.
+        usage: By agent; System 1's own under `solver`.
+        samples: Programs that System 1 wrote.
+        stopped_by: What ended the search; None where there was none.
+        note: What a person should know: why there was no search, or what could not be kept.
+        kept: Whether the search's trace went to the trace store.
+    """
+
+    problem_id: str
+    code: str
+    solved: bool | None = None
+    reward: float = 0.0
+    system: Literal[1, 2] = 1
+    confidence: float | None = None
+    experts: dict[str, float] = {}
+    routed_by: Literal["router", "clusters", "library"] = "router"
+    verdict: Verdict | None = None
+    usage: dict[str, Usage] = {}
+    samples: int = 0
+    stopped_by: StoppedBy | None = None
+    tier: str = ""
+    seconds: float = 0.0
+    note: str = ""
+    kept: bool = False
+
+
+def problem_of(given: Any) -> Problem:
+    """The problem that a caller means.
+
+    Args:
+        given: A `Problem` or a `Task`; a problem's fields; `{"statement": ..., "tests": [...]}` with
+            tests in their short form; or the statement alone. Of a statement without tests the
+            name of the function is what it says: "Write add(a, b)".
+
+    Raises:
+        ProblemError: If it is none of these.
+    """
+    if isinstance(given, Task):
+        return given.problem
+    if isinstance(given, Problem):
+        return given
+    if isinstance(given, str):
+        return _in_words(given, ())
+    if not isinstance(given, Mapping):
+        raise ProblemError(f"a problem is a Problem, its fields as a dict, or text, not {given!r:.80}")
+    if "tests" in given and given.keys() <= {"statement", "tests", "id"}:
+        return _in_words(str(given.get("statement", "")), given["tests"], str(given.get("id", "problem")))
+    try:
+        return Problem.model_validate(given)
+    except ValidationError as error:
+        raise ProblemError(explain(error, "problem", Problem)) from None
+
+
+def _in_words(statement: str, tests: Any, id: str = "problem") -> Problem:
+    if isinstance(tests, str) or not all(isinstance(test, str) for test in tests):
+        raise ProblemError(f"tests are a list of texts such as 'assert f(1) == 2', not {tests!r:.80}")
+    problem = problem_from_statement(statement, tests, id=id)
+    named = _FUNCTION.search(statement)
+    if tests or named is None:
+        return problem
+    return problem.model_copy(update={"entry_point": named[1]})
+
+
+def rest_of(budget: Budget, used: Usage, seconds: float) -> Budget | None:
+    """What is left of a budget; None where nothing is."""
+    left = {
+        "calls": None if budget.calls is None else budget.calls - used.calls,
+        "tokens": None if budget.tokens is None else budget.tokens - used.tokens,
+        "money": None if budget.money is None else budget.money - (used.cost or 0.0),
+        "seconds": None if budget.seconds is None else budget.seconds - seconds,
+    }
+    if any(value is not None and value <= 0 for value in left.values()):
+        return None
+    return Budget.model_validate(left)

@@ -1,0 +1,330 @@
+"""A library as a LangChain chat model."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.exceptions import ContextOverflowError, OutputParserException
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from bdc_agents.agents.knobs import with_instruction
+from bdc_agents.agents.replies import parse_json
+from bdc_agents.errors import UsageError
+from bdc_agents.search.sync import run_sync
+from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest, ExpertWeights, PromptTooLong
+from bdc_agents.serve.routed import BASE, ROUTED, RoutedModel, shared_model
+
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+NO_TOOLS = (
+    "ChatBDC cannot call tools: its base was trained to answer with programs. Ask for the reply as text, use "
+    "with_structured_output for JSON, or give the tools to another model"
+)
+
+
+class ChatBDC(BaseChatModel):
+    """The experts of a library as a chat model, mixed for each conversation by its problem.
+
+        model = ChatBDC(library="experts/library/mine")
+        model.invoke("Write add(a, b) in Python.").content
+
+    Chat models of one library share one base in memory. The library is opened at the first call.
+
+    Args:
+        library: Folder of the library.
+        model: `bdc` for the routed mixture, `base` for the model without experts, or an expert's
+            name.
+        temperature: None or 0 takes the likeliest token each time.
+        max_tokens: Of one reply.
+        stop: Texts that end a reply.
+        seed: Of the draws.
+        options: Further arguments of `RoutedModel.from_library`, such as `device`.
+        routed: The opened library, in place of `library`.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, protected_namespaces=())
+
+    library: str = ""
+    model: str = ROUTED
+    temperature: float | None = None
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=512, ge=1)
+    stop: list[str] | None = None
+    seed: int = 0
+    options: dict[str, Any] = {}
+    routed: RoutedModel | None = Field(default=None, exclude=True, repr=False)
+
+    _opened: RoutedModel | None = PrivateAttr(default=None)
+
+    @property
+    def _llm_type(self) -> str:
+        return "bdc"
+
+    @property
+    def model_name(self) -> str:
+        """The library's name, and which of its models."""
+        return self._named(self.model)
+
+    def _named(self, model: str) -> str:
+        return f"{self.routed.name if self.routed else Path(self.library).name}/{model}"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model_name, "temperature": self.temperature, "max_tokens": self.max_tokens}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        return params | LangSmithParams(
+            ls_provider="bdc", ls_model_name=kwargs.get("model") or self.model_name
+        )
+
+    def opened(self) -> RoutedModel:
+        """The library, opened. Blocks while its base is loaded.
+
+        Raises:
+            ModelError: If the library or its base cannot be used.
+            UsageError: If neither a library nor a model was given.
+        """
+        if self.routed is None and self._opened is None:
+            if not self.library:
+                raise UsageError("ChatBDC needs a library: ChatBDC(library='experts/library/mine')")
+            self._opened = shared_model(self.library, **self.options)
+        found = self.routed or self._opened
+        assert found is not None
+        return found
+
+    # --- replies ----------------------------------------------------------------------------
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        del run_manager
+        self.opened()  # Here, since the loop behind run_sync is not to be blocked.
+        return run_sync(self._agenerate(messages, stop, None, **kwargs))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        del run_manager
+        opened, request = await self._request(messages, stop, kwargs)
+        try:
+            (reply,) = await opened.backend.generate([request])
+        except PromptTooLong as error:
+            raise ContextOverflowError(str(error)) from error
+        message = AIMessage(
+            reply.text, usage_metadata=_usage(reply), response_metadata=self._told(reply, request)
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        self.opened()
+        chunks = self._chunks(messages, stop, kwargs)
+        try:
+            while (chunk := run_sync(_next(chunks))) is not None:
+                if run_manager:
+                    run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                yield chunk
+        finally:
+            run_sync(_close(chunks))
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        async with aclosing(self._chunks(messages, stop, kwargs)) as chunks:
+            async for chunk in chunks:
+                if run_manager:
+                    await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                yield chunk
+
+    async def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> AsyncGenerator[ChatGenerationChunk]:
+        opened, request = await self._request(messages, stop, kwargs)
+        try:
+            async with aclosing(opened.backend.stream(request)) as pieces:
+                async for piece in pieces:
+                    yield ChatGenerationChunk(message=self._chunk(piece, request))
+        except PromptTooLong as error:
+            raise ContextOverflowError(str(error)) from error
+
+    def _chunk(self, piece: ChatPiece, request: ChatRequest) -> AIMessageChunk:
+        if piece.reply is None:
+            return AIMessageChunk(content=piece.text)
+        return AIMessageChunk(
+            content=piece.text,
+            usage_metadata=_usage(piece.reply),
+            response_metadata=self._told(piece.reply, request),
+            chunk_position="last",
+        )
+
+    def _told(self, reply: ChatReply, request: ChatRequest) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "model_name": self._named(_asked(request)),
+            "model_provider": "bdc",
+            "finish_reason": reply.finish,
+        }
+        if isinstance(request.experts, ExpertWeights):
+            told |= {"experts": dict(request.experts.experts), "routed_by": request.experts.by}
+        return told
+
+    async def _request(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[RoutedModel, ChatRequest]:
+        """The opened library, and the request with the settings of this call over the model's own."""
+        if kwargs.get("tools"):
+            raise NotImplementedError(NO_TOOLS)
+        opened = self.routed or self._opened or await asyncio.to_thread(self.opened)
+        own = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        asked = {**own, "seed": self.seed} | {
+            key: kwargs[key] for key in (*own, "seed") if kwargs.get(key) is not None
+        }
+        asked["temperature"] = asked["temperature"] or 0.0
+        ends = tuple(stop if stop is not None else self.stop or ())
+        model = str(kwargs.get("model") or self.model)
+        return opened, await opened.request(_plain(messages), model=model, stop=ends, **asked)
+
+    def get_num_tokens(self, text: str) -> int:
+        """About how many tokens a text has: a quarter of its bytes."""
+        return -(-len(text.encode("utf-8", "replace")) // 4)
+
+    # --- what it cannot, and what it can when it is asked for it in words -------------------------
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> NoReturn:
+        """Refused: the model does not call tools.
+
+        Raises:
+            NotImplementedError: Always; the message says what to do instead.
+        """
+        del tools, kwargs
+        raise NotImplementedError(NO_TOOLS)
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """Asks for JSON of a schema in the prompt and reads it from the reply.
+
+        Nothing forces the base to follow the schema: what it wrote is checked, and small bases fail
+        often. With `include_raw` a failure comes as `parsing_error` instead of being raised.
+
+        Args:
+            schema: A pydantic model, a TypedDict or a JSON schema.
+            include_raw: Give `{"raw", "parsed", "parsing_error"}`.
+            kwargs: `method` and `strict` are accepted and change nothing.
+
+        Raises:
+            ValueError: If there is another argument.
+        """
+        if unexpected := kwargs.keys() - {"method", "strict", "tools"}:
+            raise ValueError(f"with_structured_output does not take {', '.join(sorted(unexpected))}")
+        plain = convert_to_json_schema(schema)
+
+        def instruct(given: Any) -> list[BaseMessage]:
+            return with_instruction(self._convert_input(given).to_messages(), plain)
+
+        ask = RunnableLambda(instruct)
+        read = RunnableLambda(_reader(schema))
+        if not include_raw:
+            return ask | self | read
+        safely = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | read, parsing_error=lambda _: None
+        ).with_fallbacks([RunnablePassthrough.assign(parsed=lambda _: None)], exception_key="parsing_error")
+        return ask | {"raw": self} | safely
+
+
+def _reader(schema: dict[str, Any] | type) -> Callable[[AIMessage], Any]:
+    """What reads a reply as an object of the schema."""
+
+    def read(message: AIMessage) -> Any:
+        text = str(message.text)
+        value = parse_json(text)
+        if value is None:
+            raise OutputParserException(f"the reply holds no JSON: {text[:200]!r}", llm_output=text)
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            try:
+                return schema.model_validate(value)
+            except ValidationError as error:
+                raise OutputParserException(
+                    f"the reply is not a {schema.__name__}: {error}", llm_output=text
+                ) from error
+        return value
+
+    return read
+
+
+def _plain(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
+    """The messages as chat templates take them.
+
+    Raises:
+        UsageError: If one is of another kind, or holds something else than text.
+    """
+    return [{"role": _role(message), "content": _text(message)} for message in messages]
+
+
+def _role(message: BaseMessage) -> str:
+    if message.type == "chat":
+        return str(cast("Any", message).role)
+    if message.type not in _ROLES:
+        raise UsageError(
+            f"ChatBDC reads system, human and AI messages, not a {message.type} message; {NO_TOOLS}"
+        )
+    return _ROLES[message.type]
+
+
+def _text(message: BaseMessage) -> str:
+    if isinstance(message.content, list):
+        kinds = {block.get("type") for block in message.content if isinstance(block, dict)}
+        if other := kinds - {"text", "reasoning", "thinking"}:
+            found = ", ".join(sorted(map(json.dumps, other)))
+            raise UsageError(f"ChatBDC reads text alone, and a message holds a block of type {found}")
+    return str(message.text)
+
+
+def _asked(request: ChatRequest) -> str:
+    """Which model a request is for."""
+    if isinstance(request.experts, ExpertWeights):
+        return ROUTED
+    return request.experts or BASE
+
+
+def _usage(reply: ChatReply) -> UsageMetadata:
+    return UsageMetadata(
+        input_tokens=reply.prompt_tokens,
+        output_tokens=reply.completion_tokens,
+        total_tokens=reply.prompt_tokens + reply.completion_tokens,
+    )
+
+
+async def _next(chunks: AsyncIterator[ChatGenerationChunk]) -> ChatGenerationChunk | None:
+    return await anext(chunks, None)
+
+
+async def _close(chunks: Any) -> None:
+    await chunks.aclose()

@@ -1,0 +1,244 @@
+"""How well each way to use a library's experts predicts held-out rows, by one yardstick.
+
+The base, every expert, the adapter trained on all data, fixed mixtures, adapters combined once and
+for all, peft's ways to mix, and routers: the summed loss of every held-out row under each.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from bdc_agents.distill.base import Base
+from bdc_agents.distill.experts import adapter_config, check_base, library_clusters, load_experts, ownership
+from bdc_agents.distill.library import ExpertLibrary
+from bdc_agents.distill.lora import StackedAdapters
+from bdc_agents.distill.loss import BASE, RowLoss
+from bdc_agents.distill.route import Router
+from bdc_agents.distill.routed import RoutedLoss, row_sums
+from bdc_agents.distill.routing import RouterConfig
+from bdc_agents.distill.rows import Encoded
+from bdc_agents.errors import UsageError, unknown
+from bdc_agents.serve.combine import combine
+from bdc_agents.serve.peers import arrow, plain_sums, train_xlora, xlora
+from bdc_agents.types import Frozen
+
+METHODS = ("base", "experts", "uniform", "nearest", "membership", "ties", "dare", "routers", "arrow", "xlora")
+"""What `compare` runs unless it is told otherwise; `experts` are all of the library, `shared` among them."""
+Say = Callable[[str], None]
+
+
+class MethodLoss(Frozen):
+    """What one method scored.
+
+    Args:
+        loss: Mean loss of a completion token.
+        rows: Summed loss of each held-out row, for paired intervals.
+        parameters: Numbers in memory besides the base.
+        cpu_seconds: Of scoring the rows; training is not in it.
+    """
+
+    name: str
+    loss: float
+    rows: tuple[float, ...]
+    parameters: int
+    cpu_seconds: float
+
+
+class Comparison(Frozen):
+    """All methods on the same rows.
+
+    Args:
+        tokens: Completion tokens of each row.
+        problems: The problem of each row.
+        methods: Best first.
+    """
+
+    tokens: tuple[int, ...]
+    problems: tuple[str, ...]
+    methods: tuple[MethodLoss, ...]
+
+    def method(self, name: str) -> MethodLoss:
+        """The result of one method.
+
+        Raises:
+            UsageError: If it was not run.
+        """
+        for found in self.methods:
+            if found.name == name:
+                return found
+        raise UsageError(unknown("method", name, [found.name for found in self.methods]))
+
+    def table(self, reference: str = "base") -> list[dict[str, float | int | str]]:
+        """One line for each method, with its difference of the mean loss to a reference."""
+        base = self.method(reference).loss
+        return [
+            {
+                "method": found.name,
+                "loss": found.loss,
+                "difference": found.loss - base,
+                "parameters": found.parameters,
+                "cpu_seconds": found.cpu_seconds,
+            }
+            for found in self.methods
+        ]
+
+
+def compare(
+    library: ExpertLibrary,
+    base: Base,
+    encoded: Encoded,
+    vectors: Tensor,
+    routers: Mapping[str, Router] | None = None,
+    *,
+    methods: Sequence[str] = METHODS,
+    config: RouterConfig | None = None,
+    density: float = 0.5,
+    say: Say = lambda _: None,
+) -> Comparison:
+    """Scores held-out rows under every method.
+
+    Args:
+        base: The library's; it is given back as it was.
+        encoded: The rows; `validation` is scored, and X-LoRA is trained on `train`.
+        vectors: The embedding of each validation row's problem, shape (rows, d).
+        routers: By the name that they shall have in the table.
+        methods: Those to run, of `METHODS`.
+        config: How X-LoRA is trained, and `tokens_per_pass`; as the routers were.
+        density: Share of entries that TIES and DARE keep.
+        say: Told what is being run.
+
+    Raises:
+        UsageError: If a method is unknown, or no row is held out.
+        ModelError: If base and library do not fit.
+    """
+    if wrong := [name for name in methods if name not in METHODS]:
+        raise UsageError(unknown("method", wrong[0], METHODS))
+    if not encoded.validation:
+        raise UsageError("no row is held out; set `validation` above 0")
+    check_base(library, base)
+    was_training = base.model.training
+    base.model.eval()
+    try:
+        run = _Run(library, base, encoded, vectors, config or RouterConfig(), say)
+        run.own_methods(methods, routers or {}, density)
+        run.peers(methods)
+    finally:
+        base.model.train(was_training)
+    return Comparison(
+        tokens=tuple(row.learnt for row in encoded.validation),
+        problems=tuple(row.problem_id for row in encoded.validation),
+        methods=tuple(sorted(run.found, key=lambda one: one.loss)),
+    )
+
+
+class _Run:
+    """One comparison while it runs."""
+
+    def __init__(
+        self,
+        library: ExpertLibrary,
+        base: Base,
+        encoded: Encoded,
+        vectors: Tensor,
+        config: RouterConfig,
+        say: Say,
+    ) -> None:
+        self.library, self.base, self.encoded, self.config, self.say = library, base, encoded, config, say
+        self.rows = encoded.validation
+        self.vectors = vectors.to(base.model.device)
+        self.clusters = library_clusters(library)
+        self.experts, self.shares = ownership(library, self.clusters.count)
+        self.size = sum(tensor.numel() for tensor in library.weights(self.experts[0]).values())
+        self.found: list[MethodLoss] = []
+
+    def _add(self, name: str, parameters: int, score: Callable[[], Tensor]) -> None:
+        self.say(f"scoring {name}")
+        start = time.process_time()
+        sums = score().tolist()
+        self.found.append(
+            MethodLoss(
+                name=name,
+                loss=sum(sums) / sum(row.learnt for row in self.rows),
+                rows=tuple(sums),
+                parameters=parameters,
+                cpu_seconds=time.process_time() - start,
+            )
+        )
+
+    def own_methods(self, methods: Sequence[str], routers: Mapping[str, Router], density: float) -> None:
+        """Everything that runs on stacked adapters; combined ones join the stack."""
+        states, scale = {}, adapter_config(self.library).scale
+        for how in ("ties", "dare"):
+            if how in methods:
+                parts = [self.library.weights(name) for name in self.experts]
+                states[how] = combine(parts, scale, how, density=density, seed=self.config.seed)
+        adapters = load_experts(self.library, self.base.model, extra=states)
+        try:
+            singles = {"base": BASE} if "base" in methods else {}
+            singles |= {
+                name: n for n, name in enumerate(adapters.names) if name in states or "experts" in methods
+            }
+            self._singles(adapters, singles)
+            self._mixtures(adapters, methods)
+            if "routers" in methods:
+                for name, router in routers.items():
+                    self._router(adapters, name, router)
+        finally:
+            adapters.detach()
+
+    def _singles(self, adapters: StackedAdapters, singles: Mapping[str, int]) -> None:
+        loss, tokens = RowLoss(adapters, self.rows), self.config.tokens_per_pass
+        for name, expert in singles.items():
+            pairs = [(n, expert) for n in range(len(self.rows))]
+            size = 0 if expert == BASE else self.size
+            self._add(name, size, lambda pairs=pairs: row_sums(loss, pairs, tokens))
+
+    def _mixtures(self, adapters: StackedAdapters, methods: Sequence[str]) -> None:
+        """Mixtures that need no training, of weights per expert."""
+        member = torch.from_numpy(self.clusters.place(self.vectors.cpu().numpy())) @ self.shares
+        fixed = {
+            "uniform": torch.full_like(member, 1 / len(self.experts)),
+            "nearest": torch.nn.functional.one_hot(member.argmax(1), len(self.experts)).float(),
+            "membership": member,
+        }
+        for name, weights in fixed.items():
+            if name in methods:
+                own = self._spread(adapters, weights[..., None].to(self.vectors.device), self.experts)
+                mixed = dict.fromkeys(adapters.layers, own)
+                self._mixed(adapters, name, mixed, len(self.experts) * self.size)
+
+    def _router(self, adapters: StackedAdapters, name: str, router: Router) -> None:
+        weights = router.to(self.vectors.device).weights(self.vectors)
+        mixed = {layer: self._spread(adapters, own, router.experts) for layer, own in weights.items()}
+        own = sum(parameter.numel() for parameter in router.parameters())
+        self._mixed(adapters, name, mixed, len(router.experts) * self.size + own)
+
+    def _mixed(self, adapters: StackedAdapters, name: str, weights: Mapping[str, Tensor], size: int) -> None:
+        loss = RoutedLoss(
+            adapters, self.rows, lambda rows: {k: own[list(rows)] for k, own in weights.items()}
+        )
+        pairs = [(n, 0) for n in range(len(self.rows))]
+        self._add(name, size, lambda: row_sums(loss, pairs, self.config.tokens_per_pass))
+
+    def _spread(self, adapters: StackedAdapters, weights: Tensor, experts: Sequence[str]) -> Tensor:
+        """Weights of some experts as weights of all that are attached."""
+        places = torch.tensor([adapters.names.index(name) for name in experts], device=weights.device)
+        whole = weights.new_zeros(len(weights), len(adapters.names), weights.shape[2])
+        return whole.index_copy_(1, places, weights)
+
+    def peers(self, methods: Sequence[str]) -> None:
+        """peft's own methods, on peft's own layers."""
+        numbers, model, tokens = list(range(len(self.rows))), self.base.model, self.config.tokens_per_pass
+        if "arrow" in methods:
+            with arrow(model, self.library, self.experts) as adapted:
+                adapted_size = len(self.experts) * self.size
+                self._add("arrow", adapted_size, lambda: plain_sums(adapted, self.rows, numbers, tokens))
+        if "xlora" in methods:
+            with xlora(model, self.library, self.experts) as adapted:
+                self.say("training X-LoRA")
+                train_xlora(adapted, self.encoded, self.config)
+                own = sum(p.numel() for name, p in adapted.named_parameters() if "xlora_classifier" in name)
+                size = len(self.experts) * self.size + own
+                self._add("xlora", size, lambda: plain_sums(adapted, self.rows, numbers, tokens))

@@ -1,0 +1,173 @@
+"""A mixture as one plain LoRA adapter, for servers that know nothing of mixtures, such as vLLM.
+
+    A = concat(w_i s A_i),  B = concat(B_i),  alpha = r:  B A = sum_i s B_i diag(w_i) A_i
+
+Weights are rounded to a grid first, so that mixtures that hardly differ are one adapter, whose name
+is a hash of what it holds; ranks whose weight rounds to zero are left out.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bdc_agents.distill.experts import adapter_config, expert_hashes
+from bdc_agents.distill.extras import need
+from bdc_agents.distill.library import ADAPTER, ADAPTER_CONFIG, ExpertLibrary
+from bdc_agents.distill.route import adapted_layers
+from bdc_agents.errors import ModelError, UsageError
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM has kernels for; ranks between are padded with zeros."""
+GRID = 64
+"""Steps between weight 0 and 1."""
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Concatenated:
+    """A plain LoRA adapter that computes one mixture.
+
+    Args:
+        name: `mix-` and a hash of the experts and their weights.
+        tensors: Under peft's names.
+        config: Its `adapter_config.json`.
+    """
+
+    name: str
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes the adapter to a folder of its name, which appears whole or not at all.
+
+        Args:
+            folder: That of all adapters.
+
+        Returns:
+            What `PeftModel.from_pretrained` and a server's load request take.
+        """
+        target = Path(folder) / self.name
+        if target.is_dir():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{self.name}."))
+        try:
+            need("safetensors.torch").save_file(self.tensors, temporary / ADAPTER, metadata={"format": "pt"})
+            (temporary / ADAPTER_CONFIG).write_text(json.dumps(self.config, indent=2, sort_keys=True) + "\n")
+            temporary.chmod(0o755)
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():  # Another process may have been quicker with the same adapter.
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
+
+
+def quantize(weights: Mapping[str, Tensor], grid: int = GRID) -> dict[str, Tensor]:
+    """Weights rounded to multiples of 1 / grid; what every backend that has to agree computes with."""
+    return {name: (own * grid).round() / grid for name, own in weights.items()}
+
+
+def concatenate(
+    library: ExpertLibrary,
+    weights: Mapping[str, Tensor],
+    experts: Sequence[str] | None = None,
+    *,
+    grid: int | None = GRID,
+    max_rank: int = RANKS[-1],
+) -> Concatenated:
+    """The plain LoRA adapter of one problem's mixture.
+
+    Args:
+        weights: By layer name, shape (experts, rank) or (1, experts, rank), as `Router.weights` gives
+            them for one problem.
+        experts: Names of those that the weights are for, such as `Router.experts`; None for all.
+        grid: Steps to which weights are rounded; None to leave them as they are.
+        max_rank: The server's largest rank (`--max-lora-rank` of vLLM).
+
+    Raises:
+        UsageError: If the weights are of several problems or of other layers, or the ranks in use are
+            more than `max_rank`.
+        ModelError: If an expert is missing or damaged.
+    """
+    names = library.names if experts is None else tuple(experts)
+    states = [library.weights(name) for name in names]
+    config = adapter_config(library)
+    layers = adapted_layers(states[0])
+    found = _one_problem(weights, layers, (len(names), config.rank))
+    found = quantize(found, grid) if grid else found
+    kept = {layer: found[layer].flatten().nonzero()[:, 0] for layer in layers}
+    rank = _padded(max(len(own) for own in kept.values()), max_rank)
+    tensors = {}
+    for layer in layers:
+        a = torch.cat([state[f"{_PREFIX}{layer}.lora_A.weight"] for state in states])
+        b = torch.cat([state[f"{_PREFIX}{layer}.lora_B.weight"] for state in states], dim=1)
+        own, pad = kept[layer], rank - len(kept[layer])
+        factor = (found[layer].flatten()[own] * config.scale).to(a.dtype)
+        a, b = a[own] * factor[:, None], b[:, own]
+        tensors[f"{_PREFIX}{layer}.lora_A.weight"] = torch.cat([a, a.new_zeros(pad, a.shape[1])])
+        tensors[f"{_PREFIX}{layer}.lora_B.weight"] = torch.cat(
+            [b, b.new_zeros(len(b), pad)], dim=1
+        ).contiguous()
+    return Concatenated(_name(library, names, found, layers, rank), tensors, _config(library, names[0], rank))
+
+
+def _one_problem(
+    weights: Mapping[str, Tensor], layers: Sequence[str], shape: tuple[int, int]
+) -> dict[str, Tensor]:
+    if missing := [layer for layer in layers if layer not in weights]:
+        raise UsageError(f"no weights for the layer {missing[0]!r}: the router is of another library")
+    found = {}
+    for layer in layers:
+        own = weights[layer].detach().float().cpu()
+        own = own[0] if own.dim() == 3 and len(own) == 1 else own
+        if own.dim() != 2 or own.shape[0] != shape[0] or own.shape[1] not in (1, shape[1]):
+            raise UsageError(
+                f"weights of shape {tuple(weights[layer].shape)} for one adapter; expected {shape} or (1, "
+                f"{shape[0]}, {shape[1]}): experts and rank of one problem"
+            )
+        found[layer] = own.expand(shape)
+    return found
+
+
+def _padded(rank: int, limit: int) -> int:
+    """The next rank that servers have."""
+    fitting = [known for known in RANKS if known >= rank]
+    if not fitting or fitting[0] > limit:
+        wanted = f"start the server with --max-lora-rank {fitting[0]}, " if fitting else ""
+        raise UsageError(
+            f"the mixture needs rank {fitting[0] if fitting else rank}, and at most {limit} is allowed; "
+            f"{wanted}mix fewer experts (`top_k` of the router), or round weights more coarsely (`grid`)"
+        )
+    return fitting[0]
+
+
+def _name(
+    library: ExpertLibrary,
+    names: Sequence[str],
+    weights: Mapping[str, Tensor],
+    layers: Sequence[str],
+    rank: int,
+) -> str:
+    content = sha256(json.dumps([library.manifest.adapters, expert_hashes(library, names), rank]).encode())
+    for layer in layers:
+        content.update(layer.encode() + b"\0" + weights[layer].contiguous().numpy().tobytes())
+    return f"mix-{content.hexdigest()[:16]}"
+
+
+def _config(library: ExpertLibrary, name: str, rank: int) -> dict[str, Any]:
+    """That of an expert, with the rank of the whole and no further scaling."""
+    own = json.loads(library.read(f"experts/{name}/{ADAPTER_CONFIG}"))
+    for key, plain in (("use_dora", False), ("bias", "none")):
+        if own.get(key, plain) != plain:
+            raise ModelError(f"expert {name!r} has {key} = {own[key]!r}; only plain LoRA can be concatenated")
+    return own | {"r": rank, "lora_alpha": rank, "use_rslora": False, "lora_dropout": 0.0}

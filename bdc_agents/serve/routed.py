@@ -1,0 +1,171 @@
+"""A base, its experts, and the router that mixes them for each problem: what is served."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
+from bdc_agents.serve.backend import Backend, ChatRequest, ExpertWeights, Message, Place
+from bdc_agents.types import content_hash
+
+ROUTED = "bdc"
+"""The name of the model that has the experts mixed for each problem."""
+BASE = "base"
+"""The name of the model without experts."""
+BACKENDS = ("transformers",)
+
+
+class RoutedModel:
+    """What one library is served as: the routed solver, each expert, and the base.
+
+    Args:
+        backend: Holds base and experts.
+        place: Weighs the experts for a problem.
+        experts: Their names.
+        name: Of the library, for people.
+    """
+
+    def __init__(self, backend: Backend, place: Place, experts: Sequence[str], name: str = "library") -> None:
+        self.backend = backend
+        self.place = place
+        self.experts = tuple(experts)
+        self.name = name
+
+    @classmethod
+    def from_library(
+        cls,
+        folder: Path | str,
+        backend: str = "transformers",
+        *,
+        base: Any = None,
+        encoder: Any = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        slots: int = 8,
+        context: int | None = None,
+    ) -> Self:
+        """Opens a library. Blocks while the base is loaded; in async code call it in a thread.
+
+        Args:
+            folder: A library of `bdc distill`.
+            backend: `transformers`, in this process.
+            base: Where the base is if not where the library says: a name as `load_base` takes it,
+                or a `Base`.
+            encoder: An `Encoder` or its configuration; None for the one that the library names.
+            dtype, device: Of the base.
+            slots: Replies that are written at once; more wait.
+            context: Tokens of prompt and reply together; None for what the base was made for.
+
+        Raises:
+            ModelError: If the library is missing or damaged, or its base is another one or cannot
+                be loaded.
+            ConfigError: If there is no such backend.
+        """
+        if backend not in BACKENDS:
+            raise ConfigError(unknown("backend", backend, BACKENDS))
+        _need_distill()
+        from bdc_agents.serve.opening import open_in_process
+
+        opened, place, names = open_in_process(
+            Path(folder),
+            base=base,
+            encoder=encoder,
+            dtype=dtype,
+            device=device,
+            slots=slots,
+            context=context,
+        )
+        return cls(opened, place, names, Path(folder).resolve().name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models that can be asked: the routed one, the base, and each expert."""
+        return (ROUTED, BASE, *self.experts)
+
+    def check(self, model: str) -> str:
+        """The model's name.
+
+        Raises:
+            ModelError: If there is none of this name.
+        """
+        if model not in self.names:
+            raise ModelError(unknown("model", model, self.names))
+        return model
+
+    async def request(
+        self, messages: Sequence[Message], *, model: str = ROUTED, text: str | None = None, **sampling: Any
+    ) -> ChatRequest:
+        """A request to the backend, with the experts weighed for its problem.
+
+        Args:
+            messages: The conversation.
+            model: One of `names`.
+            text: What the problem is, for the router; None for what the user says in the messages.
+            sampling: Further fields of `ChatRequest`.
+
+        Raises:
+            ModelError: If there is no such model.
+            UsageError: If the messages hold nothing that the user says.
+        """
+        self.check(model)
+        experts: ExpertWeights | str | None = None if model == BASE else model
+        if model == ROUTED:
+            experts = await self.place(text or _said(messages))
+        return ChatRequest(messages, experts, **sampling)
+
+    def identity(self, model: str) -> str:
+        """Tells one of the models from all others, such as in a cache of replies."""
+        return content_hash(f"{self.backend.identity}/{model}")
+
+    async def aclose(self) -> None:
+        """Frees the model."""
+        await self.backend.aclose()
+
+
+def _said(messages: Sequence[Message]) -> str:
+    said = "\n\n".join(message["content"] for message in messages if message["role"] == "user")
+    if not said.strip():
+        raise UsageError("the conversation has no text of the user, so there is nothing to answer")
+    return said
+
+
+def _need_distill() -> None:
+    from bdc_agents.distill.extras import need
+
+    for module in ("torch", "transformers", "safetensors"):
+        need(module)
+
+
+# --- shared between those who ask for the same library ----------------------------------------------
+
+_opened: dict[tuple[str, str], RoutedModel] = {}
+_lock = threading.Lock()
+
+
+def shared_model(folder: Path | str, **options: Any) -> RoutedModel:
+    """The model of a library, loaded once in this process for all who ask with the same options.
+
+    A library that was made anew in the same folder is loaded anew.
+
+    Raises:
+        ModelError: As `RoutedModel.from_library`.
+    """
+    key = str(Path(folder).resolve()), content_hash(repr((sorted(options.items()), library_mark(folder))))
+    with _lock:
+        if key not in _opened:
+            _opened[key] = RoutedModel.from_library(folder, **options)
+        return _opened[key]
+
+
+def library_mark(folder: Path | str) -> str:
+    """Tells the content of a library's folder from any other.
+
+    Raises:
+        ModelError: If there is no library.
+    """
+    file = Path(folder) / "library.json"
+    try:
+        return content_hash(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError(f"no library at {str(folder)!r}: there is no file library.json") from None

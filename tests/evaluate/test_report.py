@@ -1,0 +1,165 @@
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bdc_agents.evaluate import breakdown
+from bdc_agents.evaluate.inspect_log import write_logs
+from bdc_agents.evaluate.report import render, write_report
+from bdc_agents.evaluate.results import Point, Results, Row
+from bdc_agents.evaluate.summary import summarise
+from bdc_agents.types import Hidden, Task, Usage
+
+NASTY = '<script>alert("p")</script>'
+COUNT = 30
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def row(problem: str, solver: str, calls: int, solved: bool) -> Row:
+    return Row(
+        problem=problem,
+        difficulty="hard" if problem.endswith("1") else "easy",
+        tags=(NASTY,),
+        solver=solver,
+        code="x = 1",
+        public=Hidden(passed=2, total=2),
+        hidden=Hidden(passed=3 * solved, total=3),
+        usage={
+            "ann": Usage(calls=calls, prompt_tokens=100, completion_tokens=100 * calls, cost=0.01 * calls)
+        },
+        seconds=float(calls),
+        stopped_by="solved",
+        points=(
+            Point(calls=1, tokens=200, seconds=1.0, cost=0.01, solved=False),
+            Point(
+                calls=calls, tokens=100 + 100 * calls, seconds=float(calls), cost=0.01 * calls, solved=solved
+            ),
+        ),
+    )
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, make_task: Callable[..., Task]) -> tuple[Path, list[Task]]:
+    """Thirty problems; the second solver is right on two thirds of them, the first on a third."""
+    solvers = ["best-of:2", f"search,{NASTY}"]
+    section = {"datasets": ["d"], "solvers": solvers, "samples": 1, "k": [1], "limit": None}
+    tasks = [make_task(f"{NASTY}{number}" if number == 1 else f"p{number}") for number in range(COUNT)]
+    with Results(tmp_path, {"eval": section, "agents": {"ann": {"model": "m-1"}}}, {}) as results:
+        for number, task in enumerate(tasks):
+            for solver, calls, right in zip(solvers, (2, 8), (number % 3 == 0, number % 3 != 1), strict=True):
+                results._write(row(task.problem.id, solver, calls, right).model_dump_json().encode() + b"\n")
+    return tmp_path, tasks
+
+
+def test_the_figures_are_what_the_rows_say(evaluation: tuple[Path, list[Task]]) -> None:
+    folder, tasks = evaluation
+    summary = summarise(folder, tasks)
+    first, second = summary.solvers
+    assert (first.solved.value, second.solved.value) == pytest.approx((1 / 3, 2 / 3))
+    assert second.cost == pytest.approx(0.08)
+    pair = summary.pairs[0]
+    assert (pair.first, pair.second) == (second.solver, first.solver)
+    assert (pair.solved.better, pair.solved.worse, pair.solved.problems) == (10, 0, 30)
+    assert pair.solved.clear
+    at = {(match.axis, match.budget): match.solved for match in summary.matched}
+    assert at["calls", 2.0][first.solver].value == pytest.approx(1 / 3)
+    assert at["calls", 2.0][second.solver].value == 0.0
+    assert at["calls", 10.0][second.solver].value == pytest.approx(2 / 3)
+    assert {axis for axis, _ in at} == {"calls", "tokens", "seconds", "dollars"}
+    assert {sign.finding.kind for sign in summary.signs} == {"weak-public-tests", "few-problems"}
+
+
+def test_pass_at_k_is_by_the_tests_that_the_data_set_scores_by() -> None:
+    counts = {"public": Hidden(passed=1, total=2), "hidden": Hidden(passed=1, total=1)}
+    official = row("humaneval:HumanEval/10", "s", 1, True).model_copy(update=counts)
+    assert (official.passed, official.solved) == (True, False)  # Its examples are not in the official test.
+    split = row("mbpp:11", "s", 1, True).model_copy(update=counts)
+    assert (split.passed, split.solved) == (False, False)
+
+
+def test_the_page_shows_them_and_loads_and_runs_nothing_of_others(
+    evaluation: tuple[Path, list[Task]],
+) -> None:
+    folder, tasks = evaluation
+    page = write_report(folder, tasks).read_text()
+    tags = _Tags()
+    tags.feed(page)
+    assert sum(tag == "script" for tag, _ in tags.found) == 1
+    addresses = [
+        v for _, attrs in tags.found for k, v in attrs.items() if k in ("src", "href", "action") and v
+    ]
+    assert all(address.startswith("#") for address in addresses)
+    assert "url(http" not in page
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+    assert "&lt;script&gt;alert" in page
+    for shown in ("66.7 %", "+33.3", "10</span> / ", "30 problems", "m-1"):
+        assert shown in page
+    assert re.search(r"\{\{\w+\}\}", page) is None
+
+
+def test_curves_are_drawn_in_the_colours_of_the_page(evaluation: tuple[Path, list[Task]]) -> None:
+    pytest.importorskip("matplotlib")
+    folder, tasks = evaluation
+    page = render(folder, summarise(folder, tasks))
+    assert page.count("LLM calls for one problem, at most") == 1
+    assert "var(--s1)" in page
+    assert "#0102" not in page
+    assert "#0203" not in page
+
+
+def test_without_matplotlib_the_tables_are_there_and_a_hint(
+    evaluation: tuple[Path, list[Task]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakdown, "can_plot", lambda: False)
+    folder, tasks = evaluation
+    page = render(folder, summarise(folder, tasks))
+    assert "bdc-agents[report]" in page
+    assert "up to ... LLM calls" in page
+
+
+def test_logs_have_the_shape_that_inspect_reads(evaluation: tuple[Path, list[Task]]) -> None:
+    folder, tasks = evaluation
+    files = write_logs(folder, [task.problem for task in tasks])
+    log = json.loads(files[0].read_text())
+    assert (log["version"], log["status"], len(log["samples"])) == (2, "success", COUNT)
+    assert log["eval"]["model"] == "m-1"
+    assert log["results"]["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert [sample["scores"]["tests"]["value"] for sample in log["samples"][:3]] == ["C", "I", "I"]
+
+
+READ = """
+import sys
+from inspect_ai.log import list_eval_logs, read_eval_log
+logs = [read_eval_log(file) for file in sys.argv[2:]]
+value = logs[0].samples[0].scores["tests"].value
+print(len(list_eval_logs(sys.argv[1])), [len(log.samples) for log in logs], value)
+"""
+
+
+@pytest.mark.skipif(
+    "BDC_INSPECT_PYTHON" not in os.environ, reason="BDC_INSPECT_PYTHON names no Python with inspect_ai"
+)
+def test_inspect_itself_reads_the_logs(evaluation: tuple[Path, list[Task]]) -> None:
+    folder, tasks = evaluation
+    files = write_logs(folder, [task.problem for task in tasks])
+    done = subprocess.run(
+        [os.environ["BDC_INSPECT_PYTHON"], "-c", READ, str(folder / "inspect"), *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"2 [{COUNT}, {COUNT}] C"

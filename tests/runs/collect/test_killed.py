@@ -1,0 +1,100 @@
+"""The command in a process of its own, killed and asked to end."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bdc_agents.data import load_tasks
+from bdc_agents.runs.jobs_sqlite import SqliteJobs
+
+PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
+World = Any  # of conftest.py
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_command_is_gone_on_with_at_once(
+    world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    world.delay = 0.05
+    killed = start()
+    wait_for(lambda: len(world.endpoint.requests) >= 12)
+    killed.kill()
+    killed.communicate()
+    table = SqliteJobs(world.folder / "run" / "jobs.sqlite", is_gone=lambda _: False)
+    assert table.totals().leased > 0
+    table.close()
+    again = start()
+    out, _ = again.communicate(timeout=90)
+    assert again.returncode == 0
+    assert json.loads(out)["ended"] == "complete"
+    assert sorted(world.traces()) == PROBLEMS
+    # Lost is what was in flight; an answer may also have been on its way to the cache.
+    assert sum(world.asked.values()) - len(world.asked) <= 2 * 16
+
+
+def test_one_of_two_commands_is_killed_and_the_other_does_its_work_too(
+    world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    world.delay = 0.1
+    both = [start("--concurrency", "2") for _ in range(2)]
+    table = world.folder / "run" / "jobs.sqlite"
+    wait_for(lambda: table.exists() and holders(table) == 2)
+    both[0].kill()
+    both[0].communicate()
+    out, _ = both[1].communicate(timeout=90)
+    assert both[1].returncode == 0
+    assert json.loads(out)["done"] == len(PROBLEMS)
+    assert sorted(world.traces()) == PROBLEMS
+
+
+def holders(table: Path) -> int:
+    """How many processes hold jobs."""
+    with closing(sqlite3.connect(f"file:{table}?mode=ro", uri=True, timeout=30)) as connection:
+        try:
+            ((count,),) = connection.execute(
+                "SELECT COUNT(DISTINCT owner) FROM bdc_jobs WHERE state = 'leased'"
+            )
+        except sqlite3.OperationalError:  # the table is being made
+            return 0
+    return count
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_gracefully(
+    world: World, start: Callable[..., subprocess.Popen[str]], number: int, code: int
+) -> None:
+    world.delay = 0.05
+    process = start()
+    wait_for(lambda: len(world.endpoint.requests) >= 6)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    ended = json.loads(out)
+    assert (ended["ended"], ended["leased"]) == ("stopped", 0)
+
+
+def test_a_second_signal_ends_it_at_once(world: World, start: Callable[..., subprocess.Popen[str]]) -> None:
+    world.delay = 0.05
+    process = start("--quiet")
+    wait_for(lambda: len(world.endpoint.requests) >= 6)
+    for _ in range(200):
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130)

@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.runs.selection import Filter, select_jobs
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with a small MBPP and a file of problems of the user's own."""
+    rows = [
+        {
+            "task_id": number,
+            "text": f"Number {number}.",
+            "code": "",
+            "test_list": [f"assert f({number}) == 1"],
+        }
+        for number in (11, 12, 601, 602, 603, 700, 974)
+    ]
+    (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine = [
+        {"id": "a", "statement": "A.", "difficulty": "Easy", "tags": ["x"], "public_tests": ["f(1) -> 1"]},
+        {
+            "id": "b",
+            "statement": "B.",
+            "difficulty": "hard",
+            "tags": ["x", "y"],
+            "public_tests": ["f(1) -> 1"],
+        },
+        {"id": "c,d", "statement": "C.", "public_tests": ["f(1) -> 1"]},
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mine))
+    return tmp_path
+
+
+def ids(*datasets: str, data: Path, filters: tuple[str, ...] = (), **more: int) -> list[str]:
+    chosen = select_jobs(
+        datasets,
+        data=data,
+        filters=[Filter.parse(text) for text in filters],
+        **more,  # type: ignore[arg-type]
+    )
+    return [job.id.rpartition("/")[2] for job in chosen.jobs]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("mbpp", ["11", "12", "601", "602", "603", "700", "974"]),
+        ("mbpp:train", ["601", "602", "603", "700", "974"]),
+        ("mbpp:601-603", ["601", "602", "603"]),
+        ("mbpp:601", ["601"]),
+        ("mbpp:974, 11-12,601", ["11", "12", "601", "974"]),
+    ],
+)
+def test_a_part_of_a_data_set_is_a_split_a_range_or_ids(
+    data: Path, address: str, expected: list[str]
+) -> None:
+    assert ids(address, data=data) == [f"mbpp:{number}" for number in expected]
+
+
+def test_each_problem_is_taken_once_and_remembers_its_data_set(data: Path) -> None:
+    jobs = select_jobs(["mbpp:602", "mbpp:601-603"], data=data).jobs
+    assert [(job.id, job.dataset) for job in jobs] == [
+        ("mbpp:602", "mbpp:602"),
+        ("mbpp:601", "mbpp:601-603"),
+        ("mbpp:603", "mbpp:601-603"),
+    ]
+
+
+def test_problems_of_a_file(data: Path) -> None:
+    file = str(data / "mine.jsonl")
+    assert ids(file, data=data) == ["mine.jsonl:a", "mine.jsonl:b", "mine.jsonl:c,d"]
+    assert ids(f"{file}:b", data=data) == ["mine.jsonl:b"]
+    assert ids(f"{file}:c,d", data=data) == ["mine.jsonl:c,d"], "an id is an id before it is a list"
+
+
+def test_filters_take_problems_that_have_one_of_the_values(data: Path) -> None:
+    file = str(data / "mine.jsonl")
+    assert ids(file, data=data, filters=("difficulty=easy,HARD",)) == ["mine.jsonl:a", "mine.jsonl:b"]
+    assert ids(file, data=data, filters=("tags=x", "difficulty=hard")) == ["mine.jsonl:b"]
+    assert ids(file, data=data, filters=("difficulty=none",)) == ["mine.jsonl:c,d"]
+    only = f"{file}:difficulty=hard"
+    assert ids(file, "mbpp:601", data=data, filters=(only,)) == ["mine.jsonl:b", "mbpp:601"]
+
+
+def test_a_shuffle_depends_on_its_seed_alone(data: Path) -> None:
+    one, again, other = (ids("mbpp", data=data, shuffle_seed=seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+    assert sorted(one) == sorted(other)
+
+
+def test_problems_without_a_public_test_are_left_out_and_counted(data: Path) -> None:
+    file = data / "bare.jsonl"
+    rows = [{"id": "a", "statement": "A."}, {"id": "b", "statement": "B.", "public_tests": ["f(1) -> 1"]}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chosen = select_jobs([str(file)])
+    assert [job.id for job in chosen.jobs] == [f"{file}:b"]
+    assert chosen.without_tests == (f"{file}:a",)
+    assert len(select_jobs([str(file)], untested=True).jobs) == 2
+    file.write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(UsageError, match="self_tests"):
+        select_jobs([str(file)])
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("mbbp", "did you mean mbpp"),
+        ("mbpp:trian", "did you mean train"),
+        ("mbpp:1-10", "no problem in it"),
+        ("none.jsonl", "no file"),
+    ],
+)
+def test_what_is_not_there_is_told(data: Path, address: str, told: str) -> None:
+    with pytest.raises(BDCError, match=told):
+        select_jobs([address], data=data)

@@ -1,0 +1,89 @@
+"""What people open first: the example, the graph for Studio, the command."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bdc_agents.runs import read_traces
+from bdc_agents.testing import ScriptedEndpoint
+
+ROOT = Path(__file__).parents[3]
+DOUBLE = "Write double(x), which returns twice x."
+RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
+
+
+def load(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def with_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a bdc.toml, whose agent is right."""
+    with ScriptedEndpoint(lambda _: RIGHT) as endpoint:
+        agent = (
+            f'[agents.big]\nmodel = "m"\nbase_url = "{endpoint.url}"\napi_key = "k"\n[store]\ncache = false\n'
+        )
+        (tmp_path / "bdc.toml").write_text(agent)
+        monkeypatch.chdir(tmp_path)
+        yield tmp_path
+
+
+async def test_the_example(one_expert: Path, with_agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = load("examples/solver.py")
+    await example.main(str(one_expert), DOUBLE, "assert double(4) == 8")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "system 2, experts {'shared': 1.0}"
+    assert "    return 2 * x" in lines
+    (trace,) = read_traces(with_agent / "runs" / "solver")
+    assert trace.decision
+    assert trace.decision.kept
+
+
+async def test_the_graph_that_langgraph_json_names(
+    one_expert: Path, with_agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BDC_LIBRARY", str(one_expert))
+    named = json.loads((ROOT / "langgraph.json").read_text())["graphs"]["solve"]["path"]
+    graph = load(named.removeprefix("./").partition(":")[0]).graph
+    problem = {
+        "statement": DOUBLE,
+        "entry_point": "double",
+        "public_tests": [{"kind": "call", "call": "double(4)", "expected": ["8"]}],
+    }
+    state = await graph.ainvoke({"problem": problem}, context={"samples": 1, "max_tokens": 5})
+    assert state["answer"]["system"] == 2
+    assert state["answer"]["solved"]
+    nodes = set(graph.get_graph().nodes)
+    assert {"route", "answer", "check", "escalate"} <= nodes
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "says", "code"),
+    [
+        (["x", "--host", "0.0.0.0", "--no-key"], {}, "--no-key lets everyone", 2),
+        (["x"], {"BDC_API_KEY": "short"}, "the key in BDC_API_KEY has 5 characters", 2),
+        (["x", "--port", "0"], {}, "no library at 'x'", 2),
+        (["x", "--port", "0", "--backend", "vlm"], {}, "unknown backend 'vlm'", 2),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    words: list[str], environment: dict[str, str], says: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bdc_agents.cli.app import app
+
+    monkeypatch.delenv("BDC_API_KEY", raising=False)
+    monkeypatch.setattr(os, "environ", os.environ | environment)
+    done = CliRunner().invoke(app, ["serve", *words])
+    assert done.exit_code == code
+    assert says in done.stderr
