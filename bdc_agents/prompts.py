@@ -7,7 +7,7 @@ thoughts, programs and their verdicts. Labels such as difficulty and tags are le
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from bdc_agents.types import Problem, Program, StdinTest, TestCase, TestResult, Thought
 
@@ -108,6 +108,20 @@ def judge_program(problem: Problem, program: Program) -> tuple[BaseMessage, ...]
         'it is right for every valid input, from 0 to 1?\nReply with JSON: {"score": 0.7}'
     )
     return _conversation([describe(problem), ask])
+
+
+def repair_program(
+    asked: Sequence[BaseMessage], program: Program, failures_shown: int
+) -> tuple[BaseMessage, ...]:
+    """Asks for a correction: the first request, the program as its answer, and what is wrong with it."""
+    failed = program.verdict.failures[:failures_shown] if program.verdict else ()
+    shown = "\n".join(_show_failure(result) for result in failed)
+    ask = (
+        f"This program is wrong. It fails these tests:\n{shown}\n\nFind the mistake and write the corrected, "
+        "complete program. Reply with one ```python block and nothing else."
+    )
+    code = _fence(trim(program.code, PROGRAM_LIMIT))
+    return (*asked, AIMessage(content=code), HumanMessage(content=ask))
 
 
 def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:

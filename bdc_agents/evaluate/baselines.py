@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Spent, Tools, register_solver
-from bdc_agents.prompts import trim, write_program
+from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft
 from bdc_agents.search.budget import Want, afford, check_prices, passed, total
@@ -19,7 +19,7 @@ from bdc_agents.search.calls import Answer as Answered
 from bdc_agents.search.calls import Call, ask, derive_seed, failures, settle
 from bdc_agents.search.execute import execute, program_key
 from bdc_agents.search.traces import trace_of
-from bdc_agents.types import Attempt, Frozen, Node, Problem, Program, TestResult
+from bdc_agents.types import Attempt, Frozen, Node, Problem, Program
 
 ROOT = "0"
 FAILURES_SHOWN = 6
@@ -245,31 +245,8 @@ class Repair:
             if not await session.write([call]) or session.solved or not problem.public_tests:
                 break
             last = session.drafts[-1].program
-            messages = repair_program(ask_first, last) if last else ask_first
+            messages = repair_program(ask_first, last, FAILURES_SHOWN) if last else ask_first
         return session.answer({"solver": self.name, "temperature": self._temperature, "seed": seed})
-
-
-def repair_program(asked: Sequence[BaseMessage], program: Program) -> tuple[BaseMessage, ...]:
-    """Asks for a correction: the first request, the program as its answer, and what is wrong with it."""
-    failed = program.verdict.failures[:FAILURES_SHOWN] if program.verdict else ()
-    shown = "\n".join(_show(result) for result in failed)
-    ask_again = (
-        f"This program is wrong. It fails these tests:\n{shown}\n\nFind the mistake and write the corrected, "
-        "complete program. Reply with one ```python block and nothing else."
-    )
-    code = trim(program.code.strip(), 6000)
-    return (*asked, AIMessage(f"```python\n{code}\n```"), HumanMessage(ask_again))
-
-
-def _show(result: TestResult) -> str:
-    said = [f"- {trim(result.shown)}"]
-    if result.expected:
-        said.append(f"  expected: {trim(result.expected)}")
-    if result.actual:
-        said.append(f"  got: {trim(result.actual)}")
-    if result.outcome != "wrong":
-        said.append(f"  {trim(result.error or result.outcome)}")
-    return "\n".join(said)
 
 
 def _call(agent: Agent, messages: Sequence[BaseMessage], temperature: float, seed: int, number: int) -> Call:
