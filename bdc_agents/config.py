@@ -103,6 +103,9 @@ class SearchConfig(Frozen):
             comes back to it, so that a solved leaf costs no expansion.
         feedback: Show the best program of the path and its failing tests to those who think on.
         refine, prune: Reflection on a thought that is no better than its parent.
+        learn_from: Which failed programs are shown to those who think on or refine: `all`, or those
+            that are right in `part`, passing at least one public test. Small models that see a
+            program which is all wrong think along its lines.
         failures_shown: Failing tests in a reflection prompt.
         stop_when_solved: End when a program passes every public test.
         max_depth: Longest path of thoughts; None for any.
@@ -131,6 +134,7 @@ class SearchConfig(Frozen):
     feedback: bool = True
     refine: bool = True
     prune: bool = True
+    learn_from: Literal["all", "part"] = "all"
     failures_shown: int = Field(default=6, ge=1)
     stop_when_solved: bool = True
     max_depth: int | None = Field(default=8, ge=1)

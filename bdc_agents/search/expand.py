@@ -24,7 +24,7 @@ def expand_calls(
     config: SearchConfig,
 ) -> list[Call]:
     """Asks each agent for `width` thoughts that continue the path to `leaf`."""
-    previous = latest_program(tree, leaf, programs) if config.feedback else None
+    previous = latest_program(tree, leaf, programs, config) if config.feedback else None
     messages = propose_thoughts(
         problem, thoughts_of(tree, leaf), previous, config.failures_shown, config.width
     )

@@ -272,7 +272,7 @@ async def _refined(run: Step) -> tuple[Tree, list[Answer], list[Answer]]:
 
 def _can_refine(run: Step, leaf: str) -> bool:
     """Whether a leaf's thought is refined next: once, where the budget has room for it and a program."""
-    if not (run.config.refine and can_refine(run.tree[leaf])):
+    if not (run.config.refine and can_refine(run.tree[leaf], run.config)):
         return False
     return not limits_calls(run.budget) or bool(run.planned([], [leaf], [])[0])
 

@@ -6,7 +6,7 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import refine_thought, thoughts_schema
 from bdc_agents.search.calls import Call, derive_seed
-from bdc_agents.search.path import latest_program, thoughts_of
+from bdc_agents.search.path import latest_program, teaches, thoughts_of
 from bdc_agents.search.state import Json
 from bdc_agents.types import Node, Problem, Thought, Tree
 
@@ -23,9 +23,9 @@ def did_not_help(tree: Tree, node_id: str) -> bool:
     return node.value <= (tree[node.parent].value or 0.0)
 
 
-def can_refine(node: Node) -> bool:
+def can_refine(node: Node, config: SearchConfig) -> bool:
     """Whether there is a failed program to learn from, and no refinement yet."""
-    return node.refined is None and any(attempt.program for attempt in node.attempts)
+    return node.refined is None and any(teaches(attempt, config) for attempt in node.attempts)
 
 
 def refine_call(
@@ -38,7 +38,7 @@ def refine_call(
 ) -> Call | None:
     """Asks an agent other than the thought's author, where there is one, for a better thought."""
     node = tree[node_id]
-    best = latest_program(tree, node_id, programs)
+    best = latest_program(tree, node_id, programs, config)
     if node.thought is None or best is None or not agents:
         return None
     author = node.thought.agent

@@ -2,6 +2,7 @@ import pytest
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.execute import evaluate
+from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine, refine_call
 from bdc_agents.types import Attempt, Node, Problem, Program, TestResult, Thought, Tree, Verdict
 
@@ -51,7 +52,7 @@ def test_refining_happens_once_and_keeps_prior_and_attempts() -> None:
     assert node.refined == THOUGHT
     assert node.value is None
     assert len(node.attempts) == 1
-    assert not can_refine(node)
+    assert not can_refine(node, CONFIG)
 
 
 def test_a_refined_node_is_valued_by_its_new_programs_alone() -> None:
@@ -62,7 +63,7 @@ def test_a_refined_node_is_valued_by_its_new_programs_alone() -> None:
 
 def test_there_is_nothing_to_refine_without_a_program() -> None:
     empty = tree_of(0.0).change("0.0", attempts=(Attempt(program="", agent="bob", reward=0.0),))
-    assert not can_refine(empty["0.0"])
+    assert not can_refine(empty["0.0"], CONFIG)
 
 
 def test_another_agent_refines_and_sees_thought_program_and_failures() -> None:
@@ -86,3 +87,20 @@ def test_a_lone_agent_refines_its_own_thought() -> None:
     call = refine_call(problem, tree_of(0.0), "0.0", programs, ["ann"], CONFIG)
     assert call is not None
     assert call.agent == "ann"
+
+
+def test_a_program_that_is_all_wrong_teaches_nothing_where_this_is_wanted() -> None:
+    config = SearchConfig(learn_from="part")
+    assert can_refine(tree_of(0.25)["0.0"], config)
+    assert not can_refine(tree_of(0.0)["0.0"], config)
+    assert can_refine(tree_of(0.0)["0.0"], CONFIG)
+    failure = TestResult(outcome="wrong", shown="double(3)", expected="6", actual="4")
+    program = Program(code="x", agent="ann", verdict=Verdict(results=(failure,), tier="t"))
+    programs = {"p": program.model_dump(mode="json")}
+    problem = Problem(statement="Double a number.", entry_point="double")
+    shown = [
+        str(call.request.messages[-1].content)
+        for value in (0.0, 0.25)
+        for call in expand_calls(problem, tree_of(value), "0.0", programs, ["ann"], config)
+    ]
+    assert ["An earlier program" in prompt for prompt in shown] == [False, True]
