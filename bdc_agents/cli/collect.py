@@ -18,6 +18,7 @@ from bdc_agents.config import Budget, Settings, explain
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.runs.collect import CollectConfig, Collected
 from bdc_agents.runs.collect import collect as run
+from bdc_agents.runs.engine import Engine
 from bdc_agents.view.text import count, money, plural
 
 _SIGNAL = 128
@@ -25,7 +26,14 @@ _SIGNAL = 128
 
 
 def collect(
-    config: CollectConfig, settings: Settings, asked: Sequence[str], *, out: Path, as_json: bool, quiet: bool
+    config: CollectConfig,
+    settings: Settings,
+    asked: Sequence[str],
+    *,
+    out: Path,
+    engine: Engine | None = None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Collects and reports it.
 
@@ -34,6 +42,7 @@ def collect(
         settings: With the options over them.
         asked: Agents of the command line.
         out: Run folder.
+        engine: Does the work; None searches in this process.
         as_json: One JSON object on stdout at the end.
         quiet: Plain lines instead of the live view; with `as_json`, no progress at all.
 
@@ -44,7 +53,8 @@ def collect(
     if why:
         note(why)
     config = config.model_copy(update={"agents": tuple(names)})
-    asyncio.run(fetch_weights(settings, names))
+    if engine is None:  # other machines need weights of their own
+        asyncio.run(fetch_weights(settings, names))
     silent = as_json and (quiet or not sys.stderr.isatty())
     view = view_for(Console(stderr=True), str(out), plain=quiet, silent=silent)
     with view:
@@ -52,6 +62,7 @@ def collect(
             config,
             out,
             settings,
+            engine=engine,
             on_trace=view.on_trace,
             on_progress=view.on_progress,
             on_note=view.on_note,
@@ -64,6 +75,21 @@ def collect(
     if signal is not None:
         return _SIGNAL + signal
     return SOLVED if collected.ended == "complete" and not collected.failures else UNSOLVED
+
+
+def engine_for(name: str, ray_address: str | None) -> Engine | None:
+    """The engine of `--engine` and `--ray-address`; None for the one in this process.
+
+    Raises:
+        ConfigError: If an address is given to an engine that has none.
+    """
+    if name == "ray":
+        from bdc_agents.runs.ray_engine import ray_engine
+
+        return ray_engine(ray_address)
+    if ray_address is not None:
+        raise ConfigError("--ray-address needs --engine ray")
+    return None
 
 
 def read_budget(texts: Sequence[str]) -> Budget:
@@ -128,4 +154,4 @@ def _report(collected: Collected) -> None:
     note(f"traces are in {collected.folder}; see them with: bdc view {collected.folder}")
 
 
-__all__ = ["CollectConfig", "as_object", "collect", "read_budget"]
+__all__ = ["CollectConfig", "as_object", "collect", "engine_for", "read_budget"]

@@ -1,5 +1,6 @@
 """The command `bdc collect` and its options; what it does is imported when it is called."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,20 @@ from bdc_agents.cli.app import Agents, AllowUnsafe, AsJson, Config, NoCache, Qui
 from bdc_agents.cli.outcome import guarded
 
 
+class EngineName(StrEnum):
+    """What does the work of a run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @app.command(
     epilog=_examples(
         "bdc collect mbpp:train --data DATA --out runs/mbpp",
         "bdc collect demo --out runs/demo -a local:qwen2.5-coder-0.5b --quiet",
         "bdc collect mbpp:601-700 apps --filter apps:difficulty=introductory --out runs/mixed",
         "bdc collect humaneval --out runs/he --limit 20 --shuffle-seed 1 --budget calls=2000,money=5",
+        "bdc collect mbpp:train --out runs/mbpp --engine ray --ray-address 10.0.0.1:6379",
         "bdc collect mbpp:train --out runs/mbpp --json    # once more: goes on where it was cut off",
     )
 )
@@ -69,6 +78,21 @@ def collect(
         str | None,
         typer.Option(metavar="URL", help="Job table in Postgres, for several machines: postgresql://..."),
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="local: in this process; ray: on every node of a Ray cluster, each with the agents' "
+            "whole concurrency."
+        ),
+    ] = EngineName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="With --engine ray: the cluster's head, or auto for the one on this machine; without it, "
+            "a Ray of one node is started.",
+        ),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -89,7 +113,7 @@ def collect(
         cache=not no_cache,
         allow_unsafe=allow_unsafe,
     )
-    from bdc_agents.cli.collect import CollectConfig, read_budget
+    from bdc_agents.cli.collect import CollectConfig, engine_for, read_budget
     from bdc_agents.cli.collect import collect as run
 
     chosen = CollectConfig(
@@ -102,4 +126,5 @@ def collect(
         concurrency=concurrency,
         table=table,
     )
-    return run(chosen, settings, agent or [], out=out, as_json=as_json, quiet=quiet)
+    chosen_engine = engine_for(engine.value, ray_address)
+    return run(chosen, settings, agent or [], out=out, engine=chosen_engine, as_json=as_json, quiet=quiet)

@@ -63,7 +63,8 @@ def distill(
 ) -> int:
     """Turn solved problems into a library of LoRA experts.
 
-    They are clustered, an expert is trained for each cluster and one on all of them, in one pass.
+    They are clustered, an expert is trained for each cluster and one on all of them, in one pass,
+    and then a router, which mixes the experts for a problem.
     The same command again goes on where it was cut off.
     """
     if check is not None:
@@ -121,7 +122,7 @@ def _recipe(name: str, base: str | None, changes: list[str]) -> "Recipe":
     for change in changes:
         key, _, value = change.partition("=")
         table, _, field = key.strip().partition(".")
-        if not field or table not in ("base", "train", "embed", "cluster"):
+        if not field or table not in ("base", "train", "embed", "cluster", "route"):
             raise UsageError(
                 f"--set {change!r}: write TABLE.KEY=VALUE, such as train.epochs=2 or cluster.clusters=4"
             )

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bdc_agents.distill.library import ExpertLibrary
     from bdc_agents.distill.recipe import Recipe, TrainConfig, load_recipe
     from bdc_agents.distill.report import write_cluster_report
+    from bdc_agents.distill.route import Router
+    from bdc_agents.distill.route_train import RouterTrained, train_router
+    from bdc_agents.distill.routing import RouterConfig, RouterShape
     from bdc_agents.distill.rows import read_rows, training_rows
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import Trained, TrainingStopped, train_experts
@@ -27,6 +30,10 @@ __all__ = [
     "EncoderConfig",
     "ExpertLibrary",
     "Recipe",
+    "Router",
+    "RouterConfig",
+    "RouterShape",
+    "RouterTrained",
     "TrainConfig",
     "Trained",
     "TrainingStopped",
@@ -44,6 +51,7 @@ __all__ = [
     "read_rows",
     "save_library",
     "train_experts",
+    "train_router",
     "training_rows",
     "validate",
     "write_cluster_report",
@@ -58,6 +66,10 @@ _LAZY = {
     "EncoderConfig": "embed",
     "ExpertLibrary": "library",
     "Recipe": "recipe",
+    "Router": "route",
+    "RouterConfig": "routing",
+    "RouterShape": "routing",
+    "RouterTrained": "route_train",
     "TrainConfig": "recipe",
     "Trained": "train",
     "TrainingStopped": "train",
@@ -75,6 +87,7 @@ _LAZY = {
     "read_rows": "rows",
     "save_library": "save",
     "train_experts": "train",
+    "train_router": "route_train",
     "training_rows": "rows",
     "validate": "validate",
     "write_cluster_report": "report",

@@ -16,12 +16,15 @@ from bdc_agents.config import explain
 from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.cluster import cluster_items
 from bdc_agents.distill.clusters import Clusters, ClusterSettings
-from bdc_agents.distill.embed import EncoderConfig, load_encoder
-from bdc_agents.distill.items import Embedded, embed_items, items_of_traces
+from bdc_agents.distill.embed import Encoder, EncoderConfig, load_encoder
+from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
 from bdc_agents.distill.library import MANIFEST, ExpertLibrary
 from bdc_agents.distill.metrics import Losses, verdict
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.report import write_cluster_report
+from bdc_agents.distill.route import ROUTER
+from bdc_agents.distill.route_train import train_router
+from bdc_agents.distill.routing import RouterConfig
 from bdc_agents.distill.rows import training_rows
 from bdc_agents.distill.save import save_library
 from bdc_agents.distill.train import train_experts
@@ -60,7 +63,7 @@ def distill(
     say: Say = lambda _: None,
     watch: Watch = silent,
 ) -> Distilled:
-    """Clusters solved problems, trains an expert for each cluster and one on all, and keeps them.
+    """Clusters solved problems, trains an expert for each cluster, one on all, and their router.
 
     Args:
         traces: Those that may be trained on; others are left out by their decision.
@@ -90,19 +93,55 @@ def distill(
     if (found := _unchanged(Path(out), inputs)) is not None:
         say("the library is there already, made from the same traces and settings")
         return Distilled(found)
+    routing = RouterConfig.like(recipe.train, **recipe.route)
     base = _base(recipe, say)
     work = Path(out).with_name(Path(out).name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    clusters, validation = None, None
+    clusters, validation, encoder = None, None, None
     if solved >= FEWEST:
-        clusters, validation = _cluster(kept, base, recipe, work, say)
+        clusters, validation, encoder = _cluster(kept, base, recipe, work, say)
     labels = clusters.label_of() if clusters and clusters.count > 1 else {}
     say(f"training {clusters.count + 1 if labels and clusters else 1} experts on {len(rows)} rows")
     trained = train_experts(rows, labels, base, work, recipe.train, watch=watch)
     names = (CLUSTERS, *REPORT)
     files = {name: (work / name).read_bytes() for name in names if clusters and (work / name).is_file()}
     library = save_library(out, trained, files=files, lineage={**(lineage or {}), "inputs": inputs})
+    if encoder and _routable(library):
+        _route(library, kept, base, encoder, routing, work, say, watch)
     return Distilled(library, validation)
+
+
+def _route(
+    library: ExpertLibrary,
+    traces: Sequence[Trace],
+    base: Base,
+    encoder: Encoder,
+    config: RouterConfig,
+    work: Path,
+    say: Say,
+    watch: Watch,
+) -> None:
+    """Trains the router and puts it into the library."""
+    say("training the router")
+    texts = {trace.problem.id: problem_text(trace.problem) for trace in traces}
+    trained = train_router(
+        library,
+        training_rows(traces),
+        base,
+        encoder,
+        config,
+        problems=texts,
+        work=work / "router",
+        watch=watch,
+    )
+    trained.save(library)
+    for warning in trained.metrics["warnings"]:
+        say(f"warning: {warning}")
+
+
+def _routable(library: ExpertLibrary) -> bool:
+    """Whether there are several clusters and experts to choose from."""
+    return CLUSTERS in library.manifest.files and len(library.names) > 1
 
 
 def _unchanged(out: Path, inputs: str) -> ExpertLibrary | None:
@@ -110,7 +149,9 @@ def _unchanged(out: Path, inputs: str) -> ExpertLibrary | None:
     if not (out / MANIFEST).is_file():
         return None
     library = ExpertLibrary(out)
-    return library if library.manifest.lineage.get("inputs") == inputs and not library.check() else None
+    whole = ROUTER in library.manifest.files or not _routable(library)
+    same = library.manifest.lineage.get("inputs") == inputs
+    return library if same and whole and not library.check() else None
 
 
 def _base(recipe: Recipe, say: Say) -> Base:
@@ -126,7 +167,7 @@ def _base(recipe: Recipe, say: Say) -> Base:
 
 def _cluster(
     traces: Sequence[Trace], base: Base, recipe: Recipe, work: Path, say: Say
-) -> tuple[Clusters, Validation]:
+) -> tuple[Clusters, Validation, Encoder]:
     settings = _settings(ClusterSettings, recipe.cluster, "cluster")
     encoder_config = _settings(EncoderConfig, recipe.embed, "embed")
     items = items_of_traces(
@@ -140,7 +181,7 @@ def _cluster(
     for note in clusters.notes:
         say(note)
     clusters.save(work / CLUSTERS)
-    return clusters, _validated(clusters, embedded, work, say)
+    return clusters, _validated(clusters, embedded, work, say), encoder
 
 
 def _validated(clusters: Clusters, embedded: Embedded, work: Path, say: Say) -> Validation:

@@ -111,6 +111,7 @@ class Recipe(Frozen):
     train: TrainConfig = TrainConfig()
     embed: dict[str, Any] = {}
     cluster: dict[str, Any] = {}
+    route: dict[str, Any] = {}
 
 
 def recipe_folders() -> tuple[Path, ...]:

@@ -37,8 +37,6 @@ from bdc_agents.errors import ModelError
 from bdc_agents.types import Frozen
 
 ROUTER = "router.safetensors"
-_FLOOR = 1e-5
-"""Smallest membership that a router starts with: an expert of none could never be learnt."""
 
 
 class RouterFacts(Frozen):
@@ -166,7 +164,7 @@ class Router(nn.Module):
         """log of each expert's share before anything is learnt, shape (batch, experts)."""
         x, c = vectors.double(), self.centroids.double()
         near = ((2 * x @ c.T - (c**2).sum(1)) / self.distance.double()).softmax(1)
-        shares = (near @ self.shares.double()).clamp_min(_FLOOR)
+        shares = (near @ self.shares.double()).clamp_min(self.facts.shape.floor)
         return shares.log().float()
 
     def _raw_inputs(self, vectors: Tensor) -> Tensor:

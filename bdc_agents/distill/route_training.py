@@ -23,6 +23,7 @@ from bdc_agents.distill.devices import Processes
 from bdc_agents.distill.experts import load_experts
 from bdc_agents.distill.learner import learning_rate
 from bdc_agents.distill.library import ExpertLibrary
+from bdc_agents.distill.lora import stable_seed
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.route import Router
 from bdc_agents.distill.routed import RoutedLoss, learnt_tokens, row_sums
@@ -120,9 +121,10 @@ class RouterTraining:
             _checkpointing(self.base.model, "enable")({"use_reentrant": False})
         if self.work:
             self.work.mkdir(parents=True, exist_ok=True)
-        if not (resume and self._resume()):
+        resumed = resume and self._resume()
+        self.log.cut(self.count if resumed else -1)
+        if not resumed:
             self._keep({"epoch": 0, "validation": self._validate()})
-        self.log.cut(self.count)
         while self.epoch < self.config.epochs and self.count < self.steps and not self._stopped():
             self._run_epoch()
         return self._result()
@@ -151,6 +153,7 @@ class RouterTraining:
         self._keep({"epoch": self.epoch, "train": mean, "validation": self._validate()})
 
     def _run_step(self, members: list[int]) -> None:
+        torch.manual_seed(stable_seed(self.config.seed, self.count, self.processes.rank))
         step = plan_step({0: members}, self.rows, self.config.tokens_per_pass)
         self.optimizer.zero_grad()
         weights = self.router(self.vectors[members])
@@ -194,7 +197,9 @@ class RouterTraining:
     def _validate(self) -> float | None:
         if not self.held:
             return None
+        self.base.model.eval()
         sums = row_sums(self.loss, [(n, 0) for n in self.held], self.config.tokens_per_pass, self.processes)
+        self.base.model.train(self.config.gradient_checkpointing)
         return float(sums.sum()) / learnt_tokens(self.rows, self.held)
 
     def _keep(self, epoch: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ class RouterShape(Frozen):
             cluster, or is a random network as in the paper.
         shared: Share with which the expert trained on all rows starts; 0 leaves it out, unless a
             cluster has no expert of its own.
+        floor: Smallest share with which an expert starts.
     """
 
     hidden: int = Field(default=64, ge=1, le=4096)
@@ -49,19 +50,22 @@ class RouterShape(Frozen):
     layers: tuple[int, ...] | None = None
     start: Literal["clusters", "random"] = "clusters"
     shared: float = Field(default=0.0, ge=0, lt=1)
+    floor: float = Field(default=1e-5, gt=0, le=0.2)
 
 
 class RouterConfig(RouterShape):
     """How the router is built and trained; `RouterConfig.preset("paper")` has the published choices.
 
     Args:
+        floor: Smallest share with which an expert starts; larger here, since clusters that are far
+            apart give all others next to nothing, and a weight near 0 hardly learns.
         learning_rate: The largest, after the warm-up and before the cosine.
         warmup: Share of the steps over which the learning rate rises.
         weight_decay: Of AdamW.
         clip: Largest norm of the gradient; None for no clipping.
         balance: Factor of the load balance term, the squared coefficient of variation of the
             experts' mean weights in a batch.
-        epochs: How often every row is seen.
+        epochs: How often every row is seen; 0 keeps the router as it starts.
         max_steps: Largest number of steps; None for no limit.
         batch: Rows in a step.
         tokens_per_pass: Tokens, padding included, in one forward pass; changes no result.
@@ -74,12 +78,13 @@ class RouterConfig(RouterShape):
         seed: Of the split, the order of rows and the initial weights.
     """
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    floor: float = Field(default=0.01, gt=0, le=0.2)
+    learning_rate: float = Field(default=5e-3, gt=0)
     warmup: float = Field(default=0.05, ge=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float | None = Field(default=1.0, gt=0)
     balance: float = Field(default=0.0, ge=0)
-    epochs: int = Field(default=5, ge=1)
+    epochs: int = Field(default=5, ge=0)
     max_steps: int | None = Field(default=None, ge=1)
     batch: int = Field(default=16, ge=1)
     tokens_per_pass: int = Field(default=4096, ge=16)

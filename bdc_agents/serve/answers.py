@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from bdc_agents.config import Budget, explain
 from bdc_agents.data import problem_from_statement
-from bdc_agents.errors import ProblemError
+from bdc_agents.errors import ConfigError, ProblemError, unknown
 from bdc_agents.types import Frozen, Problem, StoppedBy, Task, Usage, Verdict
+
+Settings = TypeVar("Settings", bound=Frozen)
 
 SOLVER = "solver"
 """The name under which System 1's usage is counted."""
@@ -121,3 +123,28 @@ def rest_of(budget: Budget, used: Usage, seconds: float) -> Budget | None:
     if any(value is not None and value <= 0 for value in left.values()):
         return None
     return Budget.model_validate(left)
+
+
+def read_context(
+    context: Mapping[str, Any] | None, config: SolverConfig, budget: Budget
+) -> tuple[SolverConfig, Budget]:
+    """The settings of one run: the solver's own with the run's changes over them.
+
+    Raises:
+        ConfigError: If a key is unknown or a value out of range.
+    """
+    known = {*SolverConfig.model_fields, *Budget.model_fields}
+    for key in context or {}:
+        if key not in known:
+            raise ConfigError(unknown("key of the context", key, known))
+    return _changed(config, context), _changed(budget, context)
+
+
+def _changed(settings: Settings, context: Mapping[str, Any] | None) -> Settings:
+    changes = {key: value for key, value in (context or {}).items() if key in type(settings).model_fields}
+    if not changes:
+        return settings
+    try:
+        return settings.model_validate(settings.model_dump() | changes)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "context", type(settings))) from None

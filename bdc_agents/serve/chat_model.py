@@ -16,7 +16,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Usag
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from bdc_agents.agents.knobs import with_instruction
 from bdc_agents.agents.replies import parse_json
@@ -250,31 +251,36 @@ class ChatBDC(BaseChatModel):
             return with_instruction(self._convert_input(given).to_messages(), plain)
 
         ask = RunnableLambda(instruct)
+        # What tracers show of it, under LangChain's name.
+        told = {"kwargs": {"method": "json_mode"}, "schema": plain}
+        model = self.bind(ls_structured_output_format=told)
         read = RunnableLambda(_reader(schema))
         if not include_raw:
-            return ask | self | read
+            return ask | model | read
         safely = RunnablePassthrough.assign(
             parsed=itemgetter("raw") | read, parsing_error=lambda _: None
         ).with_fallbacks([RunnablePassthrough.assign(parsed=lambda _: None)], exception_key="parsing_error")
-        return ask | {"raw": self} | safely
+        return ask | {"raw": model} | safely
 
 
 def _reader(schema: dict[str, Any] | type) -> Callable[[AIMessage], Any]:
     """What reads a reply as an object of the schema."""
+    model: Any = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
 
     def read(message: AIMessage) -> Any:
         text = str(message.text)
         value = parse_json(text)
         if value is None:
             raise OutputParserException(f"the reply holds no JSON: {text[:200]!r}", llm_output=text)
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
-            try:
-                return schema.model_validate(value)
-            except ValidationError as error:
-                raise OutputParserException(
-                    f"the reply is not a {schema.__name__}: {error}", llm_output=text
-                ) from error
-        return value
+        if model is None:
+            return value
+        try:
+            # Models of pydantic 1 have the other name.
+            return model.model_validate(value) if issubclass(model, BaseModel) else model.parse_obj(value)
+        except ValueError as error:
+            raise OutputParserException(
+                f"the reply is not a {model.__name__}: {error}", llm_output=text
+            ) from error
 
     return read
 

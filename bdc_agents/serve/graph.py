@@ -147,7 +147,7 @@ class _Nodes:
     async def route(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Reads the problem once and weighs the experts for it."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
-        return await run.route() | {"seconds": run.seconds}
+        return await run.route()
 
     async def answer(self, state: SolverState, runtime: SolverRuntime) -> Command[Any]:
         """Lets the routed solver write a program: the first greedily, the others by sampling."""

@@ -96,7 +96,8 @@ class MixedLinear(nn.Module):
 class Mixture:
     """Experts attached to a model; `detach` leaves it as it was.
 
-    The model stays on the device that it is on when they are attached. One thing at a time: the mixture in use is the model's, not a call's.
+    The model stays on the device that it is on when they are attached. One thing at a time: the
+    mixture in use is the model's, not a call's.
 
     Args:
         model: A causal language model of transformers.

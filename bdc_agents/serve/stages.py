@@ -2,18 +2,15 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from bdc_agents.agents import as_agents, extract_code
-from bdc_agents.config import Budget, SearchConfig, explain
-from bdc_agents.errors import BDCError, ConfigError, unknown
+from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.errors import BDCError
 from bdc_agents.prompts import write_program
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
@@ -21,10 +18,18 @@ from bdc_agents.search import create_search_graph, trace_of
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.solve import STEPS
-from bdc_agents.serve.answers import SOLVER, SolverAnswer, SolverConfig, problem_of, rest_of
-from bdc_agents.serve.backend import PromptTooLong
+from bdc_agents.serve.answers import (
+    SOLVER,
+    SolverAnswer,
+    SolverConfig,
+    problem_of,
+    read_context,
+    rest_of,
+)
+from bdc_agents.serve.backend import ChatRequest, PromptTooLong
+from bdc_agents.serve.choosing import best_of, better_of
 from bdc_agents.serve.routed import RoutedModel, shared_model
-from bdc_agents.types import Problem, Solution, Trace, Usage, Verdict
+from bdc_agents.types import Problem, Trace, Usage
 
 Json = dict[str, Any]
 Emit = Callable[[Json], None]
@@ -64,8 +69,7 @@ class Stages:
 
     def run(self, state: Mapping[str, Any], context: Mapping[str, Any] | None, emit: Emit) -> "StageRun":
         """The stages of one run, at one of its nodes."""
-        config, budget = _changed(self.config, context), _changed(self.budget, context)
-        _refuse_unknown(context)
+        config, budget = read_context(context, self.config, self.budget)
         return StageRun(self, config, budget, state, emit)
 
     async def model(self) -> RoutedModel:
@@ -117,7 +121,7 @@ class StageRun:
     async def route(self) -> Json:
         """Weighs the experts for the problem."""
         model = await self._stages.model()
-        weights = await model.place(_text(self._problem))
+        weights = await model.place(await _text(self._problem))
         experts = {name: round(weight, 6) for name, weight in weights.experts.items()}
         self._emit(
             {"type": "routed", "problem": self._problem.id, "experts": experts, "routed_by": weights.by}
@@ -128,38 +132,22 @@ class StageRun:
             "routed_by": weights.by,
             "programs": [],
             "usage": Usage().model_dump(),
-            "seconds": 0.0,
+            "seconds": monotonic() - self._began,
             "note": "",
             "answer": {},
         }
 
     async def answer(self) -> Json:
-        """Writes the next programs, all of one round at once."""
-        written: list[Json] = self._state["programs"]
-        first, count = len(written), self._round(len(written))
-        messages = [
-            {"role": _ROLES[message.type], "content": str(message.content)}
-            for message in write_program(self._problem, ())
-        ]
+        """Writes the next programs, all of one round at once; `answered` says whether it could."""
         model, started = await self._stages.model(), monotonic()
-        asked = await model.request(messages, text=_text(self._problem), max_tokens=self._config.max_tokens)
-        drawn: Json = {"temperature": self._config.temperature, "top_p": self._config.top_p}
-        requests = [
-            replace(
-                asked,
-                seed=derive_seed(self._config.seed, self._problem.id, number),
-                **(drawn if number else {}),
-            )
-            for number in range(first, first + count)
-        ]
         try:
-            replies = await model.backend.generate(requests)
+            replies = await model.backend.generate(await self._requests(model))
         except PromptTooLong as error:
             if not self._may_escalate():
                 raise
             return {"answered": False, "note": f"System 1 could not answer: {error}"}
-        used = Usage(seconds=monotonic() - started)
-        programs = []
+        used = Usage.model_validate(self._state["usage"]) + Usage(seconds=monotonic() - started)
+        programs: list[Json] = list(self._state["programs"])
         for reply in replies:
             code = extract_code(reply.text, self._problem.entry_point) or ""
             used += Usage(
@@ -167,17 +155,39 @@ class StageRun:
             )
             programs.append({"code": code, "confidence": reply.probability, "verdict": None})
             self._emit({"type": "answered", "code": code, "confidence": reply.probability})
-        total = Usage.model_validate(self._state["usage"]) + used
-        return {"answered": True, "programs": [*written, *programs], "usage": total.model_dump()}
+        return {"answered": True, "programs": programs, "usage": used.model_dump()}
+
+    async def _requests(self, model: RoutedModel) -> list[ChatRequest]:
+        """The prompt as it was in training, once for each program of this round."""
+        messages = [
+            {"role": _ROLES[message.type], "content": str(message.content)}
+            for message in write_program(self._problem, ())
+        ]
+        asked = await model.request(
+            messages, text=await _text(self._problem), max_tokens=self._config.max_tokens
+        )
+        first = len(self._state["programs"])
+        drawn: Json = {"temperature": self._config.temperature, "top_p": self._config.top_p}
+        return [
+            replace(
+                asked,
+                seed=derive_seed(self._config.seed, self._problem.id, number),
+                **(drawn if number else {}),
+            )
+            for number in range(first, first + self._round(first))
+        ]
 
     async def check(self) -> Json:
         """Runs the programs that have not run, and says where to go: `goto` is empty at the end."""
         programs: list[Json] = [dict(program) for program in self._state["programs"]]
         tests = self._problem.public_tests
         if not tests:
-            return {"goto": "", "answer": self._assemble(programs).model_dump(mode="json")}
+            return {
+                "goto": "",
+                "answer": best_of(self._problem, programs, self._common()).model_dump(mode="json"),
+            }
         await self._execute(programs)
-        answer = self._assemble(programs)
+        answer = best_of(self._problem, programs, self._common())
         goto, note = self._next(answer, len(programs))
         answer = answer.model_copy(update={"note": note})
         return {"goto": goto, "programs": programs, "answer": answer.model_dump(mode="json"), "note": note}
@@ -203,7 +213,8 @@ class StageRun:
         }
         trace = trace_of(state, settings)
         note = await self._keep(trace)
-        answer = self._better(trace.solution, kept=self._stages.keep is not None and not note)
+        kept = self._stages.keep is not None and not note
+        answer = better_of(self._own(), trace.solution, self._common(), kept=kept)
         answer = answer.model_copy(
             update={"note": "; ".join(part for part in (self._state["note"], note) if part)}
         )
@@ -254,30 +265,6 @@ class StageRun:
     def _left(self) -> Budget | None:
         return rest_of(self._budget, Usage.model_validate(self._state["usage"]), self.seconds)
 
-    def _assemble(self, programs: list[Json]) -> SolverAnswer:
-        """System 1's best program: of equal ones that which was written most often, then the first."""
-        verdicts = [Verdict.model_validate(p["verdict"]) if p["verdict"] else None for p in programs]
-        keys = [program_key(program["code"]) for program in programs]
-        votes = Counter(keys)
-
-        def rank(number: int) -> tuple[float, int]:
-            verdict = verdicts[number]
-            return (verdict.reward if verdict else 0.0), votes[keys[number]]
-
-        best = max(range(len(programs)), key=rank)
-        verdict = verdicts[best]
-        return SolverAnswer(
-            problem_id=self._problem.id,
-            code=programs[best]["code"],
-            solved=verdict.passed if verdict else None,
-            reward=verdict.reward if verdict else 0.0,
-            confidence=programs[best]["confidence"],
-            verdict=verdict,
-            samples=len(programs),
-            tier=verdict.tier if verdict else "",
-            **self._common(),
-        )
-
     def _common(self) -> Json:
         return {
             "experts": self._state["experts"],
@@ -285,26 +272,6 @@ class StageRun:
             "usage": {SOLVER: Usage.model_validate(self._state["usage"])},
             "seconds": round(self.seconds, 3),
         }
-
-    def _better(self, found: Solution, *, kept: bool) -> SolverAnswer:
-        """The search's program, or System 1's where that passes more tests."""
-        own = self._own()
-        common = self._common()
-        usage = common.pop("usage") | found.usage
-        both: Json = {"usage": usage, "stopped_by": found.stopped_by, "kept": kept}
-        if own.code and own.reward >= found.reward and not found.solved:
-            return own.model_copy(update=both | {"seconds": common["seconds"]})
-        return SolverAnswer(
-            problem_id=self._problem.id,
-            code=found.code,
-            solved=found.solved,
-            reward=found.reward,
-            system=2,
-            verdict=found.verdict,
-            samples=len(self._state["programs"]),
-            tier=found.tier,
-            **common | both,
-        )
 
     def _own(self) -> SolverAnswer:
         """System 1's answer; an empty one where it could give none."""
@@ -324,29 +291,17 @@ class StageRun:
         return ""
 
 
-def _text(problem: Problem) -> str:
+async def _text(problem: Problem) -> str:
     """What of a problem is embedded, as it was in training."""
-    from bdc_agents.distill.items import problem_text
 
-    return problem_text(problem)
+    def read() -> str:
+        from bdc_agents.distill.items import problem_text
+
+        return problem_text(problem)
+
+    # In a thread, since the import is not for an event loop to wait for.
+    return await asyncio.to_thread(read)
 
 
 def _model_of(agent: Any) -> str:
     return str(getattr(getattr(agent, "config", None), "model", agent.name))
-
-
-def _changed(settings: Any, context: Mapping[str, Any] | None) -> Any:
-    changes = {key: value for key, value in (context or {}).items() if key in type(settings).model_fields}
-    if not changes:
-        return settings
-    try:
-        return settings.model_validate(settings.model_dump() | changes)
-    except ValidationError as error:
-        raise ConfigError(explain(error, "context", type(settings))) from None
-
-
-def _refuse_unknown(context: Mapping[str, Any] | None) -> None:
-    known = {*SolverConfig.model_fields, *Budget.model_fields}
-    for key in context or {}:
-        if key not in known:
-            raise ConfigError(unknown("key of the context", key, known))

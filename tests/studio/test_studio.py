@@ -185,8 +185,8 @@ def test_the_search_is_a_tool_over_mcp(server: str) -> None:
 
     client = {"name": "test", "version": "1"}
     call("initialize", protocolVersion="2025-03-26", capabilities={}, clientInfo=client)
-    (tool,) = call("tools/list")["tools"]
-    assert tool["name"] == "bdc-search"
+    tools = {tool["name"]: tool for tool in call("tools/list")["tools"]}
+    tool = tools["bdc-search"]
     assert "program" in tool["description"]
     assert "problem" in tool["inputSchema"]["properties"]
     result = call("tools/call", name="bdc-search", arguments={"problem": PROBLEM})

@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch", reason="training needs the extra `distill`"
 pytest.importorskip("peft", reason="training needs the extra `distill`")
 pytest.importorskip("sklearn", reason="clustering needs the extra `distill`")
 
-from bdc_agents.distill.library import ExpertLibrary  # noqa: E402
+from bdc_agents.distill.library import ExpertLibrary, write_manifest  # noqa: E402
 from bdc_agents.distill.pipeline import distill, losses_of, verdict_of  # noqa: E402
 from bdc_agents.distill.recipe import Recipe  # noqa: E402
+from bdc_agents.distill.route import ROUTER, Router  # noqa: E402
 from bdc_agents.errors import ConfigError, UsageError  # noqa: E402
 from bdc_agents.runs import open_run, write_trace  # noqa: E402
 from bdc_agents.types import (  # noqa: E402
@@ -102,6 +103,7 @@ def recipe(base: str) -> Recipe:
             "train": train | {"validation": 0.2, "tokens_per_pass": 512},
             "embed": {"model": "base", "cache": False},
             "cluster": {"method": "kmeans", "clusters": 2, "min_tokens": 10},
+            "route": {"hidden": 8, "epochs": 1},
         }
     )
 
@@ -122,6 +124,9 @@ def test_traces_become_clusters_experts_and_a_library(recipe: Recipe, tmp_path: 
     assert verdict_of(library)
     assert made.validation is not None
     assert any("2 clusters" in line for line in said)
+    router = Router.load(library)
+    assert router.experts == ("cluster-0", "cluster-1")
+    assert router.facts.shape.hidden == 8
 
 
 def test_unchanged_inputs_are_not_computed_again(
@@ -134,6 +139,11 @@ def test_unchanged_inputs_are_not_computed_again(
         patched.setattr("bdc_agents.distill.pipeline.load_base", lambda *_, **__: pytest.fail("loaded"))
         again = distill(traces, tmp_path / "library", recipe)
     assert again.library.manifest.created == created
+    cut_off = first.library.manifest.model_copy(
+        update={"files": {k: v for k, v in first.library.manifest.files.items() if k != ROUTER}}
+    )
+    write_manifest(tmp_path / "library", cut_off)  # As after a kill in the router's training.
+    assert ROUTER in distill(traces, tmp_path / "library", recipe).library.manifest.files
     (tmp_path / "library" / "clusters.json").write_text("{}")
     mended = distill(traces, tmp_path / "library", recipe)
     assert not mended.library.check()
@@ -152,6 +162,9 @@ def test_too_few_problems_are_refused_or_train_one_expert(recipe: Recipe, tmp_pa
 def test_a_wrong_setting_of_a_stage_is_named(recipe: Recipe, tmp_path: Path) -> None:
     wrong = recipe.model_copy(update={"cluster": {"method": "spectral"}})
     with pytest.raises(ConfigError, match=r"\[cluster\] of the recipe: method"):
+        distill([trace(n) for n in range(9)], tmp_path / "library", wrong)
+    wrong = recipe.model_copy(update={"route": {"granularity": "token"}})
+    with pytest.raises(ConfigError, match=r"router settings: granularity"):
         distill([trace(n) for n in range(9)], tmp_path / "library", wrong)
 
 

@@ -195,7 +195,17 @@ def test_settings_that_see_rows_as_the_experts_training_did() -> None:
     train = TrainConfig(validation=0.3, seed=7, max_length=99, learning_rate=1.0, epochs=9)
     config = RouterConfig.like(train, preset="paper", epochs=2)
     assert (config.validation, config.seed, config.max_length) == (0.3, 7, 99)
-    assert (config.scaling, config.epochs, config.learning_rate) == ("paper", 2, 1e-3)
+    assert (config.scaling, config.epochs) == ("paper", 2)
+    assert config.learning_rate == RouterConfig().learning_rate
+
+
+def test_a_router_that_is_to_learn_starts_with_some_of_every_expert(
+    make_library: Make, toy_clusters: Callable[..., Clusters]
+) -> None:
+    library = make_library((0, 1, 2, -1), toy_clusters(3, temperature=1e-4))
+    for own in Router.start(library, RouterConfig().shape()).weights(vectors()).values():
+        assert 0.009 < own.min() < 0.011
+        assert torch.allclose(own.sum(1), torch.ones(7, 4))
 
 
 def test_inputs_are_scaled_by_the_problems_of_training(make_library: Make) -> None:

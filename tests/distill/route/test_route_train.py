@@ -165,6 +165,8 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
         finally:
             training.close()
 
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "losses.jsonl").write_text('{"epoch": 0, "step": 0}\n')  # Of another training.
     whole = train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", after)

@@ -3,7 +3,10 @@
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bdc_agents.runs import read_traces
+from bdc_agents.serve import BDCSolver, SolverConfig
 from bdc_agents.testing import ScriptedEndpoint
 
 ROOT = Path(__file__).parents[3]
@@ -39,8 +43,16 @@ def with_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         yield tmp_path
 
 
-async def test_the_example(one_expert: Path, with_agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_example(
+    one_expert: Path,
+    with_agent: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     example = load("examples/solver.py")
+    # A random model would write on to the end: its replies are kept short.
+    short = partial(BDCSolver.from_library, config=SolverConfig(max_tokens=16))
+    monkeypatch.setattr(BDCSolver, "from_library", short)
     await example.main(str(one_expert), DOUBLE, "assert double(4) == 8")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "system 2, experts {'shared': 1.0}"
@@ -66,6 +78,16 @@ async def test_the_graph_that_langgraph_json_names(
     assert state["answer"]["solved"]
     nodes = set(graph.get_graph().nodes)
     assert {"route", "answer", "check", "escalate"} <= nodes
+
+
+def test_what_serves_is_light_until_a_library_is_opened() -> None:
+    modules = "graph, bdc_agents.serve.chat_model, bdc_agents.serve.api, bdc_agents.serve.solver"
+    heavy = "torch transformers numpy uvicorn"
+    code = (
+        f"import sys, bdc_agents.serve.{modules}; print([m for m in {heavy!r}.split() if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(

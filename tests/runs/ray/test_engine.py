@@ -1,0 +1,363 @@
+"""The Ray engine over nodes that are objects of this process: all of it but Ray itself."""
+
+import asyncio
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bdc_agents.agents import load_agents
+from bdc_agents.cli.collect import engine_for
+from bdc_agents.config import Budget
+from bdc_agents.data import load_tasks
+from bdc_agents.errors import BDCError, ConfigError, ModelError, ProblemError
+from bdc_agents.runs import ray_cluster, ray_engine, ray_node
+from bdc_agents.runs.collect import CollectConfig, Collected, acollect
+from bdc_agents.runs.engine import OpenRun, local_engine
+from bdc_agents.runs.ray_calls import Answer, Outbox, Plan, Polled
+from bdc_agents.runs.ray_engine import Spread, plan_for
+from bdc_agents.runs.ray_node import NodeWorker
+from bdc_agents.runs.ray_session import NodeLost
+from bdc_agents.testing import ScriptedExecutor
+
+DEMO = CollectConfig(datasets=("demo",), limit=5)
+PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
+World = Any  # of conftest.py
+
+
+def over_the_wire(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+class FakeNode:
+    """A `NodeWorker` in this process that can be cut off; all that comes and goes is pickled."""
+
+    def __init__(self, executor: Any) -> None:
+        self.worker = NodeWorker(load_agents, executor)
+        self.gone = asyncio.Event()
+        self.delivered: list[Any] = []
+
+    async def _call(self, method: Callable[..., Any], *values: Any) -> Any:
+        if self.gone.is_set():
+            raise NodeLost("the machine is off")
+        self.delivered += values
+        call = asyncio.create_task(method(*over_the_wire(values)))
+        gone = asyncio.create_task(self.gone.wait())
+        await asyncio.wait([call, gone], return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if not call.done() or self.gone.is_set():
+            call.cancel()
+            raise NodeLost("the machine is off")
+        return over_the_wire(call.result())
+
+    async def start(self, plan: Plan) -> None:
+        await self._call(self.worker.start, plan)
+
+    async def poll(self) -> Polled:
+        return await self._call(self.worker.poll)
+
+    async def answer(self, answers: Sequence[Answer]) -> None:
+        await self._call(self.worker.answer, answers)
+
+    async def stop(self) -> None:
+        await self._call(self.worker.stop)
+
+    async def kill(self) -> None:
+        self.gone.set()
+        if self.worker._working:
+            self.worker._working.cancel()
+
+
+class FakeCluster:
+    def __init__(self, *names: str) -> None:
+        self.alive = {name: name for name in names}
+        self.opened: list[tuple[str, FakeNode]] = []
+        self.executor = ScriptedExecutor(lambda job: 0.0)  # each search uses all its calls
+        self.gone = False
+
+    async def nodes(self) -> Mapping[str, str]:
+        if self.gone:
+            raise BDCError("the Ray cluster does not answer any more")
+        return dict(self.alive)
+
+    async def open(self, node_id: str) -> FakeNode:
+        node = FakeNode(self.executor)
+        self.opened.append((node_id, node))
+        return node
+
+    async def lose(self, name: str) -> None:
+        self.alive.pop(name, None)
+        await next(node for node_id, node in reversed(self.opened) if node_id == name).kill()
+
+    def engine(self) -> Callable[[OpenRun], Any]:
+        async def run(opened: OpenRun) -> str | None:
+            return await Spread(opened, self, plan_for(opened)).run()
+
+        return run
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(ray_node, "POLL_SECONDS", 0.05)
+
+
+async def collect(world: World, cluster: FakeCluster, config: CollectConfig = DEMO, **more: Any) -> Collected:
+    settings = world.settings.model_copy(update=more.pop("settings", {}))
+    return await acollect(config, world.folder / "run", settings, engine=cluster.engine(), **more)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - many things may make it true
+            await asyncio.sleep(0.005)
+
+
+# --- a whole run ----------------------------------------------------------------------------------
+
+
+async def test_nodes_share_the_work_and_each_problem_gets_one_trace(world: World) -> None:
+    world.delay = 0.02
+    cluster = FakeCluster("a", "b")
+    collected = await collect(world, cluster, DEMO.model_copy(update={"concurrency": 1}))
+    assert (collected.ended, collected.failures) == ("complete", {})
+    assert sorted(world.ids()) == PROBLEMS
+    assert world.repeated == 0
+    assert [name for name, _ in cluster.opened] == ["a", "b"]
+    loads = collected.progress.loads
+    assert {name: load.slots for name, load in loads.items()} == {"ann": 16, "bob": 16}, "of both nodes"
+    assert sum(load.usage.calls for load in loads.values()) == len(world.endpoint.requests)
+    assert collected.progress.spent.calls == len(world.endpoint.requests)
+
+
+async def test_a_run_goes_on_from_one_engine_to_the_other_without_asking_again(world: World) -> None:
+    few = DEMO.model_copy(update={"limit": 2})
+    await acollect(few, world.folder / "one", world.settings, engine=local_engine())
+    asked = len(world.endpoint.requests)
+    cluster = FakeCluster("a")
+    cluster.executor = None  # type: ignore[assignment] # the real sandbox, as in the first run
+    collected = await collect(world, cluster, few)
+    assert collected.ended == "complete"
+    assert len(world.endpoint.requests) == asked, "its replies have the keys of the other engine"
+
+
+# --- lost and found -------------------------------------------------------------------------------
+
+
+async def test_the_problems_of_a_lost_node_go_to_the_others_at_once(world: World) -> None:
+    world.delay = 0.05
+    cluster = FakeCluster("a", "b")
+    running = asyncio.create_task(collect(world, cluster))
+    await until(lambda: len(world.endpoint.requests) >= 12)
+    in_flight = world.open
+    await cluster.lose("b")
+    collected = await running
+    assert collected.ended == "complete"
+    assert sorted(world.ids()) == PROBLEMS
+    assert world.repeated <= in_flight + len(world.settings.agents)
+    assert any("node b is lost" in note for note in collected.notes)
+
+
+async def test_a_node_that_joins_gets_a_worker(world: World) -> None:
+    world.delay = 0.05
+    cluster = FakeCluster()
+    running = asyncio.create_task(collect(world, cluster, DEMO.model_copy(update={"concurrency": 1})))
+    await asyncio.sleep(0.1)
+    cluster.alive["a"] = "a"
+    await until(lambda: len(world.endpoint.requests) >= 2)
+    cluster.alive["b"] = "b"
+    assert (await running).ended == "complete"
+    assert [name for name, _ in cluster.opened] == ["a", "b"]
+
+
+async def test_a_node_whose_worker_dies_again_and_again_is_left_alone(world: World) -> None:
+    world.delay = 0.2
+    cluster = FakeCluster("a")
+    running = asyncio.create_task(collect(world, cluster))
+    for count in range(1, ray_engine.MOST_LOSSES + 1):
+        await until(lambda count=count: len(cluster.opened) == count)
+        await cluster.opened[-1][1].kill()
+    with pytest.raises(BDCError, match="no Ray node can work on this run: the worker on node a was lost"):
+        await running
+    cluster = FakeCluster("a")
+    world.delay = 0.0
+    assert (await collect(world, cluster)).ended == "complete"
+
+
+async def test_a_run_without_nodes_ends_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "NODELESS_SECONDS", 0.2)
+    with pytest.raises(BDCError, match="no Ray node had a core"):
+        await collect(world, FakeCluster())
+
+
+async def test_a_cluster_that_is_gone_ends_the_run_and_it_can_go_on(world: World) -> None:
+    world.delay = 0.05
+    cluster = FakeCluster("a")
+    running = asyncio.create_task(collect(world, cluster))
+    await until(lambda: len(world.endpoint.requests) >= 4)
+    cluster.gone = True
+    with pytest.raises(BDCError, match="does not answer"):
+        await running
+    collected = await collect(world, FakeCluster("a"))
+    assert (collected.ended, sorted(world.ids())) == ("complete", PROBLEMS)
+
+
+async def test_a_stopped_run_gives_everything_back(world: World) -> None:
+    world.delay = 0.05
+    stop = asyncio.Event()
+    running = asyncio.create_task(collect(world, FakeCluster("a", "b"), stop=stop))
+    await until(lambda: len(world.endpoint.requests) >= 8)
+    stop.set()
+    collected = await running
+    assert (collected.ended, collected.progress.totals.leased) == ("stopped", 0)
+    assert (await collect(world, FakeCluster("a"))).ended == "complete"
+    assert sorted(world.ids()) == PROBLEMS
+
+
+async def test_a_stop_does_not_wait_for_a_node_that_never_starts(world: World) -> None:
+    class Slow(FakeNode):
+        async def start(self, plan: Plan) -> None:
+            await asyncio.sleep(3600)
+
+    cluster, stop = FakeCluster("a"), asyncio.Event()
+    opened = cluster.open
+
+    async def open_slowly(node_id: str) -> FakeNode:
+        await opened(node_id)
+        return Slow(cluster.executor)
+
+    cluster.open = open_slowly  # type: ignore[method-assign]
+    running = asyncio.create_task(collect(world, cluster, stop=stop))
+    await until(lambda: bool(cluster.opened))
+    stop.set()
+    async with asyncio.timeout(5):
+        assert (await running).ended == "stopped"
+
+
+async def test_the_budget_of_the_run_holds_over_all_nodes(world: World) -> None:
+    config = DEMO.model_copy(update={"budget": Budget(calls=9)})
+    collected = await collect(world, FakeCluster("a", "b"), config)
+    assert collected.ended == "calls"
+    assert len(world.endpoint.requests) <= collected.progress.spent.calls <= 9
+    assert collected.progress.totals.leased == 0
+
+
+# --- what a node is told --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"api_key": "hush-hush"}, "api_key"),
+        ({"options": {"default_headers": {"x": "hush-hush"}}}, "default_headers"),
+        ({"base_url": "http://me:hush-hush@host/v1"}, "base_url"),
+    ],
+)
+async def test_a_key_does_not_travel(world: World, changes: dict[str, Any], told: str) -> None:
+    agents = world.settings.agents | {"ann": world.agent("ann", **changes)}
+    cluster = FakeCluster("a")
+    with pytest.raises(ConfigError, match=rf"'ann': {told} may hold a key.*api_key_env") as refused:
+        await collect(world, cluster, settings={"agents": agents})
+    assert "hush" not in str(refused.value)
+    assert cluster.opened == []
+
+
+async def test_a_key_is_found_where_the_node_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    agents = {"ann": world.agent("ann", api_key_env="NODE_KEY")}
+    with pytest.raises(ConfigError, match=r"no Ray node can work on this run: node a: .*NODE_KEY"):
+        await collect(world, FakeCluster("a"), settings={"agents": agents})
+    monkeypatch.setenv("NODE_KEY", "hush-hush")
+    cluster = FakeCluster("a")
+    assert (await collect(world, cluster, settings={"agents": agents})).ended == "complete"
+    assert b"hush" not in pickle.dumps(cluster.opened[0][1].delivered)
+
+
+async def test_no_hidden_test_travels(world: World) -> None:
+    cluster = FakeCluster("a")
+    await collect(world, cluster)
+    sent = pickle.dumps(cluster.opened[0][1].delivered)
+    assert b"HiddenTests" not in sent
+    assert PROBLEMS[0].encode() in sent
+
+
+async def test_a_node_without_the_data_takes_no_problem(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(address: str, **_: Any) -> Any:
+        raise ProblemError(f"{address}: no such folder")
+
+    monkeypatch.setattr(ray_node, "load_task", missing)
+    with pytest.raises(ConfigError, match=r"node a: it cannot load .*BDC_DATA"):
+        await collect(world, FakeCluster("a"))
+    monkeypatch.undo()
+    collected = await collect(world, FakeCluster("a"))
+    assert (collected.ended, collected.failures) == ("complete", {})
+
+
+async def test_a_node_with_other_prompts_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_node, "prompts_hash", lambda: "0" * 16)
+    with pytest.raises(ConfigError, match="install the same there"):
+        await collect(world, FakeCluster("a"))
+
+
+async def test_an_error_at_the_driver_reaches_the_caller_at_the_node() -> None:
+    outbox = Outbox()
+    asking = asyncio.create_task(outbox.ask("done", "p:1"))
+    (call,) = await outbox.fetch(1)
+    assert (call.method, call.arguments) == ("done", ("p:1",))
+    outbox.answer([Answer(number=call.number, error="the disk is full"), Answer(number=99, value=1)])
+    with pytest.raises(BDCError, match="the disk is full"):
+        await asking
+    assert await outbox.fetch(0) == ()
+
+
+# --- how to connect -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No Ray is imported, and nothing is known of a token."""
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PATH": ""})
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "told"),
+    [
+        ({}, "10.0.0.1:6379", "no token for the Ray cluster at 10.0.0.1:6379: set RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_MODE": "disabled"}, "auto", "open to all who reach it"),
+        ({"RAY_AUTH_TOKEN": "t"}, "ray://10.0.0.1:10001", "write HOST:PORT"),
+    ],
+)
+async def test_a_cluster_is_joined_with_a_token_alone(
+    bare: pytest.MonkeyPatch, environment: dict[str, str], address: str, told: str
+) -> None:
+    os.environ.update(environment)
+    with pytest.raises(ConfigError, match=told):
+        async with ray_cluster.connected(address):
+            pass
+
+
+async def test_without_ray_it_says_what_to_install(bare: pytest.MonkeyPatch) -> None:
+    bare.setitem(sys.modules, "ray", None)
+    with pytest.raises(ModelError, match=r"pip install 'bdc-agents\[ray\]'"):
+        async with ray_cluster.connected(None):
+            pass
+
+
+def test_the_engine_loads_ray_when_it_is_used() -> None:
+    code = "import sys, bdc_agents.cli.collect as c; c.engine_for('ray', None); print('ray' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_an_address_is_for_the_ray_engine_alone() -> None:
+    assert engine_for("local", None) is None
+    with pytest.raises(ConfigError, match="needs --engine ray"):
+        engine_for("local", "auto")
