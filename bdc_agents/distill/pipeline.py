@@ -4,8 +4,10 @@ Each stage keeps what it made beside the library, in `OUT.work`, under a hash of
 a pipeline that was cut off goes on, and one whose input is unchanged has nothing to do.
 """
 
+import fcntl
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from bdc_agents.distill.training import Watch, silent
 from bdc_agents.distill.validate import Validation, validate
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.search.sync import run_sync
+from bdc_agents.search.traces import Row
 from bdc_agents.types import Trace, content_hash
 
 FEWEST = 8
@@ -93,10 +96,42 @@ def distill(
     if (found := _unchanged(Path(out), inputs)) is not None:
         say("the library is there already, made from the same traces and settings")
         return Distilled(found)
-    routing = RouterConfig.like(recipe.train, **recipe.route)
-    base = _base(recipe, say)
     work = Path(out).with_name(Path(out).name + ".work")
     work.mkdir(parents=True, exist_ok=True)
+    with _alone(work):
+        return _make(kept, rows, Path(out), recipe, work, {**(lineage or {}), "inputs": inputs}, say, watch)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keeps other processes from making the same library.
+
+    Raises:
+        UsageError: If another one is at it.
+    """
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process makes this library, in {str(work)!r}: wait for it, or name another folder"
+            ) from None
+        yield
+
+
+def _make(
+    kept: Sequence[Trace],
+    rows: Sequence[Row],
+    out: Path,
+    recipe: Recipe,
+    work: Path,
+    lineage: Mapping[str, Any],
+    say: Say,
+    watch: Watch,
+) -> Distilled:
+    solved = len({row.problem_id for row in rows})
+    routing = RouterConfig.like(recipe.train, **recipe.route)
+    base = _base(recipe, say)
     clusters, validation, encoder = None, None, None
     if solved >= FEWEST:
         clusters, validation, encoder = _cluster(kept, base, recipe, work, say)
@@ -105,7 +140,7 @@ def distill(
     trained = train_experts(rows, labels, base, work, recipe.train, watch=watch)
     names = (CLUSTERS, *REPORT)
     files = {name: (work / name).read_bytes() for name in names if clusters and (work / name).is_file()}
-    library = save_library(out, trained, files=files, lineage={**(lineage or {}), "inputs": inputs})
+    library = save_library(out, trained, files=files, lineage=lineage)
     if encoder and _routable(library):
         _route(library, kept, base, encoder, routing, work, say, watch)
     return Distilled(library, validation)

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import re
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -21,6 +23,8 @@ from bdc_agents.runs.stopping import SIGNALS
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a Ray of our own: what travels is small, and goes past the object store."""
+REACH_SECONDS = 10.0
+_ADDRESS = re.compile(r"(?P<host>[^:/\s]+):(?P<port>\d{1,5})")
 _LOOPBACK = "127.0.0.2"
 """Where a Ray of our own listens; 127.0.0.1 it would take for the machine's outer address."""
 
@@ -68,7 +72,7 @@ class RayCluster:
 
     async def open(self, node_id: str) -> Node:
         """See `Cluster`."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
 
         options = {
             "num_cpus": 1,
@@ -132,7 +136,7 @@ async def connected(address: str | None) -> AsyncIterator[RayCluster]:
         ConfigError: If the address or the token is missing or wrong.
         BDCError: If the cluster cannot be reached.
     """
-    if address is not None and "://" in address:
+    if address not in (None, "auto") and not _ADDRESS.fullmatch(str(address)):
         raise ConfigError(
             f"--ray-address {address!r}: write HOST:PORT of the head, or auto; this machine must be a node "
             "of the cluster (ray start --address=HOST:PORT)"
@@ -165,7 +169,7 @@ def _take_signals_back() -> None:
 
 def _import() -> Any:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ModelError(
             "--engine ray needs Ray, which is not installed: pip install 'bdc-agents[ray]' here and on "
@@ -181,6 +185,7 @@ def _authenticate(address: str | None) -> None:
         ConfigError: If there is no token for a cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if os.environ.setdefault(MODE, "token").lower() != "token":
         raise ConfigError(
             f"{MODE}={os.environ[MODE]!r} leaves the cluster open to all who reach it; set {MODE}=token and "
@@ -218,8 +223,12 @@ def _connect(ray: Any, address: str | None) -> None:
                 **quiet,
             )
             return
-        host = address.rpartition(":")[0]
-        own = {"_node_ip_address": host} if host.startswith("127.") else {}
+        own = {}
+        if found := _ADDRESS.fullmatch(address):
+            host = found["host"]
+            # Ray itself would try for a minute.
+            socket.create_connection((host, int(found["port"])), REACH_SECONDS).close()
+            own = {"_node_ip_address": host} if host.startswith("127.") else {}
         ray.init(address=address, **quiet, **own)
     except Exception as error:
         what = "Ray could not be started here" if address is None else f"no Ray cluster at {address}"

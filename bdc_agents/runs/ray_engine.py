@@ -34,7 +34,8 @@ LOOK_SECONDS = 2.0
 STOP_SECONDS = 30.0
 """For the nodes to give up what runs."""
 MOST_LOSSES = 3
-"""Workers that may vanish from one node before it gets no other."""
+"""Workers that may vanish from one node, each soon after its start, before it gets no other."""
+SOON_SECONDS = 600.0
 NODELESS_SECONDS = 300.0
 """Without any node to work on, before the run is given up."""
 _KEY_LIKE = ("key", "token", "secret", "password", "credential", "header", "auth")
@@ -138,16 +139,19 @@ class Spread:
         while not stopping.done():
             if not self._over:
                 await self._open_sessions()
+            if self._over and not self._at_work():
+                return  # a node that has no core free for a worker by now needs none
             if self._tasks:
                 worked = time.monotonic()
-            elif self._over:
-                return
             else:
                 self._check_hope(worked)
             waited = [*self._tasks, stopping]
             await asyncio.wait(waited, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in self._tasks if task.done()]:
                 self._ended(self._tasks.pop(task), task)
+
+    def _at_work(self) -> bool:
+        return any(self._sessions[node_id].started for node_id in self._tasks.values())
 
     async def _open_sessions(self) -> None:
         """Gives every node that has none a worker."""
@@ -178,8 +182,8 @@ class Spread:
         try:
             ended = task.result()
         except NodeLost as lost:
-            del self._sessions[node_id]
-            self._losses[node_id] += 1
+            lasted = self._sessions.pop(node_id).seconds
+            self._losses[node_id] = 1 if lasted > SOON_SECONDS else self._losses[node_id] + 1
             self._tell(f"the worker on Ray node {name} is lost; others do its problems ({lost})")
             if self._losses[node_id] >= MOST_LOSSES:
                 reason = f"the worker on node {name} was lost {MOST_LOSSES} times: {lost}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -60,6 +61,7 @@ class NodeSession:
         self.loads: Mapping[str, Load] = {}
         self.running = 0
         self.started = False
+        self._begun = time.monotonic()
         self._methods: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
             "lease": coordinator.lease,
             "heartbeat": coordinator.heartbeat,
@@ -71,6 +73,11 @@ class NodeSession:
             "reply": self._reply,
             "keep": self._keep,
         }
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._begun
 
     async def run(self, plan: Plan) -> Ended:
         """Serves the node until its worker ends; what it held goes back in any case.

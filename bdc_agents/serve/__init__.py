@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from bdc_agents.serve.api import create_app
     from bdc_agents.serve.backend import Backend, ChatReply, ChatRequest, ExpertWeights
     from bdc_agents.serve.chat_model import ChatBDC
-    from bdc_agents.serve.compare import Comparison, compare
-    from bdc_agents.serve.concatenate import Concatenated, concatenate, quantize
+    from bdc_agents.serve.comparison import Comparison, compare
+    from bdc_agents.serve.concatenation import Concatenated, concatenate, quantize
     from bdc_agents.serve.graph import create_solver_graph
     from bdc_agents.serve.guard import ServerLimits
     from bdc_agents.serve.mix import Mixture
@@ -46,19 +46,19 @@ _LAZY = {
     "ChatBDC": "chat_model",
     "ChatReply": "backend",
     "ChatRequest": "backend",
-    "Comparison": "compare",
-    "Concatenated": "concatenate",
+    "Comparison": "comparison",
+    "Concatenated": "concatenation",
     "ExpertWeights": "backend",
     "Mixture": "mix",
     "RoutedModel": "routed",
     "ServerLimits": "guard",
     "SolverAnswer": "answers",
     "SolverConfig": "answers",
-    "compare": "compare",
-    "concatenate": "concatenate",
+    "compare": "comparison",
+    "concatenate": "concatenation",
     "create_app": "api",
     "create_solver_graph": "graph",
-    "quantize": "concatenate",
+    "quantize": "concatenation",
 }
 
 

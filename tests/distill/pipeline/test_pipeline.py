@@ -1,5 +1,6 @@
 """From traces to a library, on a tiny random base that is read from its folder."""
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,17 @@ def test_too_few_problems_are_refused_or_train_one_expert(recipe: Recipe, tmp_pa
     made = distill(traces, tmp_path / "library", recipe, one_expert=True)
     assert made.library.names == ("shared",)
     assert "clusters.json" not in made.library.manifest.files
+
+
+def test_two_processes_never_make_one_library(recipe: Recipe, tmp_path: Path) -> None:
+    traces = [trace(n) for n in range(9)]
+    work = tmp_path / "library.work"
+    work.mkdir()
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another process makes this library"):
+            distill(traces, tmp_path / "library", recipe)
+    assert not (tmp_path / "library").exists()
 
 
 def test_a_wrong_setting_of_a_stage_is_named(recipe: Recipe, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class FakeCluster:
         self.opened: list[tuple[str, FakeNode]] = []
         self.executor = ScriptedExecutor(lambda job: 0.0)  # each search uses all its calls
         self.gone = False
+        self.kinds: dict[str, type[FakeNode]] = {}
 
     async def nodes(self) -> Mapping[str, str]:
         if self.gone:
@@ -86,7 +87,7 @@ class FakeCluster:
         return dict(self.alive)
 
     async def open(self, node_id: str) -> FakeNode:
-        node = FakeNode(self.executor)
+        node = self.kinds.get(node_id, FakeNode)(self.executor)
         self.opened.append((node_id, node))
         return node
 
@@ -219,24 +220,28 @@ async def test_a_stopped_run_gives_everything_back(world: World) -> None:
     assert sorted(world.ids()) == PROBLEMS
 
 
+class Full(FakeNode):
+    """A node without a core free for a worker."""
+
+    async def start(self, plan: Plan) -> None:
+        await asyncio.sleep(3600)
+
+
 async def test_a_stop_does_not_wait_for_a_node_that_never_starts(world: World) -> None:
-    class Slow(FakeNode):
-        async def start(self, plan: Plan) -> None:
-            await asyncio.sleep(3600)
-
     cluster, stop = FakeCluster("a"), asyncio.Event()
-    opened = cluster.open
-
-    async def open_slowly(node_id: str) -> FakeNode:
-        await opened(node_id)
-        return Slow(cluster.executor)
-
-    cluster.open = open_slowly  # type: ignore[method-assign]
+    cluster.kinds["a"] = Full
     running = asyncio.create_task(collect(world, cluster, stop=stop))
     await until(lambda: bool(cluster.opened))
     stop.set()
     async with asyncio.timeout(5):
         assert (await running).ended == "stopped"
+
+
+async def test_nor_does_the_end_of_a_run(world: World) -> None:
+    cluster = FakeCluster("a", "b")
+    cluster.kinds["b"] = Full
+    assert (await collect(world, cluster)).ended == "complete"
+    assert sorted(world.ids()) == PROBLEMS
 
 
 async def test_the_budget_of_the_run_holds_over_all_nodes(world: World) -> None:
@@ -333,6 +338,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
         ({}, "10.0.0.1:6379", "no token for the Ray cluster at 10.0.0.1:6379: set RAY_AUTH_TOKEN"),
         ({"RAY_AUTH_MODE": "disabled"}, "auto", "open to all who reach it"),
         ({"RAY_AUTH_TOKEN": "t"}, "ray://10.0.0.1:10001", "write HOST:PORT"),
+        ({"RAY_AUTH_TOKEN": "t"}, "10.0.0.1", "write HOST:PORT"),
     ],
 )
 async def test_a_cluster_is_joined_with_a_token_alone(

@@ -14,7 +14,7 @@ from bdc_agents.distill.routing import RouterConfig, RouterShape
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.serve.combine import combine
-from bdc_agents.serve.compare import compare
+from bdc_agents.serve.comparison import compare
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.peers import plain_sums, xlora
 

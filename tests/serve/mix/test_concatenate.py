@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.serve.concatenate import RANKS, concatenate, quantize
+from bdc_agents.serve.concatenation import RANKS, concatenate, quantize
 from bdc_agents.serve.mix import Mixture
 
 Make = Callable[..., Any]
