@@ -181,7 +181,7 @@ def choose(logits: Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]
     """
     with torch.inference_mode():
         logprobs = logits.log_softmax(-1)
-        tokens = logprobs.argmax(-1)
+        tokens = logits.argmax(-1)
         for number, row in enumerate(rows):
             if row.request.temperature > 0:
                 tokens[number] = _sample(logits[number], row.request, row.draws.random())

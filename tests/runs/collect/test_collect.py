@@ -279,7 +279,7 @@ async def test_a_cap_on_money_needs_prices(world: World) -> None:
 
 
 async def test_a_run_ends_when_its_time_is_up(world: World) -> None:
-    world.delay = 0.2
+    world.delay = 1.0
     collected = await world.collect(config=DEMO.model_copy(update={"budget": Budget(seconds=0.4)}))
     assert collected.ended == "seconds"
     assert collected.progress.totals.leased == 0
