@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": {"errors"},
     "config": {"types", "errors"},
+    "page": set(),
     "prompts": BASE,
     "agents": BASE,
     "sandbox": BASE,
@@ -25,10 +26,10 @@ ALLOWED: dict[str, set[str]] = {
     "search": TOOLS,
     "testing": BASE | {"agents", "sandbox"},
     "runs": TOOLS | {"search"},
-    "view": TOOLS | {"search", "runs"},
-    "distill": TOOLS | {"search"},
+    "view": TOOLS | {"search", "runs", "page"},
+    "distill": TOOLS | {"search", "page"},
     "serve": TOOLS | {"search", "distill", "runs"},
-    "evaluate": TOOLS | {"search", "runs", "distill", "serve"},
+    "evaluate": TOOLS | {"search", "runs", "distill", "serve", "page"},
     "cli": TOOLS | {"search", "runs", "view", "distill", "serve", "evaluate"},
 }
 REVEALS = {"data", "runs", "types"}

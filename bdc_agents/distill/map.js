@@ -1,4 +1,3 @@
-"use strict";
 // Texts come from data sets and LLMs: they enter the page as text nodes only, never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -8,27 +7,6 @@ const box = byId("canvas").getBoundingClientRect();
 // The map has the shape of its place; one unit is a pixel at first, so that words are readable anywhere.
 const SIZE = { width: Math.max(280, box.width), height: Math.max(260, box.height), margin: 34 };
 const state = { hidden: new Set(), query: "", by: "cluster", chosen: null, view: { x: 0, y: 0, scale: 1 } };
-
-// --- elements ---------------------------------------------------------------------------------
-
-function fill(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("--")) element.style.setProperty(name, value);
-    else if (typeof value === "function") element.addEventListener(name, value);
-    else element.setAttribute(name, value);
-  }
-  for (const child of children.flat(Infinity)) {
-    if (child === null || child === undefined || child === "") continue;
-    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
-  }
-  return element;
-}
-
-const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
-const svg = (tag, attributes, ...children) =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-const put = (element, ...children) => { element.replaceChildren(); return fill(element, {}, children); };
 
 // --- words and numbers ------------------------------------------------------------------------
 

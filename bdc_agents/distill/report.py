@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 import warnings
-from base64 import b64encode
-from hashlib import sha256
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +17,7 @@ from bdc_agents.distill.extras import need
 from bdc_agents.distill.items import Embedded
 from bdc_agents.distill.validate import Validation
 from bdc_agents.errors import ModelError
+from bdc_agents.page import asset, drawing_script, embed_json, render_page
 
 COLOURS = (
     *("#2f6fdb", "#e07a1f", "#1c9660", "#c43d7d", "#7a52cc", "#0e93ab"),
@@ -95,7 +90,6 @@ def render_map(
     title: str = "Clusters",
 ) -> str:
     """One offline page: verdict, map, and what each cluster is about. It runs no text it shows."""
-    style, script = _asset("map.css"), _asset("map.js")
     shown = validation.model_dump(mode="json", exclude={"clusters"})
     data = {
         "meta": f"{_method(clusters)}; vectors by {clusters.encoder or 'an encoder without a name'}",
@@ -104,13 +98,14 @@ def render_map(
         "clusters": [facts.model_dump(mode="json") for facts in validation.clusters],
         "points": [_point(row, clusters, embedded, points) for row in range(len(clusters.ids))],
     }
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+    package = __package__ or ""
+    return render_page(
+        title,
+        asset(package, "map.html"),
+        style=asset(package, "map.css"),
+        script=drawing_script(package, "map.js"),
+        parts={"data": embed_json(data)},
     )
-    parts = {"title": escape(title), "csp": policy, "style": style, "script": script, "data": _json(data)}
-    # One pass, so that no part is searched for the marks of another.
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _asset("map.html"))
 
 
 def draw_map(
@@ -174,17 +169,3 @@ def _point(row: int, clusters: Clusters, embedded: Embedded, points: NDArray[np.
         "text": item.problem[:_TEXT_SHOWN],
         "labels": item.labels,
     }
-
-
-def _json(value: object) -> str:
-    """JSON that may stand in a script element: no tag, comment or line separator can occur in it."""
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
-
-
-def _asset(name: str) -> str:
-    return (files("bdc_agents.distill") / name).read_text(encoding="utf-8")

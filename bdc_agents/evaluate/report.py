@@ -4,12 +4,8 @@ A content security policy lets the page load nothing at all and run its own shor
 """
 
 import json
-import re
-from base64 import b64encode
 from collections.abc import Sequence
-from hashlib import sha256
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from bdc_agents.evaluate.breakdown import compute_section, labels_section, problems_section
@@ -28,6 +24,7 @@ from bdc_agents.evaluate.pieces import (
 )
 from bdc_agents.evaluate.results import REPORT_FILE, read_record, read_rows
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, summarise
+from bdc_agents.page import asset, render_page
 from bdc_agents.runs import write_text
 from bdc_agents.types import Task
 
@@ -63,27 +60,19 @@ def render(folder: Path, summary: Summary) -> str:
         _signs(summary),
         _made(record.model_dump(mode="json")),
     )
-    script, css = _asset("report.js"), _asset("report.css")
-    parts = {
-        "title": escape(_title(summary)),
-        "csp": f"default-src 'none'; style-src 'unsafe-inline'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'",
-        "style": css,
-        "script": script,
-        "meta": escape(_meta(summary)),
-        "lead": escape(_lead(summary)),
-        "body": "\n".join(part for part in body if part),
-    }
-    # One pass, so that no part is searched for the marks of another.
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _asset("report.html"))
-
-
-def _asset(file: str) -> str:
-    return (files("bdc_agents.evaluate") / file).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+    package = __package__ or ""
+    return render_page(
+        _title(summary),
+        asset(package, "report.html"),
+        style=asset(package, "report.css"),
+        script=asset(package, "report.js"),
+        parts={
+            "meta": escape(_meta(summary)),
+            "lead": escape(_lead(summary)),
+            "body": "\n".join(part for part in body if part),
+        },
+        inline_styles=True,
+    )
 
 
 def _paragraph(text: str) -> str:

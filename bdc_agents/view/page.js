@@ -1,4 +1,3 @@
-"use strict";
 // Every text of a trace was written by an LLM or a hostile program: it enters the page as text
 // nodes and attribute values only, never as markup.
 
@@ -7,31 +6,6 @@ const byId = (id) => document.getElementById(id);
 const HUES = [190, 300, 40, 220, 140, 5, 265, 90];
 const BOX = { width: 244, height: 44, gapX: 46, gapY: 8 };
 const view = { trace: 0, node: null, folded: new Set(), evaluatedOnly: false, box: null };
-
-// --- elements ---------------------------------------------------------------------------------
-
-function fill(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("--")) element.style.setProperty(name, value);
-    else if (typeof value === "function") element.addEventListener(name, value);
-    else element.setAttribute(name, value);
-  }
-  for (const child of children.flat(Infinity)) {
-    if (child === null || child === undefined || child === "") continue;
-    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
-  }
-  return element;
-}
-
-const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
-const svg = (tag, attributes, ...children) =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-
-function put(element, ...children) {
-  element.replaceChildren();
-  return fill(element, {}, children);
-}
 
 function table(heads, rows, attributes) {
   const right = (head) => (head.startsWith(">") ? "right" : null);

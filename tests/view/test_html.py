@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
-from importlib.resources import files
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bdc_agents.page import drawing_script, embed_json
 from bdc_agents.view import render_html
-from bdc_agents.view.html import embed_json
 
 
 class Page(HTMLParser):
@@ -90,8 +89,9 @@ def test_nothing_is_loaded_from_elsewhere(run):
     assert not re.search(r"@import|url\(|fetch\(|XMLHttp|WebSocket|import\(", program)
 
 
-def test_the_script_has_no_way_to_make_markup_of_text():
-    script = (files("bdc_agents.view") / "page.js").read_text()
+@pytest.mark.parametrize(("package", "name"), [("view", "page.js"), ("distill", "map.js")])
+def test_the_scripts_have_no_way_to_make_markup_of_text(package, name):
+    script = drawing_script(f"bdc_agents.{package}", name)
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|Function\(", script
     )

@@ -1,0 +1,71 @@
+"""One offline HTML page: it opens anywhere, without a network, and runs no text that it shows.
+
+Data is embedded as JSON that no markup can end; `elements.js` puts every text in as text. A content
+security policy allows the page's own script by its hash and nothing else.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+
+
+def render_page(
+    title: str,
+    body: str,
+    *,
+    style: str,
+    script: str,
+    parts: Mapping[str, str] | None = None,
+    inline_styles: bool = False,
+) -> str:
+    """The page.
+
+    Args:
+        title: As it is to be read.
+        body: With marks such as `{{title}}`, `{{script}}` and those of `parts`.
+        style, script: Of the page.
+        parts: What further marks stand for, as HTML.
+        inline_styles: Whether elements may have styles of their own, as drawings do.
+    """
+    known = {
+        "title": escape(title),
+        "csp": _policy(style, script, inline_styles),
+        "style": style,
+        "script": script,
+        **(parts or {}),
+    }
+    template = asset(__name__, "shell.html").replace("{{page}}\n", body)
+    # One pass, so that no part is searched for the marks of another.
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: known[mark[1]], template)
+
+
+def embed_json(value: object) -> str:
+    """JSON that may stand in a script element: no tag, comment or line separator can occur in it."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def asset(package: str, name: str) -> str:
+    """A text file that lies in a package."""
+    return (files(package) / name).read_text(encoding="utf-8")
+
+
+def drawing_script(package: str, name: str) -> str:
+    """A script of a package after the functions that make elements."""
+    return asset(__name__, "elements.js") + asset(package, name)
+
+
+def _policy(style: str, script: str, inline_styles: bool) -> str:
+    styles = "unsafe-inline" if inline_styles else _hash(style)
+    return (
+        f"default-src 'none'; style-src '{styles}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
