@@ -12,10 +12,11 @@ import bdc_agents
 PACKAGE = Path(bdc_agents.__file__).parent
 
 # Each part may import itself and these.
-BASE = {"errors", "types", "config"}
+BASE = {"errors", "types", "config", "disk"}
 TOOLS = BASE | {"agents", "sandbox", "data", "prompts"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "disk": {"errors"},
     "types": {"errors"},
     "config": {"types", "errors"},
     "page": set(),

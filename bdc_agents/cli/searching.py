@@ -1,7 +1,6 @@
 """One search of one command: watched, interruptible, and scored on the hidden tests afterwards."""
 
 import asyncio
-import fcntl
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bdc_agents.agents import Agent
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.disk import one_process
+from bdc_agents.errors import BDCError
 from bdc_agents.runs.score import score_hidden
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, trace_of
@@ -160,29 +160,15 @@ async def _checkpointer(file: Path | None) -> AsyncIterator["AsyncSqliteSaver | 
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     try:
-        with _alone(file):
+        refusal = (
+            f"another process is at work on the search in {str(file.parent)!r}: wait until it has ended, or "
+            "write this one to another folder"
+        )
+        with one_process(file.with_suffix(".lock"), refusal):
             async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
                 yield saver
     except sqlite3.Error as error:
         raise BDCError(f"cannot keep the steps of the search in {str(file)!r}: {error}") from error
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Keeps other processes away from a search while this one is at work on it.
-
-    Raises:
-        UsageError: If another process is at work on it.
-    """
-    with file.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another process is at work on the search in {str(file.parent)!r}: wait until it has "
-                "ended, or write this one to another folder"
-            ) from None
-        yield
 
 
 @contextmanager

@@ -4,10 +4,8 @@ Each stage keeps what it made beside the library, in `OUT.work`, under a hash of
 a pipeline that was cut off goes on, and one whose input is unchanged has nothing to do.
 """
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bdc_agents.config import explain
+from bdc_agents.disk import one_process
 from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.cluster import cluster_items
 from bdc_agents.distill.clusters import Clusters, ClusterSettings
@@ -98,25 +97,9 @@ def distill(
         return Distilled(found)
     work = Path(out).with_name(Path(out).name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    with _alone(work):
+    refusal = f"another process makes this library, in {str(work)!r}: wait for it, or name another folder"
+    with one_process(work / "lock", refusal):
         return _make(kept, rows, Path(out), recipe, work, {**(lineage or {}), "inputs": inputs}, say, watch)
-
-
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Keeps other processes from making the same library.
-
-    Raises:
-        UsageError: If another one is at it.
-    """
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another process makes this library, in {str(work)!r}: wait for it, or name another folder"
-            ) from None
-        yield
 
 
 def _make(

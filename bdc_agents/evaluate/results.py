@@ -7,7 +7,6 @@ summary.json   the figures
 report.html    the figures for people, in one file
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from bdc_agents.config import explain
+from bdc_agents.disk import try_lock
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import difference
 from bdc_agents.runs import open_run, read_traces, write_text, write_trace
@@ -158,14 +158,14 @@ class Results:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(folder / RESULTS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise UsageError(f"another process evaluates into {str(folder)!r}; wait for it to end") from None
+            free = try_lock(self._file)
         except OSError as error:
             raise UsageError(
                 f"cannot write to {str(folder)!r}: {error.strerror}; name another --out"
             ) from None
+        if not free:
+            self.close()
+            raise UsageError(f"another process evaluates into {str(folder)!r}; wait for it to end")
         try:
             self._claim(dict(config), dict(lineage))
             self.rows = read_rows(folder)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
+from bdc_agents.disk import replacing
 from bdc_agents.errors import BDCError, UsageError
 
 Write = Callable[[Mapping[str, Any]], None]
@@ -30,17 +30,8 @@ def writing_rows(file: Path) -> Iterator[Write]:
         BDCError: If the disk is full or fails.
     """
     try:
-        with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as temporary:
-            try:
-                with _writer(file, temporary) as write:
-                    yield write
-                temporary.flush()
-                os.fsync(temporary.fileno())
-                Path(temporary.name).chmod(0o644)
-                Path(temporary.name).replace(file)
-            except BaseException:
-                Path(temporary.name).unlink(missing_ok=True)
-                raise
+        with replacing(file) as temporary, temporary.open("wb") as stream, _writer(file, stream) as write:
+            yield write
     except OSError as error:
         there = file.parent.is_dir() and os.access(file.parent, os.W_OK)
         kind = BDCError if there and not file.is_dir() else UsageError

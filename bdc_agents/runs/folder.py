@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from bdc_agents.config import explain
+from bdc_agents.disk import replacing
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.types import Frozen, Trace, content_hash
 
@@ -277,16 +277,8 @@ def _file_name(problem_id: str) -> str:
 
 
 def _write_atomic(file: Path, data: bytes) -> None:
-    with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as temporary:
-        try:
-            temporary.write(data)
-            temporary.flush()
-            os.fsync(temporary.fileno())
-            Path(temporary.name).chmod(0o644)
-            Path(temporary.name).replace(file)
-        except BaseException:
-            Path(temporary.name).unlink(missing_ok=True)
-            raise
+    with replacing(file) as temporary:
+        temporary.write_bytes(data)
 
 
 def _try(action: str, path: Path, work: Callable[[], T]) -> T:

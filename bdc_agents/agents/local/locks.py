@@ -1,11 +1,12 @@
 """File locks that the kernel releases when their holder ends, however it ends."""
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from bdc_agents.disk import try_lock
 
 POLL_SECONDS = 0.05
 
@@ -13,15 +14,6 @@ POLL_SECONDS = 0.05
 def open_private(path: Path) -> int:
     """A descriptor of the file, created for this user alone and not inherited by programs it starts."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-
-
-def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Takes the lock if it is free; says whether it did."""
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def is_locked(path: Path) -> bool:
