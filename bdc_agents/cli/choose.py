@@ -1,12 +1,12 @@
 """What a command works on: settings with the options over them, the problem, the agents."""
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from bdc_agents.agents.local import has_runtime
 from bdc_agents.config import SearchConfig, Settings, explain, load_settings
 from bdc_agents.data import dataset_names, load_task, problem_from_statement
 from bdc_agents.errors import ConfigError, ProblemError
@@ -113,7 +113,7 @@ def agent_names(settings: Settings, asked: Sequence[str]) -> tuple[list[str], st
     """
     if asked or settings.agents:
         return [*(asked or settings.agents)], ""
-    if find_spec("xllamacpp") is None:
+    if not has_runtime():
         raise ConfigError(
             "no agents: name one, such as --agent openai:gpt-4o-mini, write a bdc.toml "
             "(bdc config --example), or run models on this machine: pip install 'bdc-agents[local]'"

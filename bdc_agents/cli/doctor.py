@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.agents import load_agents
-from bdc_agents.agents.local import describe_models
+from bdc_agents.agents.local import describe_models, has_runtime
 from bdc_agents.cli.outcome import ENVIRONMENT, SOLVED
 from bdc_agents.config import CONFIG_FILE, Settings, load_settings
 from bdc_agents.errors import BDCError
@@ -100,7 +100,7 @@ def _settings(config: Path | None) -> list[Check]:
 
 def _agents(settings: Settings) -> Check:
     if not settings.agents:
-        ready = find_spec("xllamacpp") is not None
+        ready = has_runtime()
         detail = "none are configured" + ("; two local models stand in" if ready else "")
         fix = "" if ready else "bdc config --example > bdc.toml, or pip install 'bdc-agents[local]'"
         return Check(name="agents", state="ok" if ready else "failed", detail=detail, fix=fix)

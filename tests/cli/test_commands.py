@@ -101,8 +101,9 @@ def test_errors_are_json_where_json_is_wanted(call, configure):
 
 
 def test_without_agents_and_local_runtime_it_says_how_to_get_some(call, monkeypatch):
-    monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    monkeypatch.setattr("bdc_agents.cli.choose.find_spec", lambda _: None)
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    monkeypatch.setattr("bdc_agents.agents.local.server.find_spec", lambda _: None)
+    monkeypatch.delenv("BDC_LLAMA_SERVER", raising=False)
     result = call(*DOUBLE)
     assert result.exit_code == 2
     assert "pip install 'bdc-agents[local]'" in result.stderr

@@ -2,6 +2,7 @@
 
 from bdc_agents.agents.local.agent import LocalAgent, ModelStatus, describe_models, local_agent
 from bdc_agents.agents.local.catalogue import CATALOGUE, LocalModel, find
+from bdc_agents.agents.local.server import has_runtime
 from bdc_agents.agents.local.weights import describe, fetch, locate, models_folder
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "describe_models",
     "fetch",
     "find",
+    "has_runtime",
     "local_agent",
     "locate",
     "models_folder",

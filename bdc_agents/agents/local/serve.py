@@ -8,12 +8,18 @@ way, so a lease never outlives its holder, and the server ends when there is non
 """
 
 import argparse
+import ctypes
 import fcntl
 import json
 import os
 import secrets
+import signal
+import socket
+import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -37,11 +43,11 @@ def main() -> int:
     address.unlink(missing_ok=True)
     key = secrets.token_urlsafe(32)
     try:
-        server = _start(options, key)
+        url, server = _start_own_build(options, key) if options.runtime else _start(options, key)
     except RuntimeError:  # llama.cpp has said why, in the log.
         return 1
-    _publish(address, {"url": server.listening_address, "key": key, "pid": os.getpid()})
-    _wait_for_last_user(options.folder / "leases", options.linger)
+    _publish(address, {"url": url, "key": key, "pid": os.getpid()})
+    _wait_for_last_user(options.folder / "leases", options.linger, server)
     address.unlink(missing_ok=True)
     os._exit(0)  # Nobody waits for an answer: nothing to wind down.
 
@@ -54,12 +60,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--context", type=int, required=True, help="tokens, shared by all slots")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--runtime", help="a `llama-server` to run instead of the installed package")
     parser.add_argument("--linger", type=float, required=True, help="seconds to wait for a next user")
     return parser.parse_args()
 
 
-def _start(options: argparse.Namespace, key: str) -> Any:
-    """Loads the model and listens on a free port of the loopback interface."""
+def _start(options: argparse.Namespace, key: str) -> tuple[str, Any]:
+    """Loads the model and listens on a free port of the loopback interface.
+
+    Returns:
+        The address, and what serves for as long as it is kept.
+    """
     xllamacpp: Any = import_module("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = options.model
@@ -74,7 +85,53 @@ def _start(options: argparse.Namespace, key: str) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.verbosity = 1  # Errors only: no prompt ever enters the log.
     _close_to_others(params, key)
-    return xllamacpp.Server(params)
+    server = xllamacpp.Server(params)
+    return server.listening_address, server
+
+
+def _start_own_build(options: argparse.Namespace, key: str) -> tuple[str, "subprocess.Popen[bytes]"]:
+    """The same with the user's own build of llama.cpp, as a child that ends with this process.
+
+    Raises:
+        RuntimeError: If it ends before it answers.
+    """
+    keys = options.folder / "keys"
+    keys.write_text(key)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(  # noqa: S603 - the program that the user named.
+        [
+            options.runtime,
+            *("--model", options.model, "--alias", options.name, "--host", "127.0.0.1", "--port", str(port)),
+            *("--parallel", str(options.slots), "--ctx-size", str(options.context), "--kv-unified"),
+            *("--threads", str(options.threads), "--threads-batch", str(options.threads)),
+            *("--cache-ram", str(PROMPT_CACHE_MB), "--api-key-file", str(keys), "--no-slots", "--offline"),
+            *("--cors-origins", "http://127.0.0.1", "--no-cors-credentials", "--log-verbosity", "1"),
+        ],
+        preexec_fn=_die_with_parent,
+    )
+    url = f"http://127.0.0.1:{port}"
+    while not _healthy(url):
+        if process.poll() is not None:
+            raise RuntimeError
+        time.sleep(WATCH_SECONDS)
+    return url, process
+
+
+def _die_with_parent() -> None:
+    """Asks Linux to kill this process when the one that started it ends, however it ends."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _healthy(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _close_to_others(params: Any, key: str) -> None:
@@ -94,11 +151,14 @@ def _publish(path: Path, content: dict[str, object]) -> None:
     fresh.replace(path)
 
 
-def _wait_for_last_user(leases: Path, linger: float) -> None:
-    """Returns, holding the lock of the leases, once nobody has held one for `linger` seconds."""
+def _wait_for_last_user(leases: Path, linger: float, server: Any) -> None:
+    """Returns, holding the lock of the leases, once nobody has held one for `linger` seconds.
+
+    It returns at once where the server is a process of its own that has ended.
+    """
     descriptor = os.open(leases, os.O_RDWR | os.O_CREAT, 0o600)
     unused_since: float | None = None
-    while True:
+    while not (isinstance(server, subprocess.Popen) and server.poll() is not None):
         if not _try_lock(descriptor):
             unused_since = None
         else:

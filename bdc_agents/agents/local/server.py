@@ -24,6 +24,9 @@ from bdc_agents.types import Frozen
 PROTOCOL = 1
 """Of the files in the runtime folder; servers of another one are left alone."""
 
+RUNTIME = "BDC_LLAMA_SERVER"
+"""Names a `llama-server` built for this machine, such as for its GPU or all of its instructions."""
+
 START_SECONDS = 600.0
 LINGER_SECONDS = 3.0
 
@@ -41,6 +44,7 @@ class ServerSettings(Frozen):
         context: Tokens of prompts and replies that all slots hold together.
         threads: Of computation; None for the cores that this process may use.
         linger: Seconds the server waits for a next user before it ends.
+        runtime: A `llama-server` of the user's own to run; None for the installed package.
     """
 
     name: str
@@ -50,11 +54,12 @@ class ServerSettings(Frozen):
     context: int = Field(default=16384, ge=512)
     threads: int | None = Field(default=None, ge=1, le=512)
     linger: float = Field(default=LINGER_SECONDS, ge=0)
+    runtime: str | None = Field(default_factory=lambda: os.environ.get(RUNTIME) or None)
 
     @property
     def key(self) -> str:
         """Name of the folder in which the users of one server meet."""
-        parts = (PROTOCOL, self.sha256, self.slots, self.context, self.threads)
+        parts = (PROTOCOL, self.sha256, self.slots, self.context, self.threads, self.runtime)
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -114,10 +119,25 @@ async def join(settings: ServerSettings) -> Lease:
     return Lease(folder, descriptor, address)
 
 
+def has_runtime() -> bool:
+    """Whether local models can be served here."""
+    return bool(os.environ.get(RUNTIME)) or find_spec("xllamacpp") is not None
+
+
 def require_runtime() -> None:
-    """Raises a `ModelError` that names the extra where llama.cpp is missing."""
-    if find_spec("xllamacpp") is None:
-        raise ModelError("local models need llama.cpp; run: pip install 'bdc-agents[local]'")
+    """Sees that local models can be served here.
+
+    Raises:
+        ModelError: If llama.cpp is missing, or what `BDC_LLAMA_SERVER` names is no program.
+    """
+    own = os.environ.get(RUNTIME)
+    if own and not (Path(own).is_absolute() and Path(own).is_file() and os.access(own, os.X_OK)):
+        raise ModelError(f"{RUNTIME} is {own!r}; it must be the full path of a llama-server program")
+    if not has_runtime():
+        raise ModelError(
+            "local models need llama.cpp; run: pip install 'bdc-agents[local]', or set "
+            f"{RUNTIME} to a llama-server of your own"
+        )
 
 
 def runtime_folder() -> Path:
@@ -182,7 +202,7 @@ def _command(folder: Path, settings: ServerSettings) -> list[str]:
         "--context": settings.context,
         "--threads": settings.threads or usable_cores(),
         "--linger": settings.linger,
-    }
+    } | ({"--runtime": settings.runtime} if settings.runtime else {})
     return [sys.executable, "-P", script, str(folder), *(f"{key}={value}" for key, value in options.items())]
 
 

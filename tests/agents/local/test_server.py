@@ -56,6 +56,27 @@ def join_now(settings: ServerSettings) -> Lease:
     return asyncio.run(join(settings))
 
 
+OWN_BUILD = """#!{python}
+# What a llama-server does with the same arguments, by the llama.cpp of the installed package.
+import argparse, os, time, xllamacpp
+from pathlib import Path
+parser = argparse.ArgumentParser()
+names = "model alias host port parallel ctx-size threads threads-batch cache-ram api-key-file cors-origins"
+for name in [*names.split(), "log-verbosity"]:
+    parser.add_argument("--" + name, required=True)
+for name in ("kv-unified", "no-slots", "offline", "no-cors-credentials"):
+    parser.add_argument("--" + name, action="store_true", required=True)
+given = parser.parse_args()
+params = xllamacpp.CommonParams()
+params.model.path, params.model_alias, params.hostnames = given.model, {{given.alias}}, [given.host]
+params.port, params.n_parallel, params.n_ctx = int(given.port), int(given.parallel), int(given.ctx_size)
+params.api_keys = Path(given.api_key_file).read_text().split()
+server = xllamacpp.Server(params)
+Path({mark!r}).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
 @contextmanager
 def user(settings: ServerSettings) -> Iterator[subprocess.Popen[str]]:
     """Another process with a share in the server, killed without warning at the end."""
@@ -95,6 +116,55 @@ async def test_a_real_reply_and_one_that_holds_to_a_schema(settings: ServerSetti
         assert isinstance(value["number"], int)
     finally:
         await model.connection.close()
+
+
+@pytest.fixture
+def own_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the user's own build of llama.cpp writes its process."""
+    script, mark = tmp_path / "llama-server", tmp_path / "mark"
+    script.write_text(OWN_BUILD.format(python=sys.executable, mark=str(mark)))
+    script.chmod(0o700)
+    monkeypatch.setenv("BDC_LLAMA_SERVER", str(script))
+    return mark
+
+
+@pytest.mark.model
+def test_a_build_of_the_users_own_serves_and_ends_with_its_last_user(
+    own_build: Path, settings: ServerSettings
+) -> None:
+    lease = join_now(settings)
+    body = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}
+    right = f"Bearer {lease.address.key}"
+    with httpx.Client(base_url=lease.address.url, trust_env=False, timeout=60) as client:
+        for key, status in (("", 401), (right[:-1], 401), (right, 200)):
+            asked = client.post("/v1/chat/completions", json=body, headers={"Authorization": key})
+            assert asked.status_code == status
+    serving = int(own_build.read_text())
+    assert lease.address.key.encode() not in Path(f"/proc/{serving}/cmdline").read_bytes()
+    lease.close()
+    assert until(lambda: not running(serving))
+
+
+@pytest.mark.model
+def test_a_build_of_the_users_own_that_dies_or_is_orphaned_leaves_nothing(
+    own_build: Path, settings: ServerSettings
+) -> None:
+    lease = join_now(settings)
+    os.kill(int(own_build.read_text()), signal.SIGKILL)
+    assert until(lambda: not lease.alive)
+    lease.close()
+    lease = join_now(settings)
+    serving = int(own_build.read_text())
+    os.kill(lease.address.pid, signal.SIGKILL)
+    assert until(lambda: not running(serving))
+    lease.close()
+
+
+@pytest.mark.parametrize("named", ["llama-server", "/", "/etc/passwd"])
+def test_a_build_that_is_no_program_is_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BDC_LLAMA_SERVER", named)
+    with pytest.raises(ModelError, match=f"BDC_LLAMA_SERVER is '{named}'; it must be the full path"):
+        require_runtime()
 
 
 @pytest.mark.model
