@@ -42,8 +42,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "expand": "eager",
         "feedback": False,
         "stop_when_solved": False,
+        "confirm": 1,
         "max_depth": None,
         "bandit": None,
+        "learn_from": "all",
+        "resample": 0.0,
+        "widening": False,
     },
 }
 
@@ -107,7 +111,10 @@ class SearchConfig(Frozen):
             that are right in `part`, passing at least one public test. Small models that see a
             program which is all wrong think along its lines.
         failures_shown: Failing tests in a reflection prompt.
-        stop_when_solved: End when a program passes every public test.
+        stop_when_solved: End when a program passes every public test and is confirmed.
+        confirm: How many attempts that pass must agree: do the same on further inputs, made from the
+            public tests; those that disagree count against them. 1 ends at the first that passes. It
+            costs calls, and helps where few public tests accept many wrong programs.
         max_depth: Longest path of thoughts; None for any.
         leaves: Leaves evaluated at once, kept apart by virtual loss.
         priors: Use the agents' self-ratings as P; otherwise all are 1.
@@ -117,6 +124,8 @@ class SearchConfig(Frozen):
             improved most; None asks all. Direct answers are always asked of all.
         skills: How likely a program of an agent is right, by name, as `bdc eval` tells; where the
             bandit starts from. An agent that is left out counts as one half, with less certainty.
+        resample: Share of a node's visits that write new programs for the node itself, beside those
+            that go on to its children; at the root these are further direct answers. 0 for none.
         widening: Ask an expanded node for more children as its visits grow, as k N^alpha.
         self_tests: Where a problem has no public test, let the agents write some.
         seed: Everything random derives from it and the node.
@@ -134,9 +143,10 @@ class SearchConfig(Frozen):
     feedback: bool = True
     refine: bool = True
     prune: bool = True
-    learn_from: Literal["all", "part"] = "all"
+    learn_from: Literal["all", "part"] = "part"
     failures_shown: int = Field(default=6, ge=1)
     stop_when_solved: bool = True
+    confirm: int = Field(default=2, ge=1)
     max_depth: int | None = Field(default=8, ge=1)
     leaves: int = Field(default=1, ge=1, le=64)
     priors: bool = True
@@ -144,7 +154,8 @@ class SearchConfig(Frozen):
     merge: bool = False
     bandit: int | None = Field(default=1, ge=1)
     skills: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
-    widening: bool = False
+    resample: float = Field(default=0.5, ge=0, le=1)
+    widening: bool = True
     widening_k: float = Field(default=2.0, gt=0)
     widening_alpha: float = Field(default=0.5, gt=0, lt=1)
     self_tests: bool = False

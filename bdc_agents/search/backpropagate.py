@@ -1,7 +1,7 @@
 """Backpropagate: carry a leaf's value up its path, and close what has nothing left to select."""
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import can_expand, needs_value
+from bdc_agents.search.select import can_expand, live, needs_value
 from bdc_agents.types import Node, Tree
 
 
@@ -45,9 +45,6 @@ def close(tree: Tree, leaf: str, config: SearchConfig) -> Tree:
 def _is_spent(tree: Tree, node: Node, config: SearchConfig) -> bool:
     if node.pruned:
         return True
-    if needs_value(node, config):
+    if needs_value(node, config) or (node.parent is None and config.resample > 0):
         return False
-    if not node.children:
-        return not can_expand(node, config)
-    children = (tree[key] for key in node.children)
-    return all(child.pruned or child.closed for child in children)
+    return not live(tree, node) if node.children else not can_expand(node, config)

@@ -1,5 +1,6 @@
 """Boost: every agent writes programs for a path, whoever wrote its thoughts."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bdc_agents.agents.protocol import Request
@@ -26,7 +27,9 @@ def boost_calls(
     agents: Sequence[str],
     config: SearchConfig,
 ) -> list[Call]:
-    """Asks each agent for `programs_per_agent` programs, the first of every agent first.
+    """Asks each agent for `programs_per_agent` programs, beside those it has written for the path.
+
+    The first of every agent comes first.
 
     What failed before reaches the coder through the thoughts alone: small models that are shown a
     wrong program mostly write it again.
@@ -34,6 +37,7 @@ def boost_calls(
     node = tree[leaf]
     messages = write_program(problem, thoughts_of(tree, leaf))
     version = "refined" if node.refined else "first"
+    written = Counter(a.agent for a in node.attempts if a.refined == (node.refined is not None))
     return [
         Call(
             agent=agent,
@@ -42,7 +46,7 @@ def boost_calls(
             request=Request(
                 messages=messages,
                 temperature=config.temperature,
-                seed=derive_seed(config.seed, leaf, "boost", agent, version, number),
+                seed=derive_seed(config.seed, leaf, "boost", agent, version, written[agent] + number),
             ),
         )
         for number in range(config.programs_per_agent)

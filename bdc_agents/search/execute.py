@@ -6,6 +6,7 @@ from statistics import fmean
 
 from bdc_agents.agents.replies import normalise
 from bdc_agents.sandbox.protocol import Executor, job_for
+from bdc_agents.search.agreement import behaviour, further_inputs
 from bdc_agents.search.state import Json
 from bdc_agents.types import Attempt, Problem, Program, Tree, content_hash
 
@@ -16,7 +17,12 @@ def program_key(code: str) -> str:
 
 
 async def execute(
-    written: Mapping[str, Program], known: Mapping[str, Json], problem: Problem, executor: Executor
+    written: Mapping[str, Program],
+    known: Mapping[str, Json],
+    problem: Problem,
+    executor: Executor,
+    *,
+    compare: bool = False,
 ) -> dict[str, Program]:
     """Runs those programs that have not run before.
 
@@ -25,17 +31,22 @@ async def execute(
         known: Programs that have run, by key.
         problem: Its public tests are the only ones run.
         executor: The sandbox.
+        compare: Run those that pass on further inputs too, and keep how they behave there.
 
     Returns:
         The new programs with their verdicts, by key.
     """
     fresh = {key: program for key, program in written.items() if key not in known}
-    jobs = (job_for(problem, program.code, problem.public_tests) for program in fresh.values())
-    verdicts = await asyncio.gather(*(executor.run(job) for job in jobs))
-    return {
-        key: program.model_copy(update={"verdict": verdict})
-        for (key, program), verdict in zip(fresh.items(), verdicts, strict=True)
-    }
+    ran = await asyncio.gather(*(_run(program, problem, executor, compare) for program in fresh.values()))
+    return dict(zip(fresh, ran, strict=True))
+
+
+async def _run(program: Program, problem: Problem, executor: Executor, compare: bool) -> Program:
+    verdict = await executor.run(job_for(problem, program.code, problem.public_tests))
+    seen: tuple[str, ...] = ()
+    if compare and verdict.passed and (inputs := further_inputs(problem)):
+        seen = behaviour(await executor.run(job_for(problem, program.code, inputs)))
+    return program.model_copy(update={"verdict": verdict, "behaviour": seen})
 
 
 def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping[str, float]) -> Tree:
@@ -51,4 +62,6 @@ def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping
     current = [a for a in (*node.attempts, *attempts) if a.refined == (node.refined is not None)]
     rewards = [judged.get(attempt.program, attempt.reward) for attempt in current]
     value = fmean(rewards) if rewards else 0.0
-    return tree.change(leaf, attempts=(*node.attempts, *attempts), value=value)
+    return tree.change(
+        leaf, attempts=(*node.attempts, *attempts), value=value, evaluations=node.evaluations + 1
+    )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from bdc_agents.search.agreement import support
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 
@@ -9,13 +10,18 @@ from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, 
 def assemble(state: SearchState) -> Solution:
     """The solution of a finished search.
 
-    Of programs with equal reward it is the one that was written most often, since agents that agree
-    are more often right, and of these the first.
+    Of programs with equal reward it is the one that those that pass agree with most, of these the one
+    that was written most often, since agents that agree are more often right, and then the first.
     """
     nodes = Tree(state.get("tree")).nodes()
     programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
     votes = Counter(attempt.program for node in nodes for attempt in node.attempts)
-    key = max(programs, key=lambda name: (programs[name].reward, votes[name]), default=None)
+    agreed = support(programs, state.get("passing", {}))
+    key = max(
+        programs,
+        key=lambda name: (programs[name].reward, agreed.get(name, 0.0), votes[name]),
+        default=None,
+    )
     best = programs[key] if key else None
     return Solution(
         problem_id=Problem.model_validate(state.get("problem")).id,

@@ -4,6 +4,7 @@ This is the one place where the effects (agents, sandbox, clock) meet the pure s
 """
 
 from asyncio import gather
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.agreement import confirmed
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
 from bdc_agents.search.budget import Want, check_prices, limits_calls, passed, total
@@ -22,7 +24,7 @@ from bdc_agents.search.expand import add_children, interleave, merge_call, read_
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine
-from bdc_agents.search.select import can_expand, needs_value, select
+from bdc_agents.search.select import can_expand, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import (
     Json,
@@ -82,6 +84,8 @@ class Nodes:
             "refining": [],
             "rollouts": 0,
             "best": 0.0,
+            "passing": {},
+            "confirmed": False,
             "seconds": Overwrite(run.seconds),
             "tier": self.executor.tier,
             "stopped_by": None,
@@ -95,16 +99,17 @@ class Nodes:
         if stop:
             return _stopped(run, stop)
         free = min(run.config.leaves, run.config.rollouts - state.get("rollouts", 0)) - len(refining)
-        leaves = select(run.tree, run.config, free, refining)
-        if not leaves and not refining:
+        chosen = select(run.tree, run.config, free, refining)
+        evaluating, expanding = [*chosen.evaluate], [*chosen.expand]
+        if not (evaluating or expanding or refining):
             return _stopped(run, "exhausted")
-        evaluating = [leaf for leaf in leaves if needs_value(run.tree[leaf], run.config)]
-        expanding = [leaf for leaf in leaves if _expands_now(run, leaf)]
+        if run.config.expand == "eager":
+            expanding += [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
         if limits_calls(run.budget):
             planned, cut = run.planned(evaluating, refining, expanding)
             if not planned and cut:
                 return _stopped(run, cut)
-        run.emit({"type": "selected", "leaves": [*leaves]})
+        run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
         steps = {"expand": expanding, "boost": evaluating or refining}
         changes = {"evaluating": evaluating, "expanding": expanding, "drafts": []}
         return Command(update=changes, goto=[step for step, leaves in steps.items() if leaves])
@@ -164,7 +169,8 @@ class Nodes:
         for key, draft in zip(keys, drafts, strict=True):
             if key:
                 written.setdefault(key, Program(code=draft.code, agent=draft.agent))
-        fresh = await execute(written, run.programs, run.problem, self.executor)
+        compare = run.config.confirm > 1
+        fresh = await execute(written, run.programs, run.problem, self.executor, compare=compare)
         stored = {key: program.model_dump(mode="json") for key, program in fresh.items()}
         for key, program in stored.items():
             run.emit({"type": "program", "key": key, "program": program})
@@ -176,11 +182,15 @@ class Nodes:
         for leaf in dict.fromkeys(node for node, _ in attempts):
             tree = evaluate(tree, leaf, [attempt for node, attempt in attempts if node == leaf], judged)
         rewards = [attempt.reward for _, attempt in attempts]
+        passing = Counter(state.get("passing", {}))
+        passing.update(attempt.program for _, attempt in attempts if attempt.reward >= 1)
         return {
             "tree": run.grown(tree),
             "programs": stored,
             "credit": _credited(run, attempts),
             "best": max([state.get("best", 0.0), *rewards]),
+            "passing": dict(passing),
+            "confirmed": confirmed(run.known(passing, fresh), passing, run.config.confirm),
             "usage": settle(answers),
             "set_aside": failures(answers),
             "seconds": run.seconds,
@@ -228,7 +238,7 @@ def _check_prices(run: Step, problem: Problem) -> None:
 def _stop(run: Step) -> str | None:
     """What ends the search here, None while it goes on."""
     state = run.state
-    if run.config.stop_when_solved and state.get("best", 0.0) >= 1:
+    if run.config.stop_when_solved and state.get("confirmed", False):
         return "solved"
     if not run.agents:
         return "agents"
@@ -240,12 +250,6 @@ def _stop(run: Step) -> str | None:
 def _stopped(run: Step, reason: str) -> Command[str]:
     run.emit({"type": "stopped", "by": reason})
     return Command(update={"stopped_by": reason, "seconds": run.seconds}, goto="finish")
-
-
-def _expands_now(run: Step, leaf: str) -> bool:
-    node = run.tree[leaf]
-    wanted = run.config.expand == "eager" or not needs_value(node, run.config)
-    return wanted and can_expand(node, run.config)
 
 
 async def _refined(run: Step) -> tuple[Tree, list[Answer], list[Answer]]:
@@ -311,7 +315,7 @@ def _attempt(run: Step, draft: Draft, key: str, fresh: Mapping[str, Program]) ->
     refined = node.refined is not None
     if not key:
         return Attempt(program="", agent=draft.agent, author=author, reward=0.0, refined=refined)
-    program = fresh[key] if key in fresh else Program.model_validate(run.programs[key])
+    program = run.known([key], fresh)[key]
     return Attempt(program=key, agent=draft.agent, author=author, reward=program.reward, refined=refined)
 
 

@@ -25,5 +25,6 @@ def latest_program(
 
 
 def teaches(attempt: Attempt, config: SearchConfig) -> bool:
-    """Whether a program is shown to those who think on."""
-    return bool(attempt.program) and (config.learn_from == "all" or attempt.reward > 0)
+    """Whether a program is shown to those who think on: one that passes has no failures to learn from."""
+    partly = attempt.reward > 0 or config.learn_from == "all"
+    return bool(attempt.program) and partly and attempt.reward < 1

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from math import log, sqrt
+from typing import NamedTuple
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.types import Node, Tree
@@ -49,12 +50,44 @@ def needs_children(node: Node, config: SearchConfig) -> bool:
         return False
     if not node.children:
         return True
+    # Agents that repeat themselves add no child, however often they are asked.
+    fruitful = node.expanded <= len(node.children)
     room = config.widening_k * node.visits**config.widening_alpha
-    return config.widening and len(node.children) < room
+    return config.widening and fruitful and len(node.children) < room
 
 
-def select(tree: Tree, config: SearchConfig, count: int = 1, ahead: Sequence[str] = ()) -> tuple[str, ...]:
-    """The next leaves: not yet evaluated, or evaluated and without children.
+def needs_programs(node: Node, config: SearchConfig, pending: int = 0) -> bool:
+    """Whether a node the walk has reached gets new programs itself, as `resample` of its visits do.
+
+    Args:
+        pending: Virtual visits of the node.
+    """
+    if needs_value(node, config):
+        return True
+    visits = config.resample * (node.visits + pending)
+    return config.resample > 0 and node.value is not None and node.evaluations <= visits
+
+
+def live(tree: Tree, node: Node) -> list[Node]:
+    """The children that are in selection."""
+    children = (tree[key] for key in node.children)
+    return [child for child in children if not (child.pruned or child.closed)]
+
+
+class Selected(NamedTuple):
+    """Leaves of one round.
+
+    Args:
+        evaluate: Those that need programs.
+        expand: Those that need children; they may be among the others.
+    """
+
+    evaluate: tuple[str, ...] = ()
+    expand: tuple[str, ...] = ()
+
+
+def select(tree: Tree, config: SearchConfig, count: int = 1, ahead: Sequence[str] = ()) -> Selected:
+    """The next leaves: those that need programs, or were evaluated and have no children.
 
     Leaves that only need children come on top of the `count` that are evaluated, so that the
     agents have thoughts and programs to write side by side; one at a time there is no such leaf.
@@ -68,36 +101,60 @@ def select(tree: Tree, config: SearchConfig, count: int = 1, ahead: Sequence[str
     Returns:
         Their ids; fewer than `count`, or none, where the tree has no more to select.
     """
-    leaves: list[str] = []
-    pending = Counter(node.id for leaf in ahead for node in tree.path(leaf))
-    blocked = set(ahead)
-    while count > 0 and len(leaves) < 2 * count - 1:
-        leaf = _walk(tree, config, pending, blocked)
-        if leaf is None:
+    walk = _Walk(tree, config, ahead)
+    while count > len(walk.evaluate) and len(walk.evaluate) + len(walk.expand) < 2 * count - 1:
+        if not walk.takes_one():
             break
-        leaves.append(leaf)
-        blocked.add(leaf)
-        pending.update(node.id for node in tree.path(leaf))
-        if sum(needs_value(tree[key], config) for key in leaves) == count:
-            break
-    return tuple(leaves)
+    return Selected(tuple(walk.evaluate), tuple(walk.expand))
 
 
-def _walk(tree: Tree, config: SearchConfig, pending: Counter[str], blocked: set[str]) -> str | None:
-    """Descends to the best leaf that is not blocked, stepping back out of branches without one."""
-    while "0" not in blocked and not tree["0"].closed:
-        node = tree["0"]
-        while not (needs_value(node, config) or needs_children(node, config)):
-            parent = node
-            options = [tree[key] for key in parent.children if key not in blocked]
-            live = [child for child in options if not (child.pruned or child.closed)]
-            if not live:
-                blocked.add(parent.id)
-                break
-            node = max(live, key=lambda child: _rank(parent, child, config, pending))
-        else:
-            return node.id
-    return None
+class _Walk:
+    """Walks down the tree, each kept apart from those before by virtual visits."""
+
+    def __init__(self, tree: Tree, config: SearchConfig, ahead: Sequence[str]) -> None:
+        self.tree, self.config = tree, config
+        self.pending = Counter(node.id for leaf in ahead for node in tree.path(leaf))
+        self.blocked = set(ahead)
+        self.evaluate: list[str] = []
+        self.expand: list[str] = []
+
+    def takes_one(self) -> bool:
+        """Descends to the best leaf that is not blocked, stepping back out of branches without one."""
+        while "0" not in self.blocked and not self.tree["0"].closed:
+            node = self.tree["0"]
+            while not self._takes(node):
+                options = [child for child in live(self.tree, node) if child.id not in self.blocked]
+                if not options:
+                    self.blocked.add(node.id)
+                    break
+                node = self._best(node, options)
+            else:
+                self.pending.update(above.id for above in self.tree.path(node.id))
+                return True
+        return False
+
+    def _best(self, parent: Node, options: Sequence[Node]) -> Node:
+        return max(options, key=lambda child: _rank(parent, child, self.config, self.pending))
+
+    def _takes(self, node: Node) -> bool:
+        """Whether the walk ends here, which is noted."""
+        if node.id not in self.evaluate and self._wants_programs(node):
+            self.evaluate.append(node.id)
+            if needs_value(node, self.config):
+                self.blocked.add(node.id)
+            return True
+        if node.id not in self.expand and needs_children(node, self.config):
+            self.expand.append(node.id)
+            self.blocked.add(node.id)
+            return True
+        return False
+
+    def _wants_programs(self, node: Node) -> bool:
+        """Its share of the visits, or all of them at a root that has nothing else left."""
+        if needs_programs(node, self.config, self.pending[node.id]):
+            return True
+        last = self.config.resample > 0 and node.parent is None and node.value is not None
+        return last and not needs_children(node, self.config) and not live(self.tree, node)
 
 
 def _rank(parent: Node, child: Node, config: SearchConfig, pending: Counter[str]) -> tuple[float, float]:

@@ -113,6 +113,8 @@ class SearchState(SearchOutput, total=False):
             reward, and how many beat the parent's value.
         rollouts: Leaves evaluated.
         best: The highest public reward so far.
+        passing: How often each program that passes every public test was written.
+        confirmed: Whether so many of them agree that the problem is solved.
         seconds: Wall time of finished steps, so that a pause before a resume does not count.
     """
 
@@ -125,6 +127,8 @@ class SearchState(SearchOutput, total=False):
     credit: dict[str, dict[str, list[float]]]
     rollouts: int
     best: float
+    passing: dict[str, int]
+    confirmed: bool
     seconds: Annotated[float, later]
     tier: str
     stopped_by: str | None

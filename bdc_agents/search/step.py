@@ -1,6 +1,6 @@
 """One step of one run: its settings, its agents, and what is left of its budget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from time import monotonic
 
@@ -16,7 +16,7 @@ from bdc_agents.search.calls import Answer, Call, ask, failures, settle
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.reflect import refine_call
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState, read_context, read_problem
-from bdc_agents.types import Problem, Tree
+from bdc_agents.types import Problem, Program, Tree
 
 SearchRuntime = Runtime[SearchContext]
 
@@ -132,6 +132,10 @@ class Step:
     def _thoughts_for(self, leaf: str) -> list[Call]:
         agents = self.choose(leaf, "author")
         return expand_calls(self.problem, self.tree, leaf, self.programs, agents, self.config)
+
+    def known(self, keys: Iterable[str], fresh: Mapping[str, Program]) -> dict[str, Program]:
+        """Programs by key, whether they are of this step or of an earlier one."""
+        return {key: fresh.get(key) or Program.model_validate(self.programs[key]) for key in keys}
 
     async def ask(self, calls: Sequence[Call]) -> list[Answer]:
         """Makes the calls and tells of agents that failed."""

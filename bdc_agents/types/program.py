@@ -58,11 +58,17 @@ class Verdict(Frozen):
 
 
 class Program(Frozen):
-    """A program an agent wrote, with its verdict once it has run."""
+    """A program an agent wrote, with its verdict once it has run.
+
+    Args:
+        behaviour: Of a program that passes, hashes of what came out on further inputs, to compare it
+            with others; empty where nobody asked.
+    """
 
     code: str
     agent: str
     verdict: Verdict | None = None
+    behaviour: tuple[str, ...] = ()
 
     @property
     def reward(self) -> float:

@@ -44,6 +44,7 @@ class Node(Frozen):
         returns: n(a), how many returns were backed up through this node.
         best_return: Q(a), the largest of them.
         value: V, the mean reward of all programs of all agents; None until evaluated.
+        evaluations: How often programs were written for this path.
         attempts: The programs written for this path.
         refined: The thought that reflection replaced, None if it did not.
         expanded: How often agents were asked for children.
@@ -59,6 +60,7 @@ class Node(Frozen):
     returns: int = 0
     best_return: float = 0.0
     value: float | None = None
+    evaluations: int = 0
     attempts: tuple[Attempt, ...] = ()
     refined: Thought | None = None
     expanded: int = 0

@@ -5,7 +5,7 @@ from bdc_agents.config import SearchConfig
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.types import Node, Thought, Tree
 
-CONFIG = SearchConfig()
+CONFIG = SearchConfig(resample=0)
 
 
 def chain(depth: int, value: float) -> Tree:
@@ -68,6 +68,6 @@ def test_closing_goes_up_to_the_first_ancestor_with_something_left() -> None:
 
 
 def test_an_evaluated_leaf_at_the_largest_depth_closes() -> None:
-    shallow = SearchConfig(max_depth=2)
+    shallow = SearchConfig(max_depth=2, resample=0)
     assert close(chain(2, 0.5), "0.0.0", shallow)["0"].closed
     assert not close(chain(2, 0.5), "0.0.0", CONFIG)["0.0.0"].closed

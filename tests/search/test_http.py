@@ -165,7 +165,7 @@ def faulty(fault: str, always: bool) -> Iterator[str]:
 async def test_no_fault_of_an_endpoint_ends_a_search_with_an_exception(
     fault: str, always: bool, make_executor: MakeExecutor, problem: Problem
 ) -> None:
-    search = SearchConfig(rollouts=2, leaves=2, max_depth=2, bandit=None)
+    search = SearchConfig(rollouts=2, leaves=2, max_depth=2, bandit=None, resample=0)
     with faulty(fault, always) as url:
         agents = agents_at(url, retries=1, timeout=0.3)
         trace = await asolve(problem, agents, executor=make_executor(), search=search)

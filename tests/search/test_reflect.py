@@ -6,7 +6,7 @@ from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine, refine_call
 from bdc_agents.types import Attempt, Node, Problem, Program, TestResult, Thought, Tree, Verdict
 
-CONFIG = SearchConfig()
+CONFIG = SearchConfig(learn_from="all")
 THOUGHT = Thought(text="sort it", agent="ann", prior=0.7)
 
 

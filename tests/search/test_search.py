@@ -13,9 +13,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError, ModelError, ProblemError
+from bdc_agents.sandbox import create_executor
 from bdc_agents.search import asolve, create_search_graph, extract_traces, solve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
-from bdc_agents.types import HiddenTests, Problem, StdinTest, Task, Trace
+from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, Trace
 
 GOLDEN = Path(__file__).parent / "golden"
 MakeAgent = Callable[..., ScriptedAgent]
@@ -102,7 +103,12 @@ async def test_an_easy_problem_costs_one_direct_answer_of_each_agent(
 async def test_every_agent_writes_programs_whoever_wrote_the_thoughts(
     pair: list[ScriptedAgent], make_executor: MakeExecutor, problem: Problem
 ) -> None:
-    trace = await asolve(problem, pair, executor=make_executor(), search=config_of("default", rollouts=12))
+    trace = await asolve(
+        problem,
+        pair,
+        executor=make_executor(),
+        search=config_of("default", rollouts=12, bandit=None, resample=0),
+    )
     for author in ("", "ann", "bob"):
         assert set(trace.solution.matrix[author]) == {"ann", "bob"}
 
@@ -116,8 +122,45 @@ async def test_the_same_program_runs_once(make_agent: MakeAgent, problem: Proble
     executor = ScriptedExecutor(lambda job: 1.0)
     agents = [make_agent(name, respond) for name in "abc"]
     trace = await asolve(problem, agents, executor=executor)
-    assert len(executor.jobs) == 1
+    public, further = executor.jobs
+    assert public.tests == problem.public_tests
+    assert not set(further.tests) & set(public.tests)
     assert len(trace.nodes[0].attempts) == 3
+
+
+async def test_a_program_that_passes_is_confirmed_by_one_that_does_the_same(
+    make_agent: MakeAgent, problem: Problem
+) -> None:
+    programs = iter(["return x + x", "return 2 * x", "return x + 1"])
+
+    def respond(_: Request) -> str:
+        return f"```python\ndef double(x):\n    {next(programs)}\n```"
+
+    agent = make_agent("ann", respond)
+    trace = await asolve(problem, [agent], executor=ScriptedExecutor(lambda job: 1.0))
+    assert (trace.solution.stopped_by, len(agent.requests)) == ("solved", 2)
+    assert len({request.seed for request in agent.requests}) == 2
+    quick = make_agent("ann")
+    search = SearchConfig(confirm=1)
+    trace = await asolve(problem, [quick], executor=ScriptedExecutor(lambda job: 1.0), search=search)
+    assert (trace.solution.stopped_by, len(quick.requests)) == ("solved", 1)
+
+
+async def test_the_program_that_most_agree_with_is_handed_over(make_agent: MakeAgent) -> None:
+    bodies = {"ann": "abs(x)", "bob": "x", "cat": "x if x > 0 else -x", "dan": "3", "eve": "max(x, -x)"}
+
+    def agent(name: str) -> ScriptedAgent:
+        return make_agent(name, lambda _: f"```python\ndef size(x):\n    return {bodies[name]}\n```")
+
+    test = CallTest(call="size(3)", expected=("3",))
+    problem = Problem(id="size", statement="The absolute value.", entry_point="size", public_tests=(test,))
+    executor = create_executor()
+    try:
+        trace = await asolve(problem, [agent(name) for name in bodies], executor=executor)
+    finally:
+        await executor.aclose()
+    assert trace.solution.agent == "ann"
+    assert trace.solution.stopped_by == "solved"
 
 
 async def test_of_equal_programs_the_one_written_most_often_is_handed_over(
@@ -237,16 +280,19 @@ async def test_replies_that_cannot_be_read_are_counted(
     text: str, make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
 ) -> None:
     agents = [make_agent("mute", lambda _: text), make_agent("ann")]
-    trace = await asolve(problem, agents, executor=make_executor(), search=config_of("default"))
+    search = config_of("default", bandit=None)
+    trace = await asolve(problem, agents, executor=make_executor(), search=search)
     assert trace.solution.usage["mute"].malformed > 0
     assert all(node.thought is None or node.thought.text for node in trace.nodes)
 
 
+@pytest.mark.parametrize(("resample", "stopped_by"), [(0.0, "exhausted"), (0.5, "rollouts")])
 async def test_a_search_in_which_nobody_says_anything_useful_ends(
-    make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
+    resample: float, stopped_by: str, make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
 ) -> None:
-    trace = await asolve(problem, [make_agent("mute", lambda _: "")], executor=make_executor())
-    assert trace.solution.stopped_by == "exhausted"
+    search, mute = SearchConfig(resample=resample), make_agent("mute", lambda _: "")
+    trace = await asolve(problem, [mute], executor=make_executor(), search=search)
+    assert trace.solution.stopped_by == stopped_by
     assert trace.solution.code == ""
     assert not trace.solution.solved
 

@@ -6,10 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import exploration, p_ucb, select
+from bdc_agents.search.select import Selected, exploration, p_ucb, select
 from bdc_agents.types import Node, Thought, Tree
 
-CONFIG = SearchConfig()
+CONFIG = SearchConfig(resample=0, widening=False)
+
+
+def leaves(selected: Selected) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*selected.evaluate, *selected.expand)))
 
 
 def child(number: int, **fields: object) -> Node:
@@ -74,45 +78,45 @@ def test_select_takes_the_child_with_the_highest_score(
         child(n, prior=prior, best_return=q, returns=taken) for n, (prior, q, taken) in enumerate(rows)
     ]
     tree = tree_of(*children, visits=visits)
-    (leaf,) = select(tree, CONFIG)
+    (leaf,) = leaves(select(tree, CONFIG))
     best = max(p_ucb(tree["0"], one, CONFIG) for one in children)
     assert p_ucb(tree["0"], tree[leaf], CONFIG) == best
 
 
 def test_a_fresh_root_is_the_first_leaf() -> None:
-    assert select(Tree().with_nodes(Node()), CONFIG) == ("0",)
+    assert leaves(select(Tree().with_nodes(Node()), CONFIG)) == ("0",)
 
 
 def test_ties_go_to_the_higher_prior() -> None:
-    assert select(tree_of(child(0, prior=0.2), child(1, prior=0.9), visits=1), CONFIG) == ("0.1",)
+    assert leaves(select(tree_of(child(0, prior=0.2), child(1, prior=0.9), visits=1), CONFIG)) == ("0.1",)
 
 
 @pytest.mark.parametrize("gone", [{"pruned": True}, {"closed": True}])
 def test_pruned_and_closed_children_are_never_selected(gone: dict[str, bool]) -> None:
     tree = tree_of(child(0, prior=1.0, best_return=1.0, **gone), child(1, prior=0.1))
-    assert select(tree, CONFIG) == ("0.1",)
+    assert leaves(select(tree, CONFIG)) == ("0.1",)
 
 
 def test_nothing_is_selected_where_everything_is_spent() -> None:
-    assert select(tree_of(child(0, pruned=True), child(1, closed=True)), CONFIG) == ()
+    assert leaves(select(tree_of(child(0, pruned=True), child(1, closed=True)), CONFIG)) == ()
 
 
 def test_an_evaluated_leaf_is_selected_for_expansion_until_the_largest_depth() -> None:
     tree = tree_of(child(0, value=0.5))
-    assert select(tree, CONFIG) == ("0.0",)
-    assert select(tree, SearchConfig(max_depth=1)) == ()
+    assert leaves(select(tree, CONFIG)) == ("0.0",)
+    assert leaves(select(tree, SearchConfig(max_depth=1, resample=0, widening=False))) == ()
 
 
 def test_a_node_whose_expansions_gave_nothing_is_given_up() -> None:
-    assert select(tree_of(child(0, value=0.5, expanded=1)), CONFIG) == ("0.0",)
-    assert select(tree_of(child(0, value=0.5, expanded=2)), CONFIG) == ()
+    assert leaves(select(tree_of(child(0, value=0.5, expanded=1)), CONFIG)) == ("0.0",)
+    assert leaves(select(tree_of(child(0, value=0.5, expanded=2)), CONFIG)) == ()
 
 
 @given(st.integers(1, 9), st.integers(1, 12))
 def test_several_leaves_are_different(width: int, count: int) -> None:
     tree = tree_of(*(child(n) for n in range(width)))
-    leaves = select(tree, CONFIG, count)
-    assert len(set(leaves)) == len(leaves) == min(width, count)
+    chosen = leaves(select(tree, CONFIG, count))
+    assert len(set(chosen)) == len(chosen) == min(width, count)
 
 
 def test_virtual_visits_spread_leaves_over_branches() -> None:
@@ -122,30 +126,66 @@ def test_virtual_visits_spread_leaves_over_branches() -> None:
     leaves = [Node(id=key, parent=b.id, thought=thought) for b in branches for key in b.children]
     tree = tree_of(*branches).with_nodes(*leaves)
     chosen = select(tree, CONFIG, 4)
-    assert Counter(leaf[:3] for leaf in chosen) == {"0.0": 2, "0.1": 2}
+    assert Counter(leaf[:3] for leaf in chosen.evaluate) == {"0.0": 2, "0.1": 2}
 
 
 def test_widening_asks_for_more_children_as_visits_grow() -> None:
-    config = SearchConfig(widening=True, widening_k=1.0, widening_alpha=0.5)
+    config = SearchConfig(widening_k=1.0, widening_alpha=0.5, resample=0)
     children = [child(n) for n in range(2)]
-    assert select(tree_of(*children, visits=2), config) == ("0.0",)
-    assert select(tree_of(*children, visits=10), config) == ("0",)
+    assert leaves(select(tree_of(*children, visits=2), config)) == ("0.0",)
+    assert leaves(select(tree_of(*children, visits=10), config)) == ("0",)
 
 
 def test_leaves_in_the_middle_of_their_evaluation_are_not_selected_again() -> None:
     tree = tree_of(*(child(n) for n in range(3)))
-    assert set(select(tree, CONFIG, 3, ["0.1"])) == {"0.0", "0.2"}
+    assert set(leaves(select(tree, CONFIG, 3, ["0.1"]))) == {"0.0", "0.2"}
 
 
 def test_leaves_to_expand_come_on_top_of_those_to_evaluate() -> None:
     tree = tree_of(
         *(child(n, value=0.9, best_return=0.9, returns=1) for n in range(3)), *(child(n) for n in range(3, 6))
     )
-    leaves = select(tree, CONFIG, 3)
-    assert {"0.3", "0.4", "0.5"} <= set(leaves)
-    assert 3 <= len(leaves) <= 5
+    chosen = select(tree, CONFIG, 3)
+    assert set(chosen.evaluate) == {"0.3", "0.4", "0.5"}
+    assert len(chosen.expand) <= 2
 
 
 def test_one_at_a_time_either_expands_or_evaluates() -> None:
     tree = tree_of(child(0, value=0.9, best_return=0.9, returns=1), child(1, prior=0.0))
-    assert select(tree, CONFIG, 1) == ("0.0",)
+    assert leaves(select(tree, CONFIG, 1)) == ("0.0",)
+
+
+def evaluated_root(evaluations: int, visits: int, *children: Node) -> Tree:
+    return tree_of(*children, value=0.0, evaluations=evaluations, visits=visits)
+
+
+def test_a_node_is_answered_again_in_its_share_of_the_visits() -> None:
+    config, tree, answers = SearchConfig(resample=0.5), Tree().with_nodes(Node()), 0
+    tree = tree.change("0", value=0.0, evaluations=1, visits=2, children=("0.0",)).with_nodes(child(0))
+    for _ in range(40):
+        selected = select(tree, SearchConfig(resample=0.5, widening=False))
+        root = tree["0"]
+        again = selected.evaluate == ("0",)
+        answers += again
+        tree = tree.change("0", visits=root.visits + 1, evaluations=root.evaluations + again)
+    assert answers == 20
+    assert leaves(select(tree, config.model_copy(update={"resample": 0.0, "widening": False}))) == ("0.0",)
+
+
+def test_a_root_with_nothing_else_left_is_answered_again() -> None:
+    spent = [child(0, pruned=True), child(1, closed=True)]
+    tree = evaluated_root(9, 10, *spent)
+    assert select(tree, SearchConfig(widening=False)) == Selected(("0",), ())
+    assert select(tree, CONFIG) == Selected()
+
+
+def test_a_node_can_be_answered_again_while_its_children_are_evaluated() -> None:
+    tree = evaluated_root(1, 2, child(0), child(1))
+    selected = select(tree, SearchConfig(widening=False), 3)
+    assert set(selected.evaluate) == {"0", "0.0", "0.1"}
+
+
+def test_agents_that_only_repeat_themselves_are_not_asked_for_more() -> None:
+    config = SearchConfig(resample=0)
+    assert select(tree_of(child(0), visits=50, expanded=1), config).expand == ("0",)
+    assert select(tree_of(child(0), visits=50, expanded=2), config).expand == ()
