@@ -16,6 +16,8 @@ EXAMPLES = (
     "bdc serve experts/library/mine",
     "BDC_API_KEY=... bdc serve experts/library/mine --host 0.0.0.0 --port 8000",
     "bdc serve experts/library/mine --base local:smollm2-135m --slots 4 --context 4096",
+    "bdc serve experts/library/mine --backend llama.cpp",
+    "VLLM_API_KEY=... bdc serve experts/library/mine --backend vllm --url http://127.0.0.1:8000",
 )
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -27,15 +29,28 @@ def serve(
         str, typer.Option(help="Address to listen at; only this machine by default.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8765,
-    backend: Annotated[str, typer.Option(help="transformers: in this process.")] = "transformers",
+    backend: Annotated[
+        str,
+        typer.Option(help="transformers: in this process; llama.cpp: quantised, beside it; vllm: at --url."),
+    ] = "transformers",
+    url: Annotated[
+        str | None, typer.Option(help="Of the vLLM server; its key comes from VLLM_API_KEY.")
+    ] = None,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For mixtures; the vLLM server must see it under the same path."),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Where the base is, if not where the library says: local:NAME, a hub repository, a folder.",
+            help="Where the base is, if not where the library says: local:NAME, a hub repository, a folder, "
+            "a GGUF file; or its name at the vLLM server.",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Of transformers: cpu or cuda; a GPU where there is one.")
+    ] = None,
     slots: Annotated[int, typer.Option(min=1, help="Replies written at once; more wait.")] = 8,
     context: Annotated[
         int | None, typer.Option(min=16, help="Tokens of prompt and reply together; less takes less memory.")
@@ -61,7 +76,14 @@ def serve(
     limits = ServerLimits(requests=requests, seconds=seconds)
     with listen(host, port) as place:
         model = RoutedModel.from_library(
-            library, backend, base=base, device=device, slots=slots, context=context
+            library,
+            backend,
+            base=base,
+            device=device,
+            slots=slots,
+            context=context,
+            url=url,
+            adapters=adapters,
         )
         app = create_app(model, key=key, limits=limits)
         shown = place.getsockname()[1]

@@ -115,6 +115,25 @@ async def _load(config: EncoderConfig, base: tuple[Any, Any] | None) -> Encoder:
     return encoders.sentence_encoder(config.model, config)
 
 
+def config_named(name: str) -> EncoderConfig:
+    """The configuration of an encoder, from the name that it gave itself.
+
+    Raises:
+        ModelError: If it was reached at an endpoint, whose address is no part of the name.
+    """
+    if name.startswith(f"{BASE}:"):
+        return EncoderConfig(model=BASE)
+    if name.startswith(CODET5P):
+        return EncoderConfig(model=CODET5P)
+    if "#" in name:
+        raise ModelError(
+            f"the problems were embedded at the endpoint {name!r}; give its address as an EncoderConfig with "
+            "base_url"
+        )
+    model = name.partition("[")[0].partition("@")[0]
+    return EncoderConfig(model=MINILM if not model or "MiniLM" in model else model)
+
+
 def unit(vectors: Any, texts: Sequence[str] = ()) -> Vectors:
     """The vectors scaled to length 1, as float32.
 

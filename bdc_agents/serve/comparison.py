@@ -6,6 +6,7 @@ for all, peft's ways to mix, and routers: the summed loss of every held-out row 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,15 +19,19 @@ from bdc_agents.distill.loss import BASE, RowLoss
 from bdc_agents.distill.route import Router
 from bdc_agents.distill.routed import RoutedLoss, row_sums
 from bdc_agents.distill.routing import RouterConfig
-from bdc_agents.distill.rows import Encoded
+from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import UsageError, unknown
 from bdc_agents.serve.combine import combine
-from bdc_agents.serve.peers import arrow, plain_sums, train_xlora, xlora
+from bdc_agents.serve.peers import arrow, classifier, plain_sums, train_xlora, xlora
 from bdc_agents.types import Frozen
 
 METHODS = ("base", "experts", "uniform", "nearest", "membership", "ties", "dare", "routers", "arrow", "xlora")
 """What `compare` runs unless it is told otherwise; `experts` are all of the library, `shared` among them."""
 Say = Callable[[str], None]
+PEERS = ("arrow", "xlora")
+"""Methods of peft's own."""
+COMBINED = ("ties", "dare")
+"""Methods that make one adapter of all experts."""
 
 
 class MethodLoss(Frozen):
@@ -44,6 +49,9 @@ class MethodLoss(Frozen):
     rows: tuple[float, ...]
     parameters: int
     cpu_seconds: float
+
+
+Keep = Callable[[MethodLoss], None]
 
 
 class Comparison(Frozen):
@@ -95,18 +103,26 @@ def compare(
     methods: Sequence[str] = METHODS,
     config: RouterConfig | None = None,
     density: float = 0.5,
+    training: Encoded | None = None,
+    known: Mapping[str, MethodLoss] | None = None,
+    keep: Keep = lambda _: None,
+    work: Path | None = None,
     say: Say = lambda _: None,
 ) -> Comparison:
     """Scores held-out rows under every method.
 
     Args:
         base: The library's; it is given back as it was.
-        encoded: The rows; `validation` is scored, and X-LoRA is trained on `train`.
+        encoded: The rows; `validation` is scored.
         vectors: The embedding of each validation row's problem, shape (rows, d).
         routers: By the name that they shall have in the table.
         methods: Those to run, of `METHODS`.
         config: How X-LoRA is trained, and `tokens_per_pass`; as the routers were.
         density: Share of entries that TIES and DARE keep.
+        training: What X-LoRA is trained on, its own held-out rows among them; None for `encoded`.
+        known: Methods that were scored before on the same rows; they are not run again.
+        keep: Told of each result as soon as it is there.
+        work: Where X-LoRA's training keeps its checkpoint; None for nowhere.
         say: Told what is being run.
 
     Raises:
@@ -121,9 +137,11 @@ def compare(
     was_training = base.model.training
     base.model.eval()
     try:
-        run = _Run(library, base, encoded, vectors, config or RouterConfig(), say)
+        run = _Run(
+            library, base, encoded.validation, vectors, config or RouterConfig(), say, known or {}, keep
+        )
         run.own_methods(methods, routers or {}, density)
-        run.peers(methods)
+        run.peers(methods, training or encoded, work)
     finally:
         base.model.train(was_training)
     return Comparison(
@@ -140,13 +158,15 @@ class _Run:
         self,
         library: ExpertLibrary,
         base: Base,
-        encoded: Encoded,
+        rows: Sequence[EncodedRow],
         vectors: Tensor,
         config: RouterConfig,
         say: Say,
+        known: Mapping[str, MethodLoss],
+        keep: Keep,
     ) -> None:
-        self.library, self.base, self.encoded, self.config, self.say = library, base, encoded, config, say
-        self.rows = encoded.validation
+        self.library, self.base, self.rows, self.config, self.say = library, base, rows, config, say
+        self.known, self.keep = known, keep
         self.vectors = vectors.to(base.model.device)
         self.clusters = library_clusters(library)
         self.experts, self.shares = ownership(library, self.clusters.count)
@@ -154,23 +174,29 @@ class _Run:
         self.found: list[MethodLoss] = []
 
     def _add(self, name: str, parameters: int, score: Callable[[], Tensor]) -> None:
+        if name in self.known:
+            self.found.append(self.known[name])
+            return
         self.say(f"scoring {name}")
         start = time.process_time()
         sums = score().tolist()
-        self.found.append(
-            MethodLoss(
-                name=name,
-                loss=sum(sums) / sum(row.learnt for row in self.rows),
-                rows=tuple(sums),
-                parameters=parameters,
-                cpu_seconds=time.process_time() - start,
-            )
+        found = MethodLoss(
+            name=name,
+            loss=sum(sums) / sum(row.learnt for row in self.rows),
+            rows=tuple(sums),
+            parameters=parameters,
+            cpu_seconds=time.process_time() - start,
         )
+        self.found.append(found)
+        self.keep(found)
 
     def own_methods(self, methods: Sequence[str], routers: Mapping[str, Router], density: float) -> None:
         """Everything that runs on stacked adapters; combined ones join the stack."""
+        if self._all_known(methods, routers):
+            self.found += [self.known[name] for name in self._own_names(methods, routers)]
+            return
         states, scale = {}, adapter_config(self.library).scale
-        for how in ("ties", "dare"):
+        for how in COMBINED:
             if how in methods:
                 parts = [self.library.weights(name) for name in self.experts]
                 states[how] = combine(parts, scale, how, density=density, seed=self.config.seed)
@@ -187,6 +213,17 @@ class _Run:
                     self._router(adapters, name, router)
         finally:
             adapters.detach()
+
+    def _own_names(self, methods: Sequence[str], routers: Mapping[str, Router]) -> list[str]:
+        """What the methods that run on stacked adapters are called in the table."""
+        names: list[str] = []
+        for method in methods:
+            groups = {"experts": self.library.names, "routers": tuple(routers)}
+            names += groups.get(method, () if method in PEERS else (method,))
+        return names
+
+    def _all_known(self, methods: Sequence[str], routers: Mapping[str, Router]) -> bool:
+        return all(name in self.known for name in self._own_names(methods, routers))
 
     def _singles(self, adapters: StackedAdapters, singles: Mapping[str, int]) -> None:
         loss, tokens = RowLoss(adapters, self.rows), self.config.tokens_per_pass
@@ -228,17 +265,20 @@ class _Run:
         whole = weights.new_zeros(len(weights), len(adapters.names), weights.shape[2])
         return whole.index_copy_(1, places, weights)
 
-    def peers(self, methods: Sequence[str]) -> None:
+    def peers(self, methods: Sequence[str], training: Encoded, work: Path | None) -> None:
         """peft's own methods, on peft's own layers."""
         numbers, model, tokens = list(range(len(self.rows))), self.base.model, self.config.tokens_per_pass
-        if "arrow" in methods:
+        for name in PEERS:
+            if name in methods and name in self.known:
+                self.found.append(self.known[name])
+        wanted = [name for name in methods if name not in self.known]
+        size = len(self.experts) * self.size
+        if "arrow" in wanted:
             with arrow(model, self.library, self.experts) as adapted:
-                adapted_size = len(self.experts) * self.size
-                self._add("arrow", adapted_size, lambda: plain_sums(adapted, self.rows, numbers, tokens))
-        if "xlora" in methods:
+                self._add("arrow", size, lambda: plain_sums(adapted, self.rows, numbers, tokens))
+        if "xlora" in wanted:
             with xlora(model, self.library, self.experts) as adapted:
                 self.say("training X-LoRA")
-                train_xlora(adapted, self.encoded, self.config)
-                own = sum(p.numel() for name, p in adapted.named_parameters() if "xlora_classifier" in name)
-                size = len(self.experts) * self.size + own
-                self._add("xlora", size, lambda: plain_sums(adapted, self.rows, numbers, tokens))
+                train_xlora(adapted, training, self.config, work)
+                own = sum(p.numel() for p in classifier(adapted).values())
+                self._add("xlora", size + own, lambda: plain_sums(adapted, self.rows, numbers, tokens))

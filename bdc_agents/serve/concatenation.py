@@ -74,7 +74,69 @@ class Concatenated:
 
 def quantize(weights: Mapping[str, Tensor], grid: int = GRID) -> dict[str, Tensor]:
     """Weights rounded to multiples of 1 / grid; what every backend that has to agree computes with."""
-    return {name: (own * grid).round() / grid for name, own in weights.items()}
+    return {name: (own * grid).round() / grid + 0.0 for name, own in weights.items()}  # No -0.
+
+
+@dataclass(frozen=True, eq=False)
+class MixPlan:
+    """Which adapter a mixture is, before it is built.
+
+    Args:
+        name: See `Concatenated`.
+        rank: Of the adapter, padding included.
+        weights: By layer, shape (experts, rank), rounded.
+    """
+
+    name: str
+    rank: int
+    weights: Mapping[str, Tensor]
+
+
+class Concatenator:
+    """Makes plain adapters of a library's mixtures; the experts' weights are read once.
+
+    Args:
+        experts: Names of those that weights are given for, in order; None for all.
+
+    Raises:
+        ModelError: If an expert is missing or damaged, or is not plain LoRA.
+    """
+
+    def __init__(self, library: ExpertLibrary, experts: Sequence[str] | None = None) -> None:
+        self.experts = library.names if experts is None else tuple(experts)
+        shape = adapter_config(library)
+        self.rank, self._scale = shape.rank, shape.scale
+        self._config = _plain_config(library, self.experts[0])
+        self._mark = [library.manifest.adapters, expert_hashes(library, self.experts)]
+        states = [library.weights(name) for name in self.experts]
+        self.layers = adapted_layers(states[0])
+        self._a = {layer: torch.cat([own[_key(layer, "A")] for own in states]) for layer in self.layers}
+        self._b = {layer: torch.cat([own[_key(layer, "B")] for own in states], 1) for layer in self.layers}
+
+    def choose(
+        self, weights: Mapping[str, Tensor], *, grid: int | None = GRID, max_rank: int = RANKS[-1]
+    ) -> MixPlan:
+        """Which adapter these weights are; see `concatenate`."""
+        found = _one_problem(weights, self.layers, (len(self.experts), self.rank))
+        found = quantize(found, grid) if grid else found
+        rank = _padded(max(int(own.count_nonzero()) for own in found.values()), max_rank)
+        content = sha256(json.dumps([*self._mark, rank]).encode())
+        for layer in self.layers:
+            content.update(layer.encode() + b"\0" + found[layer].contiguous().numpy().tobytes())
+        return MixPlan(f"mix-{content.hexdigest()[:16]}", rank, found)
+
+    def build(self, mix: MixPlan) -> Concatenated:
+        """The adapter."""
+        tensors = {}
+        for layer in self.layers:
+            weights = mix.weights[layer].flatten()
+            own = weights.nonzero()[:, 0]
+            a, b = self._a[layer][own], self._b[layer][:, own]
+            a = a * (weights[own] * self._scale).to(a.dtype)[:, None]
+            pad = mix.rank - len(own)
+            tensors[_key(layer, "A")] = torch.cat([a, a.new_zeros(pad, a.shape[1])])
+            tensors[_key(layer, "B")] = torch.cat([b, b.new_zeros(len(b), pad)], 1).contiguous()
+        return Concatenated(mix.name, tensors, self._config | {"r": mix.rank, "lora_alpha": mix.rank})
 
 
 def concatenate(
@@ -99,26 +161,13 @@ def concatenate(
             more than `max_rank`.
         ModelError: If an expert is missing or damaged.
     """
-    names = library.names if experts is None else tuple(experts)
-    states = [library.weights(name) for name in names]
-    config = adapter_config(library)
-    layers = adapted_layers(states[0])
-    found = _one_problem(weights, layers, (len(names), config.rank))
-    found = quantize(found, grid) if grid else found
-    kept = {layer: found[layer].flatten().nonzero()[:, 0] for layer in layers}
-    rank = _padded(max(len(own) for own in kept.values()), max_rank)
-    tensors = {}
-    for layer in layers:
-        a = torch.cat([state[f"{_PREFIX}{layer}.lora_A.weight"] for state in states])
-        b = torch.cat([state[f"{_PREFIX}{layer}.lora_B.weight"] for state in states], dim=1)
-        own, pad = kept[layer], rank - len(kept[layer])
-        factor = (found[layer].flatten()[own] * config.scale).to(a.dtype)
-        a, b = a[own] * factor[:, None], b[:, own]
-        tensors[f"{_PREFIX}{layer}.lora_A.weight"] = torch.cat([a, a.new_zeros(pad, a.shape[1])])
-        tensors[f"{_PREFIX}{layer}.lora_B.weight"] = torch.cat(
-            [b, b.new_zeros(len(b), pad)], dim=1
-        ).contiguous()
-    return Concatenated(_name(library, names, found, layers, rank), tensors, _config(library, names[0], rank))
+    made = Concatenator(library, experts)
+    return made.build(made.choose(weights, grid=grid, max_rank=max_rank))
+
+
+def _key(layer: str, part: str) -> str:
+    """Peft's name of a matrix."""
+    return f"{_PREFIX}{layer}.lora_{part}.weight"
 
 
 def _one_problem(
@@ -151,23 +200,10 @@ def _padded(rank: int, limit: int) -> int:
     return fitting[0]
 
 
-def _name(
-    library: ExpertLibrary,
-    names: Sequence[str],
-    weights: Mapping[str, Tensor],
-    layers: Sequence[str],
-    rank: int,
-) -> str:
-    content = sha256(json.dumps([library.manifest.adapters, expert_hashes(library, names), rank]).encode())
-    for layer in layers:
-        content.update(layer.encode() + b"\0" + weights[layer].contiguous().numpy().tobytes())
-    return f"mix-{content.hexdigest()[:16]}"
-
-
-def _config(library: ExpertLibrary, name: str, rank: int) -> dict[str, Any]:
-    """That of an expert, with the rank of the whole and no further scaling."""
+def _plain_config(library: ExpertLibrary, name: str) -> dict[str, Any]:
+    """That of an expert, without scaling of its own."""
     own = json.loads(library.read(f"experts/{name}/{ADAPTER_CONFIG}"))
     for key, plain in (("use_dora", False), ("bias", "none")):
         if own.get(key, plain) != plain:
             raise ModelError(f"expert {name!r} has {key} = {own[key]!r}; only plain LoRA can be concatenated")
-    return own | {"r": rank, "lora_alpha": rank, "use_rslora": False, "lora_dropout": 0.0}
+    return own | {"use_rslora": False, "lora_dropout": 0.0}

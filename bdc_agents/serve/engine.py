@@ -6,17 +6,16 @@ while others are being answered join them at the next token.
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bdc_agents.errors import BDCError
-from bdc_agents.serve.backend import ChatPiece, ChatRequest, PromptTooLong
+from bdc_agents.serve.backend import ChatPiece, ChatRequest
 from bdc_agents.serve.decoding import Batch, Mix, Row
 from bdc_agents.serve.detokenize import Detokenizer
-
-Tell = Callable[[ChatPiece | Exception], None]
-CLOSED = "the backend is closed; open the library again"
+from bdc_agents.serve.prompts import prompt_tokens
+from bdc_agents.serve.relay import CLOSED, Tell
 
 
 @dataclass(eq=False)
@@ -118,16 +117,8 @@ class Engine:
             self._waiting.append(ticket)
 
     def _row(self, request: ChatRequest) -> Row:
-        """The prompt as it was in training, rendered by the base's chat template."""
-        text = self._tokenizer.apply_chat_template(
-            [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
-        )
-        prompt = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        room = self._context - len(prompt)
-        if room < 1:
-            raise PromptTooLong(len(prompt), self._context)
-        detokenizer = Detokenizer(self._tokenizer, request.stop)
-        return Row(request, prompt, max(1, min(request.max_tokens, room)), detokenizer)
+        prompt, limit = prompt_tokens(self._tokenizer, request, self._context)
+        return Row(request, prompt, limit, Detokenizer(self._tokenizer, request.stop))
 
     def _advance(self) -> None:
         """Lets those go who are not waited for, lets others in, and adds a token to each row."""

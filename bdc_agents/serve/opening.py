@@ -1,8 +1,9 @@
 """Opening a library in this process: its base, its experts on it, and its router."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,41 @@ from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.experts import check_base
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.errors import ModelError
-from bdc_agents.serve.backend import ChatRequest, ExpertWeights, Place
+from bdc_agents.serve.backend import ChatRequest, Place
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.placing import library_place
 from bdc_agents.serve.transformers_backend import TransformersBackend
+from bdc_agents.serve.weights import layer_weights
 from bdc_agents.types import content_hash
 
 
-def open_in_process(
-    folder: Path,
-    *,
-    base: Base | str | None,
-    encoder: Any,
-    dtype: str,
-    device: str | None,
-    slots: int,
-    context: int | None,
-) -> tuple[TransformersBackend, Place, tuple[str, ...]]:
+@dataclass(frozen=True, eq=False)
+class Options:
+    """How a library is opened; each backend reads what concerns it. See `RoutedModel.from_library`."""
+
+    base: Any = None
+    encoder: Any = None
+    dtype: str = "auto"
+    device: str | None = None
+    slots: int = 8
+    context: int | None = None
+    url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    adapters: Path | None = None
+
+
+def open_in_process(folder: Path, options: Options) -> tuple[TransformersBackend, Place, tuple[str, ...]]:
     """Loads what `RoutedModel.from_library` describes.
 
     Returns:
         The backend, how problems are placed, and the names of the experts.
     """
     library = ExpertLibrary(folder)
-    loaded = base if isinstance(base, Base) else _load(library, base, dtype, device)
+    base = options.base
+    loaded = base if isinstance(base, Base) else _load(library, base, options.dtype, options.device)
     check_base(library, loaded)
     # Before the experts are attached: an encoder that is the base itself is known by its layers.
-    place = library_place(library, encoder, (loaded.model, loaded.tokenizer), lambda: rows.alone())
+    place = library_place(library, options.encoder, (loaded.model, loaded.tokenizer), lambda: rows.alone())
     mixture = Mixture.attach(loaded.model, library)
     rows = RowMixtures(mixture)
     backend = TransformersBackend(
@@ -48,8 +57,8 @@ def open_in_process(
         mixture.experts,
         rows,
         identity=content_hash(library.manifest.model_dump_json()),
-        context=context,
-        slots=slots,
+        context=options.context,
+        slots=options.slots,
         detach=rows.detach,
     )
     return backend, place, mixture.experts
@@ -113,24 +122,6 @@ class RowMixtures:
 
     def _stack(self, requests: Sequence[ChatRequest]) -> dict[str, Tensor]:
         """By layer, of shape (batch, experts, rank)."""
-        rows = [self._row(request.experts) for request in requests]
-        names, rank = self._mixture.experts, self._mixture.rank
-        stacked = {layer: torch.zeros(len(rows), len(names), rank) for layer in self._mixture.layers}
-        for layer, weights in stacked.items():
-            for number, (order, given) in enumerate(rows):
-                own = given if isinstance(given, Tensor) else given.get(layer)
-                if own is not None:
-                    weights[number, order] = own.float().cpu().expand(len(order), rank)
-        return stacked
-
-    def _row(self, experts: ExpertWeights | str | None) -> tuple[list[int], Tensor | Mapping[str, Tensor]]:
-        """Which experts a row has, and their weights: the same in every layer, or by layer."""
-        if experts is None:
-            return [], {}
-        names = self._mixture.experts
-        if isinstance(experts, str):
-            return [names.index(experts)], torch.ones(1, 1)
-        order = [names.index(name) for name in experts.experts]
-        if experts.layers is not None:
-            return order, experts.layers
-        return order, torch.tensor([[weight] for weight in experts.experts.values()])
+        own = self._mixture
+        rows = [layer_weights(r.experts, own.experts, own.layers, own.rank) for r in requests]
+        return {layer: torch.stack([row[layer] for row in rows]) for layer in own.layers}

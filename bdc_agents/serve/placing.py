@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-from bdc_agents.distill.embed import BASE, CODET5P, MINILM, Encoder, EncoderConfig, load_encoder
+from bdc_agents.distill.embed import BASE, Encoder, EncoderConfig, config_named, load_encoder
 from bdc_agents.distill.experts import CLUSTERS, library_clusters
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.route import ROUTER, Router
@@ -91,8 +91,13 @@ def library_place(
         return OneExpert(library.names[0])
     router = Router.load(library) if trained else Router.start(library)
     clusters = library_clusters(library)
-    config = encoder or _config(clusters.encoder)
+    config = encoder or config_named(clusters.encoder)
     shares_base = isinstance(config, EncoderConfig) and config.model == BASE
+    if shares_base and base is None:
+        raise ModelError(
+            f"library {library.folder}: its problems were embedded by its base itself, which does not run in "
+            "this process; serve it with the backend 'transformers'"
+        )
     found = run_sync(load_encoder(config, base=base)) if isinstance(config, EncoderConfig) else config
     clusters.check_encoder(found)
     return RouterPlace(router, found, "router" if trained else "clusters", alone if shares_base else None)
@@ -102,18 +107,3 @@ def _can_place(library: ExpertLibrary) -> bool:
     """Whether there is something to decide: two clusters or more, and two experts or more."""
     several = CLUSTERS in library.manifest.files and len(library.names) > 1
     return several and library_clusters(library).count > 1
-
-
-def _config(name: str) -> EncoderConfig:
-    """The encoder that clusters were made with, by the name that it gave itself."""
-    if name.startswith(f"{BASE}:"):
-        return EncoderConfig(model=BASE)
-    if name.startswith(CODET5P):
-        return EncoderConfig(model=CODET5P)
-    if "#" in name:
-        raise ModelError(
-            f"the library's problems were embedded at the endpoint {name!r}; give its address as an "
-            "EncoderConfig with base_url"
-        )
-    model = name.partition("[")[0].partition("@")[0]
-    return EncoderConfig(model=MINILM if not model or "MiniLM" in model else model)

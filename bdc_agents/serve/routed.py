@@ -1,7 +1,8 @@
 """A base, its experts, and the router that mixes them for each problem: what is served."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,20 @@ ROUTED = "bdc"
 """The name of the model that has the experts mixed for each problem."""
 BASE = "base"
 """The name of the model without experts."""
-BACKENDS = ("transformers",)
+BACKENDS = {
+    "transformers": "bdc_agents.serve.opening:open_in_process",
+    "llama.cpp": "bdc_agents.serve.llamacpp_backend:open_llamacpp",
+    "vllm": "bdc_agents.serve.vllm_backend:open_vllm",
+}
+"""What opens a library, by the backend's name."""
+_FOR = {
+    "dtype": ("transformers", "llama.cpp"),
+    "device": ("transformers",),
+    "url": ("vllm",),
+    "key": ("vllm",),
+    "adapters": ("vllm",),
+}
+"""Options that are not for every backend."""
 
 
 class RoutedModel:
@@ -44,38 +58,47 @@ class RoutedModel:
         device: str | None = None,
         slots: int = 8,
         context: int | None = None,
+        url: str | None = None,
+        key: str | None = None,
+        adapters: Path | str | None = None,
     ) -> Self:
         """Opens a library. Blocks while the base is loaded; in async code call it in a thread.
 
         Args:
             folder: A library of `bdc distill`.
-            backend: `transformers`, in this process.
+            backend: `transformers`, in this process; `llama.cpp`, a quantised base in a process
+                beside this one, where mixtures act by expert alone; `vllm`, a running vLLM server.
             base: Where the base is if not where the library says: a name as `load_base` takes it,
-                or a `Base`.
+                or a `Base`. For llama.cpp a GGUF file or `local:NAME`; for vLLM the model's name at
+                the server, which says that it is the library's base under another name.
             encoder: An `Encoder` or its configuration; None for the one that the library names.
-            dtype, device: Of the base.
+            dtype: Of the base in transformers; `float32` for attention in llama.cpp.
+            device: Of the base in transformers.
             slots: Replies that are written at once; more wait.
-            context: Tokens of prompt and reply together; None for what the base was made for.
+            context: Tokens of prompt and reply together; None for what the base was made for, in
+                llama.cpp at most 8192, on vLLM what the server serves.
+            url: Of the vLLM server.
+            key: Of the vLLM server; None for the environment's VLLM_API_KEY, or for none.
+            adapters: Folder for mixtures that the vLLM server sees under the same path; None for
+                the user's cache folder.
 
         Raises:
             ModelError: If the library is missing or damaged, or its base is another one or cannot
                 be loaded.
-            ConfigError: If there is no such backend.
+            ConfigError: If there is no such backend, or it does not take one of the options.
+            BDCError: If the server cannot be reached, refuses the key or takes no adapters.
         """
         if backend not in BACKENDS:
             raise ConfigError(unknown("backend", backend, BACKENDS))
+        given: dict[str, Any] = {"base": base, "encoder": encoder, "dtype": dtype, "device": device}
+        given |= {"slots": slots, "context": context, "url": url, "key": key}
+        given["adapters"] = Path(adapters).resolve() if adapters is not None else None
+        _refuse_others(backend, given)
         _need_distill()
-        from bdc_agents.serve.opening import open_in_process
+        from bdc_agents.serve.opening import Options
 
-        opened, place, names = open_in_process(
-            Path(folder),
-            base=base,
-            encoder=encoder,
-            dtype=dtype,
-            device=device,
-            slots=slots,
-            context=context,
-        )
+        module, _, function = BACKENDS[backend].partition(":")
+        opened, place, names = getattr(import_module(module), function)(Path(folder), Options(**given))
         return cls(opened, place, names, Path(folder).resolve().name)
 
     @property
@@ -128,6 +151,19 @@ def _said(messages: Sequence[Message]) -> str:
     if not said.strip():
         raise UsageError("the conversation has no text of the user, so there is nothing to answer")
     return said
+
+
+def _refuse_others(backend: str, options: Mapping[str, Any]) -> None:
+    """Refuses options that are for other backends.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name, backends in _FOR.items():
+        if backend not in backends and options[name] not in (None, "auto"):
+            raise ConfigError(
+                f"`{name}` is an option of {' and '.join(backends)}, not of {backend}; leave it out"
+            )
 
 
 def _need_distill() -> None:

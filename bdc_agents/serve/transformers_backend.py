@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Literal
 
-from bdc_agents.errors import ModelError, unknown
+from bdc_agents.errors import ModelError
 from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest
 from bdc_agents.serve.decoding import Mix
 from bdc_agents.serve.engine import Engine, Ticket
+from bdc_agents.serve.relay import Relay, check_experts, whole_replies
 
 
 class TransformersBackend:
@@ -48,51 +49,20 @@ class TransformersBackend:
 
     async def generate(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """The replies, in order; see `Backend`."""
-        work = [asyncio.ensure_future(self._reply(request)) for request in requests]
-        try:
-            return list(await asyncio.gather(*work))
-        except BaseException:
-            for reply in work:
-                reply.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
-            raise
-
-    async def _reply(self, request: ChatRequest) -> ChatReply:
-        async with aclosing(self.stream(request)) as pieces:
-            async for piece in pieces:
-                if piece.reply is not None:
-                    return piece.reply
-        raise AssertionError("a stream ends with its reply")
+        return await whole_replies(self.stream, requests)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatPiece]:
         """The reply in pieces; see `Backend`."""
-        self._check(request)
-        loop = asyncio.get_running_loop()
-        told: asyncio.Queue[ChatPiece | Exception] = asyncio.Queue()
-
-        def tell(piece: ChatPiece | Exception) -> None:
-            with suppress(RuntimeError):  # A loop that was closed in the meantime waits for nothing.
-                loop.call_soon_threadsafe(told.put_nowait, piece)
-
-        ticket = Ticket(request, tell)
+        check_experts(request, self.experts)
+        relay = Relay()
+        ticket = Ticket(request, relay.tell)
         self._engine.submit(ticket)
         try:
-            while True:
-                piece = await told.get()
-                if isinstance(piece, Exception):
-                    raise piece
-                yield piece
-                if piece.reply is not None:
-                    return
+            async with aclosing(relay.pieces()) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
             ticket.dropped = True
-
-    def _check(self, request: ChatRequest) -> None:
-        asked = request.experts
-        named = () if asked is None else (asked,) if isinstance(asked, str) else asked.experts
-        for name in named:
-            if name not in self.experts:
-                raise ModelError(unknown("expert", name, self.experts))
 
     async def aclose(self) -> None:
         """Ends what runs, and gives the model back as it was."""

@@ -58,24 +58,28 @@ def letters() -> Letters:
     return Letters()
 
 
-@pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random Llama whose tokens are bytes, as `save_pretrained` writes it."""
+def _base(folder: Path, kind: str = "llama", hidden: int = 32) -> Path:
+    """A tiny random model of 4 heads whose tokens are bytes, as `save_pretrained` writes it."""
+    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("base") / "tiny-llama"
     vocab = {char: n for n, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     inner = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 264}
+    config, model_class = {
+        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+    }[kind]
+    sizes = {"hidden_size": hidden, "intermediate_size": hidden * 3 // 2, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024}
-    model = LlamaForCausalLM(LlamaConfig(**sizes | heads, bos_token_id=None, eos_token_id=None))
+    model: Any = model_class(
+        config(**sizes | heads, vocab_size=264, bos_token_id=None, eos_token_id=None, head_dim=hidden // 4)
+    )
     with torch.no_grad():
         # A random model says hardly anything: make it decided, and let it favour plain letters.
         model.lm_head.weight *= 12
@@ -88,10 +92,18 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def library_folder(base_folder: Path, letters: Letters, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_base() -> Callable[..., Path]:
+    return _base
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _base(tmp_path_factory.mktemp("base") / "tiny-llama")
+
+
+def _library(base_folder: Path, folder: Path) -> Path:
     """A library of two clusters and the shared expert, as `bdc distill` writes it, without a router."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("library")
     base = load_base(str(base_folder), dtype="float32", device="cpu")
     rows = [
         Row(
@@ -110,8 +122,18 @@ def library_folder(base_folder: Path, letters: Letters, tmp_path_factory: pytest
         trained, adapters={name: _loud(state, name) for name, state in trained.adapters.items()}
     )
     return save_library(
-        folder / "tiny", trained, files={"clusters.json": _clusters(rows, letters).to_json().encode()}
+        folder / "tiny", trained, files={"clusters.json": _clusters(rows, Letters()).to_json().encode()}
     ).folder
+
+
+@pytest.fixture(scope="session")
+def make_library() -> Callable[[Path, Path], Path]:
+    return _library
+
+
+@pytest.fixture(scope="session")
+def library_folder(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _library(base_folder, tmp_path_factory.mktemp("library"))
 
 
 def _loud(state: dict[str, Any], name: str) -> dict[str, Any]:

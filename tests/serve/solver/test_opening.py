@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bdc_agents.distill.base import Base
-from bdc_agents.distill.embed import unit
+from bdc_agents.distill.embed import EncoderConfig, unit
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.route import Router
 from bdc_agents.errors import ConfigError, ModelError
@@ -68,6 +68,11 @@ def test_another_encoder_is_refused(library: ExpertLibrary) -> None:
 
     with pytest.raises(ModelError, match="'other' gives other vectors than 'letters'"):
         library_place(library, Other())
+
+
+def test_a_library_that_its_base_embedded_is_placed_where_the_base_is(library: ExpertLibrary) -> None:
+    with pytest.raises(ModelError, match=r"embedded by its base itself.*backend 'transformers'"):
+        library_place(library, EncoderConfig(model="base"))
 
 
 def test_what_is_damaged_is_named_with_its_hash(copied: Path, letters: Any) -> None:

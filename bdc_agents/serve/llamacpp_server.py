@@ -1,0 +1,101 @@
+"""Starting and ending the process in which llama.cpp serves a base and its experts."""
+
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from bdc_agents.agents.local.server import _environment, require_runtime
+from bdc_agents.errors import ModelError
+
+START_SECONDS = 600.0
+END_SECONDS = 5.0
+
+
+class LlamaServer:
+    """A llama.cpp server of this process alone: on loopback, behind a key, gone when this process is.
+
+    Blocks while the model is loaded.
+
+    Args:
+        model: A GGUF file.
+        adapters: LoRA files; a request gives each a scale by its place among them.
+        slots: Requests at once.
+        tokens: Of prompts and replies that all of them hold together.
+        threads: Of computation.
+        float32: Keys, values and attention in float32, where llama.cpp takes float16.
+
+    Raises:
+        ModelError: If llama.cpp is not installed, or does not load the files.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        adapters: Sequence[Path],
+        *,
+        slots: int,
+        tokens: int,
+        threads: int,
+        float32: bool = False,
+    ) -> None:
+        require_runtime()
+        self.key = secrets.token_urlsafe(32)
+        settings = {
+            "model": str(model),
+            "adapters": [str(path) for path in adapters],
+            **{"slots": slots, "tokens": tokens, "threads": threads, "float32": float32, "key": self.key},
+        }
+        script = str(Path(__file__).with_name("llamacpp_process.py"))
+        with tempfile.TemporaryFile("w+", errors="replace") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own script.
+                [sys.executable, "-P", script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_environment(),
+                text=True,
+            )
+            self.url = self._address(json.dumps(settings))
+            if not self.url:
+                self.close()
+                log.seek(0)
+                lines = "\n  ".join(log.read().splitlines()[-6:]) or "nothing in its log"
+                raise ModelError(f"llama.cpp does not serve {model} with its experts:\n  {lines}")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.close()
+            self._process.wait(END_SECONDS)
+        except (subprocess.TimeoutExpired, OSError):
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def _address(self, settings: str) -> str:
+        """Where it listens; empty if it ended first, or took too long."""
+        assert self._process.stdin
+        assert self._process.stdout
+        late = threading.Timer(START_SECONDS, self._process.kill)
+        late.start()
+        try:
+            self._process.stdin.write(f"{settings}\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            return ""
+        finally:
+            late.cancel()
+        return str(json.loads(line)["url"]) if line else ""
