@@ -39,7 +39,7 @@ def main() -> None:
     recipe = load_recipe(given.recipe)
     folder = given.rows.is_dir()
     rows = training_rows(read_traces(given.rows)) if folder else read_rows(given.rows)
-    clusters = Clusters.load(given.clusters).label_of if given.clusters else {}
+    clusters = Clusters.load(given.clusters).label_of() if given.clusters else {}
     name, train = given.base or recipe.base.model, recipe.train
     base = load_base(name, revision=recipe.base.revision, dtype=train.dtype, quantize=train.quantize)
     with live_losses() as watch:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from bdc_agents.cli.outcome import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ EXAMPLES = (
     "bdc distill runs/mbpp --out experts/library/mine",
     "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
     "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
+    "bdc distill runs/mbpp --dpo --set dpo.beta=0.2 --out experts/library/preferred",
+    "bdc distill --update experts/library/mine runs/solver runs/mbpp",
     "bdc distill --check experts/library/mine",
 )
 
@@ -40,8 +44,9 @@ def distill(
         ),
     ] = None,
     recipe: Annotated[
-        str, typer.Option(metavar="NAME", help="tiny, qwen-0.5b, qwen-7b, paper, or a .toml file.")
-    ] = "tiny",
+        str | None,
+        typer.Option(metavar="NAME", help="tiny (the default), qwen-0.5b, qwen-7b, paper, or a .toml file."),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,9 +55,25 @@ def distill(
             help="A value of the recipe, such as train.epochs=2; may be repeated.",
         ),
     ] = None,
+    dpo: Annotated[
+        bool,
+        typer.Option(
+            "--dpo",
+            help="Then train on pairs of steps, a better one against a worse one (DPO): the adapter of "
+            "all data, or others with --set dpo.experts=all. Needs TRL: pip install 'bdc-agents[dpo]'.",
+        ),
+    ] = False,
     one_expert: Annotated[
         bool, typer.Option("--one-expert", help="With too few problems to cluster, train one expert on all.")
     ] = False,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIBRARY",
+            help="Fold new traces into a library, such as those that the solver's searches left; name the "
+            "runs that it was made from too, so that its experts do not forget.",
+        ),
+    ] = None,
     check: Annotated[
         Path | None, typer.Option(metavar="LIBRARY", help="Only verify every file of a library.")
     ] = None,
@@ -69,16 +90,20 @@ def distill(
     """
     if check is not None:
         return verify(check, as_json)
-    if not run or out is None:
+    if update is not None and run and out is None:
+        return renew(update, run, recipe, base, change or [], as_json=as_json, quiet=quiet)
+    if not run or out is None or update is not None:
         raise UsageError(
-            "give run folders and --out LIBRARY, or --check LIBRARY: bdc distill RUN --out LIBRARY"
+            "give run folders and --out LIBRARY, or --update LIBRARY or --check LIBRARY: "
+            "bdc distill RUN --out LIBRARY"
         )
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.pipeline import distill as make
     from bdc_agents.distill.training import silent
 
     _use_idle_cores()
-    plan = _recipe(recipe, base, change or [])
+    plan = _recipe(recipe or "tiny", base, change or [])
+    plan = plan.model_copy(update={"dpo": plan.dpo or {}}) if dpo else plan
     traces, lineage = _traces(run)
     say = (lambda _: None) if quiet else note
     options: dict[str, Any] = {"lineage": lineage, "one_expert": one_expert, "say": say}
@@ -88,6 +113,43 @@ def distill(
         with live_losses() as watch:
             made = make(traces, out, plan, watch=watch, **options)
     _show(made.library, as_json)
+    return SOLVED
+
+
+def renew(
+    folder: Path,
+    run: list[Path],
+    recipe: str | None,
+    base: str | None,
+    change: list[str],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Folds the traces of runs into a library."""
+    from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.training import silent
+    from bdc_agents.distill.update import update, used_recipe
+
+    _use_idle_cores()
+    plan = _recipe(recipe, None, change) if recipe else used_recipe(folder)
+    plan = plan if recipe or not change else _with_changes(plan, change)
+    traces, lineage = _traces(run)
+    options: dict[str, Any] = {"recipe": plan, "lineage": lineage, "base": base}
+    if quiet:
+        made = update(folder, traces, **options, watch=silent)
+    else:
+        with live_losses() as watch:
+            made = update(folder, traces, **options, say=note, watch=watch)
+    if as_json:
+        told = {"library": str(folder), "changed": made.changed, "trained": made.trained}
+        print(json.dumps(told | {"new_rows": made.rows, "new_problems": made.problems}))
+        return SOLVED
+    if not made.trained:
+        print(f"{folder}: nothing to learn, the library is as it was")
+        return SOLVED
+    _show(made.library, as_json)
+    print(f"changed: {', '.join(made.changed) or 'no expert, only the router and the clusters'}")
     return SOLVED
 
 
@@ -118,20 +180,26 @@ def _use_idle_cores() -> None:
 def _recipe(name: str, base: str | None, changes: list[str]) -> "Recipe":
     from bdc_agents.distill.recipe import load_recipe
 
-    tables: dict[str, dict[str, Any]] = {"base": {"model": base} if base else {}, "train": {}}
+    return _with_changes(load_recipe(name), changes, base)
+
+
+def _with_changes(plan: "Recipe", changes: list[str], base: str | None = None) -> "Recipe":
+    """A recipe with the values of `--base` and `--set` in it."""
+    tables: dict[str, dict[str, Any]] = {"base": {"model": base} if base else {}}
     for change in changes:
         key, _, value = change.partition("=")
         table, _, field = key.strip().partition(".")
-        if not field or table not in ("base", "train", "embed", "cluster", "route"):
+        if not field or table not in ("base", "train", "embed", "cluster", "route", "dpo"):
             raise UsageError(
                 f"--set {change!r}: write TABLE.KEY=VALUE, such as train.epochs=2 or cluster.clusters=4"
             )
         tables.setdefault(table, {})[field] = _value(value.strip())
-    train = tables.pop("train")
-    plan = load_recipe(name, **train)
-    given = {table: values for table, values in tables.items() if values}
     fields = plan.model_dump()
-    return plan.model_validate(fields | {table: fields[table] | values for table, values in given.items()})
+    given = {table: (fields[table] or {}) | values for table, values in tables.items() if values}
+    try:
+        return plan.model_validate(fields | given)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "--set", type(plan))) from None
 
 
 def _value(text: str) -> Any:

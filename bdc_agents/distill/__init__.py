@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bdc_agents.distill.rows import read_rows, training_rows
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import Trained, TrainingStopped, train_experts
-    from bdc_agents.distill.validate import Validation, validate
+    from bdc_agents.distill.validation import Validation, validate
 
 __all__ = [
     "Base",
@@ -73,7 +73,7 @@ _LAZY = {
     "TrainConfig": "recipe",
     "Trained": "train",
     "TrainingStopped": "train",
-    "Validation": "validate",
+    "Validation": "validation",
     "cluster_items": "cluster",
     "cluster_rows": "cluster",
     "cluster_traces": "cluster",
@@ -89,7 +89,7 @@ _LAZY = {
     "train_experts": "train",
     "train_router": "route_train",
     "training_rows": "rows",
-    "validate": "validate",
+    "validate": "validation",
     "write_cluster_report": "report",
 }
 

@@ -23,9 +23,9 @@ def live_losses(console: Console | None = None) -> Iterator[Watch]:
     Yields:
         What `train_experts` takes as `watch`.
     """
-    board = LossBoard()
+    board, console = LossBoard(), console or Console(stderr=True)
     # A terminal is redrawn twice a second; elsewhere only the end is written.
-    live = Live(board, console=console or Console(stderr=True), refresh_per_second=2)
+    live = Live(board, console=console, refresh_per_second=2)
 
     def watch(report: Report) -> None:
         live.start()  # Nothing is drawn before the first step, and a second start does nothing.
@@ -34,7 +34,10 @@ def live_losses(console: Console | None = None) -> Iterator[Watch]:
     try:
         yield watch
     finally:
+        drawn = live.is_started
         live.stop()
+        if drawn and not console.is_terminal:
+            console.line()  # Elsewhere than in a terminal, rich leaves the last line open.
 
 
 class LossBoard:

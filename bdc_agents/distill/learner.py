@@ -81,6 +81,16 @@ class Learner:
         self.step += 1
         return rate
 
+    def begin(self, loss: float | None) -> None:
+        """Takes the weights it starts from as the best so far: training that does not help keeps them.
+
+        Args:
+            loss: Of them, on its validation rows; None where it has none.
+        """
+        self.history.append({"epoch": 0, "validation": loss})
+        if loss is not None:
+            self.best_loss = loss
+
     def end_epoch(self, epoch: int, train: float, validation: float | None) -> None:
         """Keeps the weights if they are the best so far, and stops if none were for too long.
 

@@ -21,6 +21,7 @@ from bdc_agents.distill.embed import Encoder, EncoderConfig, load_encoder
 from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
 from bdc_agents.distill.library import MANIFEST, ExpertLibrary
 from bdc_agents.distill.metrics import Losses, verdict
+from bdc_agents.distill.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.report import write_cluster_report
 from bdc_agents.distill.route import ROUTER
@@ -30,7 +31,8 @@ from bdc_agents.distill.rows import training_rows
 from bdc_agents.distill.save import save_library
 from bdc_agents.distill.train import train_experts
 from bdc_agents.distill.training import Watch, silent
-from bdc_agents.distill.validate import Validation, validate
+from bdc_agents.distill.update import RECIPE, ROWS, rows_of_experts
+from bdc_agents.distill.validation import Validation, validate
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.search.sync import run_sync
 from bdc_agents.search.traces import Row
@@ -89,8 +91,9 @@ def distill(
             f"{solved} of {len(traces)} traces are of solved problems that may be trained on; clusters need "
             f"at least {FEWEST}: collect more, or train one expert on all of them with --one-expert"
         )
+    pairs = preference_pairs(kept) if recipe.dpo is not None else ()
     inputs = content_hash(
-        "\n".join([recipe.model_dump_json(), *sorted(row.model_dump_json() for row in rows)])
+        "\n".join([recipe.identity(), *sorted(row.model_dump_json() for row in (*rows, *pairs))])
     )
     if (found := _unchanged(Path(out), inputs)) is not None:
         say("the library is there already, made from the same traces and settings")
@@ -114,6 +117,10 @@ def _make(
 ) -> Distilled:
     solved = len({row.problem_id for row in rows})
     routing = RouterConfig.like(recipe.train, **recipe.route)
+    preferences = None if recipe.dpo is None else _settings(PreferenceConfig, recipe.dpo, "dpo")
+    pairs = preference_pairs(kept)
+    if preferences is not None:
+        check_pairs(len(pairs), preferences)
     base = _base(recipe, say)
     clusters, validation, encoder = None, None, None
     if solved >= FEWEST:
@@ -121,8 +128,12 @@ def _make(
     labels = clusters.label_of() if clusters and clusters.count > 1 else {}
     say(f"training {clusters.count + 1 if labels and clusters else 1} experts on {len(rows)} rows")
     trained = train_experts(rows, labels, base, work, recipe.train, watch=watch)
+    if preferences is not None:
+        trained = prefer(trained, pairs, rows, labels, base, work, preferences, say=say)
     names = (CLUSTERS, *REPORT)
     files = {name: (work / name).read_bytes() for name in names if clusters and (work / name).is_file()}
+    files[RECIPE] = recipe.model_dump_json().encode()
+    files[ROWS] = (json.dumps(rows_of_experts(rows, labels, trained.clusters)) + "\n").encode()
     library = save_library(out, trained, files=files, lineage=lineage)
     if encoder and _routable(library):
         _route(library, kept, base, encoder, routing, work, say, watch)

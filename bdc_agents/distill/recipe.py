@@ -104,7 +104,11 @@ class BaseConfig(Frozen):
 
 
 class Recipe(Frozen):
-    """A recipe: the base, the training, and the settings of other stages as they are written."""
+    """A recipe: the base, the training, and the settings of other stages as they are written.
+
+    Args:
+        dpo: Settings of the second phase on pairs of steps (`PreferenceConfig`); None leaves it out.
+    """
 
     name: str
     base: BaseConfig = BaseConfig()
@@ -112,6 +116,11 @@ class Recipe(Frozen):
     embed: dict[str, Any] = {}
     cluster: dict[str, Any] = {}
     route: dict[str, Any] = {}
+    dpo: dict[str, Any] | None = None
+
+    def identity(self) -> str:
+        """All settings as text, which what they do not concern leaves as it was."""
+        return self.model_dump_json(exclude={"dpo"} if self.dpo is None else None)
 
 
 def recipe_folders() -> tuple[Path, ...]:

@@ -258,11 +258,22 @@ class Router(nn.Module):
         """
         if ROUTER not in library.manifest.files:
             raise ModelError(f"library {library.folder} has no {ROUTER}; train a router for it")
-        data = library.read(ROUTER)
-        facts = _facts(data, f"{library.folder}/{ROUTER}")
+        return cls.from_bytes(library.read(ROUTER), library, f"{library.folder}/{ROUTER}")
+
+    @classmethod
+    def from_bytes(cls, data: bytes, library: ExpertLibrary, source: str = ROUTER) -> Self:
+        """What `to_bytes` made of a router for this library.
+
+        Args:
+            source: Where it comes from; named in errors.
+
+        Raises:
+            ModelError: If it is damaged, or it was trained for other experts.
+        """
+        facts = _facts(data, source)
         if missing := facts.experts.keys() - set(library.names):
             raise ModelError(
-                f"{ROUTER} routes to {sorted(missing)[0]!r}, which the library has not; train it again"
+                f"{source} routes to {sorted(missing)[0]!r}, which the library has not; train it again"
             )
         now = expert_hashes(library, tuple(facts.experts))
         if changed := [name for name in now if now[name] != facts.experts[name]]:
@@ -274,7 +285,7 @@ class Router(nn.Module):
         try:
             router.load_state_dict(need("safetensors.torch").load(data))
         except RuntimeError as error:
-            raise ModelError(f"{ROUTER}: {str(error).splitlines()[0]}; train the router again") from None
+            raise ModelError(f"{source}: {str(error).splitlines()[0]}; train the router again") from None
         return router
 
 

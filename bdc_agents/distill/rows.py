@@ -238,9 +238,9 @@ def held_out(rows: Iterable[EncodedRow], share: float, seed: int) -> frozenset[s
     held: set[str] = set()
     if share == 0:
         return frozenset()
-    for problem in sorted(problems, key=lambda key: _position(key, seed)):
+    for problem in sorted(problems, key=lambda key: position(key, seed)):
         clusters = problems[problem]
-        wanted = _position(problem, seed) < share or not clusters <= covered
+        wanted = position(problem, seed) < share or not clusters <= covered
         if wanted and all(training[cluster] > 1 for cluster in clusters):
             held.add(problem)
             covered |= clusters
@@ -248,6 +248,6 @@ def held_out(rows: Iterable[EncodedRow], share: float, seed: int) -> frozenset[s
     return frozenset(held)
 
 
-def _position(problem_id: str, seed: int) -> float:
+def position(problem_id: str, seed: int) -> float:
     """A number in [0, 1) that depends on the problem's id and the seed alone."""
     return int.from_bytes(sha256(f"{seed}/{problem_id}".encode()).digest()[:6], "big") / 2**48

@@ -58,7 +58,7 @@ def save_library(
     )
 
     def fill(place: Path) -> None:
-        _write_experts(place, trained)
+        write_experts(place, trained)
         trained.tokenizer.save_pretrained(place / "tokenizer")
         _write_losses(place, trained)
         for path, data in (files or {}).items():
@@ -91,7 +91,8 @@ def _record(trained: Trained, name: str) -> ExpertRecord:
     return ExpertRecord(name=name, cluster=cluster, rows=facts["rows"], tokens=facts["tokens"], loss=loss)
 
 
-def _write_experts(place: Path, trained: Trained) -> None:
+def write_experts(place: Path, trained: Trained) -> None:
+    """Writes every expert as peft reads it, to `place/experts/NAME`."""
     save_file = need("safetensors.torch").save_file
     for name, tensors in trained.adapters.items():
         home = place / "experts" / name

@@ -5,10 +5,11 @@ schedule and early stop. Only the frozen base is shared, which runs once over th
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bdc_agents.distill.base import Base
 from bdc_agents.distill.recipe import TrainConfig
@@ -28,6 +29,9 @@ def train_experts(
     work: Path | str,
     config: TrainConfig | None = None,
     *,
+    experts: Mapping[str, int] | None = None,
+    start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    learn: Collection[str] | None = None,
     watch: Watch = silent,
     resume: bool = True,
 ) -> Trained:
@@ -40,6 +44,11 @@ def train_experts(
         base: Of `load_base`; it is given back as it was.
         work: A folder for checkpoints and `losses.jsonl`.
         config: The defaults if None.
+        experts: The cluster of each expert by name, -1 for the shared one; None for one expert for
+            each cluster that has rows.
+        start: Weights to go on from, by expert and peft's names, for all of them; one that training
+            does not improve keeps them.
+        learn: The experts that are trained; None for all. The others are only compared with them.
         watch: Told about every step.
         resume: Go on from a checkpoint of the same inputs in `work`, to the same result.
 
@@ -59,12 +68,12 @@ def train_experts(
         validation=config.validation,
         seed=config.seed,
     )
-    members = assign(encoded, config)
+    members = assign(encoded, config) if experts is None else dict(experts)
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
     device = base.model.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        training = Training(encoded, members, base, work, config, watch)
+        training = Training(encoded, members, base, work, config, watch, start=start, learn=learn)
         try:
             return training.run(resume)
         finally:

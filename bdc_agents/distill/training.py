@@ -4,8 +4,9 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
@@ -23,48 +24,16 @@ from bdc_agents.distill.loss import RowLoss, output_layer
 from bdc_agents.distill.memory import MemoryEstimate, check_memory, estimate_memory
 from bdc_agents.distill.metrics import cross_losses, mean_losses
 from bdc_agents.distill.recipe import TrainConfig
+from bdc_agents.distill.reports import Report, TrainingStopped, Watch, silent
 from bdc_agents.distill.rows import Encoded, EncodedRow
-from bdc_agents.errors import BDCError
-from bdc_agents.types import Frozen, content_hash
+from bdc_agents.types import content_hash
 
 log = logging.getLogger(__name__)
 
 _NO_EFFECT = ("tokens_per_pass", "gradient_checkpointing", "checkpoint_steps")
 """Settings that may change between a checkpoint and its resume: they change no result."""
 
-
-class TrainingStopped(BDCError):
-    """A loss or gradient was no longer a number; what was learnt before is in the checkpoint."""
-
-
-class Report(Frozen):
-    """Where training is, after a step or, with `validation`, an epoch.
-
-    Args:
-        step: Of the pass, counted from 1, of `steps`.
-        losses: Mean loss of each expert's batch in this step.
-        validation: Loss of each expert on its validation rows.
-        tokens: Trained on so far, prompts included.
-        seconds: Since training started or went on.
-    """
-
-    epoch: int
-    step: int
-    steps: int
-    losses: dict[str, float] = {}
-    rates: dict[str, float] = {}
-    norms: dict[str, float] = {}
-    validation: dict[str, float] = {}
-    tokens: int = 0
-    seconds: float = 0.0
-
-
-Watch = Callable[[Report], None]
-"""Called after each step and each epoch."""
-
-
-def silent(_: Report) -> None:
-    """Progress that nobody watches."""
+__all__ = ["Report", "Trained", "Training", "TrainingStopped", "Watch", "silent"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +71,9 @@ class Training:
         work: Path,
         config: TrainConfig,
         watch: Watch,
+        *,
+        start: Mapping[str, Mapping[str, Tensor]] | None = None,
+        learn: Collection[str] | None = None,
     ) -> None:
         self.encoded, self.experts, self.base = encoded, dict(experts), base
         self.work, self.config, self.watch = work, config, watch
@@ -111,20 +83,27 @@ class Training:
         self.adapters = StackedAdapters(base.model, tuple(experts), config, seed=config.seed)
         self.rows: tuple[EncodedRow, ...] = (*encoded.train, *encoded.validation)
         self.loss = RowLoss(self.adapters, self.rows)
-        self.learners = self._learners()
+        self._started_from = self._load(start) if start is not None else ""
+        self.learners = self._learners(experts if learn is None else learn)
         self.epoch, self.done, self.count, self.tokens = 0, 0, 0, 0
         self.sums: dict[str, list[float]] = defaultdict(list)
         self.log = LossLog(work, write=self.processes.main)
         self._started = time.monotonic()
         self.memory: MemoryEstimate | None = None
 
-    def _learners(self) -> list[Learner]:
+    def _load(self, start: Mapping[str, Mapping[str, Tensor]]) -> str:
+        """Sets the weights to go on from; gives their hash."""
+        for row, name in enumerate(self.adapters.names):
+            self.adapters.load(row, start[name])
+        return sha256(self.adapters.weights.cpu().numpy().tobytes()).hexdigest()
+
+    def _learners(self, learn: Collection[str]) -> list[Learner]:
         split, made = len(self.encoded.train), []
         members = {
-            name: [n for n, row in enumerate(self.rows) if cluster in (-1, row.cluster)]
+            name: [n for n, row in enumerate(self.rows) if name in learn and cluster in (-1, row.cluster)]
             for name, cluster in self.experts.items()
         }
-        most = max(sum(n < split for n in mine) for mine in members.values())
+        most = max(1, *(sum(n < split for n in mine) for mine in members.values()))
         for row, (name, mine) in enumerate(members.items()):
             own, held = [n for n in mine if n < split], [n for n in mine if n >= split]
             limit = self.config.max_steps and ceil(self.config.max_steps * len(own) / most)
@@ -139,12 +118,20 @@ class Training:
         if self.config.gradient_checkpointing:
             _checkpointing(model, "enable")({"use_reentrant": False})
         self._check_memory()
-        if resume:
-            self._resume()
+        resumed = resume and self._resume()
         self.log.cut(self.count)
+        if self._started_from and not resumed:
+            self._begin()
         while self.epoch < self.config.epochs and any(one.steps_in(self.epoch) for one in self.learners):
             self._run_epoch()
         return self._result()
+
+    def _begin(self) -> None:
+        """Measures the weights that training goes on from."""
+        pairs = {one.row: one.held for one in self.learners if one.held}
+        found = mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
+        for one in self.learners:
+            one.begin(found.get(one.row))
 
     def close(self) -> None:
         """Gives the base back as it was."""
@@ -262,10 +249,10 @@ class Training:
             }
             write_checkpoint(self.work, self.fingerprint(), state)
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         state = read_checkpoint(self.work, self.fingerprint())
         if state is None:
-            return
+            return False
         self.adapters.weights.copy_(state["weights"])
         for one in self.learners:
             one.load(state["learners"][one.name])
@@ -273,12 +260,15 @@ class Training:
         self.epoch, self.done, self.count = state["epoch"], state["done"], state["count"]
         self.tokens = state["tokens"]
         log.info("training goes on after step %d", self.count)
+        return True
 
     def fingerprint(self) -> str:
         """A hash of everything that the result depends on."""
         config = self.config.model_dump(mode="json", exclude=set(_NO_EFFECT))
         rows = [(row.key, row.cluster, row.ids) for row in self.rows]
         parts = [config, self.base.identity.model_dump(mode="json"), rows, len(self.encoded.train)]
+        if self._started_from:
+            parts += [self._started_from, [one.name for one in self.learners if one.members]]
         return content_hash(json.dumps(parts, sort_keys=True))
 
     def _result(self) -> Trained:

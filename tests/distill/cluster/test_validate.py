@@ -17,7 +17,7 @@ from bdc_agents.distill.describe import describe_clusters
 from bdc_agents.distill.embed import unit
 from bdc_agents.distill.items import Embedded
 from bdc_agents.distill.report import render_map, write_cluster_report
-from bdc_agents.distill.validate import Validation, validate
+from bdc_agents.distill.validation import Validation, validate
 
 Make = Callable[..., Embedded]
 KMEANS = ClusterSettings(method="kmeans", clusters=3)

@@ -2,8 +2,8 @@
 
 import fcntl
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,99 +17,12 @@ from bdc_agents.distill.recipe import Recipe  # noqa: E402
 from bdc_agents.distill.route import ROUTER, Router  # noqa: E402
 from bdc_agents.errors import ConfigError, UsageError  # noqa: E402
 from bdc_agents.runs import open_run, write_trace  # noqa: E402
-from bdc_agents.types import (  # noqa: E402
-    Attempt,
-    CallTest,
-    Decision,
-    Node,
-    Problem,
-    Program,
-    Solution,
-    TestResult,
-    Trace,
-    TreeStats,
-    Verdict,
-)
+from bdc_agents.types import Trace  # noqa: E402
 
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+Make = Callable[..., Trace]
 
 
-def trace(number: int, kept: bool = True) -> Trace:
-    """A problem that was solved by a direct answer; of one of two kinds."""
-    kind = (
-        ("Reverse the string of letters and words", "return s[::-1]")
-        if number % 2
-        else ("Add the integer numbers of the list up to a sum", "return sum(s)")
-    )
-    code = f"def f{number}(s):\n    {kind[1]}  # {number}"
-    passed = Verdict(results=(TestResult(outcome="passed", shown="f"),), tier="t")
-    problem = Problem(
-        id=f"p{number}",
-        statement=f"{kind[0]}, variant {number}.",
-        entry_point=f"f{number}",
-        public_tests=(CallTest(call=f"f{number}([])", expected=("[]",)),),
-    )
-    solution = Solution(
-        problem_id=problem.id,
-        solved=True,
-        code=code,
-        reward=1.0,
-        agent="a",
-        node="0",
-        verdict=passed,
-        stopped_by="solved",
-        tree=TreeStats(nodes=1, evaluated=1, pruned=0, refined=0, depth=0, programs=1, rollouts=1),
-    )
-    node = Node(value=1.0, attempts=(Attempt(program="k", agent="a", reward=1.0),))
-    programs = {"k": Program(code=code, agent="a", verdict=passed)}
-    return Trace(
-        problem=problem, solution=solution, nodes=(node,), programs=programs, decision=Decision(kept=kept)
-    )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a tiny random Llama whose tokens are bytes."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    inner = Tokenizer(
-        models.BPE(vocab={c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[])
-    )
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
-    tokenizer.chat_template = TEMPLATE
-    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300}
-    folder = tmp_path_factory.mktemp("base")
-    LlamaForCausalLM(LlamaConfig(**sizes, **heads)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture
-def recipe(base: str) -> Recipe:
-    train = {"rank": 2, "epochs": 1, "batch": 4, "max_length": 256, "min_rows": 2, "dtype": "float32"}
-    return Recipe.model_validate(
-        {
-            "name": "test",
-            "base": {"model": base},
-            "train": train | {"validation": 0.2, "tokens_per_pass": 512},
-            "embed": {"model": "base", "cache": False},
-            "cluster": {"method": "kmeans", "clusters": 2, "min_tokens": 10},
-            "route": {"hidden": 8, "epochs": 1},
-        }
-    )
-
-
-def test_traces_become_clusters_experts_and_a_library(recipe: Recipe, tmp_path: Path) -> None:
+def test_traces_become_clusters_experts_and_a_library(recipe: Recipe, trace: Make, tmp_path: Path) -> None:
     said: list[str] = []
     traces = [*(trace(n) for n in range(12)), trace(12, kept=False)]
     made = distill(traces, tmp_path / "library", recipe, lineage={"traces": "abc"}, say=said.append)
@@ -131,7 +44,7 @@ def test_traces_become_clusters_experts_and_a_library(recipe: Recipe, tmp_path: 
 
 
 def test_unchanged_inputs_are_not_computed_again(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, trace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traces = [trace(n) for n in range(10)]
     first = distill(traces, tmp_path / "library", recipe)
@@ -151,7 +64,9 @@ def test_unchanged_inputs_are_not_computed_again(
     assert mended.library.weights("shared").keys() == first.library.weights("shared").keys()
 
 
-def test_too_few_problems_are_refused_or_train_one_expert(recipe: Recipe, tmp_path: Path) -> None:
+def test_too_few_problems_are_refused_or_train_one_expert(
+    recipe: Recipe, trace: Make, tmp_path: Path
+) -> None:
     traces = [trace(n) for n in range(5)]
     with pytest.raises(UsageError, match=r"5 of 5 traces .* at least 8"):
         distill(traces, tmp_path / "library", recipe)
@@ -160,7 +75,7 @@ def test_too_few_problems_are_refused_or_train_one_expert(recipe: Recipe, tmp_pa
     assert "clusters.json" not in made.library.manifest.files
 
 
-def test_two_processes_never_make_one_library(recipe: Recipe, tmp_path: Path) -> None:
+def test_two_processes_never_make_one_library(recipe: Recipe, trace: Make, tmp_path: Path) -> None:
     traces = [trace(n) for n in range(9)]
     work = tmp_path / "library.work"
     work.mkdir()
@@ -171,7 +86,7 @@ def test_two_processes_never_make_one_library(recipe: Recipe, tmp_path: Path) ->
     assert not (tmp_path / "library").exists()
 
 
-def test_a_wrong_setting_of_a_stage_is_named(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_wrong_setting_of_a_stage_is_named(recipe: Recipe, trace: Make, tmp_path: Path) -> None:
     wrong = recipe.model_copy(update={"cluster": {"method": "spectral"}})
     with pytest.raises(ConfigError, match=r"\[cluster\] of the recipe: method"):
         distill([trace(n) for n in range(9)], tmp_path / "library", wrong)
@@ -181,7 +96,7 @@ def test_a_wrong_setting_of_a_stage_is_named(recipe: Recipe, tmp_path: Path) -> 
 
 
 def test_the_command_makes_checks_and_shows_a_library(
-    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: Recipe, trace: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from typer.testing import CliRunner
 

@@ -1,0 +1,102 @@
+"""What is to be compared, kept in `compare.json` so that it can be done again."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from bdc_agents.config import explain
+from bdc_agents.disk import replacing
+from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.types import Frozen
+
+CONFIG_FILE = "compare.json"
+FIXED = ("uniform", "nearest", "membership")
+"""Mixtures that nobody trains."""
+COMBINED = ("ties", "dare")
+ROUTERS = {"router-default": "default", "router-paper": "paper"}
+"""The hypernetwork by the scaling of its weights."""
+PEERS = ("arrow", "xlora")
+METHODS = ("base", "experts", *FIXED, *COMBINED, *PEERS, *ROUTERS)
+TRAINED = (*ROUTERS, "xlora")
+"""Methods that are trained, on the traces that the library came from."""
+
+
+class CompareConfig(Frozen):
+    """One comparison.
+
+    Args:
+        library: Folder of the library.
+        problems: Data sets or ranges of them, such as `mbpp:11-110`.
+        traces: What the library was made from: run folders or files of traces, on which the methods
+            are trained that the library does not hold.
+        methods: Of `METHODS`; `experts` are all of the library, the one on all data among them.
+        filters: Which problems, such as `difficulty=introductory`.
+        limit: Problems at most.
+        shuffle_seed: None keeps the order of the data sets.
+        base: Where the base is if not where the library says.
+        dtype: Of the base.
+        max_tokens: Of one reply.
+        batch: Replies that are written at once; changes no result but for rounding.
+        density: Share of entries that TIES and DARE keep.
+    """
+
+    library: str
+    problems: tuple[str, ...] = Field(min_length=1)
+    traces: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    filters: tuple[str, ...] = ()
+    limit: int | None = Field(default=None, ge=1)
+    shuffle_seed: int | None = None
+    base: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    max_tokens: int = Field(default=512, ge=1)
+    batch: int = Field(default=8, ge=1, le=1024)
+    density: float = Field(default=0.5, gt=0, le=1)
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in value if name not in METHODS]:
+            raise ValueError(unknown("method", wrong[0], METHODS))
+        if not value:
+            raise ValueError(f"no method; known: {', '.join(METHODS)}")
+        # The order of the table, whatever the order in which they were named.
+        return tuple(name for name in METHODS if name in value)
+
+    def fixed(self) -> dict[str, Any]:
+        """What every row of one folder shares: all but the methods, how they are run, and places."""
+        return self.model_dump(mode="json", exclude={"methods", "batch", "traces", "library", "base"})
+
+
+def build_config(**values: Any) -> CompareConfig:
+    """A configuration from what was given; values that are None were not.
+
+    Raises:
+        ConfigError: If a value is not accepted.
+    """
+    given = {key: value for key, value in values.items() if value is not None and value != ()}
+    try:
+        return CompareConfig(**given)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "options", CompareConfig)) from None
+
+
+def read_config(file: Path) -> CompareConfig:
+    """What `write_config` wrote.
+
+    Raises:
+        ConfigError: If it is missing or something else.
+    """
+    try:
+        return CompareConfig.model_validate_json(file.read_bytes())
+    except OSError:
+        raise ConfigError(f"no configuration {str(file)!r}; name the {CONFIG_FILE} of a comparison") from None
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(file), CompareConfig)) from None
+
+
+def write_config(folder: Path, config: CompareConfig) -> None:
+    """Keeps the configuration in its folder, atomically."""
+    with replacing(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,328 @@
+"""Folding new traces into a library: placed into its clusters, learnt by the experts that they concern.
+
+Every expert goes on from its present weights, and keeps them where training does not help; experts
+that nothing new concerns stay as they are, to the last byte. The library is replaced as a whole.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bdc_agents.disk import one_process
+from bdc_agents.distill.base import Base, load_base
+from bdc_agents.distill.clusters import Clusters
+from bdc_agents.distill.embed import BASE, Encoder, EncoderConfig, config_named, load_encoder
+from bdc_agents.distill.experts import CLUSTERS, check_base
+from bdc_agents.distill.items import Item, items_of_traces, problem_text
+from bdc_agents.distill.library import ExpertLibrary, Manifest, save_folder
+from bdc_agents.distill.recipe import Recipe
+from bdc_agents.distill.renew import Renewal, write_renewed
+from bdc_agents.distill.route_train import train_router
+from bdc_agents.distill.routing import RouterConfig
+from bdc_agents.distill.rows import training_rows
+from bdc_agents.distill.train import train_experts
+from bdc_agents.distill.training import Watch, silent
+from bdc_agents.distill.update_plan import (
+    RECIPE,
+    ROWS,
+    UpdatePlan,
+    fitting_recipe,
+    rows_of_experts,
+    used_recipe,
+)
+from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.search.sync import run_sync
+from bdc_agents.types import Trace, content_hash
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update made.
+
+    Args:
+        changed: The experts whose weights are new.
+        trained: Those that were trained further; one that training did not improve kept its weights.
+        rows: How many rows were new.
+        problems: How many problems were new to the clusters.
+    """
+
+    library: ExpertLibrary
+    changed: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+    rows: int = 0
+    problems: int = 0
+
+
+def update(
+    folder: Path | str,
+    traces: Sequence[Trace],
+    *,
+    recipe: Recipe | None = None,
+    lineage: Mapping[str, Any] | None = None,
+    base: Base | str | None = None,
+    encoder: Encoder | None = None,
+    say: Say = lambda _: None,
+    watch: Watch = silent,
+) -> Updated:
+    """Folds new traces into a library.
+
+    Args:
+        folder: Of the library, which is replaced where something is new.
+        traces: The new ones; and those that the library was made from, where they are at hand, so
+            that the experts do not forget them.
+        recipe: How experts and router are trained; None for the recipe that the library keeps.
+        lineage: Where the traces came from, by name.
+        base: The library's base, or where it is if not where the library says.
+        encoder: The one that the clusters were made with, where it is loaded already.
+        say: Told in words what is being done.
+        watch: Told about every training step.
+
+    Raises:
+        ModelError: If the library is damaged, or base, encoder or recipe do not fit it.
+        UsageError: If there is too little to go on with.
+        TrainingStopped: If a loss is not a number.
+    """
+    folder = Path(folder)
+    ExpertLibrary(folder)  # Where there is none, nothing is to appear beside it.
+    work = folder.with_name(folder.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    refusal = f"another process makes this library, in {str(work)!r}: wait for it to end"
+    with one_process(work / "lock", refusal):
+        library = ExpertLibrary(folder)
+        if damage := library.check():
+            raise ModelError(f"library {folder}: {damage[0]}; restore it before it is updated")
+        plan = UpdatePlan(
+            library, fitting_recipe(library, recipe or used_recipe(folder)), training_rows(traces)
+        )
+        if not plan.new and not plan.waiting:
+            _clean(work)  # After a kill between the library's replacement and this.
+            say("nothing is new: every row of these traces was learnt before")
+            return Updated(library)
+        return _Update(plan, traces, lineage or {}, work, base, encoder, say, watch).run()
+
+
+class _Update:
+    """One update while it runs."""
+
+    def __init__(
+        self,
+        plan: UpdatePlan,
+        traces: Sequence[Trace],
+        lineage: Mapping[str, Any],
+        work: Path,
+        base: Base | str | None,
+        encoder: Encoder | None,
+        say: Say,
+        watch: Watch,
+    ) -> None:
+        self.plan, self.traces, self.lineage, self.say, self.watch = plan, traces, lineage, say, watch
+        self.library, self.recipe = plan.library, plan.recipe
+        self.inputs = content_hash(
+            "\n".join(
+                [self.library.manifest.model_dump_json(), self.recipe.model_dump_json(), *sorted(plan.keys)]
+            )
+        )
+        self.work = work / f"update-{self.inputs[:16]}"
+        self.base = base if isinstance(base, Base) else self._load_base(base)
+        check_base(self.library, self.base)
+        self.encoder = encoder
+
+    def run(self) -> Updated:
+        """Trains, or goes on with training, and replaces the library."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._tell()
+        clusters, added = self._place()
+        labels = clusters.label_of() if clusters else {}
+        learn = self._concerned(labels)
+        if not learn:
+            return Updated(self.library, rows=len(self.plan.new), problems=added)
+        renewal = self._train(clusters, labels, learn)
+        staged = self.work / "library"
+        made = write_renewed(staged, self.library, renewal)
+        if clusters is not None and clusters.count > 1 and len(made.names) > 1:
+            self._route(made, clusters)
+        folder, rows = self.library.folder, len(self.plan.new)
+        save_folder(folder, lambda place: shutil.copytree(staged, place, dirs_exist_ok=True))
+        _clean(self.work.parent)
+        return Updated(ExpertLibrary(folder), renewal.changed, tuple(learn), rows, added)
+
+    def _load_base(self, named: str | None) -> Base:
+        told = self.library.manifest.base
+        name = named or str(told.get("name", ""))
+        self.say(f"loading the base {name}")
+        return load_base(
+            name,
+            revision=None if named else told.get("revision"),
+            dtype=self.recipe.train.dtype,
+            quantize=self.recipe.train.quantize,
+            announce=self.say,
+        )
+
+    def _tell(self) -> None:
+        there, were = self.plan.old_known()
+        waiting = f", and {len(self.plan.waiting)} wait for an expert" if self.plan.waiting else ""
+        self.say(f"{len(self.plan.new)} rows are new{waiting}")
+        if not there:
+            self.say(
+                "the traces that the library was made from were not named: its experts are trained further "
+                "on the new rows alone, and may forget; name the old runs too"
+            )
+        elif there < were:
+            self.say(
+                f"{there} of the {were} rows that the library was made from are at hand, and go in again"
+            )
+
+    # --- placing ----------------------------------------------------------------------------
+
+    def _place(self) -> tuple[Clusters | None, int]:
+        """The clusters with the new problems in them; centroids stay, and so do the old problems."""
+        clusters = self.plan.clusters
+        if clusters is None:
+            return None, 0
+        known = set(clusters.ids)
+        tokenizer = self.base.tokenizer
+        items = items_of_traces(
+            self.traces, lambda text: len(tokenizer(text, add_special_tokens=False).input_ids)
+        )
+        wanted = {row.problem_id for row in self.plan.rows}
+        new = [item for item in items if item.id not in known and item.id in wanted]
+        encoder = self._encoder(clusters)
+        if not new:
+            return clusters, 0
+        vectors = encoder.embed([item.problem for item in new])
+        memberships = clusters.place(vectors)
+        labels = memberships.argmax(1)
+        for cluster in sorted(set(labels.tolist())):
+            self.say(f"{int((labels == cluster).sum())} new problems are placed in cluster {cluster}")
+        return _extended(clusters, new, memberships, labels), len(new)
+
+    def _encoder(self, clusters: Clusters) -> Encoder:
+        """The encoder of the clusters, checked."""
+        if self.encoder is None:
+            config = config_named(clusters.encoder)
+            if self.recipe.embed:
+                kept = {key: value for key, value in self.recipe.embed.items() if key != "model"}
+                config = EncoderConfig(**config.model_dump() | kept)
+            base = (self.base.model, self.base.tokenizer) if config.model == BASE else None
+            self.encoder = run_sync(load_encoder(config, base=base))
+        clusters.check_encoder(self.encoder)
+        return self.encoder
+
+    # --- training ---------------------------------------------------------------------------
+
+    def _concerned(self, labels: Mapping[str, int]) -> list[str]:
+        """The experts that have something new to learn, and enough rows to learn from.
+
+        Raises:
+            UsageError: If there are too few rows for any of them.
+        """
+        learn, few = list[str](), list[str]()
+        for name, cluster in self.plan.experts.items():
+            mine = [
+                key
+                for row, key in zip(self.plan.rows, self.plan.keys, strict=True)
+                if cluster in (-1, labels.get(row.problem_id, -1))
+            ]
+            if not set(mine) - self.plan.learnt[name]:
+                continue
+            if len(mine) < self.recipe.train.min_rows:
+                few.append(f"{name} has {len(mine)}")
+            else:
+                learn.append(name)
+        if few and not learn and self.plan.new:
+            raise UsageError(
+                f"too few rows to train on: {', '.join(few)}, and min_rows is {self.recipe.train.min_rows}; "
+                "name the runs that the library was made from too, or collect more"
+            )
+        if few:
+            self.say(f"left as they are, with too few rows at hand for now: {', '.join(few)}")
+        return learn
+
+    def _train(self, clusters: Clusters | None, labels: Mapping[str, int], learn: list[str]) -> Renewal:
+        self.say(f"training {', '.join(learn)} further on {len(self.plan.rows)} rows")
+        library = self.library
+        trained = train_experts(
+            self.plan.rows,
+            labels,
+            self.base,
+            self.work,
+            self.recipe.train,
+            experts=self.plan.experts,
+            start={name: library.weights(name) for name in library.names},
+            learn=learn,
+            watch=self.watch,
+        )
+        changed = tuple(name for name in learn if trained.metrics["experts"][name]["best_epoch"] > 0)
+        for name in sorted(set(learn) - set(changed)):
+            self.say(f"{name} keeps its weights: training did not lower its held-out loss")
+        now = rows_of_experts(self.plan.rows, labels, {name: self.plan.experts[name] for name in learn})
+        learnt = {name: sorted(self.plan.learnt[name] | set(now.get(name, ()))) for name in library.names}
+        files = {ROWS: (json.dumps(learnt) + "\n").encode(), RECIPE: self.recipe.model_dump_json().encode()}
+        if clusters is not None:
+            files[CLUSTERS] = clusters.to_json().encode()
+        return Renewal(
+            trained=trained,
+            learn=tuple(learn),
+            changed=changed,
+            files=files,
+            lineage=self._lineage(),
+            rows=len(self.plan.new),
+        )
+
+    def _lineage(self) -> dict[str, Any]:
+        """Both inputs: the library as it was, with its own lineage, and the traces."""
+        before: Manifest = self.library.manifest
+        step = {
+            "library": content_hash(before.model_dump_json()),
+            "made": before.created,
+            "traces": dict(self.lineage),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        updates = [*before.lineage.get("updates", ()), step]
+        return before.lineage | dict(self.lineage) | {"inputs": self.inputs, "updates": updates}
+
+    def _route(self, library: ExpertLibrary, clusters: Clusters) -> None:
+        self.say("training the router again")
+        texts = {trace.problem.id: problem_text(trace.problem) for trace in self.traces}
+        trained = train_router(
+            library,
+            self.plan.rows,
+            self.base,
+            self._encoder(clusters),
+            RouterConfig.like(self.recipe.train, **self.recipe.route),
+            problems=texts,
+            work=self.work / "router",
+            watch=self.watch,
+        )
+        trained.save(library)
+        for warning in trained.metrics["warnings"]:
+            self.say(f"warning: {warning}")
+
+
+def _clean(work: Path) -> None:
+    """Takes away what updates left beside a library; one process at a time is here."""
+    for place in work.glob("update-*"):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _extended(clusters: Clusters, new: Sequence[Item], memberships: Any, labels: Any) -> Clusters:
+    """Clusters with further problems, placed where they are."""
+    return replace(
+        clusters,
+        ids=(*clusters.ids, *(item.id for item in new)),
+        labels=np.concatenate([clusters.labels, labels.astype(np.int64)]),
+        memberships=np.concatenate([clusters.memberships, memberships.astype(np.float32)]),
+        tokens=np.concatenate([clusters.tokens, np.array([item.tokens for item in new], np.int64)]),
+        notes=(*clusters.notes, f"{len(new)} problems were placed into these clusters later, by an update."),
+    )
+
+
+__all__ = ["RECIPE", "ROWS", "Updated", "rows_of_experts", "update", "used_recipe"]

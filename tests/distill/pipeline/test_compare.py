@@ -1,0 +1,423 @@
+"""`bdc compare` on a distilled library: figures against independent ones, kills, and bad input."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+
+from bdc_agents.compare import CompareConfig, compare
+from bdc_agents.compare.bench import Bench
+from bdc_agents.compare.config import METHODS
+from bdc_agents.compare.held_out import reference_rows
+from bdc_agents.compare.replies import ReplyLine, _backend, _weigh, tokens_per_second
+from bdc_agents.compare.run import Watch
+from bdc_agents.data import load_tasks
+from bdc_agents.distill.base import load_base
+from bdc_agents.distill.experts import adapter_config
+from bdc_agents.distill.library import ExpertLibrary
+from bdc_agents.distill.pipeline import distill
+from bdc_agents.distill.recipe import Recipe
+from bdc_agents.distill.route import Router
+from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.evaluate.metrics import paired, wilson
+from bdc_agents.runs import open_run, write_trace
+from bdc_agents.sandbox import create_executor
+from bdc_agents.search import extract_traces
+from bdc_agents.serve.backend import ChatRequest
+from bdc_agents.serve.combine import combine
+from bdc_agents.serve.mix import Mixture
+from bdc_agents.serve.peers import PlainBackend, plain_sums
+from bdc_agents.serve.routed import RoutedModel
+from bdc_agents.types import Trace
+
+Make = Callable[..., Trace]
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use
+PROBLEMS = 5
+
+
+def problem(number: int) -> dict[str, Any]:
+    """The hidden test of problem 0 fails its reference."""
+    return {
+        "id": f"new{number}",
+        "statement": f"Write g{number}(s), which reverses the string s and adds {number} times an x.",
+        "public_tests": [f"assert g{number}('') == 'x' * {number}"],
+        "hidden_tests": [f"assert g{number}('ab') == 'ba' + 'x' * {number or 9}"],
+        "reference": f"def g{number}(s):\n    return s[::-1] + 'x' * {number}\n",
+    }
+
+
+@pytest.fixture(scope="module")
+def place(recipe: Recipe, trace: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a library, the run that it was made from, and problems that are new to it."""
+    place = tmp_path_factory.mktemp("compare")
+    traces = [trace(number) for number in range(14)]
+    run = open_run(place / "run")
+    for one in traces:
+        write_trace(run, one)
+    distill(traces, place / "library", recipe)
+    lines = "".join(json.dumps(problem(number)) + "\n" for number in range(PROBLEMS))
+    (place / "new.jsonl").write_text(lines)
+    return place
+
+
+def config(place: Path, **changes: Any) -> CompareConfig:
+    values: dict[str, Any] = {
+        "library": str(place / "library"),
+        "problems": (str(place / "new.jsonl"),),
+        "traces": (str(place / "run"),),
+        "max_tokens": 6,
+        "batch": 3,
+        "dtype": "float32",
+    }
+    return CompareConfig(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def out(place: Path) -> Path:
+    """The folder of a whole comparison."""
+    before = {p: p.read_bytes() for p in (place / "library").rglob("*") if p.is_file()}
+    compare(config(place), place / "out", create_executor)
+    assert before == {p: p.read_bytes() for p in (place / "library").rglob("*") if p.is_file()}
+    return place / "out"
+
+
+def figures(out: Path) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in json.loads((out / "summary.json").read_text())["methods"]}
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_every_method_has_every_figure(out: Path) -> None:
+    found = figures(out)
+    names = {*METHODS, "cluster-0", "cluster-1", "shared"} - {"experts"}
+    assert set(found) == names
+    for name, one in found.items():
+        assert one["loss"] > 0, name
+        assert one["problems"] == PROBLEMS
+        assert one["tokens_per_second"] > 0
+        assert (one["against_loss"] is None) == (name == "shared")
+        assert one["parameters"] == 0 if name == "base" else one["parameters"] > 0
+    keys = [(line["method"], line["problem"]) for line in lines(out / "replies.jsonl")]
+    assert len(keys) == len(set(keys)) == len(names) * PROBLEMS
+    rows = [(line["solver"], line["problem"]) for line in lines(out / "results.jsonl")]
+    assert sorted(rows) == sorted(keys)
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in names)
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+
+
+def test_losses_and_intervals_are_those_of_plain_runs(place: Path, out: Path, base: str) -> None:
+    """Base and experts by plain peft, the mixtures' intervals by the definition of a paired difference."""
+    loaded = load_base(base, dtype="float32")
+    library = ExpertLibrary(place / "library")
+    from bdc_agents.distill.rows import encode_rows
+
+    rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
+    encoded = encode_rows(rows, [-1] * PROBLEMS, loaded.tokenizer, max_length=256, validation=0).train
+    numbers, tokens = list(range(PROBLEMS)), sum(row.learnt for row in encoded)
+    plain = plain_sums(loaded.model.eval(), encoded, numbers, 4096)
+    adapted = PeftModel.from_pretrained(loaded.model, str(library.adapter_folder("shared"))).eval()
+    shared = plain_sums(adapted, encoded, numbers, 4096)
+    found = figures(out)
+    assert found["base"]["loss"] == pytest.approx(float(plain.sum()) / tokens, rel=1e-4)
+    assert found["shared"]["loss"] == pytest.approx(float(shared.sum()) / tokens, rel=1e-4)
+    scale = PROBLEMS / tokens
+    expected = paired((plain * scale).tolist(), (shared * scale).tolist())
+    told = found["base"]["against_loss"]
+    assert told["value"] == pytest.approx(found["base"]["loss"] - found["shared"]["loss"], abs=1e-6)
+    assert (told["low"], told["high"]) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def test_replies_are_those_of_the_served_library(place: Path, out: Path) -> None:
+    """The library's router, an expert and the base, asked one problem at a time."""
+    written = {(line["method"], line["problem"]): line["text"] for line in lines(out / "replies.jsonl")}
+    tasks = list(load_tasks(str(place / "new.jsonl")))
+
+    async def ask() -> None:
+        served = RoutedModel.from_library(place / "library", dtype="float32")
+        for task in tasks[:2]:
+            (row,) = reference_rows([task])
+            for name, model in (("router-default", "bdc"), ("cluster-1", "cluster-1"), ("base", "base")):
+                text = task.problem.statement
+                request = await served.request(row.prompt, model=model, text=text, max_tokens=6)
+                (reply,) = await served.backend.generate([request])
+                assert reply.text == written[name, task.problem.id], (name, task.problem.id)
+        await served.aclose()
+
+    asyncio.run(ask())
+
+
+def test_each_method_answers_with_its_own_mixture(place: Path, base: str) -> None:
+    """The probability of a first token is that under weights which are computed here anew."""
+    bench = Bench(config(place, batch=1), print)
+    task = next(load_tasks(str(place / "new.jsonl")))
+    loaded, library = load_base(base, dtype="float32"), ExpertLibrary(place / "library")
+    vector = bench.encoder.embed([task.problem.statement])
+    (row,) = reference_rows([task])
+    text = loaded.tokenizer.apply_chat_template(list(row.prompt), add_generation_prompt=True, tokenize=False)
+    ids = torch.tensor([loaded.tokenizer(text, add_special_tokens=False)["input_ids"]])
+    member = torch.from_numpy(bench.clusters.place(vector))
+    router = Router.load(library)
+    names = ["cluster-0", "cluster-1"]
+    states = [library.weights(name) for name in names]
+    scale = library.manifest.adapters["alpha"] / library.manifest.adapters["rank"]
+    combined = {how: combine(states, scale, how, density=0.5, seed=42) for how in ("ties", "dare")}
+    everything = dict(zip(names, states, strict=True)) | {"shared": library.weights("shared")} | combined
+    mixture = Mixture(loaded.model.eval(), everything, adapter_config(library))
+
+    def expected(weights: Any) -> float:
+        with mixture.use(weights), torch.no_grad():
+            return float(loaded.model(input_ids=ids).logits[0, -1, : len(loaded.tokenizer)].softmax(-1).max())
+
+    def spread(weights: Any) -> torch.Tensor:
+        return torch.cat([torch.as_tensor(weights).float(), torch.zeros(1, 3)], 1)
+
+    routed = {
+        layer: torch.cat([w, torch.zeros(1, 3, w.shape[2])], 1) for layer, w in router.weights(vector).items()
+    }
+    wanted = {
+        "base": torch.zeros(1, 5),
+        "shared": torch.eye(5)[2:3],
+        "uniform": spread([[0.5, 0.5]]),
+        "nearest": spread(torch.eye(2)[member.argmax(1)]),
+        "membership": spread(member),
+        "ties": torch.eye(5)[3:4],
+        "dare": torch.eye(5)[4:5],
+        "router-default": routed,
+    }
+
+    async def ask(name: str) -> float:
+        async with _backend(bench, name, place) as backend:
+            (experts,) = _weigh(bench, name, [task.problem], {"router-default": router})
+            request = ChatRequest(row.prompt, experts, max_tokens=1)
+            (reply,) = await backend.generate([request])
+            return reply.probability
+
+    bench.embed([task.problem])
+    found = {name: asyncio.run(ask(name)) for name in wanted}
+    assert found == pytest.approx({name: expected(weights) for name, weights in wanted.items()}, rel=2e-6)
+    assert len({round(value, 9) for value in found.values()}) >= 6  # The check can tell them apart.
+
+
+def test_a_model_without_a_cache_writes_what_the_engine_writes(place: Path, base: str) -> None:
+    loaded = load_base(base, dtype="float32")
+    rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
+    requests = [ChatRequest(row.prompt, max_tokens=4 + n) for n, row in enumerate(rows)]
+
+    async def ask() -> None:
+        alone = await PlainBackend(loaded.model.eval(), loaded.tokenizer).generate(requests)
+        served = RoutedModel.from_library(place / "library", base=loaded)
+        together = await served.backend.generate(requests)
+        await served.aclose()
+        assert [r.text for r in alone] == [r.text for r in together]
+        assert [r.completion_tokens for r in alone] == [r.completion_tokens for r in together]
+        assert [r.finish for r in alone] == [r.finish for r in together]
+
+    asyncio.run(ask())
+
+
+def test_programs_that_pass_are_counted(place: Path, tmp_path: Path) -> None:
+    """Replies that are there are scored, not written again: here some that are right."""
+    tasks = list(load_tasks(str(place / "new.jsonl")))
+    right = {"base": {0, 1}, "cluster-0": set(), "cluster-1": {0, 1, 2, 3}, "shared": {1, 2, 3}}
+    replies = [
+        ReplyLine(
+            method=method,
+            problem=task.problem.id,
+            text=reference_rows([task])[0].completion if number in solved else "no program",
+            completion_tokens=10,
+            began=100.0 * number,
+            ended=100.0 * number + 5,
+        )
+        for method, solved in right.items()
+        for number, task in enumerate(tasks)
+    ]
+    tmp_path.joinpath("out").mkdir()
+    text = "".join(line.model_dump_json() + "\n" for line in replies)
+    (tmp_path / "out" / "replies.jsonl").write_text(text + '{"method": "base", "pro')  # As a kill leaves it.
+    compare(config(place, methods=("base", "experts")), tmp_path / "out", create_executor)
+    found = figures(tmp_path / "out")
+    passed = {
+        name: [number in solved and number > 0 for number in range(PROBLEMS)]
+        for name, solved in right.items()
+    }
+    for name, own in passed.items():
+        expected = wilson(sum(own), PROBLEMS)
+        assert found[name]["passed"] == pytest.approx(expected.model_dump())
+        assert found[name]["tokens_per_second"] == pytest.approx(2.0)
+        if name != "shared":
+            against = paired(list(map(float, own)), list(map(float, passed["shared"])))
+            assert found[name]["against_passed"] == pytest.approx(against.model_dump())
+    assert found["cluster-1"]["passed"]["value"] == 0.6
+
+
+def test_tokens_a_second_count_overlapping_time_once() -> None:
+    def line(began: float, ended: float) -> ReplyLine:
+        return ReplyLine(
+            method="m", problem=str(began), text="", completion_tokens=10, began=began, ended=ended
+        )
+
+    assert tokens_per_second([line(4, 6), line(0, 2), line(1, 3), line(4.5, 5)]) == 40 / 5
+    assert tokens_per_second([]) is None
+
+
+def test_a_reference_row_is_a_training_row(place: Path, trace: Make) -> None:
+    from bdc_agents.types import HiddenTests, Task
+
+    solved = trace(3)
+    task = Task(problem=solved.problem, hidden=HiddenTests((), solved.solution.code))
+    assert reference_rows([task]) == extract_traces(solved)
+    assert reference_rows([Task(problem=solved.problem)]) == ()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bdc_agents.compare import CompareConfig, Watch, compare
+from bdc_agents.sandbox import create_executor
+import torch
+torch.set_num_threads(1)
+compare(CompareConfig.model_validate_json(sys.argv[1]), sys.argv[2], create_executor)
+"""
+
+
+@pytest.mark.parametrize("until", ["losses.jsonl", "replies.jsonl", "results.jsonl"])
+def test_a_kill_at_any_stage_computes_nothing_twice(
+    place: Path, out: Path, tmp_path: Path, until: str
+) -> None:
+    """Killed as soon as some lines of a stage are there; what was there then stays as it was."""
+    plan = config(place, methods=("base", "experts", "uniform", "ties", "router-default"))
+    folder = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, plan.model_dump_json(), str(folder)])
+    file = folder / until
+    for _ in range(2400):
+        if process.poll() is not None or (file.is_file() and len(file.read_bytes().splitlines()) >= 3):
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    names = ("losses.jsonl", "replies.jsonl", "results.jsonl")
+    kept = {name: (folder / name).read_bytes() if (folder / name).is_file() else b"" for name in names}
+    assert len(kept[until].splitlines()) >= 3
+    said: list[str] = []
+    compare(plan, folder, create_executor, watch=Watch(say=said.append))
+    for name, data in kept.items():
+        whole = data[: data.rfind(b"\n") + 1]
+        assert (folder / name).read_bytes().startswith(whole)
+    ours, theirs = figures(folder), figures(out)
+    for name, one in ours.items():
+        assert one["loss"] == pytest.approx(theirs[name]["loss"], rel=1e-6)
+        assert one["passed"] == theirs[name]["passed"]
+    texts = [
+        {(r["method"], r["problem"]): r["text"] for r in lines(p / "replies.jsonl")} for p in (folder, out)
+    ]
+    assert texts[0].items() <= texts[1].items()
+
+
+def test_a_finished_comparison_loads_nothing(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bdc_agents.compare.bench.load_base", lambda *_, **__: pytest.fail("loaded"))
+    before = {p.name: p.read_bytes() for p in out.iterdir() if p.suffix == ".jsonl"}
+    summary = compare(config(place), out, lambda: pytest.fail("a sandbox"))
+    assert summary.method("base").problems == PROBLEMS
+    assert before == {p.name: p.read_bytes() for p in out.iterdir() if p.suffix == ".jsonl"}
+
+
+def test_the_missing_router_is_trained_beside_the_library(place: Path, out: Path) -> None:
+    library = ExpertLibrary(place / "library")
+    paper = Router.from_bytes((out / "router-paper.safetensors").read_bytes(), library)
+    assert paper.facts.shape.scaling == "paper"
+    assert paper.facts.shape.hidden == 8  # As the library's own, but for its scaling and start.
+    assert Router.load(library).facts.shape.scaling == "default"
+
+
+def test_without_traces_what_is_trained_is_left_out(place: Path, trace: Make, tmp_path: Path) -> None:
+    said: list[str] = []
+    part = open_run(tmp_path / "part")
+    for number in range(9):
+        write_trace(part, trace(number))
+    partly = compare(
+        config(place, traces=(str(tmp_path / "part"),), methods=("base",), limit=1),
+        tmp_path / "b",
+        create_executor,
+    )
+    assert any("9 of the 14 rows" in note for note in partly.notes)
+    plan = config(place, traces=(), methods=("experts", "xlora", "router-default", "router-paper"), limit=2)
+    summary = compare(plan, tmp_path / "out", create_executor, watch=Watch(say=said.append))
+    assert {one.name for one in summary.methods} == {"cluster-0", "cluster-1", "shared", "router-default"}
+    assert summary.count == 2
+    assert any("xlora, router-paper" in line and "--traces" in line for line in said)
+
+
+def test_rows_that_the_library_held_out_stand_in_for_references(place: Path, tmp_path: Path) -> None:
+    bare = [{key: value for key, value in problem(n).items() if key != "reference"} for n in range(2)]
+    (tmp_path / "bare.jsonl").write_text("".join(json.dumps(one) + "\n" for one in bare))
+    plan = config(place, problems=(str(tmp_path / "bare.jsonl"),), methods=("base", "experts"))
+    summary = compare(plan, tmp_path / "out", create_executor)
+    assert "held out when the library was made" in summary.loss_on
+    library = json.loads(ExpertLibrary(place / "library").read("metrics.json"))["losses"]
+    assert summary.method("base").loss == pytest.approx(library["base"]["all"], rel=1e-3)
+    assert summary.method("shared").loss == pytest.approx(library["shared"]["all"], rel=1e-3)
+    none = compare(plan.model_copy(update={"traces": ()}), tmp_path / "none", create_executor)
+    assert none.method("base").loss is None
+    assert any("No loss" in text for text in none.notes)
+
+
+def test_bad_input_is_named(place: Path, out: Path, trace: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"another comparison:\n.*max_tokens: was 6, is 7"):
+        compare(config(place, max_tokens=7), out, create_executor)
+    seen = {"id": "p1", "statement": "Seen.", "public_tests": ["assert f() == 1"]}
+    ids = json.loads(ExpertLibrary(place / "library").read("clusters.json"))["ids"]
+    assert "p1" in ids
+    (tmp_path / "seen.jsonl").write_text(json.dumps(seen) + "\n")
+    plan = config(place)
+    from bdc_agents.compare import held_out
+
+    address = f"{tmp_path / 'seen.jsonl'}"
+    with pytest.raises(UsageError, match="made from all 1 problems"):
+        held_out.hold_out(plan.model_copy(update={"problems": (address,)}), [f"{address}:p1"])
+    with pytest.raises(ValueError, match="unknown method 'tie'; did you mean ties"):
+        config(place, methods=("tie",))
+    from bdc_agents.compare.config import build_config, read_config
+
+    with pytest.raises(ConfigError, match=r"options: density"):
+        build_config(library="x", problems=("mbpp",), density=2.0)
+    with pytest.raises(ConfigError, match=r"name the compare\.json"):
+        read_config(tmp_path / "none.json")
+    other = open_run(tmp_path / "other")
+    write_trace(other, trace(50))
+    with pytest.raises(UsageError, match=r"none of the problems of .* is in the library"):
+        compare(config(place, traces=(str(tmp_path / "other"),)), tmp_path / "out", create_executor)
+
+
+def test_the_command_goes_on_and_shows_the_table(
+    place: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from bdc_agents.cli import app
+
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "180")
+    words = ["compare", "--config", str(out / "compare.json"), "--out", str(out)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "router-paper" in done.stdout
+    assert "against shared" in done.stdout
+    told = json.loads(CliRunner().invoke(app, [*words, "--json", "--quiet"]).stdout)
+    assert told["reference"] == "shared"
+    assert len(told["methods"]) == 13
+    wrong = CliRunner().invoke(app, ["compare", str(place / "library")])
+    assert wrong.exit_code == 2
+    torch.set_num_threads(1)
