@@ -26,7 +26,7 @@ from bdc_agents.distill.cluster import cluster_items, embed_items
 from bdc_agents.distill.clusters import Clusters, ClusterSettings
 from bdc_agents.distill.embed import EncoderConfig, Vectors, load_encoder, unit
 from bdc_agents.distill.items import Embedded, Item, labels_of
-from bdc_agents.distill.validate import Validation, validate
+from bdc_agents.distill.validation import Validation, validate
 
 METHODS: dict[str, dict[str, Any]] = {
     "UMAP, HDBSCAN": {"method": "umap-hdbscan"},

@@ -31,10 +31,10 @@ from bdc_agents import (
     load_tasks,
 )
 from bdc_agents.agents import Agent
+from bdc_agents.evaluate.metrics import paired
 from bdc_agents.sandbox import Executor, job_for
 
 MANY = 1000
-RESAMPLES = 10_000
 
 
 def methods(agents: Sequence[Agent], skills: dict[str, float]) -> dict[str, tuple[list[Agent], Any]]:
@@ -131,13 +131,6 @@ def append(out: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of a mean difference, by resampling the problems."""
-    source = random.Random(0)
-    means = sorted(fmean(source.choices(differences, k=len(differences))) for _ in range(RESAMPLES))
-    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
-
-
 def report(out: Path) -> Table:
     """Solve rates, each against best-of-N on the same problems."""
     by: dict[tuple[int, str], dict[str, dict[str, Any]]] = {}
@@ -149,15 +142,17 @@ def report(out: Path) -> Table:
     for (budget, method), found in sorted(by.items()):
         base = by.get((budget, "best-of-N"), {})
         both = [key for key in found if key in base]
-        pairs = [float(found[key]["hidden"]) - float(base[key]["hidden"]) for key in both]
-        low, high = interval(pairs) if pairs else (0.0, 0.0)
+        values = [[float(some[key]["hidden"]) for key in both] for some in (found, base)]
+        better = paired(*values) if both else None
         table.add_row(
             str(budget),
             method,
             str(len(found)),
             f"{fmean(row['public'] for row in found.values()):.1%}",
             f"{fmean(row['hidden'] for row in found.values()):.1%}",
-            f"{fmean(pairs):+.1%} [{low:+.1%}, {high:+.1%}]" if pairs and method != "best-of-N" else "",
+            f"{better.value:+.1%} [{better.low:+.1%}, {better.high:+.1%}]"
+            if better and method != "best-of-N"
+            else "",
             f"{fmean(row['calls'] for row in found.values()):.1f}",
             f"{fmean(row['tokens'] for row in found.values()):.0f}",
         )

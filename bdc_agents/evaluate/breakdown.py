@@ -9,7 +9,7 @@ from bdc_agents.evaluate.metrics import Interval
 from bdc_agents.evaluate.pieces import best_class, heat, name, percent, section, strip, table
 from bdc_agents.evaluate.plots import can_plot, compute_curve, plain
 from bdc_agents.evaluate.results import Row
-from bdc_agents.evaluate.summary import Group, Summary
+from bdc_agents.evaluate.summary import Figures, Group, Summary
 
 TAGS_SHOWN = 30
 _UNITS = {"calls": "LLM calls", "tokens": "tokens", "seconds": "seconds", "dollars": "US dollars"}
@@ -21,12 +21,7 @@ def compute_section(summary: Summary, rows: dict[str, list[Row]], colours: dict[
         return ""
     axes = [axis for axis in AXES if any(match.axis == axis for match in summary.matched)]
     legend = "".join(name(solver, number) for solver, number in colours.items())
-    if can_plot():
-        plots = [f"<div>{compute_curve(axis, rows, colours)}</div>" for axis in axes]
-        drawn = f'<div class="legend">{legend}</div><div class="plots">{"".join(plots)}</div>'
-    else:
-        hint = "For the curves: pip install 'bdc-agents[report]', then run the same command again."
-        drawn = f'<p class="quiet">{escape(hint)}</p>'
+    drawn = f'<div class="legend">{legend}</div>{curves(axes, rows, colours)}'
     tables = "".join(
         f"<div>{_matches(axis, [m for m in summary.matched if m.axis == axis], colours)}</div>"
         for axis in axes
@@ -36,6 +31,15 @@ def compute_section(summary: Summary, rows: dict[str, list[Row]], colours: dict[
         "by then, chosen on the public tests alone."
     )
     return section("At equal compute", note, drawn, f'<div class="matches">{tables}</div>')
+
+
+def curves(axes: Sequence[str], rows: dict[str, list[Row]], colours: dict[str, int]) -> str:
+    """The plots of solve rate against spend; where they cannot be drawn, how to get them."""
+    if not can_plot():
+        hint = "For the curves: pip install 'bdc-agents[report]', then run the same command again."
+        return f'<p class="quiet">{escape(hint)}</p>'
+    plots = [f"<div>{compute_curve(axis, rows, colours)}</div>" for axis in axes]
+    return f'<div class="plots">{"".join(plots)}</div>'
 
 
 def _matches(axis: str, matches: Sequence[Match], colours: dict[str, int]) -> str:
@@ -55,12 +59,12 @@ def _reached(solved: dict[str, Interval], solver: str) -> str:
     return f"<span{best_class(best)}>{percent(value, 0)}</span>"
 
 
-def labels_section(summary: Summary, colours: dict[str, int]) -> str:
+def labels_section(solvers: Sequence[Figures], colours: dict[str, int]) -> str:
     """Shares by difficulty and tag; empty where problems have neither."""
     parts = []
     for heading, groups in (
-        ("difficulty", {one.solver: one.difficulty for one in summary.solvers}),
-        ("tag", {one.solver: one.tag for one in summary.solvers}),
+        ("difficulty", {one.solver: one.difficulty for one in solvers}),
+        ("tag", {one.solver: one.tag for one in solvers}),
     ):
         labels = [*dict.fromkeys(label for some in groups.values() for label in some)][:TAGS_SHOWN]
         if heading == "difficulty":  # The easiest first, as the solvers found them.

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import floor, log10
 
+from bdc_agents.evaluate.diagnose import Finding
 from bdc_agents.evaluate.metrics import Difference, Interval
 from bdc_agents.evaluate.plots import COLOURS
 
@@ -118,6 +119,19 @@ def heat(interval: Interval) -> str:
         f'<span class="heat" style="--a:{0.06 + 0.42 * interval.value:.2f}" title="{title}">'
         f"{percent(interval.value, 0)}</span>"
     )
+
+
+def signs_section(signs: Sequence[tuple[str, Finding]]) -> str:
+    """The findings of a run, each with whom it is about; empty for all."""
+    note = "Signs that a run does not work as it should, measured on everything that was written."
+    if not signs:
+        return section("Diagnostics", note, '<p class="ok">Nothing to report.</p>')
+    items = "".join(
+        f"<li>{f'<b>{escape(who)}</b>: ' if who else ''}{escape(finding.text)} "
+        f'<span class="quiet">{escape(finding.advice)}</span></li>'
+        for who, finding in signs
+    )
+    return section("Diagnostics", note, f'<ul class="signs">{items}</ul>')
 
 
 def strip(label: str, cells: Sequence[tuple[str, float]], colour: int, told: str) -> str:

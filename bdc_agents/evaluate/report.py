@@ -18,6 +18,7 @@ from bdc_agents.evaluate.pieces import (
     percent,
     points,
     section,
+    signs_section,
     span,
     swing,
     table,
@@ -55,9 +56,9 @@ def render(folder: Path, summary: Summary) -> str:
         _results(summary, colours),
         _pairs(summary.pairs, colours),
         compute_section(summary, rows, colours),
-        labels_section(summary, colours),
+        labels_section(summary.solvers, colours),
         problems_section(rows, colours),
-        _signs(summary),
+        signs_section([(sign.solver, sign.finding) for sign in summary.signs]),
         _made(record.model_dump(mode="json")),
     )
     package = __package__ or ""
@@ -195,18 +196,6 @@ def _verdict(pair: Pair) -> str:
 
 
 # --- notes -----------------------------------------------------------------------------------
-
-
-def _signs(summary: Summary) -> str:
-    note = "Signs that a run does not work as it should, measured on everything that was written."
-    if not summary.signs:
-        return section("Diagnostics", note, '<p class="ok">Nothing to report.</p>')
-    items = "".join(
-        f"<li>{f'<b>{escape(sign.solver)}</b>: ' if sign.solver else ''}{escape(sign.finding.text)} "
-        f'<span class="quiet">{escape(sign.finding.advice)}</span></li>'
-        for sign in summary.signs
-    )
-    return section("Diagnostics", note, f'<ul class="signs">{items}</ul>')
 
 
 def _made(record: dict[str, object]) -> str:

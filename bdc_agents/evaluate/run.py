@@ -27,6 +27,11 @@ class Unanswered(Frozen):
     sample: int
     reason: str
 
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """That of the row."""
+        return self.problem, self.solver, self.sample
+
 
 class Report(Frozen):
     """What came of a visit to an evaluation.
@@ -44,6 +49,10 @@ class Report(Frozen):
     interrupted: bool = False
 
 
+Key = tuple[str, str, int]
+"""What tells a row from the others: problem, solver, sample."""
+
+
 class Job(Frozen, arbitrary_types_allowed=True):
     """One row to make."""
 
@@ -52,7 +61,7 @@ class Job(Frozen, arbitrary_types_allowed=True):
     sample: int
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """That of its row."""
         return self.task.problem.id, self.solver.name, self.sample
 
@@ -67,15 +76,19 @@ def jobs(config: EvalConfig, tasks: Sequence[Task], solvers: Sequence[Solver]) -
 
 def lineage(record: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
     """What rows depend on besides the configuration: the problems, the prompts, the models."""
-    shown = json.dumps([task.problem.model_dump(mode="json") for task in tasks])
-    tests = [len(task.hidden) for task in tasks]
     came_from = lineage_of(" ".join(record["eval"]["datasets"]), record)
     return {
         "problems": len(tasks),
-        "problems_hash": content_hash(f"{shown}{tests}"),
+        "problems_hash": problems_hash(tasks),
         "prompts": came_from.prompts,
         "models": came_from.models,
     }
+
+
+def problems_hash(tasks: Sequence[Task]) -> str:
+    """Tells problem sets apart: by what is shown of the problems, and how many hidden tests they have."""
+    shown = json.dumps([task.problem.model_dump(mode="json") for task in tasks])
+    return content_hash(f"{shown}{[len(task.hidden) for task in tasks]}")
 
 
 async def evaluate(
@@ -154,24 +167,41 @@ class _Visit:
             await self._one(job)
 
     async def _one(self, job: Job) -> None:
-        seed = derive_seed(self._config.seed, job.solver.name, job.sample)
-        answer = await job.solver.solve(job.task.problem, seed)
-        trace = answer.trace
-        if trace.solution.stopped_by == "agents":
+        made = await make(job, self._config.seed, self._executor)
+        if isinstance(made, Unanswered):
             self._in_a_row += 1
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in trace.solution.set_aside.items())
-            failed = Unanswered(
-                problem=job.task.problem.id, solver=job.solver.name, sample=job.sample, reason=reasons
-            )
-            self.unanswered.append(failed)
-            self._on_row(failed)
+            self.unanswered.append(made)
+            self._on_row(made)
             return
         self._in_a_row = 0
-        row = await score(job, answer, self._executor)
-        kept = trace.model_copy(update={"settings": trace.settings | {"sample": job.sample}})
-        self._results.add(row, kept)
+        self._results.add(*made)
         self.made += 1
-        self._on_row(row)
+        self._on_row(made[0])
+
+
+async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | Unanswered:
+    """Makes one row: solves the problem and scores what is handed over.
+
+    Args:
+        job: The row.
+        seed: Of the evaluation.
+        executor: Runs programs on the hidden tests.
+
+    Returns:
+        The row with its trace, or that no agent answered.
+
+    Raises:
+        BDCError: If the sandbox fails.
+    """
+    answer = await job.solver.solve(job.task.problem, derive_seed(seed, job.solver.name, job.sample))
+    trace = answer.trace
+    if trace.solution.stopped_by == "agents":
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in trace.solution.set_aside.items())
+        return Unanswered(
+            problem=job.task.problem.id, solver=job.solver.name, sample=job.sample, reason=reasons
+        )
+    row = await score(job, answer, executor)
+    return row, trace.model_copy(update={"settings": trace.settings | {"sample": job.sample}})
 
 
 async def score(job: Job, answer: Answer, executor: Executor) -> Row:

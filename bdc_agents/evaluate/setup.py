@@ -1,6 +1,6 @@
 """From a configuration to what an evaluation needs: agents, solvers, and a record of it all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bdc_agents.agents import Agent, load_agents
 from bdc_agents.config import AgentConfig, Settings
@@ -61,7 +61,7 @@ def build_solvers(
     config: EvalConfig,
     settings: Settings,
     named: Sequence[Spec],
-    agents: dict[str, Agent],
+    agents: Mapping[str, Agent],
     team: Sequence[str],
     executor: Executor,
 ) -> list[Solver]:

@@ -133,7 +133,7 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
     hidden = sum(len(task.hidden) > 0 for task in tasks)
     traces = solver_traces(folder, [*rows])
     signs = [Sign(solver=name, finding=f) for name in rows for f in diagnose(traces[name])]
-    figures = tuple(_figures(name, found, section["k"]) for name, found in rows.items())
+    figures = tuple(figures_of(name, found, section["k"]) for name, found in rows.items())
     return Summary(
         datasets=tuple(section["datasets"]),
         problems=len(tasks),
@@ -159,7 +159,14 @@ def _solved(row: Row) -> float:
     return float(row.solved)
 
 
-def _figures(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
+def figures_of(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
+    """The figures of one solver.
+
+    Args:
+        name: As it was named.
+        rows: Its own, one at least.
+        ks: For pass@k.
+    """
     solved = by_problem(rows, _solved)
     public = by_problem((row for row in rows if row.public.total), lambda row: float(row.public.all_passed))
     used = [row.used for row in rows]
@@ -233,21 +240,25 @@ def _claims(problems: int, hidden: int) -> Iterable[str]:
         )
 
 
+def weak_tests(rows: Sequence[Row]) -> Finding | None:
+    """That programs pass the public tests and fail the hidden ones, where many do."""
+    fooled = [not row.hidden.all_passed for row in rows if row.hidden and row.public.all_passed]
+    if len(fooled) < 10 or fmean(fooled) < OVERFIT:
+        return None
+    return Finding(
+        kind="weak-public-tests",
+        value=fmean(fooled),
+        limit=OVERFIT,
+        text=f"{sum(fooled)} of {len(fooled)} programs that pass the public tests fail the hidden ones "
+        f"({fmean(fooled):.0%}).",
+        advice="The public tests tell too little: self_tests, or a judge, may choose better.",
+    )
+
+
 def _signs(rows: dict[str, list[Row]], figures: Sequence[Figures]) -> Iterable[Sign]:
     for name, some in rows.items():
-        fooled = [not row.hidden.all_passed for row in some if row.hidden and row.public.all_passed]
-        if len(fooled) >= 10 and fmean(fooled) >= OVERFIT:
-            text = (
-                f"{sum(fooled)} of {len(fooled)} programs that pass the public tests fail the hidden ones "
-                f"({fmean(fooled):.0%})."
-            )
-            advice = "The public tests tell too little: self_tests, or a judge, may choose better."
-            yield Sign(
-                solver=name,
-                finding=Finding(
-                    kind="weak-public-tests", value=fmean(fooled), limit=OVERFIT, text=text, advice=advice
-                ),
-            )
+        if finding := weak_tests(some):
+            yield Sign(solver=name, finding=finding)
     for one in figures:
         if one.cached > 0:
             yield Sign(

@@ -18,25 +18,35 @@ from bdc_agents.runs.worker import WorkerConfig
 from bdc_agents.types import Frozen
 
 
-class Plan(Frozen):
-    """What a node needs for its part of a run; plain data without any key.
+class NodePlan(Frozen):
+    """What a node needs for its part of a run, whatever the run does; plain data without any key.
 
     Args:
         settings: Of the agents and the sandbox.
         names: Agents, as `load_agents` takes them.
-        worker: What the searches are like.
-        budget: Of the whole run.
         folder: The driver's working folder, for relative paths.
+        data: Folder of the data sets, as the driver has it.
         package, prompts: What the node must have as the driver has it.
     """
 
     settings: Settings
     names: tuple[str, ...]
-    worker: WorkerConfig
-    budget: Budget
     folder: Path
+    data: Path | None = None
     package: str
     prompts: str
+
+
+class SearchPlan(NodePlan):
+    """What a node needs to search.
+
+    Args:
+        worker: What the searches are like.
+        budget: Of the whole run.
+    """
+
+    worker: WorkerConfig
+    budget: Budget
 
 
 class Call(Frozen):

@@ -8,14 +8,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Protocol
 
 from bdc_agents.errors import BDCError, ConfigError, ModelError
-from bdc_agents.runs.ray_calls import Answer, Plan, Polled
+from bdc_agents.runs.ray_calls import Answer, NodePlan, Polled
 from bdc_agents.runs.ray_node import NodeWorker
 from bdc_agents.runs.ray_session import Node, NodeLost
 from bdc_agents.runs.stopping import SIGNALS
@@ -40,8 +40,8 @@ class Cluster(Protocol):
         """
         ...
 
-    async def open(self, node_id: str) -> Node:
-        """A worker on this node, not started yet."""
+    async def open(self, node_id: str, worker: type[NodeWorker]) -> Node:
+        """A worker of this kind on this node, not started yet."""
         ...
 
 
@@ -70,7 +70,7 @@ class RayCluster:
             if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
         }
 
-    async def open(self, node_id: str) -> Node:
+    async def open(self, node_id: str, worker: type[NodeWorker]) -> Node:
         """See `Cluster`."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
 
@@ -79,7 +79,33 @@ class RayCluster:
             "max_restarts": 0,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
         }
-        return RayNode(self._ray, self._ray.remote(NodeWorker).options(**options).remote())
+        return RayNode(self._ray, self._ray.remote(worker).options(**options).remote())
+
+    async def run(self, function: Callable[..., Any], *arguments: Any, cpus: float, gpus: float) -> Any:
+        """Runs a function once, on a node that has this much free.
+
+        Raises:
+            NodeLost: If the node dies.
+            ConfigError: If no node has as much.
+            Exception: What the function raises.
+        """
+        found = await asyncio.to_thread(self._ray.nodes)
+        able = [node["Resources"] for node in found if node["Alive"]]
+        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in able):
+            raise ConfigError(
+                f"no node of the Ray cluster has {cpus:g} cores and {gpus:g} GPUs; see ray status"
+            )
+        task = self._ray.remote(function).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+        reference = task.remote(*arguments)
+        try:
+            return await reference
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:
+            raise NodeLost(_brief(error)) from error
+        except asyncio.CancelledError:
+            self._ray.cancel(reference)
+            raise
 
 
 class RayNode:
@@ -94,7 +120,7 @@ class RayNode:
         self._ray = ray
         self._actor = actor
 
-    async def start(self, plan: Plan) -> None:
+    async def start(self, plan: NodePlan) -> None:
         """See `Node`."""
         await self._of(self._actor.start.remote(plan))
 
@@ -119,8 +145,12 @@ class RayNode:
         try:
             return await reference
         except self._ray.exceptions.RayError as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise NodeLost(f"{type(error).__name__}: {' '.join(lines)[:300]}") from error
+            raise NodeLost(_brief(error)) from error
+
+
+def _brief(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines)[:300]}"
 
 
 @asynccontextmanager

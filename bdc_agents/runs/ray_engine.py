@@ -6,38 +6,23 @@ keys travel. What the agents replied is kept by the driver, so that a lost node 
 those in flight.
 """
 
-import asyncio
-import logging
-import time
-from collections import Counter
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from operator import add
 from pathlib import Path
+from typing import Any
 
-from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.config import AgentConfig
-from bdc_agents.errors import BDCError, ConfigError
-from bdc_agents.runs.endpoints import Load
+from bdc_agents.config import AgentConfig, Settings
+from bdc_agents.errors import ConfigError
+from bdc_agents.runs.coordinate import TableCoordinator
 from bdc_agents.runs.engine import Engine, OpenRun
-from bdc_agents.runs.ray_calls import Ended, Plan
+from bdc_agents.runs.ray_calls import SearchPlan
 from bdc_agents.runs.ray_cluster import Cluster, connected
-from bdc_agents.runs.ray_session import NodeLost, NodeSession
+from bdc_agents.runs.ray_search import SearchNode
+from bdc_agents.runs.ray_session import Method
+from bdc_agents.runs.ray_spread import Spread
 from bdc_agents.runs.store import prompts_hash
 
-log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 2.0
-"""Between two looks at which nodes there are."""
-STOP_SECONDS = 30.0
-"""For the nodes to give up what runs."""
-MOST_LOSSES = 3
-"""Workers that may vanish from one node, each soon after its start, before it gets no other."""
-SOON_SECONDS = 600.0
-NODELESS_SECONDS = 300.0
-"""Without any node to work on, before the run is given up."""
 _KEY_LIKE = ("key", "token", "secret", "password", "credential", "header", "auth")
 
 
@@ -51,36 +36,85 @@ def ray_engine(address: str | None = None) -> Engine:
     async def run(opened: OpenRun) -> str | None:
         plan = plan_for(opened)
         async with connected(address) as cluster:
-            return await Spread(opened, cluster, plan).run()
+            return await search_on(cluster, opened, plan)
 
     return run
 
 
-def plan_for(opened: OpenRun) -> Plan:
+async def search_on(cluster: Cluster, opened: OpenRun, plan: SearchPlan) -> str | None:
+    """Works on a run until nothing is left or it shall stop; returns the cap that is spent.
+
+    Raises:
+        BDCError: If no node can work any more, or the cluster is gone.
+    """
+    spread = Spread(
+        cluster,
+        SearchNode,
+        plan,
+        lambda: TableSide(opened.coordinator()),
+        store=opened.settings.store,
+        stop=opened.stop,
+        tell=opened.notes.append,
+    )
+    opened.loads, opened.running = spread.loads, spread.running
+    return await spread.run()
+
+
+class TableSide:
+    """One node's part of a job table.
+
+    Args:
+        coordinator: In whose name the node holds its problems.
+    """
+
+    def __init__(self, coordinator: TableCoordinator) -> None:
+        self.lost = coordinator.lost
+        self.methods: Mapping[str, Method] = {
+            "lease": coordinator.lease,
+            "heartbeat": coordinator.heartbeat,
+            "done": coordinator.done,
+            "failed": lambda job, reason, final: coordinator.failed(job, reason, final=final),
+            "release": coordinator.release,
+            "reserve": coordinator.reserve,
+            "settle": coordinator.settle,
+        }
+
+
+def plan_for(opened: OpenRun) -> SearchPlan:
     """What every node is told of a run.
 
     Raises:
         ConfigError: If a key would have to travel.
     """
-    settings = opened.settings
-    for name in opened.names:
-        _check_no_key(name, settings.agents.get(name))
-    used = {name: config for name, config in settings.agents.items() if name in opened.names}
-    data = opened.worker.data
-    return Plan(
-        settings=settings.model_copy(update={"agents": used}),
-        names=opened.names,
-        worker=opened.worker.model_copy(update={"data": data.absolute() if data else None}),
-        budget=opened.config.budget,
-        folder=Path.cwd(),
-        package=version("bdc-agents"),
-        prompts=prompts_hash(),
-    )
+    common = common_plan(opened.settings, opened.names, opened.worker.data)
+    return SearchPlan(**common, worker=opened.worker, budget=opened.config.budget)
 
 
-def _check_no_key(name: str, config: AgentConfig | None) -> None:
-    if config is None:
-        return
+def common_plan(settings: Settings, names: Sequence[str], data: Path | None) -> dict[str, Any]:
+    """The fields of a `NodePlan`.
+
+    Args:
+        settings: Of the run.
+        names: The agents that take part; the others' settings stay here.
+        data: Folder of the data sets.
+
+    Raises:
+        ConfigError: If a key would have to travel.
+    """
+    used = {name: config for name, config in settings.agents.items() if name in names}
+    for name, config in used.items():
+        _check_no_key(name, config)
+    return {
+        "settings": settings.model_copy(update={"agents": used}),
+        "names": tuple(names),
+        "folder": Path.cwd(),
+        "data": data.absolute() if data else None,
+        "package": version("bdc-agents"),
+        "prompts": prompts_hash(),
+    }
+
+
+def _check_no_key(name: str, config: AgentConfig) -> None:
     url = config.base_url or ""
     found = next((key for key in config.options if any(part in key.lower() for part in _KEY_LIKE)), None)
     if config.api_key is not None:
@@ -92,131 +126,3 @@ def _check_no_key(name: str, config: AgentConfig | None) -> None:
             f"agent {name!r}: {found} may hold a key, and keys do not travel to other nodes; set the key in "
             "the environment of each node before Ray is started there, and name that variable by api_key_env"
         )
-
-
-class Spread:
-    """A run on the nodes of a cluster: one session each, for as long as there is work.
-
-    Args:
-        opened: The run.
-        cluster: Where it is done.
-        plan: What each node is told.
-    """
-
-    def __init__(self, opened: OpenRun, cluster: Cluster, plan: Plan) -> None:
-        self._opened = opened
-        self._cluster = cluster
-        self._plan = plan
-        self._replies = ReplyCache.open(opened.settings.store)
-        self._sessions: dict[str, NodeSession] = {}
-        self._tasks: dict[asyncio.Task[Ended], str] = {}
-        self._alive: Mapping[str, str] = {}
-        self._names: dict[str, str] = {}
-        self._losses = Counter[str]()
-        self._refused: dict[str, Ended] = {}
-        self._over = False
-        self._cap: str | None = None
-        opened.loads, opened.running = self._loads, self._running
-
-    async def run(self) -> str | None:
-        """Works until nothing is left or the run shall stop; returns the cap that is spent.
-
-        Raises:
-            BDCError: If no node can work any more, or the cluster is gone.
-        """
-        stopping = asyncio.create_task(self._opened.stop.wait())
-        try:
-            await self._work(stopping)
-            return self._cap
-        finally:
-            stopping.cancel()
-            await self._stop()
-            if self._replies:
-                self._replies.close()
-
-    async def _work(self, stopping: asyncio.Task[bool]) -> None:
-        worked = time.monotonic()
-        while not stopping.done():
-            if not self._over:
-                await self._open_sessions()
-            if self._over and not self._at_work():
-                return  # a node that has no core free for a worker by now needs none
-            if self._tasks:
-                worked = time.monotonic()
-            else:
-                self._check_hope(worked)
-            waited = [*self._tasks, stopping]
-            await asyncio.wait(waited, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            for task in [task for task in self._tasks if task.done()]:
-                self._ended(self._tasks.pop(task), task)
-
-    def _at_work(self) -> bool:
-        return any(self._sessions[node_id].started for node_id in self._tasks.values())
-
-    async def _open_sessions(self) -> None:
-        """Gives every node that has none a worker."""
-        self._alive = await self._cluster.nodes()
-        self._names |= self._alive
-        for node_id in self._alive:
-            if node_id in self._tasks.values() or node_id in self._refused:
-                continue
-            node = await self._cluster.open(node_id)
-            session = NodeSession(node, self._opened.coordinator(), self._replies)
-            self._sessions[node_id] = session
-            self._tasks[asyncio.create_task(session.run(self._plan))] = node_id
-
-    def _check_hope(self, worked: float) -> None:
-        """Raises where no node works and none is likely to."""
-        if self._alive and self._refused.keys() >= self._alive.keys():
-            last = list(self._refused.values())[-1]
-            raise (ConfigError if last.usage else BDCError)(f"no Ray node can work on this run: {last.error}")
-        if time.monotonic() - worked > NODELESS_SECONDS:
-            raise BDCError(
-                f"no Ray node had a core for a worker for {NODELESS_SECONDS:.0f} s; start one with ray "
-                "start, and the same command goes on"
-            )
-
-    def _ended(self, node_id: str, task: asyncio.Task[Ended]) -> None:
-        """Takes how a node's part ended."""
-        name = self._names.get(node_id, node_id)
-        try:
-            ended = task.result()
-        except NodeLost as lost:
-            lasted = self._sessions.pop(node_id).seconds
-            self._losses[node_id] = 1 if lasted > SOON_SECONDS else self._losses[node_id] + 1
-            self._tell(f"the worker on Ray node {name} is lost; others do its problems ({lost})")
-            if self._losses[node_id] >= MOST_LOSSES:
-                reason = f"the worker on node {name} was lost {MOST_LOSSES} times: {lost}"
-                self._refused[node_id] = Ended(error=reason)
-            return
-        if ended.error is not None:
-            self._refused[node_id] = ended.model_copy(update={"error": f"node {name}: {ended.error}"})
-            self._tell(f"Ray node {name} does not work on this run: {ended.error}")
-            return
-        self._over = True
-        self._cap = self._cap or ended.cap
-
-    def _tell(self, text: str) -> None:
-        self._opened.notes.append(text)
-        log.warning("%s", text)
-
-    async def _stop(self) -> None:
-        """Ends all sessions: gracefully, and after a while in any case."""
-        sessions = {task: self._sessions[node_id] for task, node_id in self._tasks.items()}
-        asked = [asyncio.create_task(session.stop()) for session in sessions.values() if session.started]
-        if asked:
-            begun = [task for task, session in sessions.items() if session.started]
-            await asyncio.wait([*asked, *begun], timeout=STOP_SECONDS)
-        for task in [*asked, *self._tasks]:
-            task.cancel()
-        await asyncio.gather(*asked, *self._tasks, return_exceptions=True)
-
-    def _loads(self) -> Mapping[str, Load]:
-        loads: dict[str, list[Load]] = {}
-        for session in self._sessions.values():
-            for agent, load in session.loads.items():
-                loads.setdefault(agent, []).append(load)
-        return {agent: reduce(add, parts) for agent, parts in loads.items()}
-
-    def _running(self) -> int:
-        return sum(session.running for session in self._sessions.values())

@@ -9,11 +9,14 @@ from typing import Any, Protocol
 
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.errors import BDCError
-from bdc_agents.runs.coordinate import TableCoordinator
 from bdc_agents.runs.endpoints import Load
-from bdc_agents.runs.ray_calls import Answer, Call, Ended, Plan, Polled
+from bdc_agents.runs.ray_calls import Answer, Call, Ended, NodePlan, Polled
 
 log = logging.getLogger(__name__)
+
+Method = Callable[..., Coroutine[Any, Any, Any]]
+WAITS = "reserve"
+"""The method that may wait for what other nodes do."""
 
 
 class NodeLost(Exception):
@@ -23,7 +26,7 @@ class NodeLost(Exception):
 class Node(Protocol):
     """A `NodeWorker` on some machine; every method raises `NodeLost` where that is gone."""
 
-    async def start(self, plan: Plan) -> None:
+    async def start(self, plan: NodePlan) -> None:
         """See `NodeWorker`."""
         ...
 
@@ -44,42 +47,45 @@ class Node(Protocol):
         ...
 
 
+class Side(Protocol):
+    """What the driver knows of one node's part of a run."""
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """What its worker may call."""
+        ...
+
+    async def lost(self) -> None:
+        """Gives back all that the node still holds: it is gone, or has ended."""
+        ...
+
+
 class NodeSession:
     """One node's part of a run.
 
     Args:
         node: Its worker.
-        coordinator: In whose name the node holds its problems.
+        side: In whose name the node holds its work.
         replies: Kept for all nodes.
     """
 
-    def __init__(self, node: Node, coordinator: TableCoordinator, replies: ReplyCache | None) -> None:
+    def __init__(self, node: Node, side: Side, replies: ReplyCache | None) -> None:
         self._node = node
-        self._coordinator = coordinator
+        self._side = side
         self._replies = replies
         self._serving = set[asyncio.Task[None]]()
         self.loads: Mapping[str, Load] = {}
         self.running = 0
         self.started = False
         self._begun = time.monotonic()
-        self._methods: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
-            "lease": coordinator.lease,
-            "heartbeat": coordinator.heartbeat,
-            "done": coordinator.done,
-            "failed": lambda job, reason, final: coordinator.failed(job, reason, final=final),
-            "release": coordinator.release,
-            "reserve": coordinator.reserve,
-            "settle": coordinator.settle,
-            "reply": self._reply,
-            "keep": self._keep,
-        }
+        self._methods = {**side.methods, "reply": self._reply, "keep": self._keep}
 
     @property
     def seconds(self) -> float:
         """Since it was made."""
         return time.monotonic() - self._begun
 
-    async def run(self, plan: Plan) -> Ended:
+    async def run(self, plan: NodePlan) -> Ended:
         """Serves the node until its worker ends; what it held goes back in any case.
 
         Raises:
@@ -124,10 +130,10 @@ class NodeSession:
         """Finishes what the node handed over, and gives back what it still held."""
         await self._node.kill()
         for task in self._serving:
-            if task.get_name() == "reserve":  # may wait for others, on behalf of nobody now
+            if task.get_name() == WAITS:  # on behalf of nobody now
                 task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
-        await self._coordinator.lost()
+        await self._side.lost()
 
     async def _reply(self, key: str) -> Any:
         return await self._replies.get(key) if self._replies else None

@@ -162,7 +162,10 @@ class Worker:
         if self._process.poll() is not None:
             return True
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        process = os.pidfd_open(self._process.pid)
+        try:
+            process = os.pidfd_open(self._process.pid)
+        except OSError:  # not every kernel has it; what the sandbox says of that must still be read
+            return await asyncio.to_thread(self._ends_within, seconds)
         try:
             loop.add_reader(process, ended.set)
             async with asyncio.timeout(seconds):
@@ -173,6 +176,13 @@ class Worker:
             loop.remove_reader(process)
             os.close(process)
         self._process.wait()
+        return True
+
+    def _ends_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
         return True
 
     def _kill(self) -> None:

@@ -1,10 +1,7 @@
-"""Small problems with hidden tests, agents whose replies are known, and a command to run for real."""
+"""Small problems with hidden tests, and agents whose replies are known."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.evaluate.solvers import Tools
 from bdc_agents.sandbox import Executor, create_executor
-from bdc_agents.testing import ScriptedAgent, ScriptedEndpoint
+from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import CallTest, HiddenTests, Problem, Task
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
@@ -96,16 +93,6 @@ def make_tools(executor: Executor) -> Callable[..., Tools]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with a cache of its own and no settings from outside."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("BDC_DATA", "BDC_DEBUG", "OPENAI_API_KEY", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def problems(workplace: Path) -> Callable[..., Path]:
     """Writes a file of problems, every second one labelled hard."""
 
@@ -133,38 +120,12 @@ def problems(workplace: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def configure(workplace: Path) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+def configure(configure: Callable[..., list[dict[str, Any]]]) -> Callable[..., list[dict[str, Any]]]:
     """Starts an endpoint and names it in bdc.toml, with replies not cached."""
-    started: list[ScriptedEndpoint] = []
 
     def start(
         respond: Callable[[dict[str, Any]], str] = lambda _: RIGHT, extra: str = ""
     ) -> list[dict[str, Any]]:
-        endpoint = ScriptedEndpoint(respond)
-        started.append(endpoint)
-        endpoint.__enter__()
-        agent = f'model = "m"\nbase_url = "{endpoint.url}"\napi_key = "secret-key"\nretries = 0\n'
-        tables = "".join(f"[agents.{name}]\n{agent}" for name in ("one", "two"))
-        (workplace / "bdc.toml").write_text(f"{tables}[store]\ncache = false\n{extra}")
-        return endpoint.requests
+        return configure(respond, extra=f"[store]\ncache = false\n{extra}", key="secret-key")
 
-    yield start
-    for endpoint in started:
-        endpoint.__exit__()
-
-
-@pytest.fixture
-def bdc(workplace: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the real command in a process of its own."""
-
-    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bdc_agents.cli", *words],
-            cwd=workplace,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-
-    return run
+    return start

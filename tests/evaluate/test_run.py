@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 from bdc_agents.errors import AgentError, BDCError, UsageError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.results import Results, Row, read_rows, solver_traces
-from bdc_agents.evaluate.run import evaluate
-from bdc_agents.evaluate.solvers import Solver, Spec, Tools, create_solver
+from bdc_agents.evaluate.run import Report, evaluate
+from bdc_agents.evaluate.solvers import Spec, Tools, create_solver
 from bdc_agents.evaluate.summary import summarise
 from bdc_agents.sandbox import Executor
 from bdc_agents.testing import ScriptedAgent
@@ -26,8 +26,37 @@ Bdc = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = {"eval": {"datasets": ["d"], "solvers": [], "samples": 1, "k": [1, 2]}, "agents": {}}
 
 
-def solvers(tools: Tools, *names: str) -> list[Solver]:
-    return [create_solver(Spec.parse(name), tools) for name in names]
+class Evaluation:
+    """An evaluation in a folder, visited once or more often."""
+
+    def __init__(self, folder: Path, make_tools: Callable[..., Tools], executor: Executor) -> None:
+        self.folder = folder
+        self._make_tools = make_tools
+        self._executor = executor
+
+    async def visit(
+        self,
+        tasks: Sequence[Task],
+        *agents: ScriptedAgent,
+        solvers: Sequence[str] = ("single:ann",),
+        config: EvalConfig | None = None,
+        on_row: Callable[[Any], None] = lambda _: None,
+        temperature: float | None = None,
+    ) -> Report:
+        """Makes the rows that are not there yet."""
+        tools = self._make_tools(*agents, temperature=temperature)
+        made = [create_solver(Spec.parse(name), tools) for name in solvers]
+        with Results(self.folder, CONFIG, {}) as results:
+            return await evaluate(config or EvalConfig(), tasks, made, self._executor, results, on_row)
+
+    @property
+    def rows(self) -> list[Row]:
+        return read_rows(self.folder)
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, make_tools: Callable[..., Tools], executor: Executor) -> Evaluation:
+    return Evaluation(tmp_path, make_tools, executor)
 
 
 def essence(rows: list[Row]) -> dict[tuple[str, str, int], tuple[object, ...]]:
@@ -38,31 +67,24 @@ def essence(rows: list[Row]) -> dict[tuple[str, str, int], tuple[object, ...]]:
 
 
 async def test_every_solver_solves_every_problem_and_hidden_tests_score_it(
-    tmp_path: Path,
-    make_agent: Agent,
-    make_tools: Callable[..., Tools],
-    make_task: Callable[..., Task],
-    executor: Executor,
+    evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task]
 ) -> None:
     cheat = "```python\ndef double(x):\n    return {1: 2, 2: 4}.get(x)\n```"
-    tools = make_tools(
-        make_agent(cheat), make_agent("```python\ndef double(x):\n    return x + x\n```", name="bob")
-    )
+    agents = make_agent(cheat), make_agent("```python\ndef double(x):\n    return x + x\n```", name="bob")
     tasks = [make_task("a", difficulty="easy"), make_task("b", hidden=0, tags=("t",))]
     config = EvalConfig(samples=2, concurrency=3)
-    with Results(tmp_path, CONFIG, {}) as results:
-        report = await evaluate(config, tasks, solvers(tools, "single:ann", "single:bob"), executor, results)
+    report = await evaluation.visit(tasks, *agents, solvers=("single:ann", "single:bob"), config=config)
     assert (report.wanted, report.made, report.interrupted) == (8, 8, False)
-    rows = {row.key: row for row in read_rows(tmp_path)}
+    rows = {row.key: row for row in evaluation.rows}
     assert rows["a", "single:ann", 0].hidden.model_dump() == {"passed": 0, "total": 3}  # type: ignore[union-attr]
     assert not rows["a", "single:ann", 1].solved
     assert rows["b", "single:ann", 0].solved  # There are only the public tests to say otherwise.
     assert rows["b", "single:ann", 0].hidden is None
     assert rows["a", "single:bob", 0].solved
     assert rows["a", "single:bob", 0].points[-1].solved
-    assert len(solver_traces(tmp_path, ["single:bob"])["single:bob"]) == 4
+    assert len(solver_traces(evaluation.folder, ["single:bob"])["single:bob"]) == 4
 
-    summary = summarise(tmp_path, tasks)
+    summary = summarise(evaluation.folder, tasks)
     by_name = {one.solver: one for one in summary.solvers}
     assert by_name["single:ann"].solved.value == 0.5
     assert by_name["single:ann"].difficulty["easy"].solved.value == 0.0
@@ -75,48 +97,32 @@ async def test_every_solver_solves_every_problem_and_hidden_tests_score_it(
 
 
 async def test_finished_rows_are_never_made_again(
-    tmp_path: Path,
-    make_agent: Agent,
-    make_tools: Callable[..., Tools],
-    make_task: Callable[..., Task],
-    executor: Executor,
-    right: str,
+    evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task], right: str
 ) -> None:
     agent = make_agent(right)
     tasks = [make_task(name) for name in "abcd"]
-    tools = make_tools(agent)
-    with Results(tmp_path, CONFIG, {}) as results:
-        await evaluate(EvalConfig(), tasks[:2], solvers(tools, "single:ann"), executor, results)
-    with Results(tmp_path, CONFIG, {}) as results:
-        report = await evaluate(EvalConfig(), tasks, solvers(tools, "single:ann"), executor, results)
+    await evaluation.visit(tasks[:2], agent)
+    report = await evaluation.visit(tasks, agent)
     assert (report.wanted, report.made) == (4, 2)
     assert len(agent.requests) == 4
-    assert len(read_rows(tmp_path)) == 4
+    assert len(evaluation.rows) == 4
 
 
 async def test_a_solver_that_repeats_itself_has_one_sample(
-    tmp_path: Path,
-    make_agent: Agent,
-    make_tools: Callable[..., Tools],
-    make_task: Callable[..., Task],
-    executor: Executor,
-    right: str,
+    evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task], right: str
 ) -> None:
-    tools = make_tools(make_agent(right), temperature=0.0)
-    with Results(tmp_path, CONFIG, {}) as results:
-        report = await evaluate(
-            EvalConfig(samples=5), [make_task()], solvers(tools, "single:ann", "search"), executor, results
-        )
+    report = await evaluation.visit(
+        [make_task()],
+        make_agent(right),
+        solvers=("single:ann", "search"),
+        config=EvalConfig(samples=5),
+        temperature=0.0,
+    )
     assert report.wanted == 6
 
 
 async def test_a_row_no_agent_answered_for_is_left_to_a_later_visit(
-    tmp_path: Path,
-    make_agent: Agent,
-    make_tools: Callable[..., Tools],
-    make_task: Callable[..., Task],
-    executor: Executor,
-    right: str,
+    evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task], right: str
 ) -> None:
     down = True
 
@@ -127,54 +133,46 @@ async def test_a_row_no_agent_answered_for_is_left_to_a_later_visit(
 
     agent = make_agent(respond)
     tasks = [make_task(f"p{number}") for number in range(20)]
-    tools, config = make_tools(agent), EvalConfig(concurrency=1)
-    with Results(tmp_path, CONFIG, {}) as results:
-        report = await evaluate(config, tasks, solvers(tools, "single:ann"), executor, results)
-    assert read_rows(tmp_path) == []
+    config = EvalConfig(concurrency=1)
+    report = await evaluation.visit(tasks, agent, config=config)
+    assert evaluation.rows == []
     assert len(report.unanswered) == len(agent.requests) == 5  # It does not ask in vain for all 20.
     assert "connection refused" in report.unanswered[0].reason
     down = False
-    with Results(tmp_path, CONFIG, {}) as results:
-        report = await evaluate(config, tasks, solvers(tools, "single:ann"), executor, results)
+    report = await evaluation.visit(tasks, agent, config=config)
     assert (report.made, report.unanswered) == (20, ())
 
 
 async def test_cancelling_keeps_what_is_finished(
-    tmp_path: Path,
-    make_agent: Agent,
-    make_tools: Callable[..., Tools],
-    make_task: Callable[..., Task],
-    executor: Executor,
-    right: str,
+    evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task], right: str
 ) -> None:
     tasks = [make_task(f"p{number}") for number in range(30)]
-    with Results(tmp_path, CONFIG, {}) as results:
+    seen = 0
 
-        def stop_after_three(_: object) -> None:
-            if len(results.rows) == 3:
-                work.cancel()
+    def stop_after_three(_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 3:
+            work.cancel()
 
-        chosen = solvers(make_tools(make_agent(right)), "single:ann")
-        work = asyncio.create_task(
-            evaluate(EvalConfig(concurrency=2), tasks, chosen, executor, results, stop_after_three)
-        )
-        report = await work
-    assert report.interrupted
-    assert 3 <= len(read_rows(tmp_path)) < 30
+    visit = evaluation.visit(
+        tasks, make_agent(right), config=EvalConfig(concurrency=2), on_row=stop_after_three
+    )
+    work = asyncio.create_task(visit)
+    assert (await work).interrupted
+    assert 3 <= len(evaluation.rows) < 30
 
 
 async def test_an_error_of_the_sandbox_is_raised_as_it_is(
-    tmp_path: Path,
+    evaluation: Evaluation,
     make_agent: Agent,
-    make_tools: Callable[..., Tools],
     make_task: Callable[..., Task],
     executor: Executor,
     right: str,
 ) -> None:
     await executor.aclose()
-    chosen = solvers(make_tools(make_agent(right)), "single:ann")
-    with Results(tmp_path, CONFIG, {}) as results, pytest.raises(BDCError):
-        await evaluate(EvalConfig(), [make_task()], chosen, executor, results)
+    with pytest.raises(BDCError):
+        await evaluation.visit([make_task()], make_agent(right))
 
 
 # --- the folder ------------------------------------------------------------------------------
@@ -223,26 +221,22 @@ def test_results_without_their_configuration_are_left_alone(tmp_path: Path) -> N
 
 
 async def test_damaged_lines_are_left_out_and_made_again(
-    tmp_path: Path,
+    evaluation: Evaluation,
     make_agent: Agent,
-    make_tools: Callable[..., Tools],
     make_task: Callable[..., Task],
-    executor: Executor,
     right: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tasks = [make_task(name) for name in "abc"]
-    chosen = solvers(make_tools(make_agent(right)), "single:ann")
-    with Results(tmp_path, CONFIG, {}) as results:
-        await evaluate(EvalConfig(concurrency=1), tasks, chosen, executor, results)
-    file = tmp_path / "results.jsonl"
+    tasks, agent = [make_task(name) for name in "abc"], make_agent(right)
+    await evaluation.visit(tasks, agent, config=EvalConfig(concurrency=1))
+    file = evaluation.folder / "results.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text(lines[0] + '{"problem": 7}\n' + lines[2][:40])  # One damaged, one half written.
-    with Results(tmp_path, CONFIG, {}) as results:
+    with Results(evaluation.folder, CONFIG, {}) as results:
         assert [row.problem for row in results.rows] == ["a"]
-        report = await evaluate(EvalConfig(), tasks, chosen, executor, results)
+    report = await evaluation.visit(tasks, agent)
     assert report.made == 2
-    assert sorted(row.problem for row in read_rows(tmp_path)) == ["a", "b", "c"]
+    assert sorted(row.problem for row in evaluation.rows) == ["a", "b", "c"]
     assert "results.jsonl:2: not a row" in caplog.text
 
 

@@ -91,6 +91,15 @@ def strongest_tier() -> Tier:
 
 
 @pytest.fixture
+def landlock_tier() -> Tier:
+    """The tier without namespaces."""
+    found = available("landlock")
+    if not isinstance(found, Tier):
+        pytest.skip(f"landlock: {found.reason}")
+    return found
+
+
+@pytest.fixture
 async def strongest(strongest_tier: Tier, marker: str) -> AsyncIterator[ProcessExecutor]:
     """An executor of it."""
     started = executor(strongest_tier.name, marker)

@@ -50,6 +50,8 @@ FORGERIES = {
     "exit when compared": "import os\nclass E:\n    def __eq__(self, o): os._exit(0)\ndef f(*_): return E()",
     "a timer that exits": "import os, signal, time\nsignal.signal(14, lambda *_: os._exit(0))\nsignal.setitimer(0, 0.05)\ndef f(*_): time.sleep(9)",
     "a daemon thread that exits": "import os, threading, time\nthreading.Thread(target=lambda: (time.sleep(0.05), os._exit(0)), daemon=True).start()\ndef f(*_): time.sleep(9)",
+    "exit(0) in a thread": "import os, threading\ndef f(*_):\n    busy = threading.Thread(target=lambda: (exit_hook(), exit(0)))\n    busy.start()\n    busy.join()\ndef exit_hook(): threading.excepthook = lambda *_: os._exit(0)",
+    "a thread that interrupts the test": "import _thread, os, signal\nsignal.signal(2, lambda *_: os._exit(0))\ndef f(*_):\n    _thread.start_new_thread(_thread.interrupt_main, ())\n    import time\n    time.sleep(0.2)",
     "an exit function": f"import atexit, os\natexit.register(os._exit, 0)\n{WRONG}",
     "a hook for errors": f"import os, sys\nsys.excepthook = lambda *_: os._exit(0)\n{WRONG}",
 }  # fmt: skip

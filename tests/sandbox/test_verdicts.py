@@ -170,6 +170,12 @@ async def test_a_large_input_arrives_whole(run):
             "KeyError: 0",
             3,
         ),
+        (
+            "import threading\ndef f():\n    exit(0)\n    print(42)\nthreading.Thread(target=f).start()",
+            "error",
+            "SystemExit: 0",
+            3,
+        ),
         ("import os\nos.kill(os.getpid(), 11)", "killed", "ended by SIGSEGV", None),
         ("while True: pass", "timeout", "wall time limit passed", None),
         ("import time\ntime.sleep(9)", "timeout", "wall time limit passed", None),

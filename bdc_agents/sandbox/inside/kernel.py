@@ -1,6 +1,7 @@
 """System calls that Python has no function for, through ctypes; each raises OSError on failure."""
 
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -65,6 +66,18 @@ def fork_into(flags: int) -> int:
     python.PyOS_AfterFork_Parent()
     ctypes.set_errno(number)
     return _checked("clone", pid)
+
+
+def watch(pid: int) -> int:
+    """A descriptor that can be read when a child process has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        raise OSError(
+            f"this kernel has no pidfd_open (Linux has it since 5.3; it calls itself {platform.release()})"
+        ) from None
 
 
 def landlock(call: int, *words: object) -> int:

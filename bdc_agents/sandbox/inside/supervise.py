@@ -9,7 +9,7 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-from . import checker, reports, run_test, usage, wire
+from . import checker, kernel, reports, run_test, usage, wire
 from .confine import Rules
 
 _CHUNK = 65536
@@ -34,7 +34,7 @@ class Session:
         start = {"stdin": _start_on_input, "call": _start_on_calls, "script": _start_script}[self.kind]
         self._ends = start(job, test, rules)
         self._counter = usage.Counter(self._ends.pids, self._limits["processes"] > 1)
-        self._processes = [os.pidfd_open(pid) for pid in self._ends.pids]
+        self._processes = [kernel.watch(pid) for pid in self._ends.pids]
         self._poll = select.poll()
         for descriptor in (self._processes[-1], self._ends.output, self._ends.report):
             os.set_blocking(descriptor, False)

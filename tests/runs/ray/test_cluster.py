@@ -1,6 +1,6 @@
 """Two real Ray nodes on loopback with a token, one of which dies in the middle.
 
-It takes about two minutes: BDC_TEST_RAY=1 python -m pytest tests/runs/ray
+It takes about four minutes: BDC_TEST_RAY=1 python -m pytest tests/runs/ray
 """
 
 import json
@@ -98,7 +98,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def start(world: World, cluster: Cluster) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts `bdc collect demo --engine ray` in a process of its own."""
+    """Starts `bdc collect demo --engine ray`, or another command, in a process of its own."""
     tables = [
         f'[agents.{name}]\nmodel = "{name}"\nbase_url = "{world.endpoint.url}"\nretries = 0\n'
         'concurrency = 2\nstructured = "json_schema"\n'
@@ -106,14 +106,14 @@ def start(world: World, cluster: Cluster) -> Iterator[Callable[..., subprocess.P
     ]
     limits = "[search]\nrollouts = 3\nwidth = 2\n[budget]\ncalls = 8\n"
     (world.folder / "bdc.toml").write_text("".join(tables) + limits)
-    words = [sys.executable, "-m", "bdc_agents.cli", "collect", "demo", "--out", "run", "--json"]
-    words += ["--engine", "ray", "--ray-address", cluster.address]
+    ray = ["--engine", "ray", "--ray-address", cluster.address]
+    collect = ["-m", "bdc_agents.cli", "collect", "demo", "--out", "run", "--json", *ray]
     begun = []
 
-    def begin(*more: str) -> subprocess.Popen[str]:
+    def begin(*words: str) -> subprocess.Popen[str]:
         begun.append(
             subprocess.Popen(
-                [*words, *more],
+                [sys.executable, *(words or collect)],
                 cwd=world.folder,
                 env=cluster.environment | {"XDG_CACHE_HOME": str(world.folder / "home")},
                 stdout=subprocess.PIPE,
@@ -175,3 +175,85 @@ def test_a_signal_ends_it_gracefully(
     assert process.returncode == 143, err
     report = json.loads(out)
     assert (report["ended"], report["leased"]) == ("stopped", 0)
+
+
+# --- evaluation, and one long job -----------------------------------------------------------------
+
+
+def test_an_evaluation_loses_a_node_and_no_row(
+    world: World, cluster: Cluster, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    world.delay = 0.3
+    cluster.start(OTHER)
+    words = ["-m", "bdc_agents.cli", "eval", "demo", "--solver", "best-of:2", "--solver", "search"]
+    words += ["--concurrency", "2", "--out", "evaluated", "--json", "--engine", "ray"]
+    process = start(*words, "--ray-address", cluster.address)
+    wait_for(lambda: world.open > 4)  # more than the slots of one node: both work
+    wait_for(lambda: len(world.endpoint.requests) >= 16)
+    in_flight = world.open
+    assert cluster.kill(OTHER) > 0
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert json.loads(out)["rows"] == 2 * len(PROBLEMS)
+    rows = [json.loads(line) for line in (world.folder / "evaluated/results.jsonl").read_text().splitlines()]
+    assert sorted((row["problem"], row["solver"]) for row in rows) == sorted(
+        (problem, solver) for problem in PROBLEMS for solver in ("best-of:2", "search")
+    ), "each row once"
+    assert world.repeated <= in_flight + 2, "an answer may have been on its way"
+    assert f"Ray node {OTHER} is lost" in err
+
+
+JOB = """
+import asyncio, os, sys, time
+from pathlib import Path
+from bdc_agents.runs.ray_task import run_remote
+
+def count_to(last, file):
+    done = len(file.read_text().split()) if file.exists() else 0
+    for number in range(done, last):
+        with file.open("a") as kept:
+            kept.write(os.environ["BDC_TEST_NODE"] + "\\n")
+        time.sleep(0.3)
+    return done
+
+tell = lambda text: print(text, file=sys.stderr)
+print(asyncio.run(run_remote(count_to, 20, Path("steps"), address=sys.argv[1], tell=tell)))
+"""
+
+
+HOLD = """
+import sys, time, ray
+from pathlib import Path
+
+ray.init(address=sys.argv[1], _node_ip_address="127.0.0.2", log_to_driver=False)
+
+@ray.remote(num_cpus=1, resources={"node:127.0.0.2": 0.001})
+def hold(folder):
+    (folder / "held").touch()
+    time.sleep(300)
+
+ray.get(hold.remote(Path.cwd()))  # the head may not run the job: it is not to die
+"""
+
+
+def test_a_long_job_goes_on_where_its_node_died(
+    world: World, cluster: Cluster, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    cluster.start(OTHER)
+    (world.folder / "job.py").write_text(JOB)
+    steps = world.folder / "steps"
+    (world.folder / "hold.py").write_text(HOLD)
+    holding = start("hold.py", cluster.address)
+    wait_for((world.folder / "held").exists)
+    process = start("job.py", cluster.address)
+    wait_for(lambda: steps.exists() and len(steps.read_text().split()) >= 3)
+    assert steps.read_text().split()[0] == cluster.mark(OTHER)
+    assert cluster.kill(OTHER) > 0
+    holding.kill()
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    done = steps.read_text().split()
+    assert len(done) == 20, "no step is lost or done twice"
+    assert {done[0], done[-1]} == {cluster.mark(OTHER), cluster.mark(HEAD)}
+    assert 3 <= int(out) < 20
+    assert "starts again on another one" in err

@@ -5,112 +5,34 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bdc_agents.agents import load_agents
 from bdc_agents.cli.collect import engine_for
 from bdc_agents.config import Budget
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import BDCError, ConfigError, ModelError, ProblemError
-from bdc_agents.runs import ray_cluster, ray_engine, ray_node
+from bdc_agents.runs import ray_cluster, ray_node, ray_search, ray_spread
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import OpenRun, local_engine
-from bdc_agents.runs.ray_calls import Answer, Outbox, Plan, Polled
-from bdc_agents.runs.ray_engine import Spread, plan_for
-from bdc_agents.runs.ray_node import NodeWorker
-from bdc_agents.runs.ray_session import NodeLost
-from bdc_agents.testing import ScriptedExecutor
+from bdc_agents.runs.ray_calls import Answer, Outbox
+from bdc_agents.runs.ray_engine import plan_for, search_on
 
 DEMO = CollectConfig(datasets=("demo",), limit=5)
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
 World = Any  # of conftest.py
+Nodes = Callable[..., Any]  # its `FakeCluster`
 
 
-def over_the_wire(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))
+async def collect(world: World, cluster: Any, config: CollectConfig = DEMO, **more: Any) -> Collected:
+    async def engine(opened: OpenRun) -> str | None:
+        return await search_on(cluster, opened, plan_for(opened))
 
-
-class FakeNode:
-    """A `NodeWorker` in this process that can be cut off; all that comes and goes is pickled."""
-
-    def __init__(self, executor: Any) -> None:
-        self.worker = NodeWorker(load_agents, executor)
-        self.gone = asyncio.Event()
-        self.delivered: list[Any] = []
-
-    async def _call(self, method: Callable[..., Any], *values: Any) -> Any:
-        if self.gone.is_set():
-            raise NodeLost("the machine is off")
-        self.delivered += values
-        call = asyncio.create_task(method(*over_the_wire(values)))
-        gone = asyncio.create_task(self.gone.wait())
-        await asyncio.wait([call, gone], return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
-        if not call.done() or self.gone.is_set():
-            call.cancel()
-            raise NodeLost("the machine is off")
-        return over_the_wire(call.result())
-
-    async def start(self, plan: Plan) -> None:
-        await self._call(self.worker.start, plan)
-
-    async def poll(self) -> Polled:
-        return await self._call(self.worker.poll)
-
-    async def answer(self, answers: Sequence[Answer]) -> None:
-        await self._call(self.worker.answer, answers)
-
-    async def stop(self) -> None:
-        await self._call(self.worker.stop)
-
-    async def kill(self) -> None:
-        self.gone.set()
-        if self.worker._working:
-            self.worker._working.cancel()
-
-
-class FakeCluster:
-    def __init__(self, *names: str) -> None:
-        self.alive = {name: name for name in names}
-        self.opened: list[tuple[str, FakeNode]] = []
-        self.executor = ScriptedExecutor(lambda job: 0.0)  # each search uses all its calls
-        self.gone = False
-        self.kinds: dict[str, type[FakeNode]] = {}
-
-    async def nodes(self) -> Mapping[str, str]:
-        if self.gone:
-            raise BDCError("the Ray cluster does not answer any more")
-        return dict(self.alive)
-
-    async def open(self, node_id: str) -> FakeNode:
-        node = self.kinds.get(node_id, FakeNode)(self.executor)
-        self.opened.append((node_id, node))
-        return node
-
-    async def lose(self, name: str) -> None:
-        self.alive.pop(name, None)
-        await next(node for node_id, node in reversed(self.opened) if node_id == name).kill()
-
-    def engine(self) -> Callable[[OpenRun], Any]:
-        async def run(opened: OpenRun) -> str | None:
-            return await Spread(opened, self, plan_for(opened)).run()
-
-        return run
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_engine, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(ray_node, "POLL_SECONDS", 0.05)
-
-
-async def collect(world: World, cluster: FakeCluster, config: CollectConfig = DEMO, **more: Any) -> Collected:
     settings = world.settings.model_copy(update=more.pop("settings", {}))
-    return await acollect(config, world.folder / "run", settings, engine=cluster.engine(), **more)
+    return await acollect(config, world.folder / "run", settings, engine=engine, **more)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -122,9 +44,9 @@ async def until(condition: Callable[[], bool]) -> None:
 # --- a whole run ----------------------------------------------------------------------------------
 
 
-async def test_nodes_share_the_work_and_each_problem_gets_one_trace(world: World) -> None:
+async def test_nodes_share_the_work_and_each_problem_gets_one_trace(world: World, nodes: Nodes) -> None:
     world.delay = 0.02
-    cluster = FakeCluster("a", "b")
+    cluster = nodes("a", "b")
     collected = await collect(world, cluster, DEMO.model_copy(update={"concurrency": 1}))
     assert (collected.ended, collected.failures) == ("complete", {})
     assert sorted(world.ids()) == PROBLEMS
@@ -136,11 +58,13 @@ async def test_nodes_share_the_work_and_each_problem_gets_one_trace(world: World
     assert collected.progress.spent.calls == len(world.endpoint.requests)
 
 
-async def test_a_run_goes_on_from_one_engine_to_the_other_without_asking_again(world: World) -> None:
+async def test_a_run_goes_on_from_one_engine_to_the_other_without_asking_again(
+    world: World, nodes: Nodes
+) -> None:
     few = DEMO.model_copy(update={"limit": 2})
     await acollect(few, world.folder / "one", world.settings, engine=local_engine())
     asked = len(world.endpoint.requests)
-    cluster = FakeCluster("a")
+    cluster = nodes("a")
     cluster.executor = None  # type: ignore[assignment] # the real sandbox, as in the first run
     collected = await collect(world, cluster, few)
     assert collected.ended == "complete"
@@ -150,9 +74,9 @@ async def test_a_run_goes_on_from_one_engine_to_the_other_without_asking_again(w
 # --- lost and found -------------------------------------------------------------------------------
 
 
-async def test_the_problems_of_a_lost_node_go_to_the_others_at_once(world: World) -> None:
+async def test_the_problems_of_a_lost_node_go_to_the_others_at_once(world: World, nodes: Nodes) -> None:
     world.delay = 0.05
-    cluster = FakeCluster("a", "b")
+    cluster = nodes("a", "b")
     running = asyncio.create_task(collect(world, cluster))
     await until(lambda: len(world.endpoint.requests) >= 12)
     in_flight = world.open
@@ -164,9 +88,9 @@ async def test_the_problems_of_a_lost_node_go_to_the_others_at_once(world: World
     assert any("node b is lost" in note for note in collected.notes)
 
 
-async def test_a_node_that_joins_gets_a_worker(world: World) -> None:
+async def test_a_node_that_joins_gets_a_worker(world: World, nodes: Nodes) -> None:
     world.delay = 0.05
-    cluster = FakeCluster()
+    cluster = nodes()
     running = asyncio.create_task(collect(world, cluster, DEMO.model_copy(update={"concurrency": 1})))
     await asyncio.sleep(0.1)
     cluster.alive["a"] = "a"
@@ -176,60 +100,55 @@ async def test_a_node_that_joins_gets_a_worker(world: World) -> None:
     assert [name for name, _ in cluster.opened] == ["a", "b"]
 
 
-async def test_a_node_whose_worker_dies_again_and_again_is_left_alone(world: World) -> None:
+async def test_a_node_whose_worker_dies_again_and_again_is_left_alone(world: World, nodes: Nodes) -> None:
     world.delay = 0.2
-    cluster = FakeCluster("a")
+    cluster = nodes("a")
     running = asyncio.create_task(collect(world, cluster))
-    for count in range(1, ray_engine.MOST_LOSSES + 1):
+    for count in range(1, ray_spread.MOST_LOSSES + 1):
         await until(lambda count=count: len(cluster.opened) == count)
         await cluster.opened[-1][1].kill()
     with pytest.raises(BDCError, match="no Ray node can work on this run: the worker on node a was lost"):
         await running
-    cluster = FakeCluster("a")
+    cluster = nodes("a")
     world.delay = 0.0
     assert (await collect(world, cluster)).ended == "complete"
 
 
-async def test_a_run_without_nodes_ends_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_engine, "NODELESS_SECONDS", 0.2)
+async def test_a_run_without_nodes_ends_after_a_while(
+    world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_spread, "NODELESS_SECONDS", 0.2)
     with pytest.raises(BDCError, match="no Ray node had a core"):
-        await collect(world, FakeCluster())
+        await collect(world, nodes())
 
 
-async def test_a_cluster_that_is_gone_ends_the_run_and_it_can_go_on(world: World) -> None:
+async def test_a_cluster_that_is_gone_ends_the_run_and_it_can_go_on(world: World, nodes: Nodes) -> None:
     world.delay = 0.05
-    cluster = FakeCluster("a")
+    cluster = nodes("a")
     running = asyncio.create_task(collect(world, cluster))
     await until(lambda: len(world.endpoint.requests) >= 4)
     cluster.gone = True
     with pytest.raises(BDCError, match="does not answer"):
         await running
-    collected = await collect(world, FakeCluster("a"))
+    collected = await collect(world, nodes("a"))
     assert (collected.ended, sorted(world.ids())) == ("complete", PROBLEMS)
 
 
-async def test_a_stopped_run_gives_everything_back(world: World) -> None:
+async def test_a_stopped_run_gives_everything_back(world: World, nodes: Nodes) -> None:
     world.delay = 0.05
     stop = asyncio.Event()
-    running = asyncio.create_task(collect(world, FakeCluster("a", "b"), stop=stop))
+    running = asyncio.create_task(collect(world, nodes("a", "b"), stop=stop))
     await until(lambda: len(world.endpoint.requests) >= 8)
     stop.set()
     collected = await running
     assert (collected.ended, collected.progress.totals.leased) == ("stopped", 0)
-    assert (await collect(world, FakeCluster("a"))).ended == "complete"
+    assert (await collect(world, nodes("a"))).ended == "complete"
     assert sorted(world.ids()) == PROBLEMS
 
 
-class Full(FakeNode):
-    """A node without a core free for a worker."""
-
-    async def start(self, plan: Plan) -> None:
-        await asyncio.sleep(3600)
-
-
-async def test_a_stop_does_not_wait_for_a_node_that_never_starts(world: World) -> None:
-    cluster, stop = FakeCluster("a"), asyncio.Event()
-    cluster.kinds["a"] = Full
+async def test_a_stop_does_not_wait_for_a_node_that_never_starts(world: World, nodes: Nodes) -> None:
+    cluster, stop = nodes("a"), asyncio.Event()
+    cluster.full.add("a")
     running = asyncio.create_task(collect(world, cluster, stop=stop))
     await until(lambda: bool(cluster.opened))
     stop.set()
@@ -237,16 +156,16 @@ async def test_a_stop_does_not_wait_for_a_node_that_never_starts(world: World) -
         assert (await running).ended == "stopped"
 
 
-async def test_nor_does_the_end_of_a_run(world: World) -> None:
-    cluster = FakeCluster("a", "b")
-    cluster.kinds["b"] = Full
+async def test_nor_does_the_end_of_a_run(world: World, nodes: Nodes) -> None:
+    cluster = nodes("a", "b")
+    cluster.full.add("b")
     assert (await collect(world, cluster)).ended == "complete"
     assert sorted(world.ids()) == PROBLEMS
 
 
-async def test_the_budget_of_the_run_holds_over_all_nodes(world: World) -> None:
+async def test_the_budget_of_the_run_holds_over_all_nodes(world: World, nodes: Nodes) -> None:
     config = DEMO.model_copy(update={"budget": Budget(calls=9)})
-    collected = await collect(world, FakeCluster("a", "b"), config)
+    collected = await collect(world, nodes("a", "b"), config)
     assert collected.ended == "calls"
     assert len(world.endpoint.requests) <= collected.progress.spent.calls <= 9
     assert collected.progress.totals.leased == 0
@@ -263,27 +182,29 @@ async def test_the_budget_of_the_run_holds_over_all_nodes(world: World) -> None:
         ({"base_url": "http://me:hush-hush@host/v1"}, "base_url"),
     ],
 )
-async def test_a_key_does_not_travel(world: World, changes: dict[str, Any], told: str) -> None:
+async def test_a_key_does_not_travel(world: World, nodes: Nodes, changes: dict[str, Any], told: str) -> None:
     agents = world.settings.agents | {"ann": world.agent("ann", **changes)}
-    cluster = FakeCluster("a")
+    cluster = nodes("a")
     with pytest.raises(ConfigError, match=rf"'ann': {told} may hold a key.*api_key_env") as refused:
         await collect(world, cluster, settings={"agents": agents})
     assert "hush" not in str(refused.value)
     assert cluster.opened == []
 
 
-async def test_a_key_is_found_where_the_node_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_is_found_where_the_node_is(
+    world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     agents = {"ann": world.agent("ann", api_key_env="NODE_KEY")}
     with pytest.raises(ConfigError, match=r"no Ray node can work on this run: node a: .*NODE_KEY"):
-        await collect(world, FakeCluster("a"), settings={"agents": agents})
+        await collect(world, nodes("a"), settings={"agents": agents})
     monkeypatch.setenv("NODE_KEY", "hush-hush")
-    cluster = FakeCluster("a")
+    cluster = nodes("a")
     assert (await collect(world, cluster, settings={"agents": agents})).ended == "complete"
     assert b"hush" not in pickle.dumps(cluster.opened[0][1].delivered)
 
 
-async def test_no_hidden_test_travels(world: World) -> None:
-    cluster = FakeCluster("a")
+async def test_no_hidden_test_travels(world: World, nodes: Nodes) -> None:
+    cluster = nodes("a")
     await collect(world, cluster)
     sent = pickle.dumps(cluster.opened[0][1].delivered)
     assert b"HiddenTests" not in sent
@@ -291,23 +212,25 @@ async def test_no_hidden_test_travels(world: World) -> None:
 
 
 async def test_a_node_without_the_data_takes_no_problem(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(address: str, **_: Any) -> Any:
         raise ProblemError(f"{address}: no such folder")
 
-    monkeypatch.setattr(ray_node, "load_task", missing)
+    monkeypatch.setattr(ray_search, "load_task", missing)
     with pytest.raises(ConfigError, match=r"node a: it cannot load .*BDC_DATA"):
-        await collect(world, FakeCluster("a"))
+        await collect(world, nodes("a"))
     monkeypatch.undo()
-    collected = await collect(world, FakeCluster("a"))
+    collected = await collect(world, nodes("a"))
     assert (collected.ended, collected.failures) == ("complete", {})
 
 
-async def test_a_node_with_other_prompts_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_with_other_prompts_is_left_out(
+    world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_node, "prompts_hash", lambda: "0" * 16)
     with pytest.raises(ConfigError, match="install the same there"):
-        await collect(world, FakeCluster("a"))
+        await collect(world, nodes("a"))
 
 
 async def test_an_error_at_the_driver_reaches_the_caller_at_the_node() -> None:

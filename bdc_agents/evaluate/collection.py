@@ -1,0 +1,199 @@
+"""What a collection says about itself, computed from its traces alone."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bdc_agents.evaluate.diagnose import Finding, contributions, diagnose
+from bdc_agents.evaluate.metrics import Interval, wilson
+from bdc_agents.evaluate.results import Point, Row
+from bdc_agents.evaluate.summary import Figures, figures_of, weak_tests
+from bdc_agents.runs.matrix import Matrix
+from bdc_agents.runs.store import Damage, scan_traces
+from bdc_agents.types import Frozen, Hidden, Trace, Usage
+
+SEARCH = "search"
+"""What stands for the solver of a collection."""
+
+
+class AgentFigures(Frozen):
+    """What one agent did in a collection.
+
+    Args:
+        name: In the configuration.
+        model: Behind it; empty where it is not known.
+        calls, tokens: That it took.
+        programs: That it wrote; each for one path of thoughts counts.
+        passing: Share of them that passes every public test; None without any.
+        part: Solutions in which it has a part: it wrote the program, or a thought it follows.
+    """
+
+    name: str
+    model: str = ""
+    calls: int
+    tokens: int
+    programs: int
+    passing: Interval | None
+    part: int
+
+
+class Cell(Frozen):
+    """The programs of one coder on the thoughts of one author.
+
+    Args:
+        author: Of the last thought; empty for a direct answer.
+        coder: Of the programs.
+        programs: How many.
+        passed: Share that passes every public test.
+        helped: Share that is better than those of the step before were on average.
+    """
+
+    author: str
+    coder: str
+    programs: int
+    passed: Interval
+    helped: float
+
+
+class Survey(Frozen):
+    """The figures of a collection.
+
+    Args:
+        name: Of its folder.
+        datasets: That its problems came from.
+        package: The versions that searched it.
+        problems: That have a trace.
+        solved: Pass every public test.
+        hidden: Of those problems that have hidden tests, how many pass all of these.
+        with_hidden: How many problems have hidden tests.
+        kept: May be trained on.
+        reasons: Why others may not, by name; a trace may have several.
+        figures: Of the searches, as an evaluation has them.
+        rows: One for each problem, likewise.
+        agents: In the order of their names.
+        matrix: Author by coder.
+        findings: Signs that something does not work as it should.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    package: str
+    problems: int
+    solved: int
+    hidden: int
+    with_hidden: int
+    kept: int
+    reasons: dict[str, int]
+    figures: Figures
+    rows: tuple[Row, ...]
+    agents: tuple[AgentFigures, ...]
+    matrix: tuple[Cell, ...]
+    findings: tuple[Finding, ...]
+
+
+def survey(run: Path | str) -> Survey | None:
+    """The figures of a run folder, or of a file of traces; None while it has no trace.
+
+    Lines that are no traces are left out.
+
+    Raises:
+        UsageError: If there is no such store.
+    """
+    damages: list[Damage] = []
+    traces = list(scan_traces(run, damages.append))
+    return survey_of(Path(run).resolve().name, traces) if traces else None
+
+
+def survey_of(name: str, traces: Sequence[Trace]) -> Survey:
+    """The figures of some traces, one at least.
+
+    Args:
+        name: What they are called together.
+        traces: One for each problem.
+    """
+    rows = tuple(map(row_of, traces))
+    decisions = [trace.decision for trace in traces if trace.decision]
+    weak = weak_tests(rows)
+    return Survey(
+        name=name,
+        datasets=_known(trace.lineage.dataset for trace in traces if trace.lineage),
+        package=", ".join(_known(trace.package for trace in traces)),
+        problems=len(traces),
+        solved=sum(trace.solution.solved for trace in traces),
+        hidden=sum(decision.hidden.all_passed for decision in decisions if decision.hidden),
+        with_hidden=sum(decision.hidden is not None for decision in decisions),
+        kept=sum(decision.kept for decision in decisions),
+        reasons=dict(Counter(reason for d in decisions for reason in d.reasons).most_common()),
+        figures=figures_of(SEARCH, rows, ()),
+        rows=rows,
+        agents=tuple(_agents(traces)),
+        matrix=tuple(map(_cell, Matrix.of(traces).rows())),
+        findings=(*diagnose(traces), *([weak] if weak else [])),
+    )
+
+
+def row_of(trace: Trace) -> Row:
+    """A trace as a row of an evaluation: its program as it was handed over at the end of the search."""
+    solution, decision = trace.solution, trace.decision
+    hidden = decision.hidden if decision else None
+    results = solution.verdict.results if solution.verdict and trace.problem.public_tests else ()
+    public = Hidden(passed=sum(r.outcome == "passed" for r in results), total=len(trace.problem.public_tests))
+    used = sum(solution.usage.values(), Usage())
+    row = Row(
+        problem=trace.problem.id,
+        difficulty=trace.problem.difficulty,
+        tags=trace.problem.tags,
+        solver=SEARCH,
+        code=solution.code,
+        public=public,
+        hidden=hidden,
+        usage=solution.usage,
+        seconds=solution.seconds,
+        stopped_by=solution.stopped_by,
+    )
+    end = Point(
+        calls=used.calls, tokens=used.tokens, seconds=solution.seconds, cost=used.cost, solved=row.solved
+    )
+    return row.model_copy(update={"points": (end,)})
+
+
+def _agents(traces: Sequence[Trace]) -> Iterable[AgentFigures]:
+    used: dict[str, Usage] = defaultdict(Usage)
+    models: dict[str, str] = {}
+    for trace in traces:
+        models |= trace.lineage.models if trace.lineage else {}
+        for name, usage in trace.solution.usage.items():
+            used[name] += usage
+    rewards: dict[str, list[bool]] = defaultdict(list)
+    for trace in traces:
+        for node in trace.nodes:
+            for attempt in node.attempts:
+                rewards[attempt.agent].append(attempt.reward == 1.0)
+    parts = contributions(traces)
+    for name in sorted(used):
+        written = rewards[name]
+        yield AgentFigures(
+            name=name,
+            model=models.get(name, ""),
+            calls=used[name].calls,
+            tokens=used[name].tokens,
+            programs=len(written),
+            passing=wilson(sum(written), len(written)) if written else None,
+            part=parts.get(name, 0),
+        )
+
+
+def _cell(row: dict[str, float | str]) -> Cell:
+    programs = int(row["programs"])
+    return Cell(
+        author=str(row["author"]),
+        coder=str(row["coder"]),
+        programs=programs,
+        passed=wilson(round(float(row["passed"]) * programs), programs),
+        helped=float(row["helped"]),
+    )
+
+
+def _known(values: Iterable[str]) -> tuple[str, ...]:
+    """Those that say something, each once."""
+    return tuple(dict.fromkeys(value for value in values if value))
