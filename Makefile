@@ -7,13 +7,14 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test lint check doctor clean help
 
 help:
-	@echo "make demo    solve the shipped problems with two local models (downloads 1.6 GB once)"
+	@echo "make demo    the whole story: search the shipped problems with two local models, train experts on what was"
+	@echo "             solved, answer a new problem with them (15 minutes on two cores; downloads 1.9 GB once)"
 	@echo "make test    run the test suite"
 	@echo "make lint    ruff and pyright"
 	@echo "make doctor  say what this machine can do and what is missing"
 
-demo: $(VENV)/.local
-	$(BIN)/bdc demo --out runs/demo
+demo: $(VENV)/.distill
+	$(BIN)/bdc demo --distill --minutes 8 --out runs/demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -36,8 +37,12 @@ $(VENV)/.local: pyproject.toml
 	touch $@
 
 # torch first and alone, so that its build for this machine is the one that the rest builds on.
-$(VENV)/.dev: $(VENV)/.local
+$(VENV)/.distill: $(VENV)/.local
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.distill
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill,report,parquet,serve,dev]'
 	touch $@
 

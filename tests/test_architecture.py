@@ -31,9 +31,11 @@ ALLOWED: dict[str, set[str]] = {
     "distill": TOOLS | {"search", "page"},
     "serve": TOOLS | {"search", "distill", "runs"},
     "evaluate": TOOLS | {"search", "runs", "distill", "serve", "page"},
-    "cli": TOOLS | {"search", "runs", "view", "distill", "serve", "evaluate"},
+    "compare": TOOLS | {"search", "runs", "distill", "serve", "evaluate", "page"},
+    "cli": TOOLS | {"search", "runs", "view", "distill", "serve", "evaluate", "compare"},
 }
-REVEALS = {"data", "runs", "types"}
+# `compare` reads reference programs, to measure their loss.
+REVEALS = {"data", "runs", "types", "compare"}
 
 
 def modules() -> list[Path]:

@@ -1,7 +1,5 @@
 """The command line `bdc`: every command a call of the library, with exit codes that scripts can rely on."""
 
-from bdc_agents.cli import collectapp as collectapp  # adds `bdc collect`
-from bdc_agents.cli import evalapp as evalapp  # adds `bdc eval`
 from bdc_agents.cli.app import app, main
 
 __all__ = ["app", "main"]

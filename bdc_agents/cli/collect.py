@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -21,6 +21,10 @@ from bdc_agents.runs.collect import collect as run
 from bdc_agents.runs.engine import Engine
 from bdc_agents.view.text import count, money, plural
 
+if TYPE_CHECKING:
+    from bdc_agents.evaluate.collection import Survey
+
+REPORT_FILE = "report.html"
 _SIGNAL = 128
 """Added to a signal's number, as shells do it."""
 
@@ -68,10 +72,12 @@ def collect(
             on_note=view.on_note,
             on_stop=lambda _: view.on_stop(),
         )
+    found = write_report(out)
     if as_json:
-        print(json.dumps(as_object(collected)))
+        signs = [finding.model_dump() for finding in found.findings] if found else []
+        print(json.dumps(as_object(collected) | {"findings": signs}))
     else:
-        _report(collected)
+        _report(collected, found)
     if signal is not None:
         return _SIGNAL + signal
     return SOLVED if collected.ended == "complete" and not collected.failures else UNSOLVED
@@ -132,7 +138,22 @@ def as_object(collected: Collected) -> dict[str, Any]:
     }
 
 
-def _report(collected: Collected) -> None:
+def write_report(out: Path) -> "Survey | None":
+    """Writes the `report.html` of a run folder, and returns its figures; None while it has no trace.
+
+    Raises:
+        UsageError: If there is no such run.
+    """
+    from bdc_agents.evaluate.collection import survey
+    from bdc_agents.evaluate.collection_report import write_collection_report
+
+    found = survey(out)
+    if found:
+        write_collection_report(out, found)
+    return found
+
+
+def _report(collected: Collected, found: "Survey | None") -> None:
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
     print(
@@ -151,7 +172,11 @@ def _report(collected: Collected) -> None:
             f"the run's budget of {collected.ended} is spent ({spent.calls} calls, {count(spent.tokens)} "
             f"tokens, {money(spent.money)}); the same command with more goes on"
         )
+    for finding in found.findings if found else ():
+        note(f"! {finding}")
     note(f"traces are in {collected.folder}; see them with: bdc view {collected.folder}")
+    if found:
+        note(f"figures and plots: {collected.folder / REPORT_FILE}")
 
 
-__all__ = ["CollectConfig", "as_object", "collect", "engine_for", "read_budget"]
+__all__ = ["CollectConfig", "as_object", "collect", "engine_for", "read_budget", "write_report"]

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +16,7 @@ from bdc_agents.agents import Agent, load_agents
 from bdc_agents.cli.outcome import INTERRUPTED, SOLVED, UNSOLVED, note
 from bdc_agents.cli.searching import Finished, search
 from bdc_agents.cli.solve import as_object, closing, run_settings
+from bdc_agents.cli.story import KEPT_BACK, require_stages, show, tell
 from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
@@ -35,21 +37,31 @@ FAIR_SHARES = 1.5
 
 
 def demo(
-    settings: Settings, asked: Sequence[str], *, minutes: float, out: Path, as_json: bool, quiet: bool
+    settings: Settings,
+    asked: Sequence[str],
+    *,
+    minutes: float,
+    out: Path,
+    distill: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
-    """Solves the demo set and writes its report.
+    """Solves the demo set and writes its report; with `distill` goes on to the other stages.
 
     Args:
         settings: With the options over them.
         asked: Agents instead of the two local models.
         minutes: For all searches together; a first download is not counted.
         out: Run folder.
+        distill: Train experts on what was solved, and let them answer a problem that was kept back.
         as_json: One JSON object on stdout instead of a table.
         quiet: Plain lines instead of the live view.
 
     Returns:
         The exit code: 0 when at least one problem was solved.
     """
+    if distill:
+        require_stages()
     settings = settings.model_copy(update={"agents": AGENTS | settings.agents})
     names = [*(asked or AGENTS)]
     agents = load_agents(settings, names)
@@ -68,13 +80,26 @@ def demo(
         return watch(task.problem, console, rollouts=settings.search.rollouts, plain=quiet)
 
     try:
-        asyncio.run(_solve_all(settings, names, agents, executor, minutes * 60, watched, keep, done))
+        tasks = [task for task in load_tasks("demo") if not distill or task.problem.id != KEPT_BACK]
+        asyncio.run(_solve_all(settings, names, agents, executor, tasks, minutes * 60, watched, keep, done))
     finally:
-        _conclude(done, folder, as_json)
-    if any(finished.interrupted for _, finished in done):
+        told = _conclude(done, folder, as_json)
+        stopped = any(finished.interrupted for _, finished in done)
+        if as_json and (stopped or not distill) and told:
+            print(json.dumps(told))
+    if stopped:
         note("interrupted; what was found is kept")
         return INTERRUPTED
-    return SOLVED if any(_solved(finished) for _, finished in done) else UNSOLVED
+    if not any(_solved(finished) for _, finished in done):
+        return UNSOLVED
+    if distill:
+        found = [(finished.trace, finished.hidden) for _, finished in done if finished.trace]
+        story = tell(found, settings, names, folder, quiet or as_json)
+        if as_json:
+            print(json.dumps(told | story.model_dump(mode="json")))
+        else:
+            show(story, Console())
+    return SOLVED
 
 
 async def _solve_all(
@@ -82,12 +107,12 @@ async def _solve_all(
     names: Sequence[str],
     agents: Sequence[Agent],
     executor: Executor,
+    tasks: Sequence[Task],
     seconds: float,
     watched: Callable[[Task], View],
     keep: Callable[[Trace], None],
     done: list[tuple[Task, Finished]],
 ) -> None:
-    tasks = list(load_tasks("demo"))
     async with closing(agents, executor):
         await fetch_weights(settings, names)
         deadline = time.monotonic() + seconds
@@ -121,23 +146,21 @@ def _solved(finished: Finished) -> bool:
     return finished.trace is not None and finished.trace.solution.solved
 
 
-def _conclude(done: Sequence[tuple[Task, Finished]], folder: Path, as_json: bool) -> None:
-    """Writes the report of what was done, however it ended."""
+def _conclude(done: Sequence[tuple[Task, Finished]], folder: Path, as_json: bool) -> dict[str, Any]:
+    """Writes the report of what was done, however it ended, and shows the table, or returns it as data."""
     traces = [finished.trace for _, finished in done if finished.trace]
     if not traces:
-        return
+        return {}
     report = folder / REPORT
     write_text(report, render_html(traces, "bdc demo"))
     if as_json:
         problems = [as_object(finished.trace, finished.hidden) for _, finished in done if finished.trace]
         solved = sum(trace.solution.solved for trace in traces)
-        print(
-            json.dumps({"solved": solved, "total": len(traces), "report": str(report), "problems": problems})
-        )
-        return
+        return {"solved": solved, "total": len(traces), "report": str(report), "problems": problems}
     console = Console()
     console.print(_table(done))
     console.print(Text(f"\nevery tree, program and verdict: {report}"))
+    return {}
 
 
 def _table(done: Sequence[tuple[Task, Finished]]) -> Table:

@@ -131,8 +131,9 @@ def _sandbox(config: Path | None) -> list[Check]:
         for report in reports
         if report.tier != "unsafe"
     ]
-    if any(report.holds and allowed.tier in {"auto", report.tier} for report in reports):
-        return checks
+    used = [report.tier for report in reports if report.holds and allowed.tier in {"auto", report.tier}]
+    if used:
+        return [*checks, Check(name="sandbox", state="ok", detail=f"programs run in the tier {used[0]}")]
     if allowed.allow_unsafe or allowed.tier == "unsafe":
         detail = "programs run without isolation, as the settings allow"
         return [*checks, Check(name="sandbox", state="missing", detail=detail)]

@@ -4,20 +4,20 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from bdc_agents.agents import Agent
 from bdc_agents.cli.choose import agent_names as default_team
 from bdc_agents.cli.evalview import Progress, findings_text, progress, summary_table
 from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, note
 from bdc_agents.cli.solve import closing
 from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import Budget, Settings
+from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
 from bdc_agents.evaluate.report import write_report
@@ -26,7 +26,8 @@ from bdc_agents.evaluate.run import Report, evaluate, lineage
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Summary, write_summary
-from bdc_agents.sandbox import Executor, create_executor
+from bdc_agents.runs.stopping import graceful
+from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
 from bdc_agents.view.text import plural
 
@@ -38,6 +39,8 @@ def run(
     *,
     data: Path | None,
     out: Path,
+    engine: str = "local",
+    ray_address: str | None = None,
     inspect: bool,
     cache: bool,
     allow_unsafe: bool,
@@ -52,6 +55,8 @@ def run(
         caps: Of `Budget`, likewise.
         data: Folder of the data sets.
         out: Folder of the evaluation.
+        engine: `local`, or `ray` for the nodes of a Ray cluster.
+        ray_address: Of the cluster.
         inspect: Whether to write logs of inspect_ai too.
         cache: False leaves the reply cache out.
         allow_unsafe: True runs programs where there is no isolation.
@@ -61,6 +66,8 @@ def run(
     Returns:
         The exit code.
     """
+    if ray_address is not None and engine != "ray":
+        raise ConfigError("--ray-address needs --engine ray")
     config, settings = read_config(file)
     config = _changed(config, options)
     settings = _settings(settings, caps, cache, allow_unsafe)
@@ -71,13 +78,12 @@ def run(
     config = config.model_copy(update={"agents": tuple(team) if needed else ()})
     names = agent_names(named, team)
     settings = with_endpoints(settings, names)
-    agents = load_team(settings, names)
-    executor = create_executor(settings.sandbox)
-    solvers = build_solvers(config, settings, named, agents, team, executor)
+    asked = Asked(config, settings, tasks, team, names)
+    place = _on_ray(asked, data, ray_address) if engine == "ray" else _here(asked)
     record = as_record(config, settings, names)
     with Results(out, record, lineage(record, tasks)) as results:
-        with progress(config, tasks, solvers, results, as_json=as_json, quiet=quiet) as view:
-            report = asyncio.run(_run(config, settings, tasks, solvers, agents, executor, results, view))
+        with progress(config, tasks, place.solvers, results, as_json=as_json, quiet=quiet) as view:
+            report = asyncio.run(place.evaluate(results, view))
         summary = write_summary(out, tasks)
     _conclude(summary, out, tasks, inspect=inspect)
     _tell(summary, report, out, as_json)
@@ -117,20 +123,63 @@ def _team(config: EvalConfig, settings: Settings, named: Sequence[str]) -> tuple
     return settings, team
 
 
-async def _run(
-    config: EvalConfig,
-    settings: Settings,
-    tasks: Sequence[Task],
-    solvers: Sequence[Solver],
-    agents: Mapping[str, Agent],
-    executor: Executor,
-    results: Results,
-    view: Progress,
-) -> Report:
-    async with closing([*agents.values()], executor):
-        await fetch_weights(settings, agents)
-        with _stoppable():
-            return await evaluate(config, tasks, solvers, executor, results, view.on_row)
+class Asked(NamedTuple):
+    """What is to be evaluated.
+
+    Args:
+        config, settings: With the options over them.
+        tasks: The problems.
+        team: Who takes part where a solver names nobody.
+        names: All agents that take part.
+    """
+
+    config: EvalConfig
+    settings: Settings
+    tasks: Sequence[Task]
+    team: Sequence[str]
+    names: Sequence[str]
+
+
+class Place(NamedTuple):
+    """Where it is done: the solvers as they are called there, and what makes the rows."""
+
+    solvers: Sequence[Solver]
+    evaluate: Callable[[Results, Progress], Coroutine[Any, Any, Report]]
+
+
+def _here(asked: Asked) -> Place:
+    """In this process."""
+    config, settings, tasks, team, names = asked
+    agents = load_team(settings, names)
+    executor = create_executor(settings.sandbox)
+    solvers = build_solvers(config, settings, specs(config), agents, team, executor)
+
+    async def run(results: Results, view: Progress) -> Report:
+        async with closing([*agents.values()], executor):
+            await fetch_weights(settings, agents)
+            with _stoppable():
+                return await evaluate(config, tasks, solvers, executor, results, view.on_row)
+
+    return Place(solvers, run)
+
+
+def _on_ray(asked: Asked, data: Path | None, address: str | None) -> Place:
+    """On the nodes of a Ray cluster."""
+    from bdc_agents.evaluate.ray_driver import evaluate_on_ray, plan_for, solvers_elsewhere
+
+    async def run(results: Results, view: Progress) -> Report:
+        with graceful() as stop:
+            return await evaluate_on_ray(
+                *asked,
+                results,
+                address=address,
+                data=data,
+                on_row=view.on_row,
+                tell=view.on_note,
+                stop=stop.event,
+            )
+
+    return Place(solvers_elsewhere(plan_for(*asked, data)), run)
 
 
 @contextmanager

@@ -38,6 +38,10 @@ class Progress(Protocol):
         """Takes in a row that was made, or could not be."""
         ...
 
+    def on_note(self, text: str) -> None:
+        """What a person should know."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
@@ -125,6 +129,10 @@ class BarProgress:
         tally.add(row)
         self._bars.update(self._tasks[row.solver], advance=1, told=str(tally))
 
+    def on_note(self, text: str) -> None:
+        """Prints it above the bars."""
+        self._bars.console.print(Text(one_line(text, 400), "yellow"))
+
     def __enter__(self) -> Self:
         self._bars.start()
         return self
@@ -162,6 +170,10 @@ class LineProgress:
         if self._done % self._every == 0 or self._done == self._total:
             rates = "; ".join(f"{name}: {tally}" for name, tally in self._tallies.items())
             self._tell(f"{self._done} of {self._total} rows; {rates}")
+
+    def on_note(self, text: str) -> None:
+        """Tells it."""
+        self._tell(one_line(text, 400))
 
     def __enter__(self) -> Self:
         return self

@@ -38,6 +38,28 @@ def view(run: Path, *, html: Path | None, problem: str | None) -> int:
     return SOLVED
 
 
+def report(run: Path) -> int:
+    """Writes the `report.html` of a run folder anew, and tells what is wrong with the run.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: If it is no run folder, or holds no trace.
+    """
+    from bdc_agents.cli.collect import REPORT_FILE, write_report
+
+    if run.is_file():
+        raise UsageError(f"{str(run)!r} is a file; --report is for a run folder, and writes into it")
+    found = write_report(run)
+    if found is None:
+        raise UsageError(f"{str(run)!r} holds no finished search yet")
+    for finding in found.findings:
+        print(f"! {finding}")
+    note(f"written to {run / REPORT_FILE}")
+    return SOLVED
+
+
 def _show(traces: Sequence[Trace], run: Path) -> None:
     console = Console()
     if len(traces) == 1:

@@ -1,32 +1,34 @@
-"""The command `bdc collect` and its options; what it does is imported when it is called."""
+"""`bdc collect`: many problems."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bdc_agents.cli.app import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet, _examples, app
+from bdc_agents.cli.options import (
+    Agents,
+    AllowUnsafe,
+    AsJson,
+    Config,
+    Data,
+    EngineName,
+    NoCache,
+    Preset,
+    Quiet,
+    RayAddress,
+)
 from bdc_agents.cli.outcome import guarded
 
-
-class EngineName(StrEnum):
-    """What does the work of a run."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-@app.command(
-    epilog=_examples(
-        "bdc collect mbpp:train --data DATA --out runs/mbpp",
-        "bdc collect demo --out runs/demo -a local:qwen2.5-coder-0.5b --quiet",
-        "bdc collect mbpp:601-700 apps --filter apps:difficulty=introductory --out runs/mixed",
-        "bdc collect humaneval --out runs/he --limit 20 --shuffle-seed 1 --budget calls=2000,money=5",
-        "bdc collect mbpp:train --out runs/mbpp --engine ray --ray-address 10.0.0.1:6379",
-        "bdc collect mbpp:train --out runs/mbpp --json    # once more: goes on where it was cut off",
-    )
+EXAMPLES = (
+    "bdc collect mbpp:train --data DATA --out runs/mbpp",
+    "bdc collect demo --out runs/demo -a local:qwen2.5-coder-0.5b --quiet",
+    "bdc collect mbpp:601-700 apps --filter apps:difficulty=introductory --out runs/mixed",
+    "bdc collect humaneval --out runs/he --limit 20 --shuffle-seed 1 --budget calls=2000,money=5",
+    "bdc collect mbpp:train --out runs/mbpp --engine ray --ray-address 10.0.0.1:6379",
+    "bdc collect mbpp:train --out runs/mbpp --json    # once more: goes on where it was cut off",
 )
+
+
 @guarded
 def collect(
     dataset: Annotated[
@@ -38,9 +40,7 @@ def collect(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; one that is there is gone on with.")],
     agent: Agents = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data sets; BDC_DATA by default.")
-    ] = None,
+    data: Data = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems in this run.")] = None,
     only: Annotated[
         list[str] | None,
@@ -61,9 +61,7 @@ def collect(
             "this command; may be repeated.",
         ),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="default, or paper: the published constants.")
-    ] = None,
+    preset: Preset = None,
     rollouts: Annotated[int | None, typer.Option(help="Leaves evaluated at most, for each problem.")] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on calls for each problem.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
@@ -85,14 +83,7 @@ def collect(
             "whole concurrency."
         ),
     ] = EngineName.LOCAL,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="With --engine ray: the cluster's head, or auto for the one on this machine; without it, "
-            "a Ray of one node is started.",
-        ),
-    ] = None,
+    ray_address: RayAddress = None,
     config: Config = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

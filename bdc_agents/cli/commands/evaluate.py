@@ -1,25 +1,24 @@
-"""The command `bdc eval` and its options; what it does is imported when it is called."""
+"""`bdc eval`: solvers compared on problem sets."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bdc_agents.cli.app import Agents, AllowUnsafe, AsJson, NoCache, Quiet, _examples, app
+from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
 from bdc_agents.cli.outcome import guarded
 
-
-@app.command(
-    "eval",
-    epilog=_examples(
-        "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
-        "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
-        "bdc eval mbpp:test --limit 100 --shuffle-seed 0 --solver single:large --samples 10 --k 1 --k 5",
-        "bdc eval humaneval --solver repair:4,agents=large --solver search:paper,rollouts=8 --out runs/he",
-        "bdc eval humaneval --solver single:my-model@http://localhost:8000/v1 --json",
-        "bdc eval --config eval.toml --out runs/again    # a file with [eval], or an earlier eval.json",
-    ),
+EXAMPLES = (
+    "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
+    "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
+    "bdc eval mbpp:test --limit 100 --shuffle-seed 0 --solver single:large --samples 10 --k 1 --k 5",
+    "bdc eval humaneval --solver repair:4,agents=large --solver search:paper,rollouts=8 --out runs/he",
+    "bdc eval humaneval --solver single:my-model@http://localhost:8000/v1 --json",
+    "bdc eval humaneval --solver search --engine ray --ray-address 10.0.0.1:6379",
+    "bdc eval --config eval.toml --out runs/again    # a file with [eval], or an earlier eval.json",
 )
+
+
 @guarded
 def evaluate(
     dataset: Annotated[
@@ -38,9 +37,7 @@ def evaluate(
         ),
     ] = None,
     agent: Agents = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data sets; BDC_DATA by default.")
-    ] = None,
+    data: Data = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the results; one that is there is gone on with.")
     ] = Path("runs/eval"),
@@ -68,7 +65,13 @@ def evaluate(
     money: Annotated[float | None, typer.Option(help="Cap on its US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on its wall time.")] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random derives from it.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Problems at once; 4 by default.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Problems at once, on each node; 4 by default.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: in this process; ray: on every node of a Ray cluster.")
+    ] = EngineName.LOCAL,
+    ray_address: RayAddress = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Settings with a table [eval], or an eval.json; else bdc.toml."),
@@ -109,6 +112,8 @@ def evaluate(
         caps,
         data=data,
         out=out,
+        engine=engine.value,
+        ray_address=ray_address,
         inspect=inspect,
         cache=not no_cache,
         allow_unsafe=allow_unsafe,

@@ -1,0 +1,59 @@
+"""Options that several commands have, and how their help ends."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bdc_agents.cli.outcome import EXIT_CODES
+
+
+class EngineName(StrEnum):
+    """What does the work of a run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+Agents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--agent",
+        "-a",
+        metavar="NAME",
+        help="An agent of bdc.toml or a model such as openai:gpt-4o-mini or local:qwen2.5-coder-0.5b; "
+        "may be repeated.",
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Settings; bdc.toml of this folder by default.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Plain lines instead of the live view; with --json no progress."),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask again what is answered on disk.")]
+AllowUnsafe = Annotated[
+    bool, typer.Option("--allow-unsafe", help="Run programs where this machine offers no isolation.")
+]
+Data = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the data sets; BDC_DATA by default.")
+]
+Preset = Annotated[
+    str | None, typer.Option(metavar="NAME", help="default, or paper: the published constants.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="With --engine ray: the cluster's head, or auto for the one on this machine; without it, "
+        "a Ray of one node is started.",
+    ),
+]
+
+
+def epilog(*examples: str) -> str:
+    """The end of a command's help: examples of its use, and the exit codes."""
+    return "\n\n".join(["\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples), EXIT_CODES])
