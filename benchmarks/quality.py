@@ -40,15 +40,18 @@ MANY = 1000
 def methods(agents: Sequence[Agent], skills: dict[str, float]) -> dict[str, tuple[list[Agent], Any]]:
     """Which agents take part, and the settings for a number of calls."""
 
-    def best_of(calls: int) -> SearchConfig:
+    def best_of(confirm: int) -> Any:
         """All calls are direct answers: the root alone, evaluated once."""
-        return SearchConfig(rollouts=1, programs_per_agent=-(-calls // len(agents)))
+        return lambda calls: SearchConfig(
+            rollouts=1, programs_per_agent=-(-calls // len(agents)), confirm=confirm
+        )
 
     def search(name: str, **changes: Any) -> Any:
         return lambda _: SearchConfig.preset(name, rollouts=MANY, skills=skills, **changes)
 
     return {
-        "best-of-N": ([*agents], best_of),
+        "best-of-N": ([*agents], best_of(1)),
+        "best-of-N, agreement": ([*agents], best_of(2)),
         "default": ([*agents], search("default")),
         "paper": ([*agents], search("paper", stop_when_solved=True)),
         "single": ([agents[-1]], search("default")),

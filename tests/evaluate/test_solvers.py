@@ -273,7 +273,9 @@ async def test_the_course_of_a_search_ends_with_its_solution(
 
     written: list[int] = []
     agent = make_agent(respond)
-    answer = await solver("search,rollouts=6,refine=false", make_tools(agent)).solve(make_task().problem, 1)
+    answer = await solver("search,rollouts=6,refine=false,confirm=1", make_tools(agent)).solve(
+        make_task().problem, 1
+    )
     assert answer.trace.solution.solved
     codes = [answer.trace.programs[c.program].code for c in answer.candidates]
     assert codes[-1] == answer.trace.solution.code
