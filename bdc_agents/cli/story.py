@@ -102,9 +102,7 @@ def _distil(traces: Sequence[Trace], folder: Path, quiet: bool) -> "ExpertLibrar
     from bdc_agents.distill.pipeline import distill
     from bdc_agents.distill.recipe import load_recipe
 
-    if quiet:
-        return distill(traces, folder, load_recipe(RECIPE), one_expert=True, say=note).library
-    with live_losses() as watch:
+    with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         return distill(traces, folder, load_recipe(RECIPE), one_expert=True, say=note, watch=watch).library
 
 

@@ -6,13 +6,22 @@ from pathlib import Path
 
 from bdc_agents.compare.config import CONFIG_FILE, CompareConfig
 from bdc_agents.compare.summary import CompareSummary, MethodFigures
-from bdc_agents.evaluate import report as evaluation
 from bdc_agents.evaluate.breakdown import problems_section
 from bdc_agents.evaluate.groups import by_solver
 from bdc_agents.evaluate.metrics import Difference
-from bdc_agents.evaluate.pieces import bar, best_class, name, percent, points, section, span, swing, table
+from bdc_agents.evaluate.pieces import (
+    bar,
+    best_class,
+    name,
+    percent,
+    points,
+    report_page,
+    section,
+    span,
+    swing,
+    table,
+)
 from bdc_agents.evaluate.results import REPORT_FILE, Row, read_rows
-from bdc_agents.page import asset, render_page
 from bdc_agents.runs import write_text
 
 _MINUS = "\N{MINUS SIGN}"
@@ -39,18 +48,11 @@ def render(config: CompareConfig, summary: CompareSummary, rows: Mapping[str, li
         problems_section(compared, colours) if compared else "",
         _made(config),
     )
-    package = evaluation.__package__ or ""
-    return render_page(
+    return report_page(
         f"{summary.library}: {len(summary.methods)} ways to use its experts",
-        asset(package, "report.html"),
-        style=asset(package, "report.css"),
-        script=asset(package, "report.js"),
-        parts={
-            "meta": escape(_meta(summary)),
-            "lead": escape(lead(summary)),
-            "body": "\n".join(part for part in body if part),
-        },
-        inline_styles=True,
+        _meta(summary),
+        lead(summary),
+        body,
     )
 
 

@@ -97,7 +97,7 @@ def load_base(
         file = check_file(Path(name))
         source, digests = _unpacked(file, folder), digest(file, folder)
     else:
-        source, digests = name, _digest_folder(Path(name), folder) if Path(name).is_dir() else ""
+        source, digests = name, digest_folder(Path(name), folder) if Path(name).is_dir() else ""
     options = _options(quantize, place) | {"dtype": choose_dtype(dtype, place), "revision": revision}
     model, tokenizer = _load(str(source), name, options)
     if quantize is None:
@@ -199,7 +199,7 @@ def _check_room(file: Path, folder: Path) -> None:
         )
 
 
-def _digest_folder(source: Path, folder: Path) -> str:
+def digest_folder(source: Path, folder: Path) -> str:
     """One hash for all weight files of a folder."""
     files = sorted(path for path in source.iterdir() if path.suffix in (".safetensors", ".bin"))
     found = {file.name: digest(file, folder) for file in files}

@@ -7,9 +7,18 @@ from pathlib import Path
 from bdc_agents.evaluate.breakdown import curves, labels_section
 from bdc_agents.evaluate.collection import SEARCH, AgentFigures, Cell, Survey
 from bdc_agents.evaluate.metrics import wilson
-from bdc_agents.evaluate.pieces import bar, heat, name, percent, section, signs_section, span, table
+from bdc_agents.evaluate.pieces import (
+    bar,
+    heat,
+    name,
+    percent,
+    report_page,
+    section,
+    signs_section,
+    span,
+    table,
+)
 from bdc_agents.evaluate.results import REPORT_FILE, Row
-from bdc_agents.page import asset, render_page
 from bdc_agents.runs import write_text
 from bdc_agents.runs.store import REASONS
 
@@ -51,18 +60,11 @@ def render_collection(found: Survey) -> str:
         _matrix(found, agents),
         _problems(found),
     )
-    package = __package__ or ""
-    return render_page(
+    return report_page(
         _title(found),
-        asset(package, "report.html"),
-        style=asset(package, "report.css"),
-        script=asset(package, "report.js"),
-        parts={
-            "meta": escape(f"collection {_DOT} bdc-agents {found.package or 'of an unknown version'}"),
-            "lead": escape(_lead(found)),
-            "body": "\n".join(part for part in body if part),
-        },
-        inline_styles=True,
+        f"collection {_DOT} bdc-agents {found.package or 'of an unknown version'}",
+        _lead(found),
+        body,
     )
 
 

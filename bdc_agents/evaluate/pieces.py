@@ -7,6 +7,29 @@ from math import floor, log10
 from bdc_agents.evaluate.diagnose import Finding
 from bdc_agents.evaluate.metrics import Difference, Interval
 from bdc_agents.evaluate.plots import COLOURS
+from bdc_agents.page import asset, render_page
+
+
+def report_page(title: str, meta: str, lead: str, body: Iterable[str]) -> str:
+    """A report as one offline page.
+
+    Args:
+        meta, lead: Plain text under the title.
+        body: Sections as HTML; empty ones are left out.
+    """
+    package = __package__ or ""
+    return render_page(
+        title,
+        asset(package, "report.html"),
+        style=asset(package, "report.css"),
+        script=asset(package, "report.js"),
+        parts={
+            "meta": escape(meta),
+            "lead": escape(lead),
+            "body": "\n".join(part for part in body if part),
+        },
+        inline_styles=True,
+    )
 
 
 def section(title: str, note: str, *parts: str, kind: str = "") -> str:

@@ -17,6 +17,7 @@ from bdc_agents.evaluate.pieces import (
     name,
     percent,
     points,
+    report_page,
     section,
     signs_section,
     span,
@@ -25,7 +26,6 @@ from bdc_agents.evaluate.pieces import (
 )
 from bdc_agents.evaluate.results import REPORT_FILE, read_record, read_rows
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, summarise
-from bdc_agents.page import asset, render_page
 from bdc_agents.runs import write_text
 from bdc_agents.types import Task
 
@@ -61,19 +61,7 @@ def render(folder: Path, summary: Summary) -> str:
         signs_section([(sign.solver, sign.finding) for sign in summary.signs]),
         _made(record.model_dump(mode="json")),
     )
-    package = __package__ or ""
-    return render_page(
-        _title(summary),
-        asset(package, "report.html"),
-        style=asset(package, "report.css"),
-        script=asset(package, "report.js"),
-        parts={
-            "meta": escape(_meta(summary)),
-            "lead": escape(_lead(summary)),
-            "body": "\n".join(part for part in body if part),
-        },
-        inline_styles=True,
-    )
+    return report_page(_title(summary), _meta(summary), _lead(summary), body)
 
 
 def _paragraph(text: str) -> str:

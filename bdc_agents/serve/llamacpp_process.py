@@ -43,7 +43,7 @@ def _start(settings: dict[str, Any]) -> Any:
     if settings["float32"]:
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    _local_serve()._close_to_others(params, settings["key"])
+    _local_serve().close_to_others(params, settings["key"])
     return xllamacpp.Server(params)
 
 

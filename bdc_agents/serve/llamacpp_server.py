@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from bdc_agents.agents.local.server import _environment, require_runtime
+from bdc_agents.agents.local.server import require_runtime, server_environment
 from bdc_agents.errors import ModelError
 
 START_SECONDS = 600.0
@@ -57,7 +57,7 @@ class LlamaServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=server_environment(),
                 text=True,
             )
             self.url = self._address(json.dumps(settings))

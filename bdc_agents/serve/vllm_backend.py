@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bdc_agents.agents.local import models_folder
-from bdc_agents.distill.base import _digest_folder
+from bdc_agents.distill.base import digest_folder
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.errors import ConfigError, ModelError
 from bdc_agents.search.sync import run_sync
@@ -170,7 +170,7 @@ def check_served(library: ExpertLibrary, served: Mapping[str, Any], given: Any) 
     if given is not None and str(given) == root:
         return
     if Path(root).is_dir() and Path(name).is_dir():
-        if not sha256 or _digest_folder(Path(root), models_folder()) == sha256:
+        if not sha256 or digest_folder(Path(root), models_folder()) == sha256:
             return
     elif _last(root) == _last(name) or (sha256 and root.rstrip("/").endswith(f"-{sha256[:16]}")):
         return

@@ -84,7 +84,7 @@ def _start(options: argparse.Namespace, key: str) -> tuple[str, Any]:
     params.cache_ram_mib = PROMPT_CACHE_MB
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.verbosity = 1  # Errors only: no prompt ever enters the log.
-    _close_to_others(params, key)
+    close_to_others(params, key)
     server = xllamacpp.Server(params)
     return server.listening_address, server
 
@@ -134,7 +134,7 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _close_to_others(params: Any, key: str) -> None:
+def close_to_others(params: Any, key: str) -> None:
     """Loopback and key only, and no endpoint that shows what others ask."""
     params.hostnames = ["127.0.0.1"]
     params.port = 0

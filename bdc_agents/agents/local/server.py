@@ -183,7 +183,7 @@ async def _start(folder: Path, settings: ServerSettings) -> None:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(),
+            env=server_environment(),
             start_new_session=True,
         )
     finally:
@@ -206,7 +206,7 @@ def _command(folder: Path, settings: ServerSettings) -> list[str]:
     return [sys.executable, "-P", script, str(folder), *(f"{key}={value}" for key, value in options.items())]
 
 
-def _environment() -> dict[str, str]:
+def server_environment() -> dict[str, str]:
     """What the server needs of this process's environment, which may hold keys of other services.
 
     OpenMP's threads wait for each other in a loop. With two busy servers that loop takes the cores
