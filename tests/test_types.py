@@ -1,22 +1,28 @@
+import json
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.errors import ProblemError, unknown
+from bdc_agents.search.state import merge_nodes
 from bdc_agents.types import (
+    Attempt,
     HiddenTests,
     Node,
     Problem,
     StdinTest,
     Task,
     TestResult,
+    Thought,
     Tree,
     Usage,
     Verdict,
     content_hash,
 )
+from bdc_agents.types.tree import lay, patch_of
 
 SECRET = StdinTest(stdin="in-secret", expected=("out-secret",))
 
@@ -75,6 +81,58 @@ def test_a_tree_lays_patches_over_what_is_stored() -> None:
     assert len(tree) == 2
     assert "0.0" in tree
     assert "0.1" not in tree
+
+
+attempts = st.builds(
+    Attempt, program=st.sampled_from("abc"), agent=st.sampled_from(["ann", "bob"]), reward=st.floats(0, 1)
+)
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "visits": st.integers(1, 9),
+        "value": st.none() | st.floats(0, 1),
+        "pruned": st.booleans(),
+        "thought": st.none() | st.builds(Thought, text=st.text(max_size=3), agent=st.just("ann")),
+        "children": st.lists(st.sampled_from(["0.0", "0.1"]), max_size=2).map(tuple),
+        "attempts": st.lists(attempts, max_size=3).map(tuple),
+    },
+)
+
+
+@given(st.lists(changes, max_size=5), st.lists(attempts, max_size=3), st.booleans())
+def test_patches_laid_one_by_one_give_the_node(
+    steps: list[dict[str, Any]], more: list[Attempt], on_disk: bool
+) -> None:
+    node = Node()
+    stored = {"0": patch_of(None, node)}
+    for fields in [*steps, {"attempts": (*node.attempts, *more)}]:
+        tree = Tree(stored).change("0", **fields)
+        node, patch = tree["0"], tree.patches()["0"]
+        stored = {"0": lay(stored["0"], json.loads(json.dumps(patch)) if on_disk else patch)}
+        assert stored["0"] == node.model_dump(mode="json")
+        assert Tree(stored)["0"] == node
+
+
+def test_two_patches_of_one_step_are_both_kept() -> None:
+    stored = {"0": patch_of(None, Node())}
+    one, other = Tree(stored).change("0", visits=7), Tree(stored).change("0", closed=True)
+    for tree in (one, other):
+        stored = {"0": lay(stored["0"], tree.patches()["0"])}
+    assert Tree(stored)["0"] == Node(visits=7, closed=True)
+
+
+def test_a_patch_does_not_grow_with_the_node() -> None:
+    attempt = Attempt(program="a", agent="ann", reward=0.5)
+    patches: list[Any] = []
+    for count in (1, 999):
+        tree = Tree({"0": Node(attempts=(attempt,) * count).model_dump(mode="json")})
+        patches.append(tree.change("0", visits=5, attempts=(*tree["0"].attempts, attempt)).patches())
+    assert patches[0] == patches[1]
+
+
+def test_a_few_fields_change_a_stored_node_by_hand() -> None:
+    stored = merge_nodes({"0": patch_of(None, Node(visits=3))}, [{"0": {"pruned": True}}])
+    assert Tree(stored)["0"] == Node(visits=3, pruned=True)
 
 
 def test_nodes_come_parents_first_and_siblings_in_order() -> None:

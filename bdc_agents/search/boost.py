@@ -1,6 +1,5 @@
 """Boost: every agent writes programs for a path, whoever wrote its thoughts."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from bdc_agents.agents.protocol import Request
@@ -37,7 +36,7 @@ def boost_calls(
     node = tree[leaf]
     messages = write_program(problem, thoughts_of(tree, leaf))
     version = "refined" if node.refined else "first"
-    written = Counter(a.agent for a in node.attempts if a.refined == (node.refined is not None))
+    written = node.evaluations * config.programs_per_agent
     return [
         Call(
             agent=agent,
@@ -46,7 +45,7 @@ def boost_calls(
             request=Request(
                 messages=messages,
                 temperature=config.temperature,
-                seed=derive_seed(config.seed, leaf, "boost", agent, version, written[agent] + number),
+                seed=derive_seed(config.seed, leaf, "boost", agent, version, written + number),
             ),
         )
         for number in range(config.programs_per_agent)

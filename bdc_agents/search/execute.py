@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from math import fsum
 
 from bdc_agents.agents.replies import normalise
 from bdc_agents.sandbox.protocol import Executor, job_for
@@ -59,9 +59,13 @@ def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping
         judged: Rewards that a judge has changed, by program.
     """
     node = tree[leaf]
-    current = [a for a in (*node.attempts, *attempts) if a.refined == (node.refined is not None)]
-    rewards = [judged.get(attempt.program, attempt.reward) for attempt in current]
-    value = fmean(rewards) if rewards else 0.0
+    rewards = [judged.get(attempt.program, attempt.reward) for attempt in attempts]
+    written = node.written + len(rewards)
+    before = (node.value or 0.0) * node.written
     return tree.change(
-        leaf, attempts=(*node.attempts, *attempts), value=value, evaluations=node.evaluations + 1
+        leaf,
+        attempts=(*node.attempts, *attempts),
+        value=fsum((before, *rewards)) / written if written else 0.0,
+        written=written,
+        evaluations=node.evaluations + 1,
     )

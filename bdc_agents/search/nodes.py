@@ -181,16 +181,18 @@ class Nodes:
         tree = run.tree
         for leaf in dict.fromkeys(node for node, _ in attempts):
             tree = evaluate(tree, leaf, [attempt for node, attempt in attempts if node == leaf], judged)
-        rewards = [attempt.reward for _, attempt in attempts]
-        passing = Counter(state.get("passing", {}))
-        passing.update(attempt.program for _, attempt in attempts if attempt.reward >= 1)
+        passed = [attempt.program for _, attempt in attempts if attempt.reward >= 1]
+        passing = Counter(state.get("passing", {})) + Counter(passed)
+        agreed = state.get("confirmed", False)
+        if passed:
+            agreed = confirmed(run.known(passing, fresh), passing, run.config.confirm)
         return {
             "tree": run.grown(tree),
             "programs": stored,
             "credit": _credited(run, attempts),
-            "best": max([state.get("best", 0.0), *rewards]),
+            "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
             "passing": dict(passing),
-            "confirmed": confirmed(run.known(passing, fresh), passing, run.config.confirm),
+            "confirmed": agreed,
             "usage": settle(answers),
             "set_aside": failures(answers),
             "seconds": run.seconds,

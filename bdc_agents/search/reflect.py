@@ -61,7 +61,7 @@ def refine(tree: Tree, node_id: str, better: Thought) -> Tree:
     if node.thought is None:
         return tree
     thought = better.model_copy(update={"prior": node.thought.prior})
-    return tree.change(node_id, thought=thought, refined=node.thought, value=None, evaluations=0)
+    return tree.change(node_id, thought=thought, refined=node.thought, value=None, written=0, evaluations=0)
 
 
 def prune(tree: Tree, node_id: str) -> Tree:

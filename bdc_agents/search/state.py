@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from bdc_agents.config import PRESETS, Budget, SearchConfig, explain
 from bdc_agents.errors import ConfigError, ProblemError
 from bdc_agents.types import Problem, Usage
+from bdc_agents.types.tree import lay
 
 Json = dict[str, Any]
 Changed = TypeVar("Changed", SearchConfig, Budget)
@@ -28,17 +29,30 @@ def merge(state: Json, writes: Sequence[Json]) -> Json:
     return merged
 
 
+def merge_nodes(state: dict[str, Json], writes: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """Lays patches over the nodes of a tree."""
+    merged = dict(state)
+    for write in writes:
+        for key, patch in write.items():
+            merged[key] = lay(merged.get(key), patch)
+    return merged
+
+
 def _merge_one(state: Json, write: Json) -> Json:
     return merge(state, [write])
 
 
-def _patches() -> Any:
+def _patches(reducer: Callable[[Json, Sequence[Json]], Json]) -> Any:
     """A channel of patches; an ordinary reducer where langgraph has no delta channel."""
     try:
         from langgraph.channels import DeltaChannel  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
-        return _merge_one
-    return DeltaChannel[Json](merge, snapshot_frequency=1000)
+
+        def one(state: Json, write: Json) -> Json:
+            return reducer(state, [write])
+
+        return one
+    return DeltaChannel[Json](reducer, snapshot_frequency=1000)
 
 
 def add_usage(state: dict[str, Json], write: dict[str, Json]) -> dict[str, Json]:
@@ -95,8 +109,8 @@ class SearchOutput(TypedDict, total=False):
 
     problem: Json
     solution: Json
-    tree: Annotated[dict[str, Json], _patches()]
-    programs: Annotated[dict[str, Json], _patches()]
+    tree: Annotated[dict[str, Json], _patches(merge_nodes)]
+    programs: Annotated[dict[str, Json], _patches(merge)]
 
 
 class SearchState(SearchOutput, total=False):

@@ -17,6 +17,7 @@ from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.reflect import refine_call
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState, read_context, read_problem
 from bdc_agents.types import Problem, Program, Tree
+from bdc_agents.types.tree import lay
 
 SearchRuntime = Runtime[SearchContext]
 
@@ -145,10 +146,10 @@ class Step:
         return answers
 
     def grown(self, tree: Tree) -> dict[str, Json]:
-        """The changed nodes, told to whoever watches."""
-        patches = tree.patches()
-        for node in patches.values():
-            self.emit({"type": "node", "node": node})
+        """What changed of the tree; the nodes are told whole to whoever watches."""
+        patches, stored = tree.patches(), self.state.get("tree", {})
+        for key, patch in patches.items():
+            self.emit({"type": "node", "node": lay(stored.get(key), patch)})
         return patches
 
 

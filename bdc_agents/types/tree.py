@@ -44,6 +44,7 @@ class Node(Frozen):
         returns: n(a), how many returns were backed up through this node.
         best_return: Q(a), the largest of them.
         value: V, the mean reward of all programs of all agents; None until evaluated.
+        written: How many programs V is the mean of.
         evaluations: How often programs were written for this path.
         attempts: The programs written for this path.
         refined: The thought that reflection replaced, None if it did not.
@@ -60,6 +61,7 @@ class Node(Frozen):
     returns: int = 0
     best_return: float = 0.0
     value: float | None = None
+    written: int = 0
     evaluations: int = 0
     attempts: tuple[Attempt, ...] = ()
     refined: Thought | None = None
@@ -78,14 +80,60 @@ class Node(Frozen):
         return max(self.attempts, key=lambda attempt: attempt.reward, default=None)
 
 
+GROWING = ("children", "attempts")
+"""Fields of a node that are only ever added to."""
+
+
 class _Stored(dict[str, Any]):
-    """A node as plain data that still knows the node it was made of, until it is stored on disk."""
+    """A node, or a patch of one, as plain data that still knows the node until it is stored on disk.
 
-    __slots__ = ("node",)
+    Args:
+        data: The fields.
+        node: The node that the fields, or the patch when it is laid, stand for.
+        before: The node that the patch was made from.
+    """
 
-    def __init__(self, node: Node) -> None:
-        super().__init__(node.model_dump(mode="json"))
-        self.node = node
+    __slots__ = ("before", "node")
+
+    def __init__(self, data: Mapping[str, Any], node: Node, before: Node | None = None) -> None:
+        super().__init__(data)
+        self.node, self.before = node, before
+
+
+def patch_of(before: Node | None, node: Node) -> dict[str, Any]:
+    """What changed, as plain data: fields with new values, and `more`: what growing fields gained.
+
+    So a patch of a node that holds a thousand attempts is as small as that of any other.
+    """
+    if before is None:
+        return _Stored(node.model_dump(mode="json"), node)
+    changed = {name for name in Node.model_fields if _differs(getattr(before, name), getattr(node, name))}
+    grown = {
+        name
+        for name in changed.intersection(GROWING)
+        if getattr(node, name)[: len(getattr(before, name))] == getattr(before, name)
+    }
+    patch = node.model_dump(mode="json", include=changed - grown)
+    if grown:
+        kept = {name: getattr(node, name)[len(getattr(before, name)) :] for name in grown}
+        patch["more"] = Node.model_construct(**kept).model_dump(mode="json", include=grown)
+    return _Stored(patch, node, before)
+
+
+def _differs(old: Any, new: Any) -> bool:
+    return old is not new and old != new
+
+
+def lay(stored: Mapping[str, Any] | None, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's fields with a patch of `patch_of`, or any other fields, laid over them."""
+    fields = {**(stored or {}), **patch}
+    for name, items in fields.pop("more", {}).items():
+        fields[name] = [*(stored or {}).get(name, ()), *items]
+    if not isinstance(patch, _Stored):
+        return fields
+    # Where two patches of one step meet, neither of their nodes is the one that comes out.
+    apart = isinstance(stored, _Stored) and stored.node is not patch.before
+    return fields if apart else _Stored(fields, patch.node)
 
 
 class Tree:
@@ -111,7 +159,11 @@ class Tree:
         self._parsed: dict[str, Node] = {}
 
     def __getitem__(self, node_id: str) -> Node:
-        node = self._patched.get(node_id) or self._parsed.get(node_id)
+        return self._patched.get(node_id) or self._before(node_id)
+
+    def _before(self, node_id: str) -> Node:
+        """The node without the patches."""
+        node = self._parsed.get(node_id)
         if node is None:
             stored = self._stored[node_id]
             node = stored.node if isinstance(stored, _Stored) else Node.model_validate(stored)
@@ -135,8 +187,11 @@ class Tree:
         return self.with_nodes(self[node_id].model_copy(update=fields))
 
     def patches(self) -> dict[str, dict[str, Any]]:
-        """The changed nodes as plain dicts: what a graph writes to its state."""
-        return {key: _Stored(node) for key, node in self._patched.items()}
+        """What changed of each node, as plain dicts: what a graph writes to its state."""
+        return {
+            key: patch_of(self._before(key) if key in self._stored else None, node)
+            for key, node in self._patched.items()
+        }
 
     def path(self, node_id: str) -> tuple[Node, ...]:
         """The nodes from the root to this one, both included."""
