@@ -6,8 +6,20 @@ from typing import Annotated
 
 import typer
 
-from bdc_agents.cli import compare, distill, serve
-from bdc_agents.cli.commands import agents, collect, config, demo, doctor, evaluate, export, solve, view
+from bdc_agents.cli.commands import (
+    agents,
+    collect,
+    compare,
+    config,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    serve,
+    solve,
+    view,
+)
 from bdc_agents.cli.options import epilog
 
 app = typer.Typer(

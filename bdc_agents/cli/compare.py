@@ -1,12 +1,11 @@
-"""`bdc compare`: the ways to use a library's experts, in one table."""
+"""What `bdc compare` does: plan, watch, and print the table."""
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bdc_agents.cli.outcome import SOLVED, guarded, note
+from bdc_agents.cli.outcome import SOLVED, note
 from bdc_agents.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,96 +17,22 @@ if TYPE_CHECKING:
 
 WIDE = 140
 """Columns that the whole table takes."""
-EXAMPLES = (
-    "bdc compare experts/library/mine --problems mbpp:11-110 --traces runs/mbpp --data DATA",
-    "bdc compare experts/library/mine --problems humaneval --method experts --method router-default",
-    "bdc compare --config runs/compare/compare.json --out runs/again",
-)
 
 
-@guarded
-def compare(
-    library: Annotated[
-        Path | None, typer.Argument(metavar="LIBRARY", help="A library of bdc distill.")
-    ] = None,
-    problems: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SET", help="A data set or a range such as mbpp:11-110; may be repeated."),
-    ] = None,
-    traces: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="RUN",
-            help="What the library was made from; the routers and X-LoRA that it does not hold are trained "
-            "on it. May be repeated.",
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "--methods",
-            metavar="NAME,...",
-            help="base, experts, uniform, nearest, membership, ties, dare, arrow, xlora, router-default, "
-            "router-paper; all by default; may be repeated.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the results; one that is there is gone on with.")
-    ] = Path("runs/compare"),
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data sets; BDC_DATA by default.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many problems.")] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--filter", metavar="KEY=VALUE,...", help="Only problems of this difficulty or tag."),
-    ] = None,
-    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Of one reply; 512 by default.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Replies that are written at once; 8 by default.")] = None,
-    density: Annotated[
-        float | None, typer.Option(help="Share of entries that TIES and DARE keep; 0.5 by default.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Where the base is, if not where the library says.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of the base: auto, float32 or bfloat16.")] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The compare.json of a comparison; options come over it."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    allow_unsafe: Annotated[
-        bool, typer.Option("--allow-unsafe", help="Run programs where this machine offers no isolation.")
-    ] = False,
+def run(
+    config: Path | None,
+    options: dict[str, Any],
+    out: Path,
+    *,
+    data: Path | None,
+    as_json: bool,
+    quiet: bool,
+    allow_unsafe: bool,
 ) -> int:
-    """Compare the ways to use a library's experts.
-
-    Base, each expert, the adapter trained on all data, mixtures, TIES, DARE, Arrow, X-LoRA and the
-    hypernetwork, on problems that the library has not seen: loss, problems solved by one greedy
-    program each, tokens a second, and memory. The same command again goes on where it was cut off.
-    """
-    options = {
-        "library": str(library) if library else None,
-        "problems": tuple(problems or ()),
-        "traces": tuple(map(str, traces or ())),
-        "methods": tuple(name.strip() for text in method or () for name in text.split(",") if name.strip()),
-        "filters": tuple(only or ()),
-        "limit": limit,
-        "shuffle_seed": shuffle_seed,
-        "max_tokens": max_tokens,
-        "batch": batch,
-        "density": density,
-        "base": base,
-        "dtype": dtype,
-    }
+    """Compares as a file and the options over it say."""
     plan = _plan(config, options)
     from bdc_agents.cli.choose import read_settings
-    from bdc_agents.compare.run import compare as run
+    from bdc_agents.compare.run import compare
     from bdc_agents.distill.devices import idle_cores
     from bdc_agents.distill.extras import need
     from bdc_agents.sandbox import create_executor
@@ -116,7 +41,9 @@ def compare(
     # Threads that wait for a busy core hold up all others.
     need("torch").set_num_threads(idle_cores())
     with _Board(silent=quiet) as board:
-        summary = run(plan, out, lambda: create_executor(settings.sandbox), data=data, watch=board.watch())
+        summary = compare(
+            plan, out, lambda: create_executor(settings.sandbox), data=data, watch=board.watch()
+        )
     _show(summary, out, as_json)
     return SOLVED
 
@@ -224,8 +151,6 @@ def _show(summary: "CompareSummary", out: Path, as_json: bool) -> None:
     from bdc_agents.evaluate.results import REPORT_FILE
 
     if as_json:
-        import json
-
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
         return
     from rich.console import Console

@@ -1,17 +1,17 @@
-"""`bdc distill`: traces become clusters and LoRA experts."""
+"""What `bdc distill` does: make a library, fold traces into one, verify one."""
 
 import json
 import tomllib
+from collections.abc import Callable
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bdc_agents.cli.outcome import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.outcome import SOLVED, UNSOLVED, note
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, UsageError
 
@@ -20,127 +20,41 @@ if TYPE_CHECKING:
     from bdc_agents.distill.recipe import Recipe
     from bdc_agents.types import Trace
 
-EXAMPLES = (
-    "bdc distill runs/mbpp --out experts/library/mine",
-    "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
-    "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
-    "bdc distill runs/mbpp --dpo --set dpo.beta=0.2 --out experts/library/preferred",
-    "bdc distill --update experts/library/mine runs/solver runs/mbpp",
-    "bdc distill --check experts/library/mine",
-)
 
-
-@guarded
-def distill(
-    run: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Run folders of bdc collect, or files of traces."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the library is to be.")] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", help="local:NAME, a hub repository or a folder, instead of the recipe's."
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="tiny (the default), qwen-0.5b, qwen-7b, paper, or a .toml file."),
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A value of the recipe, such as train.epochs=2; may be repeated.",
-        ),
-    ] = None,
-    dpo: Annotated[
-        bool,
-        typer.Option(
-            "--dpo",
-            help="Then train on pairs of steps, a better one against a worse one (DPO): the adapter of "
-            "all data, or others with --set dpo.experts=all. Needs TRL: pip install 'bdc-agents[dpo]'.",
-        ),
-    ] = False,
-    one_expert: Annotated[
-        bool, typer.Option("--one-expert", help="With too few problems to cluster, train one expert on all.")
-    ] = False,
-    update: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="LIBRARY",
-            help="Fold new traces into a library, such as those that the solver's searches left; name the "
-            "runs that it was made from too, so that its experts do not forget.",
-        ),
-    ] = None,
-    check: Annotated[
-        Path | None, typer.Option(metavar="LIBRARY", help="Only verify every file of a library.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-) -> int:
-    """Turn solved problems into a library of LoRA experts.
-
-    They are clustered, an expert is trained for each cluster and one on all of them, in one pass,
-    and then a router, which mixes the experts for a problem.
-    The same command again goes on where it was cut off.
-    """
-    if check is not None:
-        return verify(check, as_json)
-    if update is not None and run and out is None:
-        return renew(update, run, recipe, base, change or [], as_json=as_json, quiet=quiet)
-    if not run or out is None or update is not None:
-        raise UsageError(
-            "give run folders and --out LIBRARY, or --update LIBRARY or --check LIBRARY: "
-            "bdc distill RUN --out LIBRARY"
-        )
+def make(runs: list[Path], out: Path, plan: "Recipe", *, one_expert: bool, as_json: bool, quiet: bool) -> int:
+    """Makes a library of the traces of runs."""
     from bdc_agents.distill.curves import live_losses
-    from bdc_agents.distill.pipeline import distill as make
-    from bdc_agents.distill.training import silent
+    from bdc_agents.distill.pipeline import distill
 
     _use_idle_cores()
-    plan = _recipe(recipe or "tiny", base, change or [])
-    plan = plan.model_copy(update={"dpo": plan.dpo or {}}) if dpo else plan
-    traces, lineage = _traces(run)
-    say = (lambda _: None) if quiet else note
-    options: dict[str, Any] = {"lineage": lineage, "one_expert": one_expert, "say": say}
-    if quiet:
-        made = make(traces, out, plan, watch=silent, **options)
-    else:
-        with live_losses() as watch:
-            made = make(traces, out, plan, watch=watch, **options)
+    traces, lineage = _traces(runs)
+    with live_losses(Console(stderr=True, quiet=quiet)) as watch:
+        made = distill(
+            traces, out, plan, lineage=lineage, one_expert=one_expert, say=_say(quiet), watch=watch
+        )
     _show(made.library, as_json)
     return SOLVED
 
 
 def renew(
     folder: Path,
-    run: list[Path],
-    recipe: str | None,
+    runs: list[Path],
+    name: str | None,
     base: str | None,
-    change: list[str],
+    changes: list[str],
     *,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
     from bdc_agents.distill.curves import live_losses
-    from bdc_agents.distill.training import silent
     from bdc_agents.distill.update import update, used_recipe
 
     _use_idle_cores()
-    plan = _recipe(recipe, None, change) if recipe else used_recipe(folder)
-    plan = plan if recipe or not change else _with_changes(plan, change)
-    traces, lineage = _traces(run)
-    options: dict[str, Any] = {"recipe": plan, "lineage": lineage, "base": base}
-    if quiet:
-        made = update(folder, traces, **options, watch=silent)
-    else:
-        with live_losses() as watch:
-            made = update(folder, traces, **options, say=note, watch=watch)
+    plan = recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
+    traces, lineage = _traces(runs)
+    with live_losses(Console(stderr=True, quiet=quiet)) as watch:
+        made = update(folder, traces, recipe=plan, lineage=lineage, base=base, say=_say(quiet), watch=watch)
     if as_json:
         told = {"library": str(folder), "changed": made.changed, "trained": made.trained}
         print(json.dumps(told | {"new_rows": made.rows, "new_problems": made.problems}))
@@ -177,10 +91,16 @@ def _use_idle_cores() -> None:
     need("torch").set_num_threads(idle_cores())
 
 
-def _recipe(name: str, base: str | None, changes: list[str]) -> "Recipe":
+def recipe(name: str, base: str | None, changes: list[str], *, dpo: bool = False) -> "Recipe":
+    """A recipe by name, with the values of the options in it."""
     from bdc_agents.distill.recipe import load_recipe
 
-    return _with_changes(load_recipe(name), changes, base)
+    plan = _with_changes(load_recipe(name), changes, base)
+    return plan.model_copy(update={"dpo": plan.dpo or {}}) if dpo else plan
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda _: None) if quiet else note
 
 
 def _with_changes(plan: "Recipe", changes: list[str], base: str | None = None) -> "Recipe":

@@ -34,6 +34,7 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Plain lines instead of the live view; with --json no progress."),
 ]
+Silent = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask again what is answered on disk.")]
 AllowUnsafe = Annotated[
     bool, typer.Option("--allow-unsafe", help="Run programs where this machine offers no isolation.")
