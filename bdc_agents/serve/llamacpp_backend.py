@@ -1,8 +1,9 @@
 """The backend on llama.cpp: a quantised base and its experts, weighed anew for every request."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +31,24 @@ _SLOT_TOKENS = 1024
 _PLAIN = {"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "logprobs": 1}
 _SAMPLERS = ("temperature", "top_p")
 _SILENCE_SECONDS = 600.0
+_DYING_SECONDS = 0.5
 
 
 class LlamaCppBackend(RemoteBackend):
     """A llama.cpp server with a scale for each expert in each request; mixtures act by expert alone.
 
+    A server that ends on its own costs the replies it was writing, and is started again for the next.
+
     Args:
-        server: With the experts' files, in the order of `experts`.
+        start: Starts a server with the experts' files, in the order of `experts`; it is called at once.
         tokenizer, experts, identity, context, room, home: See `RemoteBackend`.
-        talk: To the server.
     """
 
     mixes = "expert"
 
     def __init__(
         self,
-        server: LlamaServer,
-        talk: CompletionServer,
+        start: Callable[[], LlamaServer],
         tokenizer: Any,
         experts: Sequence[str],
         *,
@@ -56,8 +58,9 @@ class LlamaCppBackend(RemoteBackend):
         home: Home,
     ) -> None:
         super().__init__(tokenizer, experts, identity=identity, context=context, room=room, home=home)
-        self._server = server
-        self._talk = talk
+        self._start, self._starting = start, asyncio.Lock()
+        self._server = start()
+        self._talk = _talk_to(self._server)
 
     async def _answer(self, request: ChatRequest, prompt: list[int], limit: int) -> AsyncGenerator[ChatPiece]:
         scales = expert_scales(request.experts, self.experts)
@@ -65,21 +68,43 @@ class LlamaCppBackend(RemoteBackend):
         # slot had before, and take what it remembers of their prompt for its own.
         lora = [{"id": number, "scale": scale} for number, scale in enumerate(scales)]
         extra = {**_PLAIN, "samplers": list(_SAMPLERS), "lora": lora}
+        server, talk = await self._running()
         try:
-            async with aclosing(self._talk.reply(request, prompt, limit, "base", **extra)) as pieces:
+            async with aclosing(talk.reply(request, prompt, limit, "base", **extra)) as pieces:
                 async for piece in pieces:
                     yield piece
         except BDCError:
-            if self._server.alive:
+            if not await asyncio.to_thread(server.ends_within, _DYING_SECONDS):
                 raise
             raise BDCError(
-                "the llama.cpp server has ended, perhaps for want of memory; open the library again, with a "
-                "smaller `context` or fewer `slots`"
+                "the llama.cpp server has ended in the middle of this reply, perhaps for want of memory; it "
+                "is started again for the next one: if that ends too, take a smaller `context` or fewer "
+                "`slots`"
             ) from None
+
+    async def tokenize(self, text: str) -> list[int]:
+        """The server's own tokens of a text."""
+        told = await self._talk.post(
+            "/tokenize", {"content": text, "add_special": False, "parse_special": True}
+        )
+        return list(told["tokens"])
+
+    async def _running(self) -> tuple[LlamaServer, CompletionServer]:
+        """The server, started again if it has ended."""
+        async with self._starting:
+            if not self._server.alive:
+                await self._leave()
+                self._server = await asyncio.to_thread(self._start)
+                self._talk = _talk_to(self._server)
+            return self._server, self._talk
 
     async def _leave(self) -> None:
         await self._talk.close()
         await asyncio.to_thread(self._server.close)
+
+
+def _talk_to(server: LlamaServer) -> CompletionServer:
+    return CompletionServer("the llama.cpp server", server.url, server.key, _SILENCE_SECONDS)
 
 
 def expert_scales(experts: ExpertWeights | str | None, names: Sequence[str]) -> list[float]:
@@ -102,21 +127,19 @@ def open_llamacpp(folder: Path, options: Options) -> tuple[LlamaCppBackend, Plac
     context = options.context or min(base.context, CONTEXT)
     tokenizer = library_tokenizer(library)
     place = library_place(library, options.encoder)
-    files = adapter_files(library, base, models_folder() / "adapters")
     room = max(context, _SLOT_TOKENS * options.slots)
-    server = LlamaServer(
+    start = partial(
+        LlamaServer,
         base.path,
-        files,
+        adapter_files(library, base, models_folder() / "adapters"),
         slots=options.slots,
         tokens=room,
         threads=usable_cores(),
         float32=options.dtype == "float32",
     )
     home = Home()
-    talk = CompletionServer("the llama.cpp server", server.url, server.key, _SILENCE_SECONDS)
     backend = LlamaCppBackend(
-        server,
-        talk,
+        start,
         tokenizer,
         library.names,
         identity=content_hash(
@@ -127,16 +150,11 @@ def open_llamacpp(folder: Path, options: Options) -> tuple[LlamaCppBackend, Plac
         home=home,
     )
     try:
-        run_sync(home.run(check_tokens(tokenizer, lambda text: _tokens(talk, text), str(base.path))))
+        run_sync(home.run(check_tokens(tokenizer, backend.tokenize, str(base.path))))
     except BaseException:
         run_sync(backend.aclose())
         raise
     return backend, place, library.names
-
-
-async def _tokens(talk: CompletionServer, text: str) -> list[int]:
-    told = await talk.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})
-    return list(told["tokens"])
 
 
 def _base(library: ExpertLibrary, given: Any) -> GGUFBase:

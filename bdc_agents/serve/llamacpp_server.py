@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bdc_agents.agents.local.server import require_runtime, server_environment
@@ -71,6 +72,12 @@ class LlamaServer:
     def alive(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends in that time; its connections break before it does."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return not self.alive
 
     def close(self) -> None:
         """Ends it."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from bdc_agents.errors import BDCError, ConfigError, ModelError
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, ExpertWeights, RoutedModel
 from bdc_agents.serve.backend import PromptTooLong
 from bdc_agents.serve.gguf_adapters import adapter_files, read_base
+from bdc_agents.serve.llamacpp_server import LlamaServer
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.prompts import prompt_tokens
 
@@ -236,13 +237,33 @@ async def test_nobody_else_gets_in_and_it_ends_with_us(pair: Pair, letters: Any)
         await model.backend.generate([ask()])
 
 
-async def test_a_server_that_dies_is_told(pair: Pair, letters: Any) -> None:
+async def test_a_server_that_died_is_started_again(pair: Pair, letters: Any) -> None:
     model = small(pair, letters)
-    os.kill(server_of(model)._process.pid, signal.SIGKILL)
-    server_of(model)._process.wait()
-    with pytest.raises(BDCError, match=r"the llama.cpp server has ended"):
-        await model.backend.generate([ask()])
+    before, first = await model.backend.generate([ask()]), server_of(model)
+    kill(first)
+    assert await model.backend.generate([ask()]) == before
+    assert server_of(model) is not first
     await model.aclose()
+    assert not server_of(model).alive
+
+
+async def test_a_server_that_dies_in_the_middle_of_a_reply_is_told(pair: Pair, letters: Any) -> None:
+    model = small(pair, letters)
+    pieces = aiter(model.backend.stream(ask(max_tokens=500)))
+    await anext(pieces)
+    kill(server_of(model))
+    with pytest.raises(BDCError, match=r"the llama.cpp server has ended in the middle"):
+        await drained(pieces)
+    await model.aclose()
+
+
+async def drained(pieces: AsyncIterator[Any]) -> list[Any]:
+    return [piece async for piece in pieces]
+
+
+def kill(server: LlamaServer) -> None:
+    os.kill(server._process.pid, signal.SIGKILL)
+    server._process.wait()
 
 
 # --- files ------------------------------------------------------------------------------------------------
