@@ -176,7 +176,15 @@ def _report(collected: Collected, found: "Survey | None") -> None:
         note(f"! {finding}")
     note(f"traces are in {collected.folder}; see them with: bdc view {collected.folder}")
     if found:
+        _tell_skills(found)
         note(f"figures and plots: {collected.folder / REPORT_FILE}")
+
+
+def _tell_skills(found: "Survey") -> None:
+    from bdc_agents.evaluate.summary import skills_line
+
+    if len(found.skills) > 1:
+        note(f"for [search] in bdc.toml, where the next bandit can start: {skills_line(found.skills)}")
 
 
 __all__ = ["CollectConfig", "as_object", "collect", "engine_for", "read_budget", "write_report"]

@@ -1,6 +1,5 @@
 """What `bdc eval` shows: progress while it runs, a table and the warnings at its end."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from bdc_agents.evaluate.metrics import Interval
 from bdc_agents.evaluate.results import Results, Row
 from bdc_agents.evaluate.run import Unanswered, jobs
 from bdc_agents.evaluate.solvers import Solver
-from bdc_agents.evaluate.summary import Figures, Pair, Summary
+from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line
 from bdc_agents.types import Task
 from bdc_agents.view.text import count, money, one_line
 
@@ -233,8 +232,8 @@ def findings_text(summary: Summary) -> Group:
     """How the solvers compare, and the warnings."""
     lines = [Text(_compared(pair)) for pair in summary.pairs]
     if len(summary.skills) > 1:
-        told = ", ".join(f"{json.dumps(name)} = {skill}" for name, skill in summary.skills.items())
-        lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: skills = {{{told}}}"))
+        told = skills_line(summary.skills)
+        lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: {told}"))
     if summary.signs:
         lines.append(Text())
     for sign in summary.signs:

@@ -14,6 +14,8 @@ from bdc_agents.types import Frozen, Hidden, Trace, Usage
 
 SEARCH = "search"
 """What stands for the solver of a collection."""
+ENOUGH = 20
+"""Programs that say how likely the next one is right."""
 
 
 class AgentFigures(Frozen):
@@ -72,6 +74,8 @@ class Survey(Frozen):
         rows: One for each problem, likewise.
         agents: In the order of their names.
         matrix: Author by coder.
+        skills: Share of an agent's programs for a path of thoughts that were better than those of the
+            step before, by agent, where there are enough: what `skills` under `[search]` is for.
         findings: Signs that something does not work as it should.
     """
 
@@ -88,6 +92,7 @@ class Survey(Frozen):
     rows: tuple[Row, ...]
     agents: tuple[AgentFigures, ...]
     matrix: tuple[Cell, ...]
+    skills: dict[str, float] = {}
     findings: tuple[Finding, ...]
 
 
@@ -114,6 +119,7 @@ def survey_of(name: str, traces: Sequence[Trace]) -> Survey:
     rows = tuple(map(row_of, traces))
     decisions = [trace.decision for trace in traces if trace.decision]
     weak = weak_tests(rows)
+    matrix = tuple(map(_cell, Matrix.of(traces).rows()))
     return Survey(
         name=name,
         datasets=_known(trace.lineage.dataset for trace in traces if trace.lineage),
@@ -127,7 +133,8 @@ def survey_of(name: str, traces: Sequence[Trace]) -> Survey:
         figures=figures_of(SEARCH, rows, ()),
         rows=rows,
         agents=tuple(_agents(traces)),
-        matrix=tuple(map(_cell, Matrix.of(traces).rows())),
+        matrix=matrix,
+        skills=_skills(matrix),
         findings=(*diagnose(traces), *([weak] if weak else [])),
     )
 
@@ -192,6 +199,17 @@ def _cell(row: dict[str, float | str]) -> Cell:
         passed=wilson(round(float(row["passed"]) * programs), programs),
         helped=float(row["helped"]),
     )
+
+
+def _skills(matrix: Sequence[Cell]) -> dict[str, float]:
+    """How often programs help after a thought: direct answers say little of the problems they fail."""
+    skills: dict[str, float] = {}
+    for coder in sorted({cell.coder for cell in matrix}):
+        cells = [cell for cell in matrix if cell.coder == coder and cell.author]
+        programs = sum(cell.programs for cell in cells)
+        if programs >= ENOUGH:
+            skills[coder] = round(sum(cell.helped * cell.programs for cell in cells) / programs, 2)
+    return skills
 
 
 def _known(values: Iterable[str]) -> tuple[str, ...]:

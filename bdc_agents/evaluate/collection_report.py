@@ -19,6 +19,7 @@ from bdc_agents.evaluate.pieces import (
     table,
 )
 from bdc_agents.evaluate.results import REPORT_FILE, Row
+from bdc_agents.evaluate.summary import skills_line
 from bdc_agents.runs import write_text
 from bdc_agents.runs.store import REASONS
 
@@ -159,6 +160,8 @@ def _matrix(found: Survey, colours: dict[str, int]) -> str:
         "pass every public test, how many programs there are, and how many of these are better than those "
         "of the step before were on average."
     )
+    if len(found.skills) > 1:
+        note += f" The next search can start from this: {skills_line(found.skills)}."
     return section("Author by coder", note, f'<div class="scroll">{table(heads, rows)}</div>')
 
 

@@ -1,7 +1,8 @@
 """The figures of an evaluation, computed from its rows and traces alone."""
 
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -153,6 +154,12 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
 def _skills(figures: Sequence[Figures]) -> dict[str, float]:
     alone = [one for one in figures if one.solver.startswith("single:")]
     return {name: round(one.solved.value, 2) for one in alone for name in Spec.parse(one.solver).agents()}
+
+
+def skills_line(skills: Mapping[str, float]) -> str:
+    """The skills as a line of bdc.toml."""
+    told = ", ".join(f"{json.dumps(name)} = {skill}" for name, skill in skills.items())
+    return f"skills = {{{told}}}"
 
 
 def _solved(row: Row) -> float:

@@ -22,22 +22,27 @@ BELIEF = 6.0
 
 
 def choose_agents(
-    agents: Sequence[str], credit: Credit, node: str, config: SearchConfig, role: Role = "coder"
+    agents: Sequence[str],
+    credit: Credit,
+    place: tuple[str, str],
+    config: SearchConfig,
+    role: Role = "coder",
 ) -> list[str]:
     """The agents to ask at a node, all of them where no bandit is wanted.
 
     Args:
         agents: Names of the agents that take part.
         credit: What their programs were worth so far.
-        node: Where they would be asked; with the seed it decides the draw.
+        place: The problem and the node where they would be asked; with the seed they decide the draw.
+            By the node alone, the same agent would be asked at the first thought of every problem.
         config: Carries how many to ask, and the agents' skills.
         role: Whether they would write thoughts or programs.
     """
-    if config.bandit is None or (node == "0" and role == "coder"):
+    if config.bandit is None or (place[1] == "0" and role == "coder"):
         return list(agents)
     # Leaves that are evaluated at once need as many thoughts to choose from.
     count = config.bandit if role == "coder" else max(config.bandit, ceil(config.leaves / config.width))
-    random = Random(derive_seed(config.seed, node, "bandit", role))
+    random = Random(derive_seed(config.seed, *place, "bandit", role))
     draws = {agent: _draw(agent, credit, config, role, random) for agent in agents}
     best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[:count]
     return [agent for agent in agents if agent in best]

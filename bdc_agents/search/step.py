@@ -86,7 +86,8 @@ class Step:
 
     def choose(self, leaf: str, role: Role = "coder") -> list[str]:
         """The agents to ask at a node."""
-        return choose_agents(list(self.agents), self.state.get("credit", {}), leaf, self.config, role)
+        place, credit = (self.problem.id, leaf), self.state.get("credit", {})
+        return choose_agents(list(self.agents), credit, place, self.config, role)
 
     def calls(self, *purposes: str) -> list[Call]:
         """The calls of this round, of some purposes, that fit the budget.

@@ -98,6 +98,12 @@ def test_the_figures_of_a_collection(make: Make) -> None:
     assert [row.points[-1].calls for row in found.rows] == [2 + 2 * n for n in range(10)]
 
 
+def test_skills_are_told_by_enough_programs_after_a_thought(make: Make) -> None:
+    assert survey_of("run", [make(f"p{n}") for n in range(19)]).skills == {}
+    found = survey_of("run", [make(f"p{n}", solved=n < 5) for n in range(20)])
+    assert found.skills == {"bob": 0.25}, "ann wrote no program after a thought"
+
+
 def test_findings_are_those_of_an_evaluation(make: Make) -> None:
     weak = survey_of("run", [make(f"p{n}", hidden=n % 2 == 0) for n in range(12)])
     assert "weak-public-tests" in {finding.kind for finding in weak.findings}

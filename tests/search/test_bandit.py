@@ -12,19 +12,28 @@ AGENTS = ["small", "large"]
 def chosen(
     config: SearchConfig, credit: dict[str, dict[str, list[float]]], role: str = "coder"
 ) -> Counter[str]:
-    picks = (choose_agents(AGENTS, credit, f"0.{n}", config, role) for n in range(300))  # type: ignore[arg-type]
+    picks = (choose_agents(AGENTS, credit, ("p", f"0.{n}"), config, role) for n in range(300))  # type: ignore[arg-type]
     return Counter(pick[0] for pick in picks if len(pick) == 1)
 
 
 def test_without_a_bandit_and_at_the_root_all_agents_are_asked() -> None:
-    assert choose_agents(AGENTS, {}, "0.1", SearchConfig(bandit=None)) == AGENTS
-    assert choose_agents(AGENTS, {}, "0.1", SearchConfig(bandit=2)) == AGENTS
-    assert choose_agents(AGENTS, {}, "0", SearchConfig()) == AGENTS
-    assert len(choose_agents(AGENTS, {}, "0", SearchConfig(), "author")) == 1
+    assert choose_agents(AGENTS, {}, ("p", "0.1"), SearchConfig(bandit=None)) == AGENTS
+    assert choose_agents(AGENTS, {}, ("p", "0.1"), SearchConfig(bandit=2)) == AGENTS
+    assert choose_agents(AGENTS, {}, ("p", "0"), SearchConfig()) == AGENTS
+    assert len(choose_agents(AGENTS, {}, ("p", "0"), SearchConfig(), "author")) == 1
 
 
 def test_unknown_agents_are_asked_alike() -> None:
     assert 110 < chosen(SearchConfig(), {})["large"] < 190
+
+
+def test_the_same_node_of_other_problems_is_another_draw() -> None:
+    first = Counter(
+        choose_agents(AGENTS, {}, (f"mbpp:{n}", "0.0"), SearchConfig(), role)[0]
+        for n in range(300)
+        for role in ("author", "coder")
+    )
+    assert 240 < first["large"] < 360
 
 
 def test_skills_are_where_the_bandit_starts() -> None:
@@ -46,6 +55,6 @@ def test_authors_and_coders_are_counted_apart() -> None:
 @given(st.integers(1, 3), st.integers(0, 10**6))
 def test_as_many_agents_as_wanted_in_their_own_order(count: int, node: int) -> None:
     names = ["a", "b", "c"]
-    picked = choose_agents(names, {}, f"0.{node}", SearchConfig(bandit=count))
+    picked = choose_agents(names, {}, ("p", f"0.{node}"), SearchConfig(bandit=count))
     assert len(picked) == count
     assert picked == [name for name in names if name in picked]
