@@ -106,7 +106,7 @@ class ScriptedExecutor:
         passed = round(self.reward(job) * len(job.tests))
         results = (
             TestResult(
-                outcome="passed" if number < passed else "wrong", shown=f"test {number}", actual="scripted"
+                outcome="passed" if number < passed else "wrong", shown=f"test {number}", actual=f"{number}"
             )
             for number in range(len(job.tests))
         )

@@ -7,6 +7,7 @@ that agrees most: minimum Bayes risk by execution (arXiv 2204.11454), at no furt
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from random import Random
@@ -17,6 +18,8 @@ from bdc_agents.types import CallTest, Problem, Program, StdinTest, TestCase, Ve
 INPUTS = 12
 _TRIES = 8 * INPUTS
 _UNMATCHED = "'no program gives this'"
+_REFUSED = frozenset(("error", "timeout", "memory", "output", "killed"))
+"""Outcomes of a test without a result."""
 _NO_LITERAL = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 _DECIMAL = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
@@ -52,14 +55,17 @@ def support(programs: Mapping[str, Program], attempts: Mapping[str, int]) -> dic
     """How much the attempts that pass agree with each of their programs.
 
     An attempt counts 1 where it does the same on all further inputs, -1 where it does so on none; a
-    program's own attempts are counted too, so that k attempts that agree have support k.
+    program's own attempts are counted too, so that k attempts that agree have support k. Inputs that
+    both refuse say nothing, and a program that always gives the same shows little: programs that pass
+    one test by always saying "True" agree, too.
 
     Args:
         programs: By key.
         attempts: How often each program that passes was written.
     """
     return {
-        key: sum(
+        key: _telling(programs[key].behaviour)
+        * sum(
             count * (2 * _share(programs[key].behaviour, programs[other].behaviour) - 1)
             for other, count in attempts.items()
         )
@@ -73,8 +79,16 @@ def confirmed(programs: Mapping[str, Program], attempts: Mapping[str, int], want
 
 
 def _share(first: Sequence[str], second: Sequence[str]) -> float:
-    pairs = list(zip(first, second, strict=False))
+    pairs = [pair for pair in zip(first, second, strict=False) if not _REFUSED.issuperset(pair)]
     return sum(one == other for one, other in pairs) / len(pairs) if pairs else 1.0
+
+
+def _telling(behaviour: Sequence[str]) -> float:
+    """How much agreement with a program says, from 1/2 where it always gives the same to 1."""
+    given = [outcome for outcome in behaviour if outcome not in _REFUSED]
+    if not behaviour:
+        return 1.0
+    return 1.5 - max(0.5, *(count / len(given) for count in Counter(given).values())) if given else 0.5
 
 
 def _plain(text: str) -> str:

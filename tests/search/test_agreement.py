@@ -106,11 +106,31 @@ def test_the_order_of_dicts_and_sets_and_last_digits_are_no_difference() -> None
     )
 )
 def test_attempts_that_all_differ_leave_only_a_programs_own(rows: list[tuple[str, int]]) -> None:
-    programs = {key: Program(code=key, agent="ann", behaviour=(key, key)) for key, _ in rows}
+    programs = {key: Program(code=key, agent="ann", behaviour=(key, 2 * key)) for key, _ in rows}
     attempts = dict(rows)
     others = sum(attempts.values())
     for key, value in support(programs, attempts).items():
         assert value == 2 * attempts[key] - others
+
+
+def agree(*behaviours: tuple[str, ...]) -> float:
+    programs = {str(n): Program(code="", agent="ann", behaviour=b) for n, b in enumerate(behaviours)}
+    return support(programs, dict.fromkeys(programs, 1))["0"]
+
+
+def test_programs_that_always_give_the_same_take_one_more_to_agree() -> None:
+    varied, constant = ("a", "b", "c", "d"), ("a", "a", "a", "a")
+    assert agree(varied, varied) == 2
+    assert agree(constant, constant) == 1
+    assert agree(constant, constant, constant) == 1.5
+    assert agree(("a", "a", "a", "b"), ("a", "a", "a", "b")) == 1.5
+
+
+def test_inputs_that_both_refuse_say_nothing() -> None:
+    assert agree(("error", "a", "b"), ("error", "b", "a")) == 0, "one attempt for it, one against"
+    assert agree(("error", "a", "b"), ("timeout", "a", "b")) == 2
+    assert agree(("error", "a", "b"), ("c", "a", "b")) == pytest.approx(1 + 1 / 3)
+    assert agree(("error", "error"), ("error", "error"), ("error", "error")) == 1.5, "as if nothing was seen"
 
 
 def test_where_no_inputs_can_be_made_attempts_that_pass_are_counted() -> None:
