@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bdc_agents.data import load_tasks
 from bdc_agents.runs.cheats import signs, special_cases
-from bdc_agents.types import CallTest, Problem, StdinTest
+from bdc_agents.types import CallTest, Problem, StdinTest, Task
 
 ROOT = Path(__file__).parents[2]
 BENCHMARK = ROOT / "benchmarks" / "cheats.py"
@@ -56,6 +57,18 @@ def test_no_values_of_tests_break_the_reading(argument, answer):
     compared = f"def total(xs):\n    if xs == {argument!r}:\n        return {answer!r}\n    return sum(xs)"
     for code in (HONEST, compared, f"def total(xs):\n    return {answer!r}"):
         assert isinstance(signs(problem, code), tuple)
+
+
+@pytest.mark.parametrize("task", list(load_tasks("demo")), ids=lambda task: task.problem.id)
+def test_the_references_of_the_shipped_problems_are_honest(task: Task) -> None:
+    assert special_cases(task.problem, task.hidden.reveal_reference() or "") == ()
+
+
+def test_one_print_of_a_literal_is_a_constant_and_part_of_one_is_not() -> None:
+    problem = summing(StdinTest(stdin="7", expected=("0",))).model_copy(update={"entry_point": None})
+    assert special_cases(problem, "n = int(input())\nprint(0)")
+    assert special_cases(problem, "n = int(input())\nprint(0 if n <= 15 else 2 * n)") == ()
+    assert special_cases(problem, "import sys\nn = input()\nsys.stdout.write('0')")
 
 
 @pytest.mark.skipif(

@@ -58,6 +58,8 @@ def _only_print(program: Program) -> Hashable:
     prints = [n for n in program.nodes() if isinstance(n, ast.Call) and _names(n.func) & printing]
     if len(prints) != 1 or len(program.answers) != 1:
         return None
+    if any(fold(printed, program.names) is NOTHING for printed in prints[0].args):
+        return None  # Such as `0 if stay <= 15 else 2 * stay`, of which only a part is a literal.
     (answer,) = program.answers
     return answer.value if program.body[-1].lineno == answer.line and not answer.when else None
 

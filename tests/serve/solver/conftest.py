@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,6 @@ else:
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import train_experts
 
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 EXPERTS = ("cluster-0", "cluster-1", "shared")
 
 
@@ -58,18 +55,10 @@ def letters() -> Letters:
     return Letters()
 
 
-def _base(folder: Path, kind: str = "llama", hidden: int = 32) -> Path:
+def _base(tokenizer: Any, folder: Path, kind: str = "llama", hidden: int = 32) -> Path:
     """A tiny random model of 4 heads whose tokens are bytes, as `save_pretrained` writes it."""
     import transformers
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    vocab = {char: n for n, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    inner = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
-    tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     config, model_class = {
         "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
@@ -83,7 +72,7 @@ def _base(folder: Path, kind: str = "llama", hidden: int = 32) -> Path:
     with torch.no_grad():
         # A random model says hardly anything: make it decided, and let it favour plain letters.
         model.lm_head.weight *= 12
-        printable = [vocab[chr(code)] for code in range(33, 127)]
+        printable = [tokenizer.convert_tokens_to_ids(chr(code)) for code in range(33, 127)]
         others = [n for n in range(264) if n not in printable]
         model.lm_head.weight[others] *= 0.05
     model.save_pretrained(folder)
@@ -92,13 +81,13 @@ def _base(folder: Path, kind: str = "llama", hidden: int = 32) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_base() -> Callable[..., Path]:
-    return _base
+def make_base(tokenizer: Any) -> Callable[..., Path]:
+    return partial(_base, tokenizer)
 
 
 @pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _base(tmp_path_factory.mktemp("base") / "tiny-llama")
+def base_folder(make_base: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("base") / "tiny-llama")
 
 
 def _library(base_folder: Path, folder: Path) -> Path:
