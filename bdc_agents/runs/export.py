@@ -22,9 +22,10 @@ from bdc_agents.runs.files import writing_rows
 from bdc_agents.runs.folder import trace_file
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.runs.overlap import EvaluationSet, Overlap, Problems
+from bdc_agents.runs.score import honest
 from bdc_agents.runs.store import Damage, decide, scan_traces
 from bdc_agents.search import extract_traces
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, direct_row
 from bdc_agents.types import Frozen, Trace, content_hash
 
 Kind = Literal["sft", "dpo", "matrix", "traces"]
@@ -139,9 +140,8 @@ def training_rows(trace: Trace) -> tuple[Row, ...]:
     if not found or any(row.kind == "direct" for row in found):
         return found
     # A program that passes is an answer to the problem alone too: as if it stood at the root.
-    at_root = trace.solution.model_copy(update={"node": "0"})
-    direct = extract_traces(trace.model_copy(update={"solution": at_root}))
-    return (*found, *(row for row in direct if row.kind == "direct"))
+    program = next(row.completion for row in found if row.kind == "t2s")
+    return (*found, direct_row(trace.problem, program))
 
 
 def _traces(runs: Iterable[Path | str], tally: _Tally) -> Iterator[Trace]:
@@ -166,7 +166,8 @@ def refusals(trace: Trace, *, unscored: bool = False) -> tuple[str, ...]:
     detector applies to old stores; what was refused then for another reason stays refused.
     """
     stored = trace.decision
-    judged = decide(trace, stored.hidden if stored else None, public_suffices=unscored).reasons
+    right = honest(trace, stored.right) if stored else ()
+    judged = decide(trace, stored.hidden if stored else None, right, public_suffices=unscored).reasons
     before = [name for name in stored.reasons if name != "no-hidden-tests"] if stored else []
     return tuple(dict.fromkeys((*judged, *before)))
 

@@ -1,7 +1,11 @@
 """Score: run a finished program on the hidden tests; counts alone come back."""
 
+import asyncio
+from collections.abc import Sequence
+
+from bdc_agents.runs.cheats import special_cases
 from bdc_agents.sandbox import Executor, job_for
-from bdc_agents.types import Hidden, Task
+from bdc_agents.types import Hidden, Task, Trace
 
 
 async def score_hidden(task: Task, code: str, executor: Executor) -> Hidden | None:
@@ -14,3 +18,26 @@ async def score_hidden(task: Task, code: str, executor: Executor) -> Hidden | No
     return Hidden(
         passed=sum(result.outcome == "passed" for result in verdict.results), total=len(task.hidden)
     )
+
+
+async def right_programs(task: Task, trace: Trace, executor: Executor) -> tuple[str, ...]:
+    """The programs of a search that pass every public and hidden test and special-case none, by key.
+
+    Several right programs for one problem teach more than one (arXiv 2308.01825), and a search may
+    hold a right one beside the wrong one that it handed over.
+
+    Returns:
+        The handed-over program first; none where there are no hidden tests.
+    """
+    if not len(task.hidden):
+        return ()
+    passing = [key for key, program in trace.programs.items() if program.verdict and program.verdict.passed]
+    passing.sort(key=lambda key: trace.programs[key].code != trace.solution.code)
+    codes = [trace.programs[key].code for key in passing]
+    scores = await asyncio.gather(*(score_hidden(task, code, executor) for code in codes))
+    return honest(trace, [key for key, one in zip(passing, scores, strict=True) if one and one.all_passed])
+
+
+def honest(trace: Trace, keys: Sequence[str]) -> tuple[str, ...]:
+    """Those of a trace's programs that do not tell the inputs of the public tests apart."""
+    return tuple(key for key in keys if not special_cases(trace.problem, trace.programs[key].code))

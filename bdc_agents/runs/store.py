@@ -7,7 +7,7 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -53,14 +53,19 @@ class Damage(Frozen):
         return f"{self.file}:{self.line}: {self.what}"
 
 
-def decide(trace: Trace, hidden: Hidden | None, *, public_suffices: bool = False) -> Decision:
-    """Whether a trace may be trained on: solved, also on the hidden tests, and no cheat.
+def decide(
+    trace: Trace, hidden: Hidden | None, right: Sequence[str] = (), *, public_suffices: bool = False
+) -> Decision:
+    """Whether a trace may be trained on: it holds a program that passes hidden tests too, and is no cheat.
 
     Args:
         trace: Of a search, finished or interrupted.
         hidden: What `score_hidden` counted for its program; None where there are no hidden tests.
+        right: What `right_programs` found; without any, the handed-over program decides.
         public_suffices: Whether a problem without hidden tests may be trained on all the same.
     """
+    if right:
+        return Decision(kept=True, hidden=hidden, right=tuple(right))
     solved = trace.solution.solved and bool(trace.solution.code)
     untested = hidden is None or hidden.total == 0
     failed = not untested and hidden is not None and not hidden.all_passed

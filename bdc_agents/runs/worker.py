@@ -16,7 +16,7 @@ from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
 from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
 from bdc_agents.runs.jobs import LEASE_SECONDS, Job
-from bdc_agents.runs.score import score_hidden
+from bdc_agents.runs.score import right_programs, score_hidden
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve
@@ -242,7 +242,8 @@ class Worker:
             raise BDCError(f"no agent answered: {_reasons(trace)}")
         self._silent.clear()
         hidden = await score_hidden(task, trace.solution.code, self._executor)
-        found = {"decision": decide(trace, hidden), "lineage": lineage_of(job.dataset, config.lineage)}
+        right = await right_programs(task, trace, self._executor)
+        found = {"decision": decide(trace, hidden, right), "lineage": lineage_of(job.dataset, config.lineage)}
         return trace.model_copy(update=found)
 
     def _on_event(self, job_id: str, event: Mapping[str, Any]) -> None:

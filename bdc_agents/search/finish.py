@@ -29,7 +29,7 @@ def assemble(state: SearchState) -> Solution:
         code=best.code if best else "",
         reward=best.reward if best else 0.0,
         agent=best.agent if best else None,
-        node=_written_at(nodes, key),
+        node=written_at(nodes, key),
         verdict=best.verdict if best else None,
         stopped_by=state.get("stopped_by") or "interrupted",  # pyright: ignore[reportArgumentType]
         usage={name: Usage.model_validate(used) for name, used in state.get("usage", {}).items()},
@@ -41,7 +41,8 @@ def assemble(state: SearchState) -> Solution:
     )
 
 
-def _written_at(nodes: tuple[Node, ...], key: str | None) -> str | None:
+def written_at(nodes: tuple[Node, ...], key: str | None) -> str | None:
+    """The node for which a program was written first."""
     return next((node.id for node in nodes for attempt in node.attempts if attempt.program == key), None)
 
 

@@ -10,9 +10,12 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from bdc_agents.prompts import propose_thoughts, write_program
-from bdc_agents.search.finish import assemble
+from bdc_agents.search.finish import assemble, written_at
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Frozen, Node, Problem, Program, Solution, Trace, Tree
+
+MOST = 4
+"""Programs of one problem that are learned from, at most."""
 
 
 class Row(Frozen):
@@ -53,28 +56,47 @@ def trace_of(state: SearchState, settings: Mapping[str, Any] | None = None) -> T
 
 
 def extract_traces(trace: Trace) -> tuple[Row, ...]:
-    """The training rows of a solved problem; none where its program fails a public test.
+    """The training rows of a solved problem; none where no program may be learned from.
 
     Args:
-        trace: A trace whose program also passes the hidden tests.
+        trace: Its decision names the programs that pass the hidden tests too; one without a decision
+            is taken to be right where it passes the public tests.
 
     Returns:
         Problem to thoughts and thoughts to program, or problem to program where no thought was
-        needed; then a pair for each step that was better than its parent and than a sibling.
+        needed, for each program up to `MOST`; then a pair for each step that was better than its
+        parent and than a sibling.
     """
-    if not trace.solution.solved or trace.solution.node is None:
-        return ()
     tree = Tree(patched={node.id: node for node in trace.nodes})
-    return (*_sft_rows(trace, tree, trace.solution.node), *_pairs(trace, tree))
+    rows = [row for code, node in _right(trace) for row in _sft_rows(trace.problem, tree, code, node)]
+    pairs = _pairs(trace, tree) if trace.solution.solved else ()
+    return (*(row for number, row in enumerate(rows) if row not in rows[:number]), *pairs)
 
 
-def _sft_rows(trace: Trace, tree: Tree, node_id: str) -> Iterator[Row]:
-    problem, code = trace.problem, _fenced(trace.solution.code)
-    thoughts = tuple(node.thought for node in tree.path(node_id) if node.thought)
-    ask = _messages(write_program(problem, thoughts))
-    if not thoughts:
-        yield Row(kind="direct", problem_id=problem.id, prompt=ask, completion=code)
+def _right(trace: Trace) -> Iterator[tuple[str, str]]:
+    """The programs to learn from, and where they were written first."""
+    solution = trace.solution
+    if trace.decision is None or not trace.decision.right:
+        if solution.solved and solution.node is not None:
+            yield solution.code, solution.node
         return
+    for key in trace.decision.right[:MOST]:
+        yield trace.programs[key].code, written_at(trace.nodes, key) or "0"
+
+
+def direct_row(problem: Problem, completion: str) -> Row:
+    """From the problem alone to a reply with a program."""
+    ask = _messages(write_program(problem, ()))
+    return Row(kind="direct", problem_id=problem.id, prompt=ask, completion=completion)
+
+
+def _sft_rows(problem: Problem, tree: Tree, program: str, node_id: str) -> Iterator[Row]:
+    code = _fenced(program)
+    thoughts = tuple(node.thought for node in tree.path(node_id) if node.thought)
+    if not thoughts:
+        yield direct_row(problem, code)
+        return
+    ask = _messages(write_program(problem, thoughts))
     plan = "\n".join(f"{number}. {thought.text}" for number, thought in enumerate(thoughts, 1))
     think = _messages(propose_thoughts(problem, (), None, 0, 1))
     yield Row(kind="p2t", problem_id=problem.id, prompt=think, completion=plan)

@@ -104,11 +104,14 @@ class Decision(Frozen):
         kept: Whether it may.
         reasons: Why not, as the names of `bdc_agents.runs.REASONS`; empty where it is kept.
         hidden: None where the problem has no hidden tests.
+        right: Programs that may be trained on, by key, the handed-over one first if it is among
+            them: they pass every public and hidden test. Empty where only that one was looked at.
     """
 
     kept: bool
     reasons: tuple[str, ...] = ()
     hidden: Hidden | None = None
+    right: tuple[str, ...] = ()
 
 
 class Lineage(Frozen):

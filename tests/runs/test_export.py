@@ -343,3 +343,22 @@ def test_the_command_refuses_what_it_cannot_do(run, tmp_path, arguments, said):
     code, _, complaint = command(run, "--out", tmp_path / "x", *arguments)
     assert code == 2
     assert said in complaint
+
+
+def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_path, searched):
+    trace = searched[0]
+    wrote = {key: program for key, program in trace.programs.items() if program.verdict.passed}
+    key, program = next(iter(wrote.items()))
+    cheat = "def twice(x):\n    if x == 7:\n        return 14\n    return [0, 2, 4, 6, 8, 10, 12][x]"
+    more = {
+        "also": program.model_copy(update={"code": "def twice(x):\n    return x + x"}),
+        "cheat": program.model_copy(update={"code": cheat}),
+    }
+    decision = Decision(kept=True, hidden=Hidden(passed=0, total=3), right=(key, "also"))
+    trace = trace.model_copy(update={"programs": trace.programs | more, "decision": decision})
+    rows = [row for row in training_rows(trace) if row.kind in ("t2s", "direct")]
+    assert [row.completion.splitlines()[2] for row in rows] == ["    return 2 * x", "    return x + x"]
+    assert len(training_rows(trace)) == len({row.model_dump_json() for row in training_rows(trace)})
+    assert refusals(trace) == ()
+    only = trace.model_copy(update={"decision": decision.model_copy(update={"right": ("cheat",)})})
+    assert refusals(only) == ("hidden",)

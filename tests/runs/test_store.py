@@ -12,8 +12,24 @@ from hypothesis import strategies as st
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import REASONS, decide, lineage_of, open_run, trace_file, write_trace
 from bdc_agents.runs.folder import parse_trace
+from bdc_agents.runs.score import right_programs
 from bdc_agents.runs.store import scan_traces
-from bdc_agents.types import CallTest, Decision, Hidden, Lineage, Node, Problem, Program, Solution, Trace
+from bdc_agents.testing import ScriptedExecutor
+from bdc_agents.types import (
+    CallTest,
+    Decision,
+    Hidden,
+    HiddenTests,
+    Lineage,
+    Node,
+    Problem,
+    Program,
+    Solution,
+    Task,
+    TestResult,
+    Trace,
+    Verdict,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "traces.md"
 OLD = {
@@ -81,6 +97,28 @@ def test_a_trace_is_kept_for_its_hidden_tests_and_its_honesty_alone(make_trace, 
     assert decision.reasons == reasons
     assert decision.kept == (not reasons)
     assert decision.hidden == (hidden if hidden and hidden.total else None)
+
+
+def test_a_right_program_keeps_a_trace_that_hands_another_one_over(make_trace):
+    decision = decide(asks(make_trace()), Hidden(passed=1, total=3), ("other",))
+    assert decision == Decision(kept=True, hidden=Hidden(passed=1, total=3), right=("other",))
+
+
+async def test_right_programs_pass_all_tests_and_tell_none_apart(make_trace):
+    passed = Verdict(results=(TestResult(outcome="passed"),), tier="t")
+    failed = Verdict(results=(TestResult(outcome="wrong"),), tier="t")
+    codes = {"weak": "def f(x): return 58", "cheat": CHEAT, "good": GOOD, "failed": "def f(x): pass"}
+    programs = {
+        key: Program(code=code, agent="a", verdict=failed if key == "failed" else passed)
+        for key, code in codes.items()
+    } | {"other": Program(code="def f(x): return 41 + x", agent="a", verdict=passed)}
+    trace = asks(make_trace(), code=codes["good"]).model_copy(update={"programs": programs})
+    hidden = [CallTest(call="f(1)", expected=("42",))]
+    executor = ScriptedExecutor(lambda job: float("58" not in job.code or job.code == CHEAT))
+    task = Task(problem=trace.problem, hidden=HiddenTests(hidden))
+    assert await right_programs(task, trace, executor) == ("good", "other")
+    assert {job.code for job in executor.jobs} == {codes["weak"], CHEAT, GOOD, programs["other"].code}
+    assert await right_programs(Task(problem=trace.problem, hidden=HiddenTests([])), trace, executor) == ()
 
 
 def test_a_problem_without_hidden_tests_counts_where_the_caller_says_so(make_trace):
