@@ -29,6 +29,8 @@ AXES = ("calls", "tokens", "seconds")
 DIRECT = "no thought"
 _SCALE = '<span class="scale"><span>0</span><span>50</span><span>100 %</span></span>'
 _DOT = "\N{MIDDLE DOT}"
+_LISTED = 3
+"""Problems of a set that a title names."""
 
 
 def write_collection_report(run: Path, found: Survey) -> Path:
@@ -70,9 +72,16 @@ def render_collection(found: Survey) -> str:
 
 
 def _title(found: Survey) -> str:
-    sets = ", ".join(found.datasets) or found.name
+    sets = ", ".join(map(_short, found.datasets)) or found.name
     problems = "1 problem" if found.problems == 1 else f"{found.problems:,} problems"
     return f"{sets}: {problems} searched"
+
+
+def _short(address: str) -> str:
+    """A data set's address, in which a long list of problems is only counted."""
+    name, _, picked = address.partition(":")
+    ids = picked.split(",")
+    return address if len(ids) <= _LISTED else f"{len(ids)} of {name}"
 
 
 def _lead(found: Survey) -> str:

@@ -122,6 +122,13 @@ def test_the_page_runs_no_text_that_it_shows(make: Make) -> None:
     assert "Problem by problem" in page
 
 
+def test_a_title_counts_a_long_list_of_problems(make: Make) -> None:
+    lineage = Lineage(dataset="apps:1,2,3,4", models={})
+    other = make("q").model_copy(update={"lineage": lineage})
+    page = render_collection(survey_of("run", [make("p"), other]))
+    assert "<h1>mbpp:train, 4 of apps: 2 problems searched</h1>" in page
+
+
 def test_plots_need_matplotlib_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     found = survey_of("run", [make("p", calls=4), make("q", calls=8)])
     monkeypatch.setattr(breakdown, "can_plot", lambda: False)
