@@ -123,8 +123,8 @@ class SearchConfig(Frozen):
         bandit: How many agents are asked for the thoughts or the programs of a node, those that
             improved most; None asks all. Direct answers are always asked of all.
         skills: How likely a program of an agent improves on what was there, by name, as `bdc collect`
-            measures it; where the bandit starts from. An agent that is left out counts as one half,
-            with less certainty.
+            measures it; where the bandit starts from, and whose program is handed over where agreement
+            does not tell. An agent that is left out counts as one half, with less certainty.
         resample: Share of a node's visits that write new programs for the node itself, beside those
             that go on to its children; at the root these are further direct answers. 0 for none.
         widening: Ask an expanded node for more children as its visits grow, as k N^alpha.

@@ -1,17 +1,22 @@
 """The answer of a search: the program with the highest public reward."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from bdc_agents.search.agreement import support
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 
 
-def assemble(state: SearchState) -> Solution:
+def assemble(state: SearchState, skills: Mapping[str, float] | None = None) -> Solution:
     """The solution of a finished search.
 
-    Of programs with equal reward it is the one that those that pass agree with most, of these the one
-    that was written most often, since agents that agree are more often right, and then the first.
+    Of programs with equal reward it is the one that those that pass agree with most, by an attempt
+    at least; of these that of the more skilled agent, the one that was written most often, the first.
+
+    Args:
+        state: Of the graph.
+        skills: By agent; one that is left out counts as one half.
     """
     nodes = Tree(state.get("tree")).nodes()
     programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
@@ -19,7 +24,13 @@ def assemble(state: SearchState) -> Solution:
     agreed = support(programs, state.get("passing", {}))
     key = max(
         programs,
-        key=lambda name: (programs[name].reward, agreed.get(name, 0.0), votes[name]),
+        key=lambda name: (
+            programs[name].reward,
+            round(agreed.get(name, 0.0)),
+            (skills or {}).get(programs[name].agent, 0.5),
+            agreed.get(name, 0.0),
+            votes[name],
+        ),
         default=None,
     )
     best = programs[key] if key else None

@@ -225,7 +225,7 @@ class Nodes:
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Hands over the program with the highest public reward."""
-        solution = assemble(state)
+        solution = assemble(state, self._step(state, runtime).config.skills)
         runtime.stream_writer({"type": "finished", "solution": solution.model_dump(mode="json")})
         return {"solution": solution.model_dump(mode="json")}
 

@@ -163,6 +163,20 @@ async def test_the_program_that_most_agree_with_is_handed_over(make_agent: MakeA
     assert trace.solution.stopped_by == "solved"
 
 
+async def test_where_agreement_does_not_tell_the_more_skilled_agents_program_is_handed_over(
+    make_agent: MakeAgent, problem: Problem
+) -> None:
+    def agent(name: str, body: str) -> ScriptedAgent:
+        return make_agent(name, lambda _: f"```python\ndef double(x):\n    return {body}\n```")
+
+    pair = [agent("ann", "x + x"), agent("bob", "2 * x")]
+    executor = ScriptedExecutor(lambda job: 1.0)
+    for skills, chosen in (({}, "ann"), ({"bob": 0.6}, "bob"), ({"ann": 0.4, "bob": 0.3}, "ann")):
+        search = SearchConfig(skills=skills)
+        trace = await asolve(problem, pair, executor=executor, search=search)
+        assert trace.solution.agent == chosen
+
+
 async def test_of_equal_programs_the_one_written_most_often_is_handed_over(
     make_agent: MakeAgent, problem: Problem
 ) -> None:
