@@ -25,7 +25,7 @@ from bdc_agents.runs.overlap import EvaluationSet, Overlap, Problems
 from bdc_agents.runs.score import honest
 from bdc_agents.runs.store import Damage, decide, scan_traces
 from bdc_agents.search import extract_traces
-from bdc_agents.search.traces import Row, direct_row
+from bdc_agents.search.traces import Row, direct_row, learned_programs
 from bdc_agents.types import Frozen, Trace, content_hash
 
 Kind = Literal["sft", "dpo", "matrix", "traces"]
@@ -185,7 +185,8 @@ def _trainable(
         tally.rejected.update(reasons)
         if reasons:
             continue
-        overlap = against.overlap(trace.problem, trace.solution.code) if against else None
+        codes = (code for code, _ in learned_programs(trace))
+        overlap = against.overlap(trace.problem, *codes) if against else None
         if overlap:
             tally.contaminated.append(overlap)
             continue

@@ -141,8 +141,8 @@ class EvaluationSet:
         if program:
             self._programs.setdefault(program, problem.id)
 
-    def overlap(self, problem: Problem, code: str = "") -> Overlap | None:
-        """How a problem, or its program, overlaps one of the sets; None where it does not."""
+    def overlap(self, problem: Problem, *codes: str) -> Overlap | None:
+        """How a problem, or one of its programs, overlaps one of the sets; None where none does."""
         if problem.id in self._ids:
             return Overlap(problem=problem.id, other=problem.id, why="id")
         same = self._statements.get(_key(problem))
@@ -154,8 +154,10 @@ class EvaluationSet:
             return Overlap(
                 problem=problem.id, other=other, why="words", share=round(share, 3), example=example
             )
-        written = self._programs.get(program_key(code) or "")
-        return Overlap(problem=problem.id, other=written, why="program") if written else None
+        for code in codes:
+            if written := self._programs.get(program_key(code) or ""):
+                return Overlap(problem=problem.id, other=written, why="program")
+        return None
 
 
 def evaluation_set(names: Iterable[str], data: Path | str | None = None) -> EvaluationSet:

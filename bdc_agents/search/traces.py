@@ -68,12 +68,13 @@ def extract_traces(trace: Trace) -> tuple[Row, ...]:
         parent and than a sibling.
     """
     tree = Tree(patched={node.id: node for node in trace.nodes})
-    rows = [row for code, node in _right(trace) for row in _sft_rows(trace.problem, tree, code, node)]
+    learned = learned_programs(trace)
+    rows = [row for code, node in learned for row in _sft_rows(trace.problem, tree, code, node)]
     pairs = _pairs(trace, tree) if trace.solution.solved else ()
     return (*(row for number, row in enumerate(rows) if row not in rows[:number]), *pairs)
 
 
-def _right(trace: Trace) -> Iterator[tuple[str, str]]:
+def learned_programs(trace: Trace) -> Iterator[tuple[str, str]]:
     """The programs to learn from, and where they were written first."""
     solution = trace.solution
     if trace.decision is None or not trace.decision.right:

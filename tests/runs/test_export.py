@@ -23,7 +23,7 @@ from bdc_agents.runs.overlap import EvaluationSet
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
-from bdc_agents.types import CallTest, Decision, Hidden, Problem, Task, Trace
+from bdc_agents.types import CallTest, Decision, Hidden, HiddenTests, Problem, Task, Trace
 
 STORIES = (
     "A baker sells loaves in pairs. Write twice(x), which returns how many loaves x pairs are.",
@@ -360,5 +360,13 @@ def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_p
     assert [row.completion.splitlines()[2] for row in rows] == ["    return 2 * x", "    return x + x"]
     assert len(training_rows(trace)) == len({row.model_dump_json() for row in training_rows(trace)})
     assert refusals(trace) == ()
+    loop = "    for n in numbers:\n        if n % 7 == 3 and n > 0:\n            kept.append(n + n)\n"
+    known = f"def chosen(numbers):\n    kept = []\n{loop}    return sorted(kept, reverse=True)[:10]"
+    task = Task(problem=Problem(id="far", statement="Away."), hidden=HiddenTests([], reference=known))
+    copied = {"also": more["also"].model_copy(update={"code": known})}
+    folder = open_run(tmp_path / "copied")
+    write_trace(folder, trace.model_copy(update={"programs": trace.programs | copied}))
+    with pytest.raises(UsageError):
+        export([folder], tmp_path / "sft.jsonl", "sft", against=EvaluationSet([task]))
     only = trace.model_copy(update={"decision": decision.model_copy(update={"right": ("cheat",)})})
     assert refusals(only) == ("hidden",)
