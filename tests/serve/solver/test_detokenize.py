@@ -12,7 +12,7 @@ letters = st.text(alphabet="abc \n\u00e9\u4e2d\U0001f600", max_size=40)
 stops = st.lists(st.text(alphabet="abc \n\u00e9", min_size=1, max_size=4), max_size=3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tokenizer(base: Any) -> Any:
     return base.tokenizer
 
