@@ -12,11 +12,12 @@ import bdc_agents
 PACKAGE = Path(bdc_agents.__file__).parent
 
 # Each part may import itself and these.
-BASE = {"errors", "types", "config", "disk"}
+BASE = {"errors", "types", "config", "disk", "syntax"}
 TOOLS = BASE | {"agents", "sandbox", "data", "prompts"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "disk": {"errors"},
+    "syntax": set(),
     "types": {"errors"},
     "config": {"types", "errors"},
     "page": set(),

@@ -10,14 +10,13 @@ from typing import Any
 
 from bdc_agents.agents.lenient_json import lenient, strict
 from bdc_agents.agents.snippets import (
-    PARSE_ERRORS,
     Block,
     bare,
     bound_names,
     fenced,
     free_names,
-    parse,
 )
+from bdc_agents.syntax import PARSE_ERRORS, parse
 
 MAX_CHARS = 100_000
 """Longer replies are read up to here."""

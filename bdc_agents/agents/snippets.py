@@ -4,12 +4,11 @@ import ast
 import builtins
 import re
 import textwrap
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
+from bdc_agents.syntax import PARSE_ERRORS, parse, syntax_tree
 
 _FENCE = re.compile(r"(?<![`~])(?P<mark>`{3,}+|~{3,}+)[ \t]*+(?P<info>[\w+#.-]*(?:[ \t]+[^\n`~]*)?)$")
 _INLINE = re.compile(
@@ -153,28 +152,13 @@ def _without_trailing_words(code: str, tree: ast.Module) -> tuple[str, ast.Modul
 # --- parsing --------------------------------------------------------------------------------
 
 
-def parse(code: str) -> ast.Module | None:
-    """The program's syntax tree; None where it has none."""
-    try:
-        return _parse(code)
-    except PARSE_ERRORS:
-        return None
-
-
-def _parse(code: str) -> ast.Module:
-    with warnings.catch_warnings():
-        # An invalid escape in the program is its own affair.
-        warnings.simplefilter("ignore")
-        return ast.parse(code)
-
-
 def salvage(code: str) -> tuple[str, ast.Module | None]:
     """A beginning that parses, found by cutting before each error in turn; else the code, None."""
     lines = code.split("\n")
     for _ in range(_SALVAGE_STEPS):
         body = "\n".join(lines).rstrip()
         try:
-            tree = _parse(body)
+            tree = syntax_tree(body)
             return (body, tree) if tree.body else (code, None)
         except SyntaxError as error:
             last = body.count("\n") + 1

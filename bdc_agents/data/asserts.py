@@ -4,8 +4,9 @@ import ast
 import builtins
 from collections.abc import Iterable
 
-from bdc_agents.data.rows import is_literal_node, parse_python
+from bdc_agents.data.rows import is_literal_node
 from bdc_agents.errors import ProblemError
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, ScriptTest, TestCase
 
 
@@ -24,7 +25,7 @@ def case_from_assert(text: str, *, setup: str = "", source: str = "test") -> Cal
         ProblemError: If the text is not Python.
     """
     text = text.replace("\r\n", "\n").strip()
-    tree = parse_python(text)
+    tree = parse(text)
     if tree is None or not tree.body:
         raise ProblemError(f'{source}: not a test: {text!r:.120}; write it as "assert f(1) == 2"')
     parts = _equality(tree)
@@ -50,7 +51,7 @@ def _equality(tree: ast.Module) -> tuple[ast.expr, ast.expr] | None:
 
 def called_names(code: str) -> list[str]:
     """The plain names that some code calls, in the order in which they are written."""
-    tree = parse_python(code)
+    tree = parse(code)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
     names = [node.func for node in calls if isinstance(node.func, ast.Name)]
     return [name.id for name in sorted(names, key=lambda name: (name.lineno, name.col_offset))]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bdc_agents.data.rows import parse_python
+from bdc_agents.syntax import parse
 from bdc_agents.types import Limits, ScriptTest
 
 INPUTS_PER_TEST = 100
@@ -121,7 +121,7 @@ def hub_test(test: str, name: str) -> ScriptTest:
 
 
 def _defines_check(code: str) -> bool:
-    tree = parse_python(code)
+    tree = parse(code)
     body = tree.body if tree else []
     called = any(
         isinstance(node, ast.Expr)

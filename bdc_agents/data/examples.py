@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from bdc_agents.data.asserts import called_names
-from bdc_agents.data.rows import is_literal, parse_python
+from bdc_agents.data.rows import is_literal
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, StdinTest
 
 _HEADING = re.compile(r"^(sample |example )?(inputs?|outputs?)( ?#?\d+)?$")
@@ -92,7 +93,7 @@ def _lines(text: str, name: str) -> Iterator[CallTest]:
 
 def _example(call: str, expected: str, name: str) -> CallTest | None:
     call = call.strip()
-    tree = parse_python(call)
+    tree = parse(call)
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         return None
     called = called_names(call)
@@ -108,7 +109,7 @@ def _example(call: str, expected: str, name: str) -> CallTest | None:
 def _closing(line: str, start: int) -> int:
     """The position after the bracket that closes the one at `start`; -1 where none does."""
     for end in range(start + 1, len(line) + 1):
-        if line[end - 1] == ")" and parse_python(f"f{line[start:end]}") is not None:
+        if line[end - 1] == ")" and parse(f"f{line[start:end]}") is not None:
             return end
     return -1
 

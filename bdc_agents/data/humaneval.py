@@ -12,8 +12,9 @@ from typing import Any
 from bdc_agents.data.asserts import call_of, called_names, case_from_assert
 from bdc_agents.data.evalplus import PLUS_LIMITS, hub_test, input_tests
 from bdc_agents.data.examples import call_examples
-from bdc_agents.data.rows import Row, build_task, parse_python, read_row
+from bdc_agents.data.rows import Row, build_task, read_row
 from bdc_agents.errors import ProblemError
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Limits, ScriptTest, Task, TestCase
 
 # Examples of the docstrings that the official tests and solutions contradict: no right program
@@ -79,7 +80,7 @@ def humaneval_plus_task(row: Any, source: str = "row") -> Task:
 def _task(
     fields: _HumanEvalRow, dataset: str, hidden: tuple[ScriptTest, ...], limits: Limits, source: str
 ) -> Task:
-    tree = parse_python(fields.prompt) or parse_python(f"{fields.prompt}\n    pass\n")
+    tree = parse(fields.prompt) or parse(f"{fields.prompt}\n    pass\n")
     entry = next((node for node in (tree.body if tree else []) if _defines(node, fields.entry_point)), None)
     if entry is None:
         raise ProblemError(f"{source}: prompt: does not define the entry point {fields.entry_point!r}")

@@ -36,8 +36,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from bdc_agents.data.asserts import call_of, case_from_assert, entry_point_of
-from bdc_agents.data.rows import build_task, is_literal, parse_python, read_row
+from bdc_agents.data.rows import build_task, is_literal, read_row
 from bdc_agents.errors import ProblemError
+from bdc_agents.syntax import parse
 from bdc_agents.types import (
     CallTest,
     Checker,
@@ -62,7 +63,7 @@ def _one_or_more(value: Any) -> Any:
 
 
 def _expression(text: str) -> str:
-    tree = parse_python(f"({text}\n)")
+    tree = parse(f"({text}\n)")
     if tree is None or not text.strip():
         raise ValueError('not a Python expression; write a call such as "add(2, 3)"')
     return text
@@ -76,7 +77,7 @@ def _literals(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _code(text: str) -> str:
-    if parse_python(text) is None:
+    if parse(text) is None:
         raise ValueError("not Python code")
     return text
 
@@ -249,7 +250,7 @@ def _short_form(text: str, source: str) -> TestCase:
 
 
 def _is_call(text: str) -> bool:
-    return text.endswith(")") and parse_python(f"({text}\n)") is not None
+    return text.endswith(")") and parse(f"({text}\n)") is not None
 
 
 def _entry_point(tests: Sequence[TestCase], starter_code: str) -> str | None:

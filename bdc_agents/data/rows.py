@@ -1,13 +1,13 @@
 """Checked rows: from the raw dict of a data set to typed fields, with errors people can act on."""
 
 import ast
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bdc_agents.errors import ProblemError, unknown
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 
 
@@ -109,20 +109,9 @@ def _place(location: tuple[str | int, ...]) -> str:
     return text.lstrip(".") or "row"
 
 
-def parse_python(text: str) -> ast.Module | None:
-    """The syntax tree of some code, or None where it is not Python."""
-    try:
-        with warnings.catch_warnings():
-            # Data is full of "\d" in plain strings: no reason to warn the reader of a problem.
-            warnings.simplefilter("ignore")
-            return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
 def is_literal(text: str) -> bool:
     """Whether some code is one Python literal, such as `[1, 2]` or `"a"`."""
-    tree = parse_python(text.strip())
+    tree = parse(text.strip())
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         return False
     return is_literal_node(tree.body[0].value)

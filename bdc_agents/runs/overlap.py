@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bdc_agents.agents.snippets import parse
 from bdc_agents.data import load_tasks
+from bdc_agents.syntax import parse
 from bdc_agents.types import Frozen, Problem, Task, content_hash
 
 WORDS = 13

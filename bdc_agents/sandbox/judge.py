@@ -5,6 +5,7 @@ import json
 import signal
 from typing import Any
 
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Checker, Outcome, ScriptTest, StdinTest, TestCase, TestResult
 
 from . import literals
@@ -167,11 +168,11 @@ def _expected(test: TestCase) -> str:
 
 def _statement(code: str, line: int) -> str:
     """The source of the innermost statement on a line of test code."""
-    try:
-        nodes = ast.walk(ast.parse(code))
-    except SyntaxError:
+    tree = parse(code)
+    if tree is None:
         return code
-    around = [node for node in nodes if isinstance(node, ast.stmt) and _last(node) >= line >= node.lineno]
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    around = [node for node in statements if _last(node) >= line >= node.lineno]
     innermost = min(around, key=lambda node: _last(node) - node.lineno, default=None)
     return (ast.get_source_segment(code, innermost) if innermost else None) or code
 

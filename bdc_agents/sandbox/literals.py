@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from bdc_agents.errors import ProblemError
+from bdc_agents.syntax import syntax_tree
 
 from .inside.values import Decoder
 
@@ -44,7 +45,7 @@ def evaluate(source: str) -> Any:
         ProblemError: If it is anything else.
     """
     try:
-        return _evaluate(ast.parse(source.strip(), mode="eval").body)
+        return _evaluate(syntax_tree(source.strip(), "eval").body)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ProblemError(
             f"expected value {source[:80]!r} cannot be used: {error}; write a Python literal such as "

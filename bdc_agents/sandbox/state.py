@@ -2,6 +2,8 @@
 
 import ast
 
+from bdc_agents.syntax import parse
+
 _TELLING = {"exec", "eval", "globals", "setattr", "vars", "open"}
 
 
@@ -14,9 +16,8 @@ def keeps_state(code: str) -> bool:
     Args:
         code: The program.
     """
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parse(code)
+    if tree is None:
         return False
     return any(map(_variable, tree.body)) or any(map(_changes_module, ast.walk(tree)))
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any, cast
 
+from bdc_agents.syntax import parse, syntax_tree
 from bdc_agents.types import CallTest, Problem, Program, StdinTest, TestCase, Verdict, content_hash
 
 INPUTS = 12
@@ -116,10 +117,10 @@ def _sources(test: TestCase, entry_point: str | None) -> Iterator[TestCase]:
     if isinstance(test, StdinTest):
         yield test.model_copy(update={"expected": (_UNMATCHED,)})
     elif isinstance(test, CallTest):
-        if _changeable(_parsed(test.call), entry_point):
+        if _changeable(parse(test.call.strip()), entry_point):
             yield test.model_copy(update={"expected": (_UNMATCHED,)})
     elif entry_point:
-        for call in _changeable(_parsed(test.code, "exec"), "candidate"):
+        for call in _changeable(parse(test.code), "candidate"):
             if _name(call) not in (entry_point, "candidate"):
                 continue
             call.func = ast.Name(entry_point)
@@ -134,27 +135,20 @@ def _changed(test: TestCase, entry_point: str | None, random: Random) -> TestCas
     if isinstance(test, StdinTest):
         return test.model_copy(update={"stdin": _changed_text(test.stdin, random)})
     assert isinstance(test, CallTest)
-    tree = _parsed(test.call)
+    tree = syntax_tree(test.call.strip())
     call = _changeable(tree, entry_point)[0]
     places = [number for number, node in enumerate(call.args) if _is_literal(node)]
     for number in random.sample(places, random.randint(1, len(places))):
         value = _mutated(ast.literal_eval(call.args[number]), random)
-        call.args[number] = ast.parse(repr(value), mode="eval").body
+        call.args[number] = syntax_tree(repr(value), "eval").body
     return test.model_copy(update={"call": ast.unparse(tree)})
 
 
-def _parsed(code: str, mode: str = "eval") -> ast.AST:
-    try:
-        return ast.parse(code.strip(), mode=mode)
-    except (SyntaxError, ValueError):
-        return ast.Module([], [])
-
-
-def _changeable(tree: ast.AST, entry_point: str | None) -> list[ast.Call]:
+def _changeable(tree: ast.Module | None, entry_point: str | None) -> list[ast.Call]:
     """The calls of the entry point that have an argument to change; where there are none, any such calls."""
     calls = [
         node
-        for node in ast.walk(tree)
+        for node in (ast.walk(tree) if tree else ())
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and any(map(_is_literal, node.args))
     ]
     return [call for call in calls if _name(call) == entry_point] or calls

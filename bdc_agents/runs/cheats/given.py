@@ -5,8 +5,8 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bdc_agents.agents.snippets import parse
 from bdc_agents.runs.cheats.literals import NOTHING, comparable, fold
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
 
 _FEW = 6

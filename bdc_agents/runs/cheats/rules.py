@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from bdc_agents.agents.snippets import parse
 from bdc_agents.runs.cheats.given import Known, known_values
 from bdc_agents.runs.cheats.literals import weight
 from bdc_agents.runs.cheats.program import Answer, Program, read_program
 from bdc_agents.runs.cheats.shape import compared_hashes, ignores_input, is_lookup, only_answer
+from bdc_agents.syntax import parse
 from bdc_agents.types import Frozen, Problem
 
 _PAIR = 4

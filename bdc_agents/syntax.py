@@ -1,0 +1,41 @@
+"""Python source as a syntax tree, whatever the text and however many threads ask."""
+
+import ast
+import warnings
+from threading import RLock
+from typing import Any
+
+PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
+"""What Python raises for text that has no syntax tree."""
+
+_TRIES = 5
+# The interpreter keeps the depth of a tree under construction, and the warnings module its
+# filters, for all threads together. The lock can be taken again, by a finalizer that parses.
+_one_at_a_time = RLock()
+
+
+def parse(code: str) -> ast.Module | None:
+    """The program's syntax tree; None where it has none."""
+    try:
+        return syntax_tree(code)
+    except PARSE_ERRORS:
+        return None
+
+
+def syntax_tree(code: str, mode: str = "exec") -> Any:
+    """`ast.parse` that warns of nothing: an invalid escape in a program is its own affair.
+
+    Raises:
+        SyntaxError: And the rest of `PARSE_ERRORS`.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            with _one_at_a_time, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(code, mode=mode)
+        except SystemError:
+            # Python before 3.11.8 and 3.12.2 miscounts the depth where another library's thread
+            # parses at the same time (python/cpython#106905); nothing is wrong with the text.
+            if not left:
+                raise
+    raise AssertionError("unreachable")
