@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 
 from bdc_agents.errors import UsageError
+
+_RETRY_SECONDS = 0.02
 
 
 @contextmanager
@@ -54,3 +58,35 @@ def one_process(lock: Path, refusal: str) -> Iterator[None]:
         if not try_lock(file.fileno()):
             raise UsageError(refusal)
         yield
+
+
+def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """An SQLite file that many threads and processes use at once, each statement its own transaction.
+
+    Args:
+        path: Made where it is missing.
+        busy_seconds: How long to wait for others before giving up.
+
+    Raises:
+        sqlite3.Error: If it cannot be opened, is damaged, or stays locked.
+    """
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        _write_ahead(connection, time.monotonic() + busy_seconds)
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, until: float) -> None:
+    """Turns the write-ahead log on; of two that do so at once SQLite refuses one without any wait."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_SECONDS)

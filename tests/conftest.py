@@ -1,6 +1,7 @@
 """What tests of several parts use: an empty place to work in, endpoints, the real command, a tokenizer."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from bdc_agents.testing import ScriptedEndpoint
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
 TEMPLATE = (

@@ -14,6 +14,7 @@ from typing import Any
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import StoreConfig
+from bdc_agents.disk import open_database
 
 log = logging.getLogger(__name__)
 
@@ -173,10 +174,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Made here so that nobody else may read it; SQLite gives its side files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = open_database(path, _BUSY_SECONDS)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID"
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bdc_agents.disk import open_database
 from bdc_agents.errors import BDCError
 from bdc_agents.runs.jobs import LEASE_SECONDS
 from bdc_agents.runs.jobs_sql import SCHEMA, Cursor, SqlJobs
@@ -42,11 +43,7 @@ class SqliteJobs(SqlJobs):
         self._clock = clock
         self._lock_of_threads = threading.Lock()
         with self._explained():
-            self._connection = sqlite3.connect(
-                file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection = open_database(file, _BUSY_SECONDS)
         with self._transaction() as run:
             for statement in SCHEMA:
                 run(statement)

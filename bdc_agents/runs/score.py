@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import compress
 
 from bdc_agents.runs.cheats import special_cases
 from bdc_agents.sandbox import Executor, job_for
@@ -20,22 +21,31 @@ async def score_hidden(task: Task, code: str, executor: Executor) -> Hidden | No
     )
 
 
-async def right_programs(task: Task, trace: Trace, executor: Executor) -> tuple[str, ...]:
+async def right_programs(
+    task: Task, trace: Trace, hidden: Hidden | None, executor: Executor
+) -> tuple[str, ...]:
     """The programs of a search that pass every public and hidden test and special-case none, by key.
 
     Several right programs for one problem teach more than one (arXiv 2308.01825), and a search may
     hold a right one beside the wrong one that it handed over.
 
+    Args:
+        hidden: What `score_hidden` found of the program that was handed over; it is not run again.
+
     Returns:
         The handed-over program first; none where there are no hidden tests.
     """
-    if not len(task.hidden):
+    if hidden is None:
         return ()
+
+    async def is_right(code: str) -> bool:
+        score = hidden if code == trace.solution.code else await score_hidden(task, code, executor)
+        return score is not None and score.all_passed
+
     passing = [key for key, program in trace.programs.items() if program.verdict and program.verdict.passed]
     passing.sort(key=lambda key: trace.programs[key].code != trace.solution.code)
-    codes = [trace.programs[key].code for key in passing]
-    scores = await asyncio.gather(*(score_hidden(task, code, executor) for code in codes))
-    return honest(trace, [key for key, one in zip(passing, scores, strict=True) if one and one.all_passed])
+    right = await asyncio.gather(*(is_right(trace.programs[key].code) for key in passing))
+    return honest(trace, list(compress(passing, right)))
 
 
 def honest(trace: Trace, keys: Sequence[str]) -> tuple[str, ...]:

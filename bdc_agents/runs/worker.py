@@ -242,7 +242,7 @@ class Worker:
             raise BDCError(f"no agent answered: {_reasons(trace)}")
         self._silent.clear()
         hidden = await score_hidden(task, trace.solution.code, self._executor)
-        right = await right_programs(task, trace, self._executor)
+        right = await right_programs(task, trace, hidden, self._executor)
         found = {"decision": decide(trace, hidden, right), "lineage": lineage_of(job.dataset, config.lineage)}
         return trace.model_copy(update=found)
 

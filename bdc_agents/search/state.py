@@ -38,8 +38,9 @@ def merge_nodes(state: dict[str, Json], writes: Sequence[dict[str, Json]]) -> di
     return merged
 
 
-def _merge_one(state: Json, write: Json) -> Json:
-    return merge(state, [write])
+def _of_one(reducer: Callable[[Json, Sequence[Json]], Json]) -> Callable[[Json, Json], Json]:
+    """The reducer as an ordinary channel calls it, with one write at a time."""
+    return lambda state, write: reducer(state, [write])
 
 
 def _patches(reducer: Callable[[Json, Sequence[Json]], Json]) -> Any:
@@ -47,11 +48,7 @@ def _patches(reducer: Callable[[Json, Sequence[Json]], Json]) -> Any:
     try:
         from langgraph.channels import DeltaChannel  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
-
-        def one(state: Json, write: Json) -> Json:
-            return reducer(state, [write])
-
-        return one
+        return _of_one(reducer)
     return DeltaChannel[Json](reducer, snapshot_frequency=1000)
 
 
@@ -137,7 +134,7 @@ class SearchState(SearchOutput, total=False):
     refining: list[str]
     drafts: list[Json]
     usage: Annotated[dict[str, Json], add_usage]
-    set_aside: Annotated[dict[str, str], _merge_one]
+    set_aside: Annotated[dict[str, str], _of_one(merge)]
     credit: dict[str, dict[str, list[float]]]
     rollouts: int
     best: float

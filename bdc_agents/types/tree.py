@@ -80,7 +80,7 @@ class Node(Frozen):
         return max(self.attempts, key=lambda attempt: attempt.reward, default=None)
 
 
-GROWING = ("children", "attempts")
+_GROWING = ("children", "attempts")
 """Fields of a node that are only ever added to."""
 
 
@@ -110,7 +110,7 @@ def patch_of(before: Node | None, node: Node) -> dict[str, Any]:
     changed = {name for name in Node.model_fields if _differs(getattr(before, name), getattr(node, name))}
     grown = {
         name
-        for name in changed.intersection(GROWING)
+        for name in changed.intersection(_GROWING)
         if getattr(node, name)[: len(getattr(before, name))] == getattr(before, name)
     }
     patch = node.model_dump(mode="json", include=changed - grown)

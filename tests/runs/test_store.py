@@ -116,9 +116,20 @@ async def test_right_programs_pass_all_tests_and_tell_none_apart(make_trace):
     hidden = [CallTest(call="f(1)", expected=("42",))]
     executor = ScriptedExecutor(lambda job: float("58" not in job.code or job.code == CHEAT))
     task = Task(problem=trace.problem, hidden=HiddenTests(hidden))
-    assert await right_programs(task, trace, executor) == ("good", "other")
-    assert {job.code for job in executor.jobs} == {codes["weak"], CHEAT, GOOD, programs["other"].code}
-    assert await right_programs(Task(problem=trace.problem, hidden=HiddenTests([])), trace, executor) == ()
+    scored = Hidden(passed=1, total=1)
+    assert await right_programs(task, trace, scored, executor) == ("good", "other")
+    assert {job.code for job in executor.jobs} == {codes["weak"], CHEAT, programs["other"].code}
+    assert await right_programs(task, trace, None, executor) == ()
+
+
+async def test_a_handed_over_program_that_fails_hidden_tests_is_not_right(make_trace):
+    passed = Verdict(results=(TestResult(outcome="passed"),), tier="t")
+    programs = {"good": Program(code=GOOD, agent="a", verdict=passed)}
+    trace = asks(make_trace(), code=GOOD).model_copy(update={"programs": programs})
+    task = Task(problem=trace.problem, hidden=HiddenTests([CallTest(call="f(1)", expected=("42",))]))
+    executor = ScriptedExecutor(lambda _: 1.0)
+    assert await right_programs(task, trace, Hidden(passed=0, total=1), executor) == ()
+    assert not executor.jobs
 
 
 def test_a_problem_without_hidden_tests_counts_where_the_caller_says_so(make_trace):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,11 +9,6 @@ from bdc_agents.serve.detokenize import Detokenizer
 
 letters = st.text(alphabet="abc \n\u00e9\u4e2d\U0001f600", max_size=40)
 stops = st.lists(st.text(alphabet="abc \n\u00e9", min_size=1, max_size=4), max_size=3)
-
-
-@pytest.fixture(scope="session")
-def tokenizer(base: Any) -> Any:
-    return base.tokenizer
 
 
 def pieces(tokenizer: Any, text: str, stop: list[str]) -> tuple[Detokenizer, list[str]]:
