@@ -1,0 +1,43 @@
+"""A database that several open at once."""
+
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bdc_agents.disk import open_database
+
+
+def test_all_that_open_a_new_database_at_once_get_it(tmp_path: Path) -> None:
+    def first_write(file: Path) -> None:
+        with closing(open_database(file, 30)) as database:
+            database.execute("CREATE TABLE IF NOT EXISTS seen (x)")
+            database.execute("INSERT INTO seen VALUES (1)")
+
+    with ThreadPoolExecutor(8) as pool:
+        for round_ in range(20):
+            file = tmp_path / f"{round_}.sqlite"
+            list(pool.map(first_write, [file] * 8))
+            with closing(open_database(file, 0)) as database:
+                assert database.execute("SELECT count(*) FROM seen").fetchone() == (8,)
+
+
+def test_a_database_that_stays_locked_is_given_up_in_time(tmp_path: Path) -> None:
+    file = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE seen (x)")
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            open_database(file, 0.2)
+    assert 0.2 <= time.monotonic() - began < 10
+
+
+def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.sqlite"
+    file.write_text("not a database at all, and longer than a header of one hundred bytes" * 5)
+    with pytest.raises(sqlite3.DatabaseError):
+        open_database(file, 60)
