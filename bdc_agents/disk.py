@@ -81,7 +81,7 @@ def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _write_ahead(connection: sqlite3.Connection, until: float) -> None:
-    """Turns the write-ahead log on; of two that do so at once SQLite refuses one without any wait."""
+    """Turns the write-ahead log on; of two that do so at once SQLite may refuse one without a wait."""
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

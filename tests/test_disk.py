@@ -1,6 +1,7 @@
 """A database that several open at once."""
 
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,6 +24,19 @@ def test_all_that_open_a_new_database_at_once_get_it(tmp_path: Path) -> None:
             list(pool.map(first_write, [file] * 8))
             with closing(open_database(file, 0)) as database:
                 assert database.execute("SELECT count(*) FROM seen").fetchone() == (8,)
+
+
+def test_a_reader_that_ends_in_time_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE seen (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM seen").fetchall()
+        ends = threading.Timer(0.3, other.execute, ["COMMIT"])
+        ends.start()
+        with closing(open_database(file, 30)) as database:
+            assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        ends.join()
 
 
 def test_a_database_that_stays_locked_is_given_up_in_time(tmp_path: Path) -> None:
