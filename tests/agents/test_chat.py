@@ -374,7 +374,15 @@ async def test_a_cancelled_call_gives_its_place_back(endpoint, make_agent, ask, 
     assert (await agent.reply(ask("next"))).text == "hello"
 
 
+@pytest.fixture
+def swept():
+    """Sockets that loops left open are reported with the test that left them, and not with a later one."""
+    yield
+    gc.collect()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("swept")
 def test_one_agent_serves_several_loops_one_after_another(endpoint, ask):
     config = AgentConfig(model="fake", base_url=endpoint.url, concurrency=1, retries=0)
     agent = ChatAgent("a", chat_model("a", config), config)
@@ -386,7 +394,6 @@ def test_one_agent_serves_several_loops_one_after_another(endpoint, ask):
     for _ in range(3):
         assert asyncio.run(use()) == ["hello"] * 4
     asyncio.run(agent.aclose())
-    gc.collect()  # Sockets that their loops left open are reported here and not in another test.
 
 
 # --- bounds ---------------------------------------------------------------------------------
