@@ -87,6 +87,7 @@ class Learner:
         Args:
             loss: Of them, on its validation rows; None where it has none.
         """
+        self.best.copy_(self._weights.detach())
         self.history.append({"epoch": 0, "validation": loss})
         if loss is not None:
             self.best_loss = loss

@@ -22,7 +22,7 @@ from bdc_agents.distill.restore import restored
 from bdc_agents.distill.rows import position
 from bdc_agents.distill.save import write_experts
 from bdc_agents.distill.train import train_experts
-from bdc_agents.distill.training import Trained
+from bdc_agents.distill.trained import Trained
 from bdc_agents.errors import ProblemError
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Frozen, content_hash

@@ -66,6 +66,10 @@ class TrainConfig(AdapterConfig):
         small: What happens to a cluster of fewer rows: an error, or its rows train the shared
             adapter alone.
         shared: Whether one adapter is trained on all rows as well.
+        start: Where the experts of clusters begin: with the shared adapter, which is then trained
+            before them, or with weights of their own, at the same time (the paper, Section 3.2).
+            A cluster has too few rows to learn what all of them have in common, and the tokens
+            trained on are as many. Without a shared adapter it is `scratch`.
         dtype: Of the base; `auto` is bfloat16 where the hardware computes it, else float32.
         quantize: `nf4` keeps the base in 4 bits (QLoRA; needs a GPU).
         gradient_checkpointing: Compute activations twice instead of keeping them.
@@ -89,6 +93,7 @@ class TrainConfig(AdapterConfig):
     min_rows: int = Field(default=8, ge=1)
     small: Literal["error", "shared"] = "error"
     shared: bool = True
+    start: Literal["shared", "scratch"] = "shared"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantize: Literal["nf4"] | None = None
     gradient_checkpointing: bool = False

@@ -21,7 +21,7 @@ from bdc_agents.distill.library import (
 )
 from bdc_agents.distill.route import ROUTER
 from bdc_agents.distill.route_train import METRICS
-from bdc_agents.distill.training import Trained
+from bdc_agents.distill.trained import Trained
 
 
 @dataclass(frozen=True)

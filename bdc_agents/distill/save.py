@@ -25,7 +25,7 @@ from bdc_agents.distill.library import (
     save_folder,
     write_manifest,
 )
-from bdc_agents.distill.training import Trained
+from bdc_agents.distill.trained import Trained
 
 
 def save_library(

@@ -14,7 +14,8 @@ from torch import Tensor
 from bdc_agents.distill.base import Base
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import Encoded, encode_rows
-from bdc_agents.distill.training import Report, Trained, Training, TrainingStopped, Watch, silent
+from bdc_agents.distill.trained import Trained
+from bdc_agents.distill.training import Report, Training, TrainingStopped, Watch, silent
 from bdc_agents.errors import ProblemError
 from bdc_agents.search.traces import Row
 

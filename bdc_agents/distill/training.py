@@ -5,7 +5,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil, isfinite
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.base import Base, BaseIdentity
+from bdc_agents.distill.base import Base
 from bdc_agents.distill.batches import Item, Step, epoch_batches, merge, plan_step
 from bdc_agents.distill.checkpoint import LossLog, read_checkpoint, write_checkpoint
 from bdc_agents.distill.devices import Processes
@@ -26,38 +25,16 @@ from bdc_agents.distill.metrics import cross_losses, mean_losses
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.reports import Report, TrainingStopped, Watch, silent
 from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.distill.trained import Trained
 from bdc_agents.types import content_hash
 
 log = logging.getLogger(__name__)
 
 _NO_EFFECT = ("tokens_per_pass", "gradient_checkpointing", "checkpoint_steps")
 """Settings that may change between a checkpoint and its resume: they change no result."""
+_PROGRESS = ("wave", "epoch", "done", "count", "tokens")
 
-__all__ = ["Report", "Trained", "Training", "TrainingStopped", "Watch", "silent"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training gives: everything that goes into a library.
-
-    Args:
-        clusters: The cluster of each expert; -1 for the shared one.
-        adapters: Each expert's best weights, under peft's names.
-        peft_config: The adapters' `adapter_config.json`, but for the base's name.
-        metrics: Rows, tokens, steps, best epochs, and the losses of every expert on every cluster.
-        lineage: Hashes of the rows and of the settings.
-        losses: The file with the losses of all steps.
-    """
-
-    base: BaseIdentity
-    tokenizer: Any
-    config: TrainConfig
-    clusters: dict[str, int]
-    adapters: dict[str, dict[str, Tensor]]
-    peft_config: dict[str, Any]
-    metrics: dict[str, Any]
-    lineage: dict[str, Any]
-    losses: Path
+__all__ = ["Report", "Training", "TrainingStopped", "Watch", "silent"]
 
 
 class Training:
@@ -85,7 +62,8 @@ class Training:
         self.loss = RowLoss(self.adapters, self.rows)
         self._started_from = self._load(start) if start is not None else ""
         self.learners = self._learners(experts if learn is None else learn)
-        self.epoch, self.done, self.count, self.tokens = 0, 0, 0, 0
+        self.waves = [self.learners] if start is not None else self._waves()
+        self.wave, self.epoch, self.done, self.count, self.tokens = 0, 0, 0, 0, 0
         self.sums: dict[str, list[float]] = defaultdict(list)
         self.log = LossLog(work, write=self.processes.main)
         self._started = time.monotonic()
@@ -111,6 +89,16 @@ class Training:
             made.append(Learner(name, row, own, held, weights, grads, self.config, limit))
         return made
 
+    def _waves(self) -> list[list[Learner]]:
+        """Who is trained at the same time: all, or before the others the one they start from."""
+        shared = [one for one in self.learners if self.experts[one.name] < 0]
+        others = [one for one in self.learners if self.experts[one.name] >= 0]
+        return [shared, others] if self.config.start == "shared" and shared and others else [self.learners]
+
+    @property
+    def _now(self) -> list[Learner]:
+        return self.waves[self.wave]
+
     def run(self, resume: bool) -> Trained:
         """Trains to the end, from a checkpoint where there is one."""
         model = self.base.model
@@ -122,15 +110,29 @@ class Training:
         self.log.cut(self.count)
         if self._started_from and not resumed:
             self._begin()
-        while self.epoch < self.config.epochs and any(one.steps_in(self.epoch) for one in self.learners):
-            self._run_epoch()
+        self._run_wave()
+        while self.wave + 1 < len(self.waves):
+            self._hand_down()
+            self._run_wave()
         return self._result()
+
+    def _run_wave(self) -> None:
+        while self.epoch < self.config.epochs and any(one.steps_in(self.epoch) for one in self._now):
+            self._run_epoch()
+
+    def _hand_down(self) -> None:
+        """Has the next wave start from the best weights of the expert trained on all rows."""
+        (shared,) = self._now
+        self.wave, self.epoch = self.wave + 1, 0
+        for one in self._now:
+            self.adapters.weights[one.row] = shared.best
+        self._begin()
 
     def _begin(self) -> None:
         """Measures the weights that training goes on from."""
-        pairs = {one.row: one.held for one in self.learners if one.held}
+        pairs = {one.row: one.held for one in self._now if one.held}
         found = mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
-        for one in self.learners:
+        for one in self._now:
             one.begin(found.get(one.row))
 
     def close(self) -> None:
@@ -156,7 +158,7 @@ class Training:
 
     def _plan(self) -> list[Step]:
         config, batches = self.config, {}
-        for one in self.learners:
+        for one in self._now:
             own = epoch_batches(one.members, one.name, batch=config.batch, epoch=self.epoch, seed=config.seed)
             batches[one.row] = own[: one.steps_in(self.epoch)]
         return [plan_step(now, self.rows, config.tokens_per_pass) for now in merge(batches)]
@@ -212,7 +214,7 @@ class Training:
         )
 
     def _end_epoch(self) -> None:
-        ended = [one for one in self.learners if one.steps_in(self.epoch)]
+        ended = [one for one in self._now if one.steps_in(self.epoch)]
         pairs = {one.row: one.held for one in ended if one.held}
         found = mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
         self.epoch, self.done = self.epoch + 1, 0
@@ -225,12 +227,10 @@ class Training:
             self._tell(validation={one.name: found[one.row] for one in ended if one.row in found})
 
     def _tell(self, **what: Any) -> None:
-        ahead = range(self.epoch, self.config.epochs)
-        left = sum(max(one.steps_in(epoch) for one in self.learners) for epoch in ahead) - self.done
         report = Report(
             epoch=self.epoch + ("losses" in what),
             step=self.count,
-            steps=self.count + left,
+            steps=self.count + self._left(),
             tokens=self.tokens,
             seconds=time.monotonic() - self._started,
             **what,
@@ -239,10 +239,17 @@ class Training:
         if self.processes.main:
             self.watch(report)
 
+    def _left(self) -> int:
+        """Steps to come, if nobody stops early."""
+        left = -self.done
+        for wave, learners in enumerate(self.waves[self.wave :], self.wave):
+            epochs = range(self.epoch if wave == self.wave else 0, self.config.epochs)
+            left += sum(max(one.steps_in(epoch) for one in learners) for epoch in epochs)
+        return left
+
     def _save(self) -> None:
         if self.processes.main:
-            kept = ("epoch", "done", "count", "tokens")
-            state = {key: getattr(self, key) for key in kept} | {
+            state = {key: getattr(self, key) for key in _PROGRESS} | {
                 "sums": dict(self.sums),
                 "weights": self.adapters.weights,
                 "learners": {one.name: one.state() for one in self.learners},
@@ -257,8 +264,8 @@ class Training:
         for one in self.learners:
             one.load(state["learners"][one.name])
         self.sums.update(state["sums"])
-        self.epoch, self.done, self.count = state["epoch"], state["done"], state["count"]
-        self.tokens = state["tokens"]
+        for name in _PROGRESS:
+            setattr(self, name, state[name])
         log.info("training goes on after step %d", self.count)
         return True
 

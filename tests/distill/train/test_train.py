@@ -39,7 +39,7 @@ def change(config: TrainConfig, **changes: Any) -> TrainConfig:
 def test_an_expert_trained_with_others_is_the_one_trained_alone(
     base: Base, rows: Rows, clusters: list[int], quick: TrainConfig, tmp_path: Path
 ) -> None:
-    together = train_experts(rows, clusters, base, tmp_path / "all", quick)
+    together = train_experts(rows, clusters, base, tmp_path / "all", change(quick, start="scratch"))
     assert list(together.adapters) == ["cluster-0", "cluster-1", "shared"]
     for cluster in (0, 1):
         own = [(row, c) for row, c in zip(rows, clusters, strict=True) if c == cluster]
@@ -54,6 +54,53 @@ def test_an_expert_trained_with_others_is_the_one_trained_alone(
     assert not torch.equal(*(next(iter(together.adapters[f"cluster-{n}"].values())) for n in (0, 1)))
     shared = train_experts(rows, [-1] * len(rows), base, tmp_path / "shared", quick)
     assert same(together, shared, exact=False)
+
+
+def test_experts_start_from_the_best_weights_of_the_one_trained_on_all_rows(
+    base: Base, rows: Rows, clusters: list[int], quick: TrainConfig, tmp_path: Path
+) -> None:
+    together = train_experts(rows, clusters, base, tmp_path / "all", quick)
+    shared = train_experts(rows, [-1] * len(rows), base, tmp_path / "shared", quick)
+    names = {"cluster-0": 0, "cluster-1": 1, "shared": -1}
+    apart = train_experts(
+        rows,
+        clusters,
+        base,
+        tmp_path / "apart",
+        quick,
+        experts=names,
+        start=dict.fromkeys(names, shared.adapters["shared"]),
+        learn=["cluster-0", "cluster-1"],
+    )
+    assert together.clusters == names
+    assert same(together, apart, exact=False)
+    assert not torch.equal(*(next(iter(together.adapters[f"cluster-{n}"].values())) for n in (0, 1)))
+    facts = together.metrics["experts"]
+    assert [epoch["epoch"] for epoch in facts["shared"]["epochs"]] == [1, 2]
+    assert [epoch["epoch"] for epoch in facts["cluster-0"]["epochs"]] == [0, 1, 2]
+    assert together.metrics["steps"] == facts["shared"]["steps"] + facts["cluster-0"]["steps"]
+
+
+def test_an_expert_whose_cluster_does_not_improve_it_is_the_shared_one(
+    base: Base, rows: Rows, clusters: list[int], quick: TrainConfig, tmp_path: Path
+) -> None:
+    seen: list[Report] = []
+
+    def poison(report: Report) -> None:
+        """The cluster's own steps would ruin what it starts with."""
+        seen.append(report)
+        if "cluster-0" in report.losses:
+            with torch.no_grad():
+                for name, weights in base.model.named_parameters():
+                    if name.endswith(".b") and weights.dim() == 3:
+                        weights[0] = 30.0
+
+    trained = train_experts(rows, clusters, base, tmp_path, quick, watch=poison)
+    assert trained.metrics["experts"]["cluster-0"]["best_epoch"] == 0
+    first, shared = (trained.adapters[name] for name in ("cluster-0", "shared"))
+    assert all(torch.equal(value, shared[key]) for key, value in first.items())
+    assert not all(torch.equal(value, shared[key]) for key, value in trained.adapters["cluster-1"].items())
+    assert any(report.validation.get("cluster-0", 0) for report in seen)
 
 
 def test_training_lowers_the_loss_and_the_record_says_so(
@@ -75,11 +122,17 @@ def test_training_lowers_the_loss_and_the_record_says_so(
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(("dropout", "start"), [(0.0, "scratch"), (0.3, "scratch"), (0.3, "shared")])
 def test_a_training_cut_off_anywhere_ends_as_one_that_was_not(
-    dropout: float, base: Base, rows: Rows, clusters: list[int], quick: TrainConfig, tmp_path: Path
+    dropout: float,
+    start: str,
+    base: Base,
+    rows: Rows,
+    clusters: list[int],
+    quick: TrainConfig,
+    tmp_path: Path,
 ) -> None:
-    config = change(quick, dropout=dropout, patience=None)
+    config = change(quick, dropout=dropout, patience=None, start=start)
     whole = train_experts(rows, clusters, base, tmp_path / "whole", config)
 
     class Killed(Exception):
@@ -92,7 +145,7 @@ def test_a_training_cut_off_anywhere_ends_as_one_that_was_not(
 
         return watch
 
-    for step in (2, 5, 6):
+    for step in (2, 5, 6, 10) if start == "shared" else (2, 5, 6):  # The shared expert takes the first 8.
         with pytest.raises(Killed):
             train_experts(rows, clusters, base, tmp_path / "cut", config, watch=kill_at(step))
     resumed = train_experts(rows, clusters, base, tmp_path / "cut", config)
@@ -141,7 +194,7 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where(
             with torch.no_grad():
                 base.model.model.embed_tokens.weight.fill_(float("nan"))
 
-    with pytest.raises(TrainingStopped, match=r"expert 'cluster-0' .* step 4 .*rows \w{16} \(p\d+\)"):
+    with pytest.raises(TrainingStopped, match=r"expert 'shared' .* step 4 .*rows \w{16} \(p\d+\)"):
         train_experts(rows, clusters, base, tmp_path, quick, watch=poison)
     state = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)["state"]
     assert state["count"] == 3
@@ -154,8 +207,8 @@ def test_an_expert_that_no_longer_improves_stops_and_keeps_its_best_epoch(
     config = change(quick, learning_rate=1.0, epochs=4, patience=1, clip=None)
     trained = train_experts(rows, clusters, base, tmp_path, config)
     for facts in trained.metrics["experts"].values():
-        held = [epoch["validation"] for epoch in facts["epochs"]]
-        assert facts["best_epoch"] == held.index(min(held)) + 1
+        best = min(facts["epochs"], key=lambda epoch: epoch["validation"])
+        assert facts["best_epoch"] == best["epoch"]
     assert any(len(facts["epochs"]) < 4 for facts in trained.metrics["experts"].values())
 
 
