@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "testing": BASE | {"agents", "sandbox"},
     "runs": TOOLS | {"search"},
     "view": TOOLS | {"search", "runs", "page"},
-    "distill": TOOLS | {"search", "page"},
+    "distill": TOOLS | {"search", "page", "runs"},
     "serve": TOOLS | {"search", "distill", "runs"},
     "evaluate": TOOLS | {"search", "runs", "distill", "serve", "page"},
     "compare": TOOLS | {"search", "runs", "distill", "serve", "evaluate", "page"},

@@ -1,11 +1,12 @@
 """What `bdc distill` does: make a library, fold traces into one, verify one."""
 
+import asyncio
 import json
 import tomllib
 from collections.abc import Callable
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -21,19 +22,58 @@ if TYPE_CHECKING:
     from bdc_agents.types import Trace
 
 
-def make(runs: list[Path], out: Path, plan: "Recipe", *, one_expert: bool, as_json: bool, quiet: bool) -> int:
-    """Makes a library of the traces of runs."""
+def make(
+    runs: list[Path],
+    out: Path,
+    plan: "Recipe",
+    *,
+    one_expert: bool,
+    ray: "OnRay | None" = None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.pipeline import distill
 
-    _use_idle_cores()
     traces, lineage = _traces(runs)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
-        made = distill(
-            traces, out, plan, lineage=lineage, one_expert=one_expert, say=_say(quiet), watch=watch
-        )
-    _show(made.library, as_json)
+        how: dict[str, Any] = {
+            "lineage": lineage,
+            "one_expert": one_expert,
+            "say": _say(quiet),
+            "watch": watch,
+        }
+        if ray is not None:
+            library = _make_on_ray(traces, out, plan, how, ray)
+        else:
+            _use_idle_cores()
+            library = distill(traces, out, plan, **how).library
+    _show(library, as_json)
     return SOLVED
+
+
+class OnRay(NamedTuple):
+    """Which node of a Ray cluster makes the library.
+
+    Args:
+        address: Of the cluster; None starts a Ray of one node.
+        cpus, gpus: What the node must have free.
+    """
+
+    address: str | None
+    cpus: float
+    gpus: float
+
+
+def _make_on_ray(
+    traces: "list[Trace]", out: Path, plan: "Recipe", how: dict[str, Any], ray: OnRay
+) -> "ExpertLibrary":
+    from bdc_agents.distill.on_ray import distill_on_ray
+    from bdc_agents.runs.ray_task import Needs
+
+    needs = Needs(cpus=ray.cpus, gpus=ray.gpus)
+    return asyncio.run(distill_on_ray(traces, out, plan, **how, address=ray.address, needs=needs))
 
 
 def renew(

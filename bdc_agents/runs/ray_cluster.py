@@ -24,6 +24,8 @@ MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a Ray of our own: what travels is small, and goes past the object store."""
 REACH_SECONDS = 10.0
+LAST_WORDS_SECONDS = 10.0
+"""For what a job has told and the driver has not heard yet."""
 _ADDRESS = re.compile(r"(?P<host>[^:/\s]+):(?P<port>\d{1,5})")
 _LOOPBACK = "127.0.0.2"
 """Where a Ray of our own listens; 127.0.0.1 it would take for the machine's outer address."""
@@ -81,8 +83,15 @@ class RayCluster:
         }
         return RayNode(self._ray, self._ray.remote(worker).options(**options).remote())
 
-    async def run(self, function: Callable[..., Any], *arguments: Any, cpus: float, gpus: float) -> Any:
-        """Runs a function once, on a node that has this much free.
+    async def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        cpus: float,
+        gpus: float,
+        told: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """Runs a function once, on a node that has this much free; see `TaskCluster`.
 
         Raises:
             NodeLost: If the node dies.
@@ -96,7 +105,12 @@ class RayCluster:
                 f"no node of the Ray cluster has {cpus:g} cores and {gpus:g} GPUs; see ray status"
             )
         task = self._ray.remote(function).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
-        reference = task.remote(*arguments)
+        if told is None:
+            return await self._result(task.remote(*arguments))
+        async with self._mailbox(told) as queue:
+            return await self._result(task.remote(*arguments, queue))
+
+    async def _result(self, reference: Any) -> Any:
         try:
             return await reference
         except self._ray.exceptions.RayTaskError as error:
@@ -106,6 +120,30 @@ class RayCluster:
         except asyncio.CancelledError:
             self._ray.cancel(reference)
             raise
+
+    @asynccontextmanager
+    async def _mailbox(self, told: Callable[[Any], None]) -> AsyncIterator[Any]:
+        """A queue on this node, whose messages the driver hears of up to the last one."""
+        from ray.util.queue import Queue  # pyright: ignore[reportMissingImports]
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
+
+        here = self._ray.get_runtime_context().get_node_id()
+        options = {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
+        queue = await asyncio.to_thread(Queue, actor_options=options)
+
+        async def read() -> None:
+            while (message := await queue.get_async()) is not None:
+                told(message)
+
+        reading = asyncio.create_task(read())
+        try:
+            yield queue
+        finally:
+            with suppress(self._ray.exceptions.RayError, TimeoutError):
+                await queue.put_async(None)
+                await asyncio.wait_for(reading, LAST_WORDS_SECONDS)
+            reading.cancel()
+            await asyncio.to_thread(queue.shutdown, force=True)
 
 
 class RayNode:

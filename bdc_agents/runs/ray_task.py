@@ -32,8 +32,15 @@ class Needs(Frozen):
 class TaskCluster(Protocol):
     """Machines that run a function; see `RayCluster.run`."""
 
-    async def run(self, function: Callable[..., Any], *arguments: Any, cpus: float, gpus: float) -> Any:
-        """Runs it on a node.
+    async def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        cpus: float,
+        gpus: float,
+        told: Callable[[Any], None] | None,
+    ) -> Any:
+        """Runs it on a node; with `told` it has one more argument, a queue to put what it tells into.
 
         Raises:
             NodeLost: If the node dies.
@@ -48,6 +55,7 @@ async def run_remote(
     address: str | None = None,
     needs: Needs | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    told: Callable[[Any], None] | None = None,
 ) -> T:
     """Runs a job on a node of a Ray cluster; where its node dies, it starts again on another.
 
@@ -60,6 +68,8 @@ async def run_remote(
         address: As for `connected`; None starts a Ray of one node.
         needs: What the node must have free; None for one core.
         tell: Told when the job starts again.
+        told: Told whatever the job tells while it runs; the function then has one more argument, to
+            call with it.
 
     Returns:
         What the function returns.
@@ -70,7 +80,7 @@ async def run_remote(
         Exception: What the function raises.
     """
     async with connected(address) as cluster:
-        return await run_on(cluster, function, *arguments, needs=needs or Needs(), tell=tell)
+        return await run_on(cluster, function, *arguments, needs=needs or Needs(), tell=tell, told=told)
 
 
 async def run_on(
@@ -79,6 +89,7 @@ async def run_on(
     *arguments: Any,
     needs: Needs,
     tell: Callable[[str], None],
+    told: Callable[[Any], None] | None = None,
 ) -> T:
     """As `run_remote`, on a cluster that this process is connected to."""
     losses = 0
@@ -86,7 +97,7 @@ async def run_on(
         began = time.monotonic()
         try:
             return await cluster.run(
-                at_driver, Path.cwd(), version("bdc-agents"), function, arguments, **dict(needs)
+                at_driver, Path.cwd(), version("bdc-agents"), function, arguments, **dict(needs), told=told
             )
         except NodeLost as lost:
             losses = 1 if time.monotonic() - began > SOON_SECONDS else losses + 1
@@ -99,8 +110,17 @@ async def run_on(
             await asyncio.sleep(0)
 
 
-def at_driver(folder: Path, package: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def at_driver(
+    folder: Path,
+    package: str,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    queue: "Mailbox | None" = None,
+) -> Any:
     """Calls a function on a node as the driver would: with its package, and in its working folder.
+
+    Args:
+        queue: For what the function tells; without one it has no such argument.
 
     Raises:
         ConfigError: If this node has another version of the package.
@@ -110,4 +130,12 @@ def at_driver(folder: Path, package: str, function: Callable[..., Any], argument
         raise ConfigError(f"a node has bdc-agents {here}, the driver {package}; install the same there")
     if folder.is_dir():
         os.chdir(folder)
-    return function(*arguments)
+    return function(*arguments) if queue is None else function(*arguments, queue.put)
+
+
+class Mailbox(Protocol):
+    """What a job tells goes in here."""
+
+    def put(self, item: Any) -> None:
+        """Adds a message."""
+        ...

@@ -43,6 +43,9 @@ DOUBLE = ["solve", "Write double(x), which returns twice x.", "--test", "assert 
         (["solve"], "target"),
         (["solve", "x", "--rolouts", "3"], "rolouts"),
         (["demo", "--minutes", "soon"], "minutes"),
+        (["distill", "empty", "--out", "new", "--gpus", "1"], "--gpus needs --engine ray"),
+        (["distill", "--update", "new", "empty", "--engine", "ray"], "leave it out to fold traces into one"),
+        (["distill", "empty", "--out", "new", "--engine", "rya"], "rya"),
         (["slove"], "slove"),
     ],
 )

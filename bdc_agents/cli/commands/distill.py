@@ -1,19 +1,23 @@
 """`bdc distill`: traces become clusters and LoRA experts."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bdc_agents.cli.options import AsJson, Silent
+from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.cli.outcome import guarded
 from bdc_agents.errors import UsageError
+
+if TYPE_CHECKING:
+    from bdc_agents.cli import distill as work
 
 EXAMPLES = (
     "bdc distill runs/mbpp --out experts/library/mine",
     "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
     "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
     "bdc distill runs/mbpp --dpo --set dpo.beta=0.2 --out experts/library/preferred",
+    "bdc distill runs/mbpp --recipe qwen-7b --out big --engine ray --ray-address auto --gpus 1",
     "bdc distill --update experts/library/mine runs/solver runs/mbpp",
     "bdc distill --check experts/library/mine",
 )
@@ -66,6 +70,16 @@ def distill(
     check: Annotated[
         Path | None, typer.Option(metavar="LIBRARY", help="Only verify every file of a library.")
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: in this process; ray: on a node of a Ray cluster.")
+    ] = EngineName.LOCAL,
+    ray_address: RayAddress = None,
+    cpus: Annotated[
+        float | None, typer.Option(metavar="N", min=1, help="Cores that the Ray node must have free; 1.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(metavar="N", min=0, help="GPUs that the Ray node must have free; 0.")
+    ] = None,
     as_json: AsJson = False,
     quiet: Silent = False,
 ) -> int:
@@ -79,6 +93,9 @@ def distill(
 
     if check is not None:
         return work.verify(check, as_json)
+    ray = _on_ray(engine, ray_address, cpus, gpus)
+    if update is not None and ray is not None:
+        raise UsageError("--engine ray makes libraries; leave it out to fold traces into one, here")
     if update is not None and run and out is None:
         return work.renew(update, run, recipe, base, change or [], as_json=as_json, quiet=quiet)
     if not run or out is None or update is not None:
@@ -87,4 +104,22 @@ def distill(
             "bdc distill RUN --out LIBRARY"
         )
     plan = work.recipe(recipe or "tiny", base, change or [], dpo=dpo)
-    return work.make(run, out, plan, one_expert=one_expert, as_json=as_json, quiet=quiet)
+    return work.make(run, out, plan, one_expert=one_expert, ray=ray, as_json=as_json, quiet=quiet)
+
+
+def _on_ray(
+    engine: EngineName, address: str | None, cpus: float | None, gpus: float | None
+) -> "work.OnRay | None":
+    """Which node makes the library; None for this process.
+
+    Raises:
+        UsageError: If an option is about a node, and there is none.
+    """
+    from bdc_agents.cli.distill import OnRay
+
+    if engine is EngineName.RAY:
+        return OnRay(address, cpus or 1.0, gpus or 0.0)
+    given = {"--ray-address": address, "--cpus": cpus, "--gpus": gpus}
+    if needless := [name for name, value in given.items() if value is not None]:
+        raise UsageError(f"{needless[0]} needs --engine ray")
+    return None

@@ -208,16 +208,17 @@ import asyncio, os, sys, time
 from pathlib import Path
 from bdc_agents.runs.ray_task import run_remote
 
-def count_to(last, file):
+def count_to(last, file, tell):
     done = len(file.read_text().split()) if file.exists() else 0
     for number in range(done, last):
         with file.open("a") as kept:
             kept.write(os.environ["BDC_TEST_NODE"] + "\\n")
+        tell(f"step {number}")
         time.sleep(0.3)
     return done
 
 tell = lambda text: print(text, file=sys.stderr)
-print(asyncio.run(run_remote(count_to, 20, Path("steps"), address=sys.argv[1], tell=tell)))
+print(asyncio.run(run_remote(count_to, 20, Path("steps"), address=sys.argv[1], tell=tell, told=tell)))
 """
 
 
@@ -257,3 +258,8 @@ def test_a_long_job_goes_on_where_its_node_died(
     assert {done[0], done[-1]} == {cluster.mark(OTHER), cluster.mark(HEAD)}
     assert 3 <= int(out) < 20
     assert "starts again on another one" in err
+    heard = [line for line in err.splitlines() if line.startswith("step ")]
+    assert heard[-1] == "step 19", "the last word is heard"
+    assert set(heard) >= {f"step {number}" for number in range(20) if number != int(out) - 1}, (
+        "what a dying node said last may be lost"
+    )
