@@ -266,7 +266,7 @@ def _flat_searches(traces: Sequence[Trace]) -> Iterator[Finding]:
             value=rate,
             limit=FLAT,
             text=f"{_of(sum(told), len(told), 'unsolved search', 'unsolved searches')} found nothing better "
-            "with the second half of its programs.",
+            "with the second half of their programs.",
             advice="More of the same does not help these: half the budget would do, or other agents, "
             "a higher temperature, widening.",
         )
