@@ -3,7 +3,7 @@
 from typing import Any
 
 from bdc_agents.distill.library import Manifest
-from bdc_agents.distill.metrics import Losses, verdict
+from bdc_agents.distill.metrics import Losses, kept_as_shared, verdict
 from bdc_agents.distill.recipe import TrainConfig
 
 
@@ -26,7 +26,7 @@ def model_card(name: str, manifest: Manifest, metrics: dict[str, Any], config: T
         "## Experts",
         _experts(manifest, metrics),
         "## Held-out loss",
-        _losses(metrics.get("losses", {}), {e.name: e.tokens for e in manifest.experts}),
+        _losses(metrics, {e.name: e.tokens for e in manifest.experts}),
         "## Training",
         _training(config, metrics),
         "## Lineage",
@@ -83,14 +83,15 @@ def _experts(manifest: Manifest, metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _losses(losses: Losses, tokens: dict[str, int]) -> str:
+def _losses(metrics: dict[str, Any], tokens: dict[str, int]) -> str:
+    losses: Losses = metrics.get("losses", {})
     if not losses:
         return "No problem was held out."
     clusters = list(next(iter(losses.values())))
     lines = [f"| | {' | '.join(clusters)} |", "|---" * (len(clusters) + 1) + "|"]
     for name, values in losses.items():
         lines.append(f"| {name} | {' | '.join(f'{values[cluster]:.3f}' for cluster in clusters)} |")
-    said = "\n".join(f"- {sentence}" for sentence in verdict(losses, tokens))
+    said = "\n".join(f"- {sentence}" for sentence in verdict(losses, tokens, kept=kept_as_shared(metrics)))
     return "\n".join(["Mean loss of a completion token.", "", *lines, "", said])
 
 

@@ -317,6 +317,7 @@ class Training:
             "tokens": sum(len(self.rows[n].ids) for n in one.members),
             "learnt_tokens": sum(self.rows[n].learnt for n in one.members),
             "steps": one.step,
+            "start": "shared" if one not in self.waves[0] else "given" if self._started_from else "scratch",
             "best_epoch": one.best_epoch,
             "epochs": one.history,
         }

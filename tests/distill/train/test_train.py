@@ -15,6 +15,7 @@ from bdc_agents.distill.base import Base
 from bdc_agents.distill.batches import cut_passes, epoch_batches, merge, plan_step
 from bdc_agents.distill.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from bdc_agents.distill.learner import learning_rate
+from bdc_agents.distill.metrics import kept_as_shared, verdict
 from bdc_agents.distill.recipe import TrainConfig, load_recipe
 from bdc_agents.distill.rows import EncodedRow, Row
 from bdc_agents.distill.train import Report, Trained, TrainingStopped, train_experts
@@ -97,6 +98,11 @@ def test_an_expert_whose_cluster_does_not_improve_it_is_the_shared_one(
 
     trained = train_experts(rows, clusters, base, tmp_path, quick, watch=poison)
     assert trained.metrics["experts"]["cluster-0"]["best_epoch"] == 0
+    assert kept_as_shared(trained.metrics) == ["cluster-0"]
+    tokens = {name: facts["tokens"] for name, facts in trained.metrics["experts"].items()}
+    said = verdict(trained.metrics["losses"], tokens, kept=["cluster-0"])
+    assert said[0].startswith("cluster-0: still the same as shared: its ")
+    assert not any("cluster-0" in sentence for sentence in said[1:])
     first, shared = (trained.adapters[name] for name in ("cluster-0", "shared"))
     assert all(torch.equal(value, shared[key]) for key, value in first.items())
     assert not all(torch.equal(value, shared[key]) for key, value in trained.adapters["cluster-1"].items())
