@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from contextlib import suppress
 from threading import RLock
 from typing import Any
 
@@ -28,14 +29,15 @@ def syntax_tree(code: str, mode: str = "exec") -> Any:
     Raises:
         SyntaxError: And the rest of `PARSE_ERRORS`.
     """
-    for left in reversed(range(_TRIES)):
-        try:
-            with _one_at_a_time, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(code, mode=mode)
-        except SystemError:
-            # Python before 3.11.8 and 3.12.2 miscounts the depth where another library's thread
-            # parses at the same time (python/cpython#106905); nothing is wrong with the text.
-            if not left:
-                raise
-    raise AssertionError("unreachable")
+    for _ in range(_TRIES - 1):
+        # Python before 3.11.8 and 3.12.2 miscounts the depth where another library's thread parses
+        # at the same time (python/cpython#106905); nothing is wrong with the text.
+        with suppress(SystemError):
+            return _parsed(code, mode)
+    return _parsed(code, mode)
+
+
+def _parsed(code: str, mode: str) -> ast.AST:
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code, mode=mode)

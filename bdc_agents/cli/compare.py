@@ -33,13 +33,12 @@ def run(
     plan = _plan(config, options)
     from bdc_agents.cli.choose import read_settings
     from bdc_agents.compare.run import compare
-    from bdc_agents.distill.devices import idle_cores
-    from bdc_agents.distill.extras import need
+    from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.sandbox import create_executor
 
     settings = read_settings(None, allow_unsafe=allow_unsafe)
     # Threads that wait for a busy core hold up all others.
-    need("torch").set_num_threads(idle_cores())
+    use_idle_cores()
     with _Board(silent=quiet) as board:
         summary = compare(
             plan, out, lambda: create_executor(settings.sandbox), data=data, watch=board.watch()

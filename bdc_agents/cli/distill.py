@@ -34,6 +34,7 @@ def make(
 ) -> int:
     """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
     from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.pipeline import distill
 
     traces, lineage = _traces(runs)
@@ -47,7 +48,7 @@ def make(
         if ray is not None:
             library = _make_on_ray(traces, out, plan, how, ray)
         else:
-            _use_idle_cores()
+            use_idle_cores()
             library = distill(traces, out, plan, **how).library
     _show(library, as_json)
     return SOLVED
@@ -88,9 +89,10 @@ def renew(
 ) -> int:
     """Folds the traces of runs into a library."""
     from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.update import update, used_recipe
 
-    _use_idle_cores()
+    use_idle_cores()
     plan = recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
     traces, lineage = _traces(runs)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
@@ -121,14 +123,6 @@ def verify(folder: Path, as_json: bool = False) -> int:
     else:
         print(f"{folder}: {len(library.manifest.files)} files, all as they were written")
     return UNSOLVED if found else SOLVED
-
-
-def _use_idle_cores() -> None:
-    """Threads that wait for a busy core hold up all others."""
-    from bdc_agents.distill.devices import idle_cores
-    from bdc_agents.distill.extras import need
-
-    need("torch").set_num_threads(idle_cores())
 
 
 def recipe(name: str, base: str | None, changes: list[str], *, dpo: bool = False) -> "Recipe":

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bdc_agents.distill.library import Manifest
-from bdc_agents.distill.metrics import Losses, kept_as_shared, verdict
+from bdc_agents.distill.metrics import Losses, verdict
 from bdc_agents.distill.recipe import TrainConfig
 
 
@@ -91,7 +91,9 @@ def _losses(metrics: dict[str, Any], tokens: dict[str, int]) -> str:
     lines = [f"| | {' | '.join(clusters)} |", "|---" * (len(clusters) + 1) + "|"]
     for name, values in losses.items():
         lines.append(f"| {name} | {' | '.join(f'{values[cluster]:.3f}' for cluster in clusters)} |")
-    said = "\n".join(f"- {sentence}" for sentence in verdict(losses, tokens, kept=kept_as_shared(metrics)))
+    said = "\n".join(
+        f"- {sentence}" for sentence in verdict(losses, tokens, same=metrics.get("same_as_shared", ()))
+    )
     return "\n".join(["Mean loss of a completion token.", "", *lines, "", said])
 
 

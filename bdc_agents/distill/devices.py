@@ -44,6 +44,11 @@ def idle_cores() -> int:
     return max(1, round(cores - os.getloadavg()[0]))
 
 
+def use_idle_cores() -> None:
+    """Has torch take as many threads as there are idle cores."""
+    torch.set_num_threads(idle_cores())
+
+
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """The base's number format.
 

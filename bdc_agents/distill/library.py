@@ -141,6 +141,14 @@ class ExpertLibrary:
         self._require(path)
         return (self.folder / path).read_bytes()
 
+    def metrics(self) -> dict[str, Any]:
+        """How training went.
+
+        Raises:
+            ModelError: If the file is missing or damaged.
+        """
+        return json.loads(self.read("metrics.json"))
+
     def put(self, path: str, data: bytes) -> None:
         """Adds a file to the library, or replaces it.
 
@@ -273,5 +281,12 @@ def inside(path: str) -> str:
     return path
 
 
-Files = Mapping[str, bytes]
-"""Further files of a library, by path."""
+def write_files(place: Path, files: Mapping[str, bytes]) -> None:
+    """Writes files of a library, by path.
+
+    Raises:
+        ModelError: If one would lie outside of it.
+    """
+    for path, data in files.items():
+        (place / inside(path)).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_bytes(data)

@@ -1,7 +1,6 @@
 """Losses on held-out rows, of every expert on every cluster, and what they say."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -59,7 +58,7 @@ def cross_losses(
 
 
 def verdict(
-    losses: Losses, tokens: Mapping[str, int], shared: str = "shared", kept: Collection[str] = ()
+    losses: Losses, tokens: Mapping[str, int], shared: str = "shared", same: Collection[str] = ()
 ) -> list[str]:
     """In words, whether each expert is the best one on its own cluster; one sentence each.
 
@@ -67,17 +66,17 @@ def verdict(
         losses: Of `cross_losses`.
         tokens: That each expert was trained on.
         shared: The name of the expert trained on all rows.
-        kept: Experts that are still the one trained on all rows, from which they started.
+        same: Experts whose weights are those of the one trained on all rows.
     """
     experts = [name for name in losses if name.startswith("cluster-")]
     sentences = [
         f"{name}: still the same as {shared}: its {tokens[name]:,} tokens did not improve it further."
         for name in experts
-        if name in kept
+        if name in same
     ]
-    for name in (n for n in experts if n in losses[n] and n not in kept):
+    for name in (n for n in experts if n in losses[n] and n not in same):
         own = losses[name][name]
-        others = {other: losses[other][name] for other in losses if other != name and other not in kept}
+        others = {other: losses[other][name] for other in losses if other != name and other not in same}
         better = {other: value for other, value in others.items() if value <= own}
         if not better:
             sentences.append(f"{name}: best on its own cluster ({own:.3f}).")
@@ -93,16 +92,6 @@ def verdict(
     if shared not in losses and experts:
         sentences.append("No expert was trained on all rows, so none can be compared with it.")
     return sentences
-
-
-def kept_as_shared(metrics: Mapping[str, Any]) -> list[str]:
-    """The experts that started from the one trained on all rows, and that training did not improve.
-
-    Args:
-        metrics: Of `Trained`.
-    """
-    facts = metrics.get("experts", {}).items()
-    return [name for name, one in facts if one.get("start") == "shared" and one["best_epoch"] == 0]
 
 
 def _row_sums(

@@ -11,11 +11,9 @@ from secrets import token_hex
 from socket import gethostname
 from typing import Any
 
-import torch
-
 from bdc_agents.agents.cache import cache_folder
-from bdc_agents.distill.devices import idle_cores
-from bdc_agents.distill.library import MANIFEST, ExpertLibrary, all_files, inside, save_folder
+from bdc_agents.distill.devices import use_idle_cores
+from bdc_agents.distill.library import MANIFEST, ExpertLibrary, all_files, save_folder, write_files
 from bdc_agents.distill.pipeline import Say, distill
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.reports import Report, Watch, silent
@@ -84,7 +82,7 @@ async def distill_on_ray(
     with _marked(order):
         files = await run_remote(make_there, order, address=address, needs=needs, tell=say, told=told)
     if files is not None:
-        save_folder(order.out, lambda place: _write(place, files))
+        save_folder(order.out, lambda place: write_files(place, files))
     return ExpertLibrary(order.out)
 
 
@@ -97,7 +95,7 @@ def make_there(order: Order, tell: Callable[[str | Report], None]) -> dict[str, 
     Returns:
         The library's files by path; None where the library lies in the driver's folder already.
     """
-    torch.set_num_threads(idle_cores())
+    use_idle_cores()
     shared = _sees(order)
     out = order.out if shared else _own_folder(order)
     made = distill(
@@ -146,9 +144,3 @@ def _own_folder(order: Order) -> Path:
     folder = cache_folder() / "distill" / content_hash(f"{order.driver}:{order.out}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder / order.out.name
-
-
-def _write(place: Path, files: Mapping[str, bytes]) -> None:
-    for name, data in files.items():
-        (place / inside(name)).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(data)

@@ -20,7 +20,7 @@ from bdc_agents.distill.clusters import Clusters, ClusterSettings
 from bdc_agents.distill.embed import Encoder, EncoderConfig, load_encoder
 from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
 from bdc_agents.distill.library import MANIFEST, ExpertLibrary
-from bdc_agents.distill.metrics import Losses, kept_as_shared, verdict
+from bdc_agents.distill.metrics import Losses, verdict
 from bdc_agents.distill.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.report import write_cluster_report
@@ -241,14 +241,11 @@ def _settings(model: type[Any], given: Mapping[str, Any], table: str) -> Any:
 
 def losses_of(library: ExpertLibrary) -> Losses:
     """The held-out loss per token of the base and every expert, by cluster; see `cross_losses`."""
-    return _metrics(library)["losses"]
+    return library.metrics()["losses"]
 
 
 def verdict_of(library: ExpertLibrary) -> list[str]:
     """In words, whether each expert is the best one on its own cluster."""
     tokens = {expert.name: expert.tokens for expert in library.manifest.experts}
-    return verdict(losses_of(library), tokens, kept=kept_as_shared(_metrics(library)))
-
-
-def _metrics(library: ExpertLibrary) -> dict[str, Any]:
-    return json.loads(library.read("metrics.json"))
+    metrics = library.metrics()
+    return verdict(metrics["losses"], tokens, same=metrics.get("same_as_shared", ()))

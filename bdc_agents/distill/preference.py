@@ -116,7 +116,7 @@ def prefer(
         told[name] = facts.model_dump()
         adapters[name] = state if facts.kept else adapters[name]
     changed = replace(trained, adapters=adapters)
-    metrics = trained.metrics | {"losses": _losses(changed, rows, labels, base, place), "dpo": told}
+    metrics = trained.metrics | _measured(changed, rows, labels, base, place) | {"dpo": told}
     return replace(changed, metrics=metrics, lineage=trained.lineage | {"pairs": plan.pairs_hash})
 
 
@@ -290,10 +290,10 @@ def _done(place: Path, name: str) -> tuple[dict[str, Any], Preferred] | None:
     )
 
 
-def _losses(
+def _measured(
     trained: Trained, rows: Sequence[Row], labels: Mapping[str, int], base: Base, place: Path
 ) -> dict[str, Any]:
-    """The held-out losses of all experts as they are now; nothing is trained."""
+    """What is true of all experts as they are now; nothing is trained."""
     found = train_experts(
         rows,
         labels,
@@ -305,7 +305,7 @@ def _losses(
         learn=(),
         resume=False,
     )
-    return found.metrics["losses"]
+    return {key: found.metrics[key] for key in ("losses", "same_as_shared")}
 
 
 def _in_words(name: str, facts: Preferred) -> str:

@@ -90,7 +90,7 @@ def _write(
 
 def _metrics(library: ExpertLibrary, renewal: Renewal) -> dict[str, Any]:
     """The metrics before, with those of the experts that were trained, and what the update did."""
-    before: dict[str, Any] = json.loads(library.read("metrics.json"))
+    before = library.metrics()
     now = renewal.trained.metrics
     experts = before["experts"] | {name: now["experts"][name] for name in renewal.learn}
     step = {

@@ -21,8 +21,8 @@ from bdc_agents.distill.library import (
     ExpertRecord,
     Manifest,
     all_files,
-    inside,
     save_folder,
+    write_files,
     write_manifest,
 )
 from bdc_agents.distill.trained import Trained
@@ -61,10 +61,7 @@ def save_library(
         write_experts(place, trained)
         trained.tokenizer.save_pretrained(place / "tokenizer")
         _write_losses(place, trained)
-        for path, data in (files or {}).items():
-            inside(path)
-            (place / path).parent.mkdir(parents=True, exist_ok=True)
-            (place / path).write_bytes(data)
+        write_files(place, files or {})
         card = model_card(folder.name, manifest, trained.metrics, trained.config)
         (place / "README.md").write_text(card, encoding="utf-8")
         write_manifest(place, manifest.model_copy(update={"files": all_files(place)}))

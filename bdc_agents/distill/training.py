@@ -294,6 +294,7 @@ class Training:
             peft_config=self.adapters.peft_config,
             metrics={
                 "losses": losses,
+                "same_as_shared": self._same_as_shared(),
                 "experts": {one.name: self._facts(one) for one in self.learners},
                 "steps": self.count,
                 "tokens": self.tokens,
@@ -304,6 +305,16 @@ class Training:
             lineage=self._lineage(),
             losses=self.log.file,
         )
+
+    def _same_as_shared(self) -> list[str]:
+        """The experts of clusters that have not left the weights that they started from."""
+        shared = [row for row, cluster in enumerate(self.experts.values()) if cluster < 0]
+        return [
+            name
+            for row, (name, cluster) in enumerate(self.experts.items())
+            if cluster >= 0
+            and any(torch.equal(self.adapters.weights[row], self.adapters.weights[n]) for n in shared)
+        ]
 
     def _lineage(self) -> dict[str, Any]:
         rows = sorted(f"{row.key} {row.cluster}" for row in self.rows)
@@ -317,7 +328,6 @@ class Training:
             "tokens": sum(len(self.rows[n].ids) for n in one.members),
             "learnt_tokens": sum(self.rows[n].learnt for n in one.members),
             "steps": one.step,
-            "start": "shared" if one not in self.waves[0] else "given" if self._started_from else "scratch",
             "best_epoch": one.best_epoch,
             "epochs": one.history,
         }

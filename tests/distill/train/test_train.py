@@ -15,7 +15,7 @@ from bdc_agents.distill.base import Base
 from bdc_agents.distill.batches import cut_passes, epoch_batches, merge, plan_step
 from bdc_agents.distill.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from bdc_agents.distill.learner import learning_rate
-from bdc_agents.distill.metrics import kept_as_shared, verdict
+from bdc_agents.distill.metrics import verdict
 from bdc_agents.distill.recipe import TrainConfig, load_recipe
 from bdc_agents.distill.rows import EncodedRow, Row
 from bdc_agents.distill.train import Report, Trained, TrainingStopped, train_experts
@@ -82,6 +82,23 @@ def test_experts_start_from_the_best_weights_of_the_one_trained_on_all_rows(
     assert together.metrics["steps"] == facts["shared"]["steps"] + facts["cluster-0"]["steps"]
 
 
+def test_which_experts_are_the_shared_one_is_seen_from_their_weights(
+    base: Base, rows: Rows, clusters: list[int], quick: TrainConfig, tmp_path: Path
+) -> None:
+    """Whoever changed the shared one since, such as an update or preferences."""
+    names = {"cluster-0": 0, "cluster-1": 1, "shared": -1}
+    first = train_experts(rows, [-1] * len(rows), base, tmp_path / "one", quick).adapters["shared"]
+    changed = {key: value + 1 for key, value in first.items()}
+    found = []
+    for shared in (first, changed):
+        start = {"cluster-0": first, "cluster-1": changed, "shared": shared}
+        measured = train_experts(
+            rows, clusters, base, tmp_path / "none", quick, experts=names, start=start, learn=(), resume=False
+        )
+        found.append(measured.metrics["same_as_shared"])
+    assert found == [["cluster-0"], ["cluster-1"]]
+
+
 def test_an_expert_whose_cluster_does_not_improve_it_is_the_shared_one(
     base: Base, rows: Rows, clusters: list[int], quick: TrainConfig, tmp_path: Path
 ) -> None:
@@ -98,9 +115,9 @@ def test_an_expert_whose_cluster_does_not_improve_it_is_the_shared_one(
 
     trained = train_experts(rows, clusters, base, tmp_path, quick, watch=poison)
     assert trained.metrics["experts"]["cluster-0"]["best_epoch"] == 0
-    assert kept_as_shared(trained.metrics) == ["cluster-0"]
+    assert trained.metrics["same_as_shared"] == ["cluster-0"]
     tokens = {name: facts["tokens"] for name, facts in trained.metrics["experts"].items()}
-    said = verdict(trained.metrics["losses"], tokens, kept=["cluster-0"])
+    said = verdict(trained.metrics["losses"], tokens, same=["cluster-0"])
     assert said[0].startswith("cluster-0: still the same as shared: its ")
     assert not any("cluster-0" in sentence for sentence in said[1:])
     first, shared = (trained.adapters[name] for name in ("cluster-0", "shared"))
