@@ -1,13 +1,18 @@
 """What tests of several parts use: an empty place to work in, endpoints, the real command, a tokenizer."""
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bdc_agents.testing import ScriptedEndpoint
@@ -89,3 +94,63 @@ def tokenizer() -> Any:
     made.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
     made.chat_template = TEMPLATE
     return made
+
+
+@pytest.fixture(scope="session")
+def langgraph_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Starts the real `langgraph dev` with the project's graphs and some settings; gives its address.
+
+    BDC_TEST_STUDIO=1 wants it; it may also name the `langgraph` command of another environment.
+    """
+    wanted = os.environ.get("BDC_TEST_STUDIO", "")
+    command = wanted if Path(wanted).is_file() else shutil.which("langgraph")
+    if not (wanted and command):
+        pytest.skip("BDC_TEST_STUDIO is not set")
+    with ExitStack() as running:
+
+        def start(settings: str, **environment: str) -> str:
+            folder = tmp_path_factory.mktemp("studio")
+            (folder / "bdc.toml").write_text(settings)
+            return running.enter_context(_langgraph_dev(command, folder, environment))
+
+        yield start
+
+
+@contextmanager
+def _langgraph_dev(command: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    root = Path(__file__).parents[1]
+    shutil.copy(root / "langgraph.json", folder)
+    shutil.copytree(root / "graphs", folder / "graphs", ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--no-reload", "--port", str(port), "--n-jobs-per-worker", "10"]
+    quiet = {"XDG_CACHE_HOME": str(folder / "cache"), "LANGSMITH_TRACING": "false"}
+    said = folder / "log"
+    with said.open("w") as log:
+        process = subprocess.Popen(
+            [command, "dev", *options],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | quiet | environment,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_it_answers(f"{url}/ok", process, said)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "BlockingError" not in said.read_text()
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.3)
+        assert process.poll() is None, log.read_text()
+    raise AssertionError(log.read_text())

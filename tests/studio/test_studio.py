@@ -7,13 +7,7 @@ BDC_TEST_STUDIO may also name the `langgraph` command of another environment.
 """
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -22,11 +16,6 @@ from langgraph_sdk import get_client
 
 from bdc_agents.testing import ScriptedEndpoint
 
-WANTED = os.environ.get("BDC_TEST_STUDIO", "")
-COMMAND = WANTED if Path(WANTED).is_file() else shutil.which("langgraph")
-pytestmark = pytest.mark.skipif(not (WANTED and COMMAND), reason="BDC_TEST_STUDIO is not set")
-
-ROOT = Path(__file__).parents[2]
 PROBLEM = {
     "id": "double",
     "statement": "Write double(x), which returns twice x.",
@@ -46,46 +35,11 @@ def respond(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(langgraph_dev: Callable[..., str]) -> Iterator[str]:
     """The address of a server that was started in a folder with a bdc.toml."""
-    folder = tmp_path_factory.mktemp("studio")
-    shutil.copy(ROOT / "langgraph.json", folder)
-    shutil.copytree(ROOT / "graphs", folder / "graphs", ignore=shutil.ignore_patterns("__pycache__"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with ScriptedEndpoint(respond) as endpoint:
         agent = '[agents.{0}]\nmodel = "{0}"\nbase_url = "{1}"\napi_key = "k"\n'
-        tables = [agent.format(name, endpoint.url) for name in ("wrong", "right")]
-        (folder / "bdc.toml").write_text("".join(tables))
-        command = [str(COMMAND), "dev", "--no-browser", "--no-reload", "--port", str(port)]
-        with (folder / "log").open("w") as log:
-            process = subprocess.Popen(
-                [*command, "--n-jobs-per-worker", "10"],
-                cwd=folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "LANGSMITH_TRACING": "false"},
-            )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait(url, process, folder / "log")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(20)
-        assert "BlockingError" not in (folder / "log").read_text()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        try:
-            if httpx.get(f"{url}/ok").status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.3)
-        assert process.poll() is None, log.read_text()
-    raise AssertionError(log.read_text())
+        yield langgraph_dev("".join(agent.format(name, endpoint.url) for name in ("wrong", "right")))
 
 
 @pytest.fixture

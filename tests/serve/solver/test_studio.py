@@ -1,0 +1,86 @@
+"""`graphs/solve.py` in a real `langgraph dev`, driven as Studio drives it.
+
+    pip install 'bdc-agents[studio,distill]'
+    BDC_TEST_STUDIO=1 python -m pytest tests/serve/solver/test_studio.py
+
+The library is a random model that writes no program: System 1 fails, and System 2 has to solve.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+
+from bdc_agents.testing import ScriptedEndpoint
+
+PROBLEM = {
+    "id": "double",
+    "statement": "Write double(x), which returns twice x.",
+    "entry_point": "double",
+    "public_tests": [{"kind": "call", "call": "double(4)", "expected": ["8"]}],
+}
+CONTEXT = {"samples": 2, "max_tokens": 8}
+
+
+@pytest.fixture(scope="module")
+def server(langgraph_dev: Callable[..., str], one_expert: Path) -> Iterator[str]:
+    with ScriptedEndpoint(lambda _: "```python\ndef double(x):\n    return 2 * x\n```") as endpoint:
+        agent = f'[agents.right]\nmodel = "m"\nbase_url = "{endpoint.url}"\napi_key = "k"\n'
+        yield langgraph_dev(agent, BDC_LIBRARY=str(one_expert))
+
+
+@pytest.fixture
+async def client(server: str) -> AsyncIterator[Any]:
+    async with get_client(url=server) as client:
+        yield client
+
+
+async def test_system_two_solves_what_system_one_did_not(client: Any) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    parts = [
+        part
+        async for part in client.runs.stream(
+            thread,
+            "solve",
+            input={"problem": PROBLEM},
+            context=CONTEXT,
+            stream_mode=["updates", "custom"],
+        )
+    ]
+    steps = [step for part in parts if part.event == "updates" for step in part.data]
+    assert [steps[0], steps[1], steps[-1]] == ["route", "answer", "escalate"]
+    assert "check" in steps
+    state: Any = await client.threads.get_state(thread)
+    answer = state["values"]["answer"]
+    assert (answer["system"], answer["solved"]) == (2, True)
+    assert answer["experts"] == {"shared": 1.0}
+    assert "2 * x" in answer["code"]
+
+
+async def test_a_past_checkpoint_forks_without_the_search(client: Any) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    first: Any = await client.runs.wait(thread, "solve", input={"problem": PROBLEM}, context=CONTEXT)
+    history: Any = await client.threads.get_history(thread, limit=100)
+    past = next(state for state in history if state["next"] == ["check"])
+    forked: Any = await client.runs.wait(
+        thread,
+        "solve",
+        input=None,
+        checkpoint_id=past["checkpoint"]["checkpoint_id"],
+        context=CONTEXT | {"escalate": False},
+    )
+    assert (first["answer"]["solved"], forked["answer"]["solved"]) == (True, False)
+    assert forked["answer"]["system"] == 1
+
+
+async def test_schemas_show_real_fields(client: Any) -> None:
+    (assistant,) = await client.assistants.search(graph_id="solve")
+    schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])
+    context = json.dumps(schemas["context_schema"])
+    assert all(field in context for field in ("samples", "temperature", "escalate", "money"))
+    assert "public_tests" in json.dumps(schemas["input_schema"])
+    graph: Any = await client.assistants.get_graph(assistant["assistant_id"])
+    assert {"route", "answer", "check", "escalate"} <= {node["id"] for node in graph["nodes"]}
