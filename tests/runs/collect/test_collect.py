@@ -51,10 +51,7 @@ async def test_the_same_call_again_asks_nothing_and_changes_nothing(world: World
 
 
 async def test_no_secret_is_written(world: World) -> None:
-    agents = {
-        name: agent.model_copy(update={"api_key": type(agent.api_key)("hush")})  # type: ignore[misc]
-        for name, agent in world.settings.agents.items()
-    }
+    agents = {name: world.agent(name, api_key="hush") for name in world.settings.agents}
     await world.collect(agents=agents, config=DEMO.model_copy(update={"limit": 1}))
     for file in (world.folder / "run").iterdir():
         assert b"hush" not in file.read_bytes()

@@ -27,7 +27,7 @@ pytest.importorskip("ray")
 
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo"))
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
-World = Any  # of conftest.py
+World = Any  # of the conftest.py above
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -99,13 +99,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def start(world: World, cluster: Cluster) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `bdc collect demo --engine ray`, or another command, in a process of its own."""
-    tables = [
-        f'[agents.{name}]\nmodel = "{name}"\nbase_url = "{world.endpoint.url}"\nretries = 0\n'
-        'concurrency = 2\nstructured = "json_schema"\n'
-        for name in ("ann", "bob")
-    ]
-    limits = "[search]\nrollouts = 3\nwidth = 2\n[budget]\ncalls = 8\n"
-    (world.folder / "bdc.toml").write_text("".join(tables) + limits)
+    world.configure("concurrency = 2\n")
     ray = ["--engine", "ray", "--ray-address", cluster.address]
     collect = ["-m", "bdc_agents.cli", "collect", "demo", "--out", "run", "--json", *ray]
     begun = []
