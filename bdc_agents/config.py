@@ -121,7 +121,7 @@ class SearchConfig(Frozen):
         judge: An agent rates programs that pass; the reward is 0.8 r + 0.2 judge.
         merge: One agent reads all proposals of a node and adds one thought made of them.
         bandit: How many agents are asked for the thoughts or the programs of a node, those that
-            improved most; None asks all. Direct answers are always asked of all.
+            improved most; None asks all. The first direct answers are asked of all.
         skills: How likely a program of an agent improves on what was there, by name, as `bdc collect`
             measures it; where the bandit starts from, and whose program is handed over where agreement
             does not tell. An agent that is left out counts as one half, with less certainty.

@@ -2,7 +2,7 @@
 
 Thompson sampling over the chance that a program beats the value of the node above it, counted for
 those who wrote the program and for those who wrote its last thought. It starts from what is known
-of the agents before: `skills`. The paper asks every agent; so does the first answer at the root.
+of the agents before: `skills`. The paper asks every agent; so do the first answers at the root.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ def choose_agents(
     place: tuple[str, str],
     config: SearchConfig,
     role: Role = "coder",
+    evaluations: int = 0,
 ) -> list[str]:
     """The agents to ask at a node, all of them where no bandit is wanted.
 
@@ -37,12 +38,15 @@ def choose_agents(
             By the node alone, the same agent would be asked at the first thought of every problem.
         config: Carries how many to ask, and the agents' skills.
         role: Whether they would write thoughts or programs.
+        evaluations: How often programs were written for the node before, each time with a draw of its own.
     """
-    if config.bandit is None or (place[1] == "0" and role == "coder"):
+    first_answers = place[1] == "0" and role == "coder" and not evaluations
+    if config.bandit is None or first_answers:
         return list(agents)
     # Leaves that are evaluated at once need as many thoughts to choose from.
     count = config.bandit if role == "coder" else max(config.bandit, ceil(config.leaves / config.width))
-    random = Random(derive_seed(config.seed, *place, "bandit", role))
+    again = (evaluations,) if evaluations else ()
+    random = Random(derive_seed(config.seed, *place, "bandit", role, *again))
     draws = {agent: _draw(agent, credit, config, role, random) for agent in agents}
     best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[:count]
     return [agent for agent in agents if agent in best]

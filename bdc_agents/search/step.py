@@ -87,7 +87,8 @@ class Step:
     def choose(self, leaf: str, role: Role = "coder") -> list[str]:
         """The agents to ask at a node."""
         place, credit = (self.problem.id, leaf), self.state.get("credit", {})
-        return choose_agents(list(self.agents), credit, place, self.config, role)
+        evaluations = self.tree[leaf].evaluations
+        return choose_agents(list(self.agents), credit, place, self.config, role, evaluations)
 
     def calls(self, *purposes: str) -> list[Call]:
         """The calls of this round, of some purposes, that fit the budget.

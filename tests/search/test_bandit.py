@@ -16,11 +16,20 @@ def chosen(
     return Counter(pick[0] for pick in picks if len(pick) == 1)
 
 
-def test_without_a_bandit_and_at_the_root_all_agents_are_asked() -> None:
+def test_without_a_bandit_and_for_the_first_answers_all_agents_are_asked() -> None:
     assert choose_agents(AGENTS, {}, ("p", "0.1"), SearchConfig(bandit=None)) == AGENTS
     assert choose_agents(AGENTS, {}, ("p", "0.1"), SearchConfig(bandit=2)) == AGENTS
     assert choose_agents(AGENTS, {}, ("p", "0"), SearchConfig()) == AGENTS
     assert len(choose_agents(AGENTS, {}, ("p", "0"), SearchConfig(), "author")) == 1
+
+
+def test_further_direct_answers_are_asked_of_the_better_agent_mostly() -> None:
+    config = SearchConfig(skills={"small": 0.15, "large": 0.5})
+    picks = Counter(
+        agent for n in range(1, 300) for agent in choose_agents(AGENTS, {}, ("p", "0"), config, "coder", n)
+    )
+    assert picks["large"] > 240
+    assert picks["small"] > 0
 
 
 def test_unknown_agents_are_asked_alike() -> None:
