@@ -11,7 +11,7 @@ from torch import Tensor
 from bdc_agents.compare.config import ROUTERS, CompareConfig
 from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.embed import BASE, Encoder, config_named, load_encoder
-from bdc_agents.distill.experts import check_base, library_clusters
+from bdc_agents.distill.experts import check_base, distinct, library_clusters
 from bdc_agents.distill.items import problem_text
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.recipe import TrainConfig
@@ -48,6 +48,7 @@ class Bench:
         self._base, self._encoder = base, encoder
         self.library = ExpertLibrary(config.library)
         self.clusters = library_clusters(self.library)
+        self.experts = distinct(self.library)
         self._vectors: dict[str, Tensor] = {}
 
     @cached_property

@@ -44,14 +44,14 @@ class HeldOutRows(Frozen):
 
 
 def method_names(bench: Bench) -> tuple[str, ...]:
-    """The methods of the comparison as the table has them, one for each expert.
+    """The methods of the comparison as the table has them, one for each expert that is no copy.
 
     A method that has to be trained is left out where no traces were named.
     """
     names: list[str] = []
     for method in bench.config.methods:
         if method == "experts":
-            names += bench.library.names
+            names += bench.experts
         elif _can_have(bench, method):
             names.append(method)
     return tuple(names)
@@ -108,7 +108,7 @@ class Losses:
         self.load_routers(names)
         bench = self._bench
         groups = [name for name in (*FIXED, *COMBINED, *PEERS, "base") if name in names]
-        groups += ["experts"] if any(name in bench.library.names for name in names) else []
+        groups += ["experts"] if any(name in bench.experts for name in names) else []
         groups += ["routers"] if self.routers else []
         compare_losses(
             bench.library,

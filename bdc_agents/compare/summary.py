@@ -8,6 +8,7 @@ from statistics import fmean
 from bdc_agents.compare.bench import Bench
 from bdc_agents.compare.losses import REFERENCES, HeldOutRows, Losses, left_out, method_names, read_rows
 from bdc_agents.compare.replies import ReplyLine, open_replies, tokens_per_second
+from bdc_agents.distill.experts import copies
 from bdc_agents.distill.train import SHARED
 from bdc_agents.evaluate.groups import by_problem, by_solver, difference
 from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, paired
@@ -202,6 +203,9 @@ def _notes(bench: Bench, held: HeldOutRows, tasks: Sequence[Task]) -> tuple[str,
             f"{there} of the {were} rows that the library was made from were named: methods that are trained "
             "here saw less than its own router."
         )
+    if same := copies(bench.library):
+        told = ", ".join(f"{name} is {kept}" for name, kept in same.items())
+        notes.append(f"Experts with the same weights have one line: {told}.")
     if not held.source:
         notes.append(
             "No loss: the problems have no reference programs, and no traces were named, of which the "

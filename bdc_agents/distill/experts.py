@@ -81,6 +81,28 @@ def expert_hashes(library: ExpertLibrary, names: Sequence[str]) -> dict[str, str
     return {name: files[f"experts/{library.expert(name).name}/{ADAPTER}"].sha256 for name in names}
 
 
+def copies(library: ExpertLibrary) -> dict[str, str]:
+    """Experts whose weights another one has as well, the one trained on all rows or an earlier one; by name.
+
+    An expert that its cluster did not improve is still the one that it started from.
+    """
+    experts = sorted(library.manifest.experts, key=lambda expert: expert.cluster >= 0)
+    first: dict[str, str] = {}
+    hashes = expert_hashes(library, [expert.name for expert in experts])
+    return {name: kept for name, mark in hashes.items() if (kept := first.setdefault(mark, name)) != name}
+
+
+def distinct(library: ExpertLibrary) -> tuple[str, ...]:
+    """The names of the experts that are no copy of another one."""
+    same = copies(library)
+    return tuple(name for name in library.names if name not in same)
+
+
+def routable(library: ExpertLibrary) -> bool:
+    """Whether a library has clusters, and experts that differ to choose from."""
+    return CLUSTERS in library.manifest.files and len(distinct(library)) > 1
+
+
 def library_clusters(library: ExpertLibrary) -> Clusters:
     """How a library places problems.
 

@@ -18,6 +18,7 @@ from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.cluster import cluster_items
 from bdc_agents.distill.clusters import Clusters, ClusterSettings
 from bdc_agents.distill.embed import Encoder, EncoderConfig, load_encoder
+from bdc_agents.distill.experts import CLUSTERS, routable
 from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
 from bdc_agents.distill.library import MANIFEST, ExpertLibrary
 from bdc_agents.distill.metrics import Losses, verdict
@@ -40,7 +41,6 @@ from bdc_agents.types import Trace, content_hash
 
 FEWEST = 8
 """Solved problems below which there is nothing to cluster."""
-CLUSTERS = "clusters.json"
 REPORT = ("clusters.html", "clusters.png", "validation.json")
 Say = Callable[[str], None]
 
@@ -135,8 +135,10 @@ def _make(
     files[RECIPE] = recipe.model_dump_json().encode()
     files[ROWS] = (json.dumps(rows_of_experts(rows, labels, trained.clusters)) + "\n").encode()
     library = save_library(out, trained, files=files, lineage=lineage)
-    if encoder and _routable(library):
+    if encoder and routable(library):
         _route(library, kept, base, encoder, routing, work, say, watch)
+    elif clusters and clusters.count > 1:
+        say("no router: its clusters improved no expert, all are the same")
     return Distilled(library, validation)
 
 
@@ -168,17 +170,12 @@ def _route(
         say(f"warning: {warning}")
 
 
-def _routable(library: ExpertLibrary) -> bool:
-    """Whether there are several clusters and experts to choose from."""
-    return CLUSTERS in library.manifest.files and len(library.names) > 1
-
-
 def _unchanged(out: Path, inputs: str) -> ExpertLibrary | None:
     """The library that is there, if it is whole and made from the same inputs."""
     if not (out / MANIFEST).is_file():
         return None
     library = ExpertLibrary(out)
-    whole = ROUTER in library.manifest.files or not _routable(library)
+    whole = ROUTER in library.manifest.files or not routable(library)
     same = library.manifest.lineage.get("inputs") == inputs
     return library if same and whole and not library.check() else None
 

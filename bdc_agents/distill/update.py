@@ -18,7 +18,7 @@ from bdc_agents.disk import one_process
 from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.clusters import Clusters
 from bdc_agents.distill.embed import BASE, Encoder, EncoderConfig, config_named, load_encoder
-from bdc_agents.distill.experts import CLUSTERS, check_base
+from bdc_agents.distill.experts import CLUSTERS, check_base, routable
 from bdc_agents.distill.items import Item, items_of_traces, problem_text
 from bdc_agents.distill.library import ExpertLibrary, Manifest, save_folder
 from bdc_agents.distill.recipe import Recipe
@@ -147,7 +147,7 @@ class _Update:
         renewal = self._train(clusters, labels, learn)
         staged = self.work / "library"
         made = write_renewed(staged, self.library, renewal)
-        if clusters is not None and clusters.count > 1 and len(made.names) > 1:
+        if clusters is not None and routable(made):
             self._route(made, clusters)
         folder, rows = self.library.folder, len(self.plan.new)
         save_folder(folder, lambda place: shutil.copytree(staged, place, dirs_exist_ok=True))

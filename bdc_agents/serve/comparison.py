@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from bdc_agents.distill.base import Base
-from bdc_agents.distill.experts import adapter_config, check_base, library_clusters, load_experts, ownership
+from bdc_agents.distill.experts import (
+    adapter_config,
+    check_base,
+    distinct,
+    library_clusters,
+    load_experts,
+    ownership,
+)
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.lora import StackedAdapters
 from bdc_agents.distill.loss import BASE, RowLoss
@@ -26,7 +33,7 @@ from bdc_agents.serve.peers import arrow, classifier, plain_sums, train_xlora, x
 from bdc_agents.types import Frozen
 
 METHODS = ("base", "experts", "uniform", "nearest", "membership", "ties", "dare", "routers", "arrow", "xlora")
-"""What `compare` runs unless it is told otherwise; `experts` are all of the library, `shared` among them."""
+"""What `compare` runs unless it is told otherwise; `experts` are all that differ, `shared` among them."""
 Say = Callable[[str], None]
 PEERS = ("arrow", "xlora")
 """Methods of peft's own."""
@@ -170,6 +177,7 @@ class _Run:
         self.vectors = vectors.to(base.model.device)
         self.clusters = library_clusters(library)
         self.experts, self.shares = ownership(library, self.clusters.count)
+        self.own = distinct(library)
         self.size = sum(tensor.numel() for tensor in library.weights(self.experts[0]).values())
         self.found: list[MethodLoss] = []
 
@@ -204,7 +212,9 @@ class _Run:
         try:
             singles = {"base": BASE} if "base" in methods else {}
             singles |= {
-                name: n for n, name in enumerate(adapters.names) if name in states or "experts" in methods
+                name: n
+                for n, name in enumerate(adapters.names)
+                if name in states or ("experts" in methods and name in self.own)
             }
             self._singles(adapters, singles)
             self._mixtures(adapters, methods)
@@ -218,7 +228,7 @@ class _Run:
         """What the methods that run on stacked adapters are called in the table."""
         names: list[str] = []
         for method in methods:
-            groups = {"experts": self.library.names, "routers": tuple(routers)}
+            groups = {"experts": self.own, "routers": tuple(routers)}
             names += groups.get(method, () if method in PEERS else (method,))
         return names
 

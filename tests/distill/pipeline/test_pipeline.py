@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `distill`"
 pytest.importorskip("peft", reason="training needs the extra `distill`")
 pytest.importorskip("sklearn", reason="clustering needs the extra `distill`")
 
+from bdc_agents.distill.experts import copies, distinct  # noqa: E402
 from bdc_agents.distill.library import ExpertLibrary, write_manifest  # noqa: E402
 from bdc_agents.distill.pipeline import distill, losses_of, verdict_of  # noqa: E402
 from bdc_agents.distill.recipe import Recipe  # noqa: E402
@@ -41,6 +42,18 @@ def test_traces_become_clusters_experts_and_a_library(recipe: Recipe, trace: Mak
     router = Router.load(library)
     assert router.experts == ("cluster-0", "cluster-1")
     assert router.facts.shape.hidden == 8
+
+
+def test_experts_that_are_all_the_same_get_no_router(recipe: Recipe, trace: Make, tmp_path: Path) -> None:
+    still = recipe.model_copy(update={"train": recipe.train.model_copy(update={"learning_rate": 1e-30})})
+    said: list[str] = []
+    library = distill([trace(n) for n in range(12)], tmp_path / "library", still, say=said.append).library
+    assert copies(library) == {"cluster-0": "shared", "cluster-1": "shared"}
+    assert distinct(library) == ("shared",)
+    assert ROUTER not in library.manifest.files
+    assert any("no router" in line for line in said)
+    assert distill([trace(n) for n in range(12)], tmp_path / "library", still, say=said.append)
+    assert "there already" in said[-1]
 
 
 def test_unchanged_inputs_are_not_computed_again(
