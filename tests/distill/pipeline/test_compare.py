@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,10 +25,10 @@ from bdc_agents.compare.run import Watch
 from bdc_agents.data import load_tasks
 from bdc_agents.distill.base import load_base
 from bdc_agents.distill.experts import adapter_config
-from bdc_agents.distill.library import ExpertLibrary
+from bdc_agents.distill.library import ExpertLibrary, write_manifest
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.route import Router
+from bdc_agents.distill.route import ROUTER, Router
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.evaluate.metrics import paired, wilson
 from bdc_agents.runs import open_run, write_trace
@@ -358,6 +359,19 @@ def test_without_traces_what_is_trained_is_left_out(place: Path, trace: Make, tm
     assert {one.name for one in summary.methods} == {"cluster-0", "cluster-1", "shared", "router-default"}
     assert summary.count == 2
     assert any("xlora, router-paper" in line and "--traces" in line for line in said)
+
+
+def test_experts_of_the_same_weights_have_one_line(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "library", tmp_path / "library")
+    library = ExpertLibrary(tmp_path / "library")
+    weights = "experts/{}/adapter_model.safetensors"
+    library.put(weights.format("cluster-1"), library.read(weights.format("shared")))
+    files = {path: file for path, file in library.manifest.files.items() if path != ROUTER}
+    write_manifest(library.folder, library.manifest.model_copy(update={"files": files}))
+    plan = config(place, library=str(tmp_path / "library"), traces=(), methods=("base", "experts"), limit=1)
+    summary = compare(plan, tmp_path / "out", create_executor)
+    assert [one.name for one in summary.methods] == ["base", "cluster-0", "shared"]
+    assert any("cluster-1 is shared" in note for note in summary.notes)
 
 
 def test_rows_that_the_library_held_out_stand_in_for_references(place: Path, tmp_path: Path) -> None:
