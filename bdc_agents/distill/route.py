@@ -69,8 +69,7 @@ class Router(nn.Module):
         facts: What it is made of.
 
     Raises:
-        ModelError: If no adapted layer is among the layers to route, or `top_k` is more than there
-            are experts.
+        ModelError: If no adapted layer is among the layers to route.
     """
 
     centroids: Tensor
@@ -84,8 +83,7 @@ class Router(nn.Module):
         self.facts = facts
         shape, count = facts.shape, len(facts.experts)
         self.routed = _routed(facts)
-        if shape.top_k is not None and shape.top_k > count:
-            raise ModelError(f"top_k = {shape.top_k}, and there are {count} experts to route to")
+        self._kept = min(shape.top_k or count, count)
         self.groups = len(self.routed) if shape.scope == "layer" else 1
         inputs = facts.size + facts.clusters
         self._per = facts.rank if shape.granularity == "rank" else 1
@@ -190,9 +188,9 @@ class Router(nn.Module):
 
     def _softmax(self, scores: Tensor) -> Tensor:
         weights = self._normalise(scores)
-        if self.facts.shape.top_k is None:
+        if self._kept == len(self.facts.experts):
             return weights
-        best = weights.mean(3).topk(self.facts.shape.top_k, dim=2).indices
+        best = weights.mean(3).topk(self._kept, dim=2).indices
         dropped = torch.ones_like(scores[..., 0], dtype=torch.bool).scatter(2, best, False)
         return self._normalise(scores.masked_fill(dropped[..., None], float("-inf")))
 

@@ -15,7 +15,7 @@ from bdc_agents.types import Frozen
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "paper": {"scaling": "paper", "start": "random", "epochs": 5, "patience": None},
+    "paper": {"scaling": "paper", "start": "random", "top_k": None, "epochs": 5, "patience": None},
 }
 
 
@@ -31,7 +31,8 @@ class RouterShape(Frozen):
             softmax over all experts and ranks without alpha / r, which makes an adapter about
             1 / (experts * rank) as strong.
         temperature: Of the softmax; below 1 is sharper.
-        top_k: Experts that keep a weight in a layer; None for all.
+        top_k: Experts that keep a weight in a layer, at most; None for all. Up to four cost no more than
+            one adapter of peft, sixteen a tenth more on a small model (benchmarks/results/mix_qwen.json).
         layers: Numbers of the decoder layers that are routed; the others are the base's. None for
             all that have adapters.
         start: Before it is trained, the router gives every expert the problem's membership in its
@@ -46,7 +47,7 @@ class RouterShape(Frozen):
     scope: Literal["layer", "model"] = "layer"
     scaling: Literal["default", "paper"] = "default"
     temperature: float = Field(default=1.0, gt=0)
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=4, ge=1)
     layers: tuple[int, ...] | None = None
     start: Literal["clusters", "random"] = "clusters"
     shared: float = Field(default=0.0, ge=0, lt=1)

@@ -178,12 +178,17 @@ def test_what_is_wrong_with_a_stored_router_is_said(make_library: Make) -> None:
         Router.load(library)
 
 
+def test_a_router_keeps_at_most_so_many_experts(make_library: Make) -> None:
+    library, vectors = make_library(), np.ones((1, 6), np.float32)
+    for top_k, kept in ((1, 1), (2, 2), (4, 3), (None, 3)):
+        for weights in Router.start(library, RouterShape(top_k=top_k)).weights(vectors).values():
+            assert int((weights > 0).any(2).sum()) == kept
+
+
 def test_wrong_vectors_and_settings_are_refused(make_library: Make) -> None:
     library = make_library()
     with pytest.raises(ModelError, match=r"vectors of 5 numbers, and the router reads 6.*'toy'"):
         Router.start(library).weights(np.zeros((1, 5), np.float32))
-    with pytest.raises(ModelError, match="top_k = 4, and there are 3"):
-        Router.start(library, RouterShape(top_k=4))
     with pytest.raises(ConfigError, match="router preset 'papr'; did you mean paper"):
         RouterConfig.preset("papr")
     with pytest.raises(ConfigError, match="temperature"):
