@@ -138,7 +138,7 @@ def _make(
     if encoder and routable(library):
         _route(library, kept, base, encoder, routing, work, say, watch)
     elif clusters and clusters.count > 1:
-        say("no router: its clusters improved no expert, all are the same")
+        say("no router: no cluster improved its expert, so all are the same")
     return Distilled(library, validation)
 
 

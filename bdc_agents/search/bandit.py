@@ -45,8 +45,7 @@ def choose_agents(
         return list(agents)
     # Leaves that are evaluated at once need as many thoughts to choose from.
     count = config.bandit if role == "coder" else max(config.bandit, ceil(config.leaves / config.width))
-    again = (evaluations,) if evaluations else ()
-    random = Random(derive_seed(config.seed, *place, "bandit", role, *again))
+    random = Random(derive_seed(config.seed, *place, "bandit", role, evaluations))
     draws = {agent: _draw(agent, credit, config, role, random) for agent in agents}
     best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[:count]
     return [agent for agent in agents if agent in best]
