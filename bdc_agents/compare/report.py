@@ -23,7 +23,6 @@ from bdc_agents.evaluate.pieces import (
 )
 from bdc_agents.evaluate.results import REPORT_FILE, Row, read_rows
 from bdc_agents.runs import write_text
-from bdc_agents.view.text import plural
 
 _MINUS = "\N{MINUS SIGN}"
 
@@ -59,7 +58,8 @@ def render(config: CompareConfig, summary: CompareSummary, rows: Mapping[str, li
 
 def _meta(summary: CompareSummary) -> str:
     dot = " \N{MIDDLE DOT} "
-    where = f"{plural(summary.count, 'held-out problem')} of {', '.join(summary.problems)}"
+    noun = "problem" if summary.count == 1 else "problems"
+    where = f"{summary.count} held-out {noun} of {', '.join(summary.problems)}"
     created = f"{summary.created.replace('T', ' ')[:16]} UTC"
     return dot.join([created, f"bdc-agents {summary.package}", f"base {summary.base}", where])
 
