@@ -1,5 +1,6 @@
 """The second half of `bdc demo --distill`: solved problems become experts, which answer a new problem."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,8 +117,15 @@ async def _answer(
     budget = settings.budget.model_copy(update={"seconds": settings.budget.seconds or SEARCH_SECONDS})
     try:
         note(f"the solver answers {KEPT_BACK}, which no stage has seen")
-        solver = BDCSolver.from_library(
-            library, agents=agents, executor=executor, search=settings.search, budget=budget, traces=store
+        # Loading waits for downloads, which this thread's loop has to carry out.
+        solver = await asyncio.to_thread(
+            BDCSolver.from_library,
+            library,
+            agents=agents,
+            executor=executor,
+            search=settings.search,
+            budget=budget,
+            traces=store,
         )
         answer = await solver.ainvoke(task.problem)
         hidden = await score_hidden(task, answer.code, executor) if answer.code else None
