@@ -17,9 +17,24 @@ def _background_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` on a loop of its own thread and returns its result."""
-    future = asyncio.run_coroutine_threadsafe(work, _background_loop())
+    """Runs `work` on a loop of its own thread and returns its result.
+
+    Raises:
+        RuntimeError: If that thread itself would have to wait for it, which would be for ever.
+    """
+    loop = _background_loop()
+    if _running_loop() is loop:
+        work.close()
+        raise RuntimeError("a coroutine of run_sync calls run_sync: await the work, or call it in a thread")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
     except BaseException:

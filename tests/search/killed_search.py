@@ -30,7 +30,7 @@ from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Problem
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {"rollouts": 6},
+    "default": {"rollouts": 8},
     "leaves": {"rollouts": 6, "leaves": 3, "expand": "eager", "judge": True, "merge": True},
 }
 TESTS = tuple(CallTest(call=f"double({n})", expected=(str(2 * n),)) for n in range(4))

@@ -411,12 +411,12 @@ async def test_input_that_is_no_problem_is_refused(value: Any, pair: list[Script
 async def test_a_solved_trace_gives_training_rows(
     pair: list[ScriptedAgent], make_executor: MakeExecutor, problem: Problem
 ) -> None:
-    search = config_of("default", rollouts=40)
+    search = config_of("default", rollouts=40, seed=2)
     trace = await asolve(problem, pair, executor=make_executor(4), search=search)
     assert trace.solution.solved
     rows = extract_traces(trace)
     kinds = {row.kind for row in rows}
-    assert kinds - {"dpo"} in ({"p2t", "t2s"}, {"direct"})
+    assert kinds >= {"p2t", "t2s"} or kinds == {"direct"}
     assert all(row.rejected and row.rejected != row.completion for row in rows if row.kind == "dpo")
     unsolved = await asolve(problem, pair, executor=make_executor(1), search=config_of("default"))
     assert extract_traces(unsolved) == ()
