@@ -14,7 +14,7 @@ help:
 	@echo "make doctor  say what this machine can do and what is missing"
 
 demo: $(VENV)/.distill
-	$(BIN)/bdc demo --distill --minutes 8 --out runs/demo
+	$(BIN)/bdc demo --distill --minutes 6 --traces experts/traces/second.jsonl.gz --out runs/demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -37,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Exactly the published constants: no early stop, the root not answered, every leaf expanded,
     # every agent asked everywhere.
     "paper": {
+        "width": 3,
         "programs_per_agent": 2,
         "answer_first": False,
         "expand": "eager",
@@ -126,14 +127,15 @@ class SearchConfig(Frozen):
             measures it; where the bandit starts from, and whose program is handed over where agreement
             does not tell. An agent that is left out counts as one half, with less certainty.
         resample: Share of a node's visits that write new programs for the node itself, beside those
-            that go on to its children; at the root these are further direct answers. 0 for none.
+            that go on to its children; at the root these are further direct answers. At least half
+            where a program passes and is to be confirmed. 0 for none.
         widening: Ask an expanded node for more children as its visits grow, as k N^alpha.
         self_tests: Where a problem has no public test, let the agents write some.
         seed: Everything random derives from it and the node.
     """
 
     rollouts: int = Field(default=16, ge=1)
-    width: int = Field(default=3, ge=1, le=16)
+    width: int = Field(default=5, ge=1, le=16)
     programs_per_agent: int = Field(default=1, ge=1, le=32)
     c: float = Field(default=4.0, ge=0)
     c_base: float = Field(default=10.0, gt=0)
@@ -155,7 +157,7 @@ class SearchConfig(Frozen):
     merge: bool = False
     bandit: int | None = Field(default=1, ge=1)
     skills: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
-    resample: float = Field(default=0.5, ge=0, le=1)
+    resample: float = Field(default=0.25, ge=0, le=1)
     widening: bool = True
     widening_k: float = Field(default=2.0, gt=0)
     widening_alpha: float = Field(default=0.5, gt=0, lt=1)

@@ -52,6 +52,10 @@ def methods(agents: Sequence[Agent], skills: dict[str, float]) -> dict[str, tupl
     return {
         "best-of-N": ([*agents], best_of(1)),
         "best-of-N, agreement": ([*agents], best_of(2)),
+        "best-of-N, strongest": (
+            [agents[-1]],
+            lambda n: SearchConfig(rollouts=1, programs_per_agent=n, confirm=1),
+        ),
         "default": ([*agents], search("default")),
         "paper": ([*agents], search("paper", stop_when_solved=True)),
         "single": ([agents[-1]], search("default")),

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.agents import Agent, load_agents
+from bdc_agents.cli.distill import read_all
 from bdc_agents.cli.outcome import INTERRUPTED, SOLVED, UNSOLVED, note
 from bdc_agents.cli.searching import Finished, search
 from bdc_agents.cli.solve import as_object, closing, run_settings
@@ -42,7 +43,7 @@ def demo(
     *,
     minutes: float,
     out: Path,
-    distill: bool,
+    distill: Sequence[Path] | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -53,15 +54,18 @@ def demo(
         asked: Agents instead of the two local models.
         minutes: For all searches together; a first download is not counted.
         out: Run folder.
-        distill: Train experts on what was solved, and let them answer a problem that was kept back.
+        distill: Train experts on what was solved, and let them answer a problem that was kept back; runs
+            whose traces they are trained on too. None ends with the searches.
         as_json: One JSON object on stdout instead of a table.
         quiet: Plain lines instead of the live view.
 
     Returns:
         The exit code: 0 when at least one problem was solved.
     """
-    if distill:
+    further: Sequence[Trace] = ()
+    if distill is not None:
         require_stages()
+        further = read_all(distill)[0] if distill else ()
     settings = settings.model_copy(update={"agents": AGENTS | settings.agents})
     names = [*(asked or AGENTS)]
     agents = load_agents(settings, names)
@@ -80,21 +84,21 @@ def demo(
         return watch(task.problem, console, rollouts=settings.search.rollouts, plain=quiet)
 
     try:
-        tasks = [task for task in load_tasks("demo") if not distill or task.problem.id != KEPT_BACK]
+        tasks = [task for task in load_tasks("demo") if distill is None or task.problem.id != KEPT_BACK]
         asyncio.run(_solve_all(settings, names, agents, executor, tasks, minutes * 60, watched, keep, done))
     finally:
         told = _conclude(done, folder, as_json)
         stopped = any(finished.interrupted for _, finished in done)
-        if as_json and (stopped or not distill) and told:
+        if as_json and (stopped or distill is None) and told:
             print(json.dumps(told))
     if stopped:
         note("interrupted; what was found is kept")
         return INTERRUPTED
     if not any(_solved(finished) for _, finished in done):
         return UNSOLVED
-    if distill:
+    if distill is not None:
         found = [(finished.trace, finished.hidden) for _, finished in done if finished.trace]
-        story = tell(found, settings, names, folder, quiet or as_json)
+        story = tell(found, further, settings, names, folder, quiet or as_json)
         if as_json:
             print(json.dumps(told | story.model_dump(mode="json")))
         else:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,7 +37,7 @@ def make(
     from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.pipeline import distill
 
-    traces, lineage = _traces(runs)
+    traces, lineage = read_all(runs)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         how: dict[str, Any] = {
             "lineage": lineage,
@@ -94,7 +94,7 @@ def renew(
 
     use_idle_cores()
     plan = recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
-    traces, lineage = _traces(runs)
+    traces, lineage = read_all(runs)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         made = update(folder, traces, recipe=plan, lineage=lineage, base=base, say=_say(quiet), watch=watch)
     if as_json:
@@ -164,7 +164,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _traces(runs: list[Path]) -> "tuple[list[Trace], dict[str, str]]":
+def read_all(runs: Sequence[Path]) -> "tuple[list[Trace], dict[str, str]]":
+    """The traces of several runs, with a hash of each file.
+
+    Raises:
+        ConfigError: If there are none.
+    """
     from bdc_agents.runs import trace_file
     from bdc_agents.runs.store import scan_traces
 

@@ -34,7 +34,8 @@ class Story(Frozen):
     """What the stages after the searches did.
 
     Args:
-        solved: Problems that were trained on.
+        solved: Problems of the searches that were trained on.
+        further: Problems of other searches that were.
         experts: By name, the rows each was trained on.
         library: The folder.
         answer: The solver's answer to the problem that was kept back, as plain data.
@@ -43,6 +44,7 @@ class Story(Frozen):
     """
 
     solved: int
+    further: int
     experts: dict[str, int]
     library: str
     answer: dict[str, Any]
@@ -65,6 +67,7 @@ def require_stages() -> None:
 
 def tell(
     found: Sequence[tuple[Trace, Hidden | None]],
+    further: Sequence[Trace],
     settings: Settings,
     names: Sequence[str],
     out: Path,
@@ -74,6 +77,7 @@ def tell(
 
     Args:
         found: Traces of the searches, and how their programs did on the hidden tests.
+        further: Traces of other searches, to train on too.
         names: The agents of System 2.
         out: The run folder, in which the library is made.
         quiet: No live view.
@@ -84,11 +88,12 @@ def tell(
     """
     began = time.monotonic()
     traces = [trace.model_copy(update={"decision": decide(trace, hidden)}) for trace, hidden in found]
-    library = _distil(traces, out / "library", quiet)
+    library = _distil([*traces, *further], out / "library", quiet)
     distilled = time.monotonic()
     answer, hidden = run_sync(_answer(library.folder, settings, names, out / "solver"))
     return Story(
-        solved=sum(trace.decision.kept for trace in traces if trace.decision),
+        solved=_kept(traces),
+        further=_kept(further),
         experts={expert.name: expert.rows for expert in library.manifest.experts},
         library=str(library.folder),
         answer=answer.model_dump(mode="json"),
@@ -96,6 +101,10 @@ def tell(
         distil_seconds=round(distilled - began, 1),
         answer_seconds=round(time.monotonic() - distilled, 1),
     )
+
+
+def _kept(traces: Sequence[Trace]) -> int:
+    return sum(trace.decision is None or trace.decision.kept for trace in traces)
 
 
 def _distil(traces: Sequence[Trace], folder: Path, quiet: bool) -> "ExpertLibrary":
@@ -143,7 +152,9 @@ def show(story: Story, console: Console) -> None:
     for name in ("stage", "what it did", "seconds"):
         table.add_column(name, justify="right" if name == "seconds" else "left")
     experts = ", ".join(f"{name} ({rows} rows)" for name, rows in story.experts.items())
-    table.add_row("disentangle", f"{story.solved} solved problems: {experts}", f"{story.distil_seconds:.0f}")
+    further = f" and {story.further} of --traces" if story.further else ""
+    did = f"{story.solved} solved problems{further}: {experts}"
+    table.add_row("disentangle", did, f"{story.distil_seconds:.0f}")
     table.add_row("customize", _told(story), f"{story.answer_seconds:.0f}")
     console.print(table)
     console.print(Text(f"\n{answer['code'].rstrip() or '(no program)'}\n"))

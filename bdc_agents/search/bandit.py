@@ -17,8 +17,8 @@ Credit = Mapping[str, Mapping[str, Sequence[float]]]
 """By author, then by coder: programs, their total reward, how many beat the parent's value."""
 
 Role = Literal["author", "coder"]
-BELIEF = 6.0
-"""How many programs a given skill counts for."""
+BELIEF = 16.0
+"""How many programs a skill counts for: more than the failures at one problem, which may be hard for all."""
 
 
 def choose_agents(

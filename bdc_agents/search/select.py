@@ -10,6 +10,8 @@ from bdc_agents.types import Node, Tree
 
 EXPANSION_TRIES = 2
 """A node whose expansions gave no child this often is given up."""
+CONFIRMING = 0.5
+"""The least share where a program passes: the next one confirms it, without a call for thoughts."""
 
 
 def exploration(visits: float, config: SearchConfig) -> float:
@@ -64,8 +66,11 @@ def needs_programs(node: Node, config: SearchConfig, pending: int = 0) -> bool:
     """
     if needs_value(node, config):
         return True
-    visits = config.resample * (node.visits + pending)
-    return config.resample > 0 and node.value is not None and node.evaluations <= visits
+    if node.value is None or not config.resample:
+        return False
+    passes = node.best is not None and node.best.reward >= 1
+    share = max(config.resample, CONFIRMING) if passes else config.resample
+    return node.evaluations <= share * (node.visits + pending)
 
 
 def live(tree: Tree, node: Node) -> list[Node]:

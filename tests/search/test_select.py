@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.select import Selected, exploration, p_ucb, select
-from bdc_agents.types import Node, Thought, Tree
+from bdc_agents.types import Attempt, Node, Thought, Tree
 
 CONFIG = SearchConfig(resample=0, widening=False)
 
@@ -189,3 +189,16 @@ def test_agents_that_only_repeat_themselves_are_not_asked_for_more() -> None:
     config = SearchConfig(resample=0)
     assert select(tree_of(child(0), visits=50, expanded=1), config).expand == ("0",)
     assert select(tree_of(child(0), visits=50, expanded=2), config).expand == ()
+
+
+def test_a_program_that_passes_is_confirmed_before_thoughts_are_asked_for() -> None:
+    config = SearchConfig(resample=0.25, widening=False)
+    attempt = Attempt(program="p", agent="ann", author="", reward=1.0)
+
+    def root(reward: float) -> Tree:
+        attempts = (attempt.model_copy(update={"reward": reward}),)
+        return Tree().with_nodes(Node(value=reward, visits=2, evaluations=1, attempts=attempts))
+
+    assert select(root(0.5), config) == Selected(expand=("0",))
+    assert select(root(1.0), config) == Selected(evaluate=("0",))
+    assert select(root(1.0), config.model_copy(update={"resample": 0.0})) == Selected(expand=("0",))

@@ -7,6 +7,7 @@ import typer
 
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
 from bdc_agents.cli.outcome import guarded
+from bdc_agents.errors import UsageError
 
 EXAMPLES = (
     "bdc demo",
@@ -28,6 +29,14 @@ def demo(
             "back; needs pip install 'bdc-agents[local,distill]'.",
         ),
     ] = False,
+    traces: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="With --distill: traces of other searches to train on too, such as "
+            "experts/traces/second.jsonl.gz. May be repeated.",
+        ),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -40,7 +49,10 @@ def demo(
     """
     from bdc_agents.cli.choose import read_settings
 
+    if traces and not distill:
+        raise UsageError("--traces is what experts are trained on: it goes with --distill")
     settings = read_settings(config, cache=not no_cache, allow_unsafe=allow_unsafe)
     from bdc_agents.cli.demo import demo as run
 
-    return run(settings, agent or [], minutes=minutes, out=out, distill=distill, as_json=as_json, quiet=quiet)
+    further = (traces or []) if distill else None
+    return run(settings, agent or [], minutes=minutes, out=out, distill=further, as_json=as_json, quiet=quiet)

@@ -13,7 +13,8 @@ from bdc_agents.cli import app, story
 from bdc_agents.data import load_tasks
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.runs import read_traces
+from bdc_agents.runs import open_run, read_traces, write_trace
+from bdc_agents.types import Trace
 
 Configure = Callable[..., list[dict[str, Any]]]
 
@@ -50,6 +51,29 @@ def test_the_whole_story(workplace: Path) -> None:
     assert (told["answer"]["problem_id"], told["answer"]["system"]) == (story.KEPT_BACK, 2)
     assert told["answer"]["solved"], "a random base knows nothing, so the search was asked"
     assert told["hidden"]["passed"] == told["hidden"]["total"]
+
+
+@pytest.mark.usefixtures("knowing")
+def test_traces_of_other_searches_are_trained_on_too(workplace: Path, trace: Callable[..., Trace]) -> None:
+    others = open_run(workplace / "others")
+    for number in range(3):
+        write_trace(others, trace(number))
+    asked = ["demo", "--distill", "-a", "one", "--json", "--traces", "others"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["solved"], told["further"]) == (9, 3)
+
+
+def test_traces_without_experts_are_refused(configure: Configure) -> None:
+    asked = configure()
+    done = CliRunner().invoke(app, ["demo", "-a", "one", "--traces", "others"])
+    assert done.exit_code == 2
+    assert "--distill" in done.stderr
+    done = CliRunner().invoke(app, ["demo", "--distill", "-a", "one", "--traces", "nowhere"])
+    assert done.exit_code == 2
+    assert "nowhere" in done.stderr
+    assert not asked
 
 
 @pytest.mark.usefixtures("knowing")
