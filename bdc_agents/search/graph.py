@@ -2,7 +2,7 @@
 
     start ─► select ─┬─► expand ─┬─► execute ─► backpropagate ─► select ...
                      └─► boost ──┘
-             select ─► finish
+             select ─► finish                  backpropagate ─► boost, to refine
 
 Several agents act on one tree. `select` walks to leaves by P-UCB; `expand` adds thoughts below them
 while `boost` writes programs for them, side by side; `execute` runs these on the public tests;
@@ -62,7 +62,11 @@ def create_search_graph(
     graph = StateGraph(
         SearchState, context_schema=SearchContext, input_schema=SearchInput, output_schema=SearchOutput
     )
-    leads_to = {"select": ("expand", "boost", "finish"), "expand": ("execute", "select")}
+    leads_to = {
+        "select": ("expand", "boost", "finish"),
+        "expand": ("execute", "select"),
+        "backpropagate": ("select", "boost"),
+    }
     for step in (
         nodes.start,
         nodes.select,
@@ -78,7 +82,6 @@ def create_search_graph(
     graph.add_edge("start", "select")
     graph.add_edge("boost", "execute")
     graph.add_edge("execute", "backpropagate")
-    graph.add_edge("backpropagate", "select")
     graph.add_edge("finish", END)
     return graph
 

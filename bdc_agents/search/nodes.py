@@ -198,8 +198,11 @@ class Nodes:
             "seconds": run.seconds,
         }
 
-    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Carries the leaves' values up their paths; those that did not help are refined or pruned."""
+    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
+        """Carries the leaves' values up their paths; those that did not help are refined or pruned.
+
+        Where those to refine leave no room for other leaves, it leads straight on to `boost`.
+        """
         run = self._step(state, runtime)
         tree, refined = run.tree, state.get("refining", [])
         solved = run.config.stop_when_solved and state.get("best", 0.0) >= 1
@@ -214,14 +217,17 @@ class Nodes:
                 tree = prune(tree, leaf) if run.config.prune else tree
             tree = close(backpropagate(tree, leaf, run.config), leaf, run.config)
             done += 1
-        return {
+        changes = {
             "tree": run.grown(tree),
             "evaluating": [],
             "expanding": [],
+            "drafts": [],
             "refining": again,
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.seconds,
         }
+        full = len(again) == run.config.leaves and not _stop(run)
+        return Command(update=changes, goto="boost" if full else "select")
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Hands over the program with the highest public reward."""
