@@ -62,10 +62,9 @@ def demo(
     Returns:
         The exit code: 0 when at least one problem was solved.
     """
-    further: Sequence[Trace] = ()
     if distill is not None:
         require_stages()
-        further = read_all(distill)[0] if distill else ()
+    further = read_all(distill) if distill else ([], {})
     settings = settings.model_copy(update={"agents": AGENTS | settings.agents})
     names = [*(asked or AGENTS)]
     agents = load_agents(settings, names)
@@ -98,7 +97,7 @@ def demo(
         return UNSOLVED
     if distill is not None:
         found = [(finished.trace, finished.hidden) for _, finished in done if finished.trace]
-        story = tell(found, further, settings, names, folder, quiet or as_json)
+        story = tell(found, *further, settings, names, folder, quiet or as_json)
         if as_json:
             print(json.dumps(told | story.model_dump(mode="json")))
         else:

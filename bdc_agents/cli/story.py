@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ def require_stages() -> None:
 def tell(
     found: Sequence[tuple[Trace, Hidden | None]],
     further: Sequence[Trace],
+    lineage: Mapping[str, str],
     settings: Settings,
     names: Sequence[str],
     out: Path,
@@ -78,6 +79,7 @@ def tell(
     Args:
         found: Traces of the searches, and how their programs did on the hidden tests.
         further: Traces of other searches, to train on too.
+        lineage: Hashes of the files that those came from, by name.
         names: The agents of System 2.
         out: The run folder, in which the library is made.
         quiet: No live view.
@@ -88,7 +90,7 @@ def tell(
     """
     began = time.monotonic()
     traces = [trace.model_copy(update={"decision": decide(trace, hidden)}) for trace, hidden in found]
-    library = _distil([*traces, *further], out / "library", quiet)
+    library = _distil([*traces, *further], out / "library", lineage, quiet)
     distilled = time.monotonic()
     answer, hidden = run_sync(_answer(library.folder, settings, names, out / "solver"))
     return Story(
@@ -107,13 +109,17 @@ def _kept(traces: Sequence[Trace]) -> int:
     return sum(trace.decision is None or trace.decision.kept for trace in traces)
 
 
-def _distil(traces: Sequence[Trace], folder: Path, quiet: bool) -> "ExpertLibrary":
+def _distil(
+    traces: Sequence[Trace], folder: Path, lineage: Mapping[str, str], quiet: bool
+) -> "ExpertLibrary":
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.pipeline import distill
     from bdc_agents.distill.recipe import load_recipe
 
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
-        return distill(traces, folder, load_recipe(RECIPE), one_expert=True, say=note, watch=watch).library
+        recipe = load_recipe(RECIPE)
+        made = distill(traces, folder, recipe, lineage=lineage, one_expert=True, say=note, watch=watch)
+        return made.library
 
 
 async def _answer(

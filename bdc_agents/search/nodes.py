@@ -221,7 +221,6 @@ class Nodes:
             "tree": run.grown(tree),
             "evaluating": [],
             "expanding": [],
-            "drafts": [],
             "refining": again,
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.seconds,

@@ -63,6 +63,7 @@ def test_traces_of_other_searches_are_trained_on_too(workplace: Path, trace: Cal
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["solved"], told["further"]) == (9, 3)
+    assert "traces of others" in ExpertLibrary(workplace / told["library"]).manifest.lineage
 
 
 def test_traces_without_experts_are_refused(configure: Configure) -> None:
