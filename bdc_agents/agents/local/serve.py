@@ -20,6 +20,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def main() -> int:
     except RuntimeError:  # llama.cpp has said why, in the log.
         return 1
     _publish(address, {"url": url, "key": key, "pid": os.getpid()})
-    _wait_for_last_user(options.folder / "leases", options.linger, server)
+    _wait_for_last_user(options.folder / "leases", options.linger, lambda: _gone(server, url))
     address.unlink(missing_ok=True)
     os._exit(0)  # Nobody waits for an answer: nothing to wind down.
 
@@ -119,6 +120,22 @@ def _start_own_build(options: argparse.Namespace, key: str) -> tuple[str, "subpr
     return url, process
 
 
+def _gone(server: "Any | subprocess.Popen[bytes]", url: str) -> bool:
+    """Whether the user's own build has ended, or is told to and hangs: it listens no more then."""
+    if not isinstance(server, subprocess.Popen):
+        return False
+    if server.poll() is not None:
+        return True
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # Busy, not gone.
+        pass
+    return False
+
+
 def _die_with_parent() -> None:
     """Asks Linux to kill this process when the one that started it ends, however it ends."""
     pr_set_pdeathsig = 1
@@ -151,14 +168,14 @@ def _publish(path: Path, content: dict[str, object]) -> None:
     fresh.replace(path)
 
 
-def _wait_for_last_user(leases: Path, linger: float, server: Any) -> None:
+def _wait_for_last_user(leases: Path, linger: float, gone: Callable[[], bool]) -> None:
     """Returns, holding the lock of the leases, once nobody has held one for `linger` seconds.
 
-    It returns at once where the server is a process of its own that has ended.
+    It returns at once where the server is gone.
     """
     descriptor = os.open(leases, os.O_RDWR | os.O_CREAT, 0o600)
     unused_since: float | None = None
-    while not (isinstance(server, subprocess.Popen) and server.poll() is not None):
+    while not gone():
         if not _try_lock(descriptor):
             unused_since = None
         else:

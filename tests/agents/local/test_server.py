@@ -58,7 +58,7 @@ def join_now(settings: ServerSettings) -> Lease:
 
 OWN_BUILD = """#!{python}
 # What a llama-server does with the same arguments, by the llama.cpp of the installed package.
-import argparse, os, time, xllamacpp
+import argparse, os, signal, time, xllamacpp
 from pathlib import Path
 parser = argparse.ArgumentParser()
 names = "model alias host port parallel ctx-size threads threads-batch cache-ram api-key-file cors-origins"
@@ -72,8 +72,11 @@ params.model.path, params.model_alias, params.hostnames = given.model, {{given.a
 params.port, params.n_parallel, params.n_ctx = int(given.port), int(given.parallel), int(given.ctx_size)
 params.api_keys = Path(given.api_key_file).read_text().split()
 server = xllamacpp.Server(params)
+# Told to end while somebody waits, it listens no more, and hangs.
+signal.signal(signal.SIGTERM, lambda *_: globals().pop("server"))
 Path({mark!r}).write_text(str(os.getpid()))
-time.sleep(600)
+while True:
+    time.sleep(600)
 """
 
 
@@ -156,6 +159,18 @@ def test_a_build_of_the_users_own_that_dies_or_is_orphaned_leaves_nothing(
     lease = join_now(settings)
     serving = int(own_build.read_text())
     os.kill(lease.address.pid, signal.SIGKILL)
+    assert until(lambda: not running(serving))
+    lease.close()
+
+
+@pytest.mark.model
+def test_a_build_of_the_users_own_that_hangs_at_its_end_has_no_next_user(
+    own_build: Path, settings: ServerSettings
+) -> None:
+    lease = join_now(settings)
+    serving = int(own_build.read_text())
+    os.kill(serving, signal.SIGTERM)
+    assert until(lambda: not lease.alive)
     assert until(lambda: not running(serving))
     lease.close()
 
