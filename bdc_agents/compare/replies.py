@@ -20,7 +20,7 @@ from bdc_agents.prompts import write_program
 from bdc_agents.serve.backend import ChatReply, ChatRequest, ExpertWeights, PromptTooLong
 from bdc_agents.serve.combine import combine
 from bdc_agents.serve.mix import Mixture
-from bdc_agents.serve.peers import PlainBackend, arrow, train_xlora, xlora
+from bdc_agents.serve.peers import XLoraBackend, arrow, train_xlora, xlora
 from bdc_agents.serve.routed import RoutedModel
 from bdc_agents.serve.transformers_backend import TransformersBackend
 from bdc_agents.types import Frozen, Problem, Task
@@ -119,7 +119,7 @@ async def _write(
     on_reply: OnReply,
 ) -> None:
     """The replies of one method; the engine takes in the next problem as soon as a reply is done."""
-    size = bench.config.batch if isinstance(backend, PlainBackend) else 1
+    size = bench.config.batch if isinstance(backend, XLoraBackend) else 1
     pairs = [*zip(problems, weighed, strict=True)]
     groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
@@ -211,7 +211,7 @@ async def _backend(bench: Bench, name: str, out: Path) -> AsyncIterator[Any]:
     """What answers for a method, freed at the end."""
     with ExitStack() as stack:
         if name == "xlora":
-            yield PlainBackend(stack.enter_context(_xlora(bench, out)), bench.base.tokenizer)
+            yield XLoraBackend(stack.enter_context(_xlora(bench, out)), bench.base.tokenizer)
             return
         if name == "arrow":
             experts, _ = ownership(bench.library, bench.clusters.count)
