@@ -17,8 +17,9 @@ Every key can be overridden by the environment: `BDC_SEARCH__ROLLOUTS=4`.
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -93,7 +94,28 @@ class AgentConfig(Frozen):
     options: dict[str, Any] = {}
 
 
-class SearchConfig(Frozen):
+class WithPresets(Frozen):
+    """Settings of which there are named sets."""
+
+    kind: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    @classmethod
+    def preset(cls, name: str = "default", **changes: Any) -> Self:
+        """A named set of settings, with some of them changed.
+
+        Raises:
+            ConfigError: If there is no such preset or setting, or a value is out of range.
+        """
+        if name not in cls.presets:
+            raise ConfigError(unknown(f"{cls.kind} preset", name, cls.presets))
+        try:
+            return cls(**{**cls.presets[name], **changes})
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"{cls.kind} settings", cls)) from None
+
+
+class SearchConfig(WithPresets):
     """The knobs of MC-Tree-Of-Agents; `SearchConfig.preset("paper")` has the published ones.
 
     Args:
@@ -134,6 +156,9 @@ class SearchConfig(Frozen):
         seed: Everything random derives from it and the node.
     """
 
+    kind = "search"
+    presets = PRESETS
+
     rollouts: int = Field(default=16, ge=1)
     width: int = Field(default=5, ge=1, le=16)
     programs_per_agent: int = Field(default=1, ge=1, le=32)
@@ -163,20 +188,6 @@ class SearchConfig(Frozen):
     widening_alpha: float = Field(default=0.5, gt=0, lt=1)
     self_tests: bool = False
     seed: int = 42
-
-    @classmethod
-    def preset(cls, name: str = "default", **changes: Any) -> Self:
-        """A named set of knobs, with some of them changed.
-
-        Raises:
-            ConfigError: If there is no such preset or knob, or a value is out of range.
-        """
-        if name not in PRESETS:
-            raise ConfigError(unknown("search preset", name, PRESETS))
-        try:
-            return cls(**PRESETS[name] | changes)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "search settings", cls)) from None
 
 
 class Budget(Frozen):

@@ -10,13 +10,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from bdc_agents.config import explain
+from bdc_agents.config import WithPresets
 from bdc_agents.distill.atomic import replacing
 from bdc_agents.distill.embed import Encoder, Vectors
-from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
-from bdc_agents.types import Frozen
+from bdc_agents.errors import ModelError, UsageError
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -31,7 +30,7 @@ _PROBE_COSINE = 0.999
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": {"method": "kmeans", "clusters": 3}}
 
 
-class ClusterSettings(Frozen):
+class ClusterSettings(WithPresets):
     """How problems are clustered; `ClusterSettings.preset("paper")` has the published ones.
 
     Args:
@@ -47,6 +46,9 @@ class ClusterSettings(Frozen):
         seed: Of everything random.
     """
 
+    kind = "cluster"
+    presets = PRESETS
+
     method: Method = "umap-hdbscan"
     clusters: int | None = Field(default=None, ge=1, le=256)
     max_clusters: int = Field(default=8, ge=1, le=256)
@@ -56,20 +58,6 @@ class ClusterSettings(Frozen):
     dimensions: int = Field(default=10, ge=2, le=100)
     neighbors: int = Field(default=15, ge=2, le=200)
     seed: int = Field(default=42, ge=0, lt=2**32)
-
-    @classmethod
-    def preset(cls, name: str = "default", **changes: Any) -> Self:
-        """A named set of settings, with some of them changed.
-
-        Raises:
-            ConfigError: If there is no such preset or setting, or a value is out of range.
-        """
-        if name not in PRESETS:
-            raise ConfigError(unknown("cluster preset", name, PRESETS))
-        try:
-            return cls(**PRESETS[name] | changes)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "cluster settings", cls)) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,10 @@ that expert as peft runs it, with its alpha / r; 0 everywhere is the base.
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from bdc_agents.config import explain
+from bdc_agents.config import WithPresets
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.types import Frozen
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -54,7 +53,7 @@ class RouterShape(Frozen):
     floor: float = Field(default=1e-5, gt=0, le=0.2)
 
 
-class RouterConfig(RouterShape):
+class RouterConfig(RouterShape, WithPresets):
     """How the router is built and trained; `RouterConfig.preset("paper")` has the published choices.
 
     Args:
@@ -79,6 +78,9 @@ class RouterConfig(RouterShape):
         seed: Of the split, the order of rows and the initial weights.
     """
 
+    kind = "router"
+    presets = PRESETS
+
     floor: float = Field(default=0.01, gt=0, le=0.2)
     learning_rate: float = Field(default=5e-3, gt=0)
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -95,20 +97,6 @@ class RouterConfig(RouterShape):
     gradient_checkpointing: bool = False
     checkpoint_steps: int = Field(default=50, ge=1)
     seed: int = 42
-
-    @classmethod
-    def preset(cls, name: str = "default", **changes: Any) -> Self:
-        """A named set of settings, with some of them changed.
-
-        Raises:
-            ConfigError: If there is no such preset or setting, or a value is out of range.
-        """
-        if name not in PRESETS:
-            raise ConfigError(unknown("router preset", name, PRESETS))
-        try:
-            return cls(**PRESETS[name] | changes)
-        except ValidationError as error:
-            raise ConfigError(explain(error, "router settings", cls)) from None
 
     @classmethod
     def like(cls, train: TrainConfig, **changes: Any) -> Self:
