@@ -3,18 +3,32 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
+RECIPE ?= tiny
+OUT ?= runs/solver
 
-.PHONY: demo test lint check doctor clean help
+.PHONY: demo problems solver test lint check doctor clean help
 
 help:
 	@echo "make demo    the whole story: search the shipped problems with two local models, train experts on what was"
 	@echo "             solved, answer a new problem with them (15 minutes on two cores; downloads 1.9 GB once)"
+	@echo "make solver PROBLEMS=mbpp:train DATA=DIR"
+	@echo "             the full pipeline on problems of your own: collect, distil, serve; also RECIPE and OUT;"
+	@echo "             the same command again goes on where it was cut off"
 	@echo "make test    run the test suite"
 	@echo "make lint    ruff and pyright"
 	@echo "make doctor  say what this machine can do and what is missing"
 
 demo: $(VENV)/.distill
 	$(BIN)/bdc demo --distill --minutes 6 --traces experts/traces/second.jsonl.gz --out runs/demo
+
+problems:
+	@test -n "$(PROBLEMS)" || { \
+		echo "name the problems, as bdc collect takes them: make solver PROBLEMS=mbpp:train DATA=DIR"; exit 2; }
+
+solver: problems $(VENV)/.serve
+	$(BIN)/bdc collect $(PROBLEMS) --out $(OUT)/traces $(if $(DATA),--data $(DATA))
+	$(BIN)/bdc distill $(OUT)/traces --recipe $(RECIPE) --one-expert --out $(OUT)/library
+	$(BIN)/bdc serve $(OUT)/library
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -40,6 +54,10 @@ $(VENV)/.local: pyproject.toml
 $(VENV)/.distill: $(VENV)/.local
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill]'
+	touch $@
+
+$(VENV)/.serve: $(VENV)/.distill
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill,serve]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.distill

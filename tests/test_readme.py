@@ -57,7 +57,26 @@ def commands() -> list[str]:
     return [line.split("#")[0].strip() for line in lines if line.startswith("bdc ")]
 
 
-@pytest.mark.parametrize("command", commands())
+def pipeline() -> list[str]:
+    """The commands of `make solver`."""
+    done = subprocess.run(
+        ["make", "--dry-run", "solver", "PROBLEMS=demo", "DATA=data"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return re.findall(r"(?<=/)bdc .+", done.stdout)
+
+
+def test_the_full_pipeline_is_one_command() -> None:
+    assert [command.split()[1] for command in pipeline()] == ["collect", "distill", "serve"]
+    unnamed = subprocess.run(["make", "solver"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert unnamed.returncode == 2
+    assert "make solver PROBLEMS=" in unnamed.stdout
+
+
+@pytest.mark.parametrize("command", [*commands(), *pipeline()])
 def test_every_command_and_option_exists(command: str) -> None:
     _, name, *words = shlex.split(command)
     help_text = subprocess.run(
