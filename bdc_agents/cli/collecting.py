@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.runs.progress import Progress
-from bdc_agents.types import Trace
+from bdc_agents.types import Decision, Trace
 from bdc_agents.view.text import AGENT_COLOURS, clock, count, money, one_line, plural
 
 REFRESHES = 4
@@ -69,9 +69,16 @@ def told(trace: Trace) -> str:
     parts = [result]
     if hidden:
         parts.append(f"hidden {hidden.passed}/{hidden.total}")
-    parts.append("kept" if decision and decision.kept else "not kept")
+    parts.append(_kept(decision))
     calls = sum(used.calls for used in solution.usage.values())
     return f"{one_line(solution.problem_id, 60)}: {', '.join(parts)}; {plural(calls, 'call')}"
+
+
+def _kept(decision: Decision | None) -> str:
+    if not (decision and decision.kept):
+        return "not kept"
+    handed_over = decision.hidden is None or decision.hidden.all_passed
+    return "kept" if handed_over else "kept for another of its programs"
 
 
 class PlainCollectView:

@@ -79,6 +79,12 @@ def test_plain_lines_tell_each_problem_and_what_is_open(kept: Trace) -> None:
     ]
 
 
+def test_a_trace_kept_for_a_program_that_was_not_handed_over_says_so(make_trace: MakeTrace) -> None:
+    decision = Decision(kept=True, hidden=Hidden(passed=1, total=3), right=("k",))
+    trace = make_trace("mbpp:601").model_copy(update={"decision": decision})
+    assert "hidden 1/3, kept for another of its programs; 2 calls" in told(trace)
+
+
 def test_a_hostile_id_is_made_safe(make_trace: MakeTrace) -> None:
     assert "\x1b" not in told(make_trace("p:\x1b[31mred"))
 
