@@ -2,7 +2,7 @@
 
 All ways run in one process on one thread, by turns, on the same base with random adapters of the
 same shape; CPU seconds, the least of all rounds. `generate` reads a prompt and writes new tokens
-greedily with a cache (X-LoRA cannot use one); `read` is one forward pass over a longer prompt.
+greedily with a cache (peft's X-LoRA uses none); `read` is one forward pass over a longer prompt.
 
     python benchmarks/mix.py --out benchmarks/results/mix.json
 """
