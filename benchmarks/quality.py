@@ -1,7 +1,7 @@
 """Solve rates at the same number of LLM calls: the search against best-of-N with the same agents.
 
-    python benchmarks/quality.py --data DATA --set mbpp --split test --limit 60 --calls 8 16 \
-        --out benchmarks/results/quality
+    python benchmarks/quality.py --config benchmarks/quality.toml --data DATA --set mbpp --split test \
+        --limit 60 --calls 8 16 --out benchmarks/results/quality/mbpp
 
 Every method chooses by the public tests; hidden tests score the choice once. A finished row is
 never computed again, replies come from the cache, so the run can be stopped and started at will.
