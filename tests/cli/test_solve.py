@@ -58,12 +58,12 @@ def test_json_is_one_object_and_nothing_else(bdc, configure):
 
 def test_hidden_tests_score_by_counts_alone(bdc, configure, workplace):
     configure(WRONG)
-    secret = "double(447755220011)"
+    secret, result = "double(447755220011)", "895510440022"
     row = {
         "id": "d",
         "statement": "Write double(x).",
         "public_tests": ["assert double(0) == 0"],
-        "hidden_tests": [{"call": secret, "expected": "895510440022"}, {"call": "double(-0)", "expected": "0"}],
+        "hidden_tests": [{"call": secret, "expected": result}, {"call": "double(-0)", "expected": "0"}],
     }
     (workplace / "problem.json").write_text(json.dumps(row))
     done = bdc("solve", "problem.json", "--json", "--out", "out")
@@ -74,7 +74,7 @@ def test_hidden_tests_score_by_counts_alone(bdc, configure, workplace):
     )
     for text in (done.stdout, done.stderr, kept):
         assert "447755220011" not in text
-        assert "895510440022" not in text
+        assert result not in text
 
 
 def test_an_unsolved_problem_exits_with_1_at_its_cap(bdc, configure):

@@ -120,7 +120,7 @@ def _start_own_build(options: argparse.Namespace, key: str) -> tuple[str, "subpr
     return url, process
 
 
-def _gone(server: "Any | subprocess.Popen[bytes]", url: str) -> bool:
+def _gone(server: object, url: str) -> bool:
     """Whether the user's own build has ended, or is told to and hangs: it listens no more then."""
     if not isinstance(server, subprocess.Popen):
         return False
