@@ -234,6 +234,7 @@ def test_xlora_writes_with_a_cache_what_peft_writes_without(place: Path, base: s
             new = own[0, ids["input_ids"].shape[1] :]
             assert reply.text == loaded.tokenizer.decode(new, skip_special_tokens=True)
             assert reply.completion_tokens == len(new)
+            assert reply.finish == ("stop" if new[-1] == loaded.tokenizer.eos_token_id else "length")
             # Greedy tokens tell little on so small a base: step by step, the logits are those of one pass.
             with torch.no_grad():
                 whole, cache = model(**ids, use_cache=False).logits, TwoPasses(model.config)
