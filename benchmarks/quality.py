@@ -3,6 +3,8 @@
     python benchmarks/quality.py --config benchmarks/quality.toml --data DATA --set mbpp --split test \
         --limit 60 --calls 8 16 --out benchmarks/results/quality/mbpp
 
+    python benchmarks/quality.py --report benchmarks/results/quality/{mbpp,humaneval,apps}
+
 Every method chooses by the public tests; hidden tests score the choice once. A finished row is
 never computed again, replies come from the cache, so the run can be stopped and started at will.
 """
@@ -138,13 +140,14 @@ def append(out: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def report(out: Path) -> Table:
-    """Solve rates, each against best-of-N on the same problems."""
+def report(outs: Sequence[Path]) -> Table:
+    """Solve rates over all these results, each against best-of-N on the same problems."""
     by: dict[tuple[int, str], dict[str, dict[str, Any]]] = {}
-    for row in rows(out):
+    for row in (row for out in outs for row in rows(out)):
         by.setdefault((row["budget"], row["method"]), {})[row["problem"]] = row
     table = Table(
-        "calls", "method", "problems", "public", "hidden", "against best-of-N", "calls used", "tokens used"
+        *("calls", "method", "problems", "public", "hidden", "against best-of-N", "calls used", "tokens"),
+        title=", ".join(out.name for out in outs),
     )
     for (budget, method), found in sorted(by.items()):
         base = by.get((budget, "best-of-N"), {})
@@ -181,11 +184,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--at-once", type=int, default=2, help="searches side by side")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality"))
-    parser.add_argument("--report", action="store_true", help="only show what is there")
+    parser.add_argument("--report", type=Path, nargs="+", help="only show these results, and all together")
     options = parser.parse_args()
-    if not options.report:
+    if options.report is None:
         asyncio.run(run(options))
-    Console().print(report(options.out))
+    shown = options.report or [options.out]
+    for outs in [*([out] for out in shown), *([shown] if len(shown) > 1 else [])]:
+        Console().print(report(outs))
 
 
 if __name__ == "__main__":
