@@ -4,6 +4,7 @@ Rows are padded on the left, and each has positions, a seed and a mixture of its
 a row says does not depend on the others beside it, up to rounding.
 """
 
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -86,6 +87,7 @@ class Batch:
 
     def __init__(self, model: Any, mix: Mix, ends: frozenset[int], vocabulary: int) -> None:
         self._model = model
+        self._cache_name = cache_argument(model)
         self._mix = mix
         self._ends = ends
         self._vocabulary = vocabulary
@@ -157,9 +159,9 @@ class Batch:
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
                 position_ids=positions.to(device),
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache_name: cache},
             )
         return out.logits[:, -1, : self._vocabulary].float()
 
@@ -169,6 +171,16 @@ class Batch:
             (row, row.take(token, logprob, self._ends))
             for row, token, logprob in zip(rows, tokens, logprobs, strict=True)
         ]
+
+
+def cache_argument(model: Any) -> str:
+    """What the model's `forward` calls its keys and values: transformers 5.24 renamed them for most models.
+
+    Args:
+        model: Of transformers, with or without peft's adapters.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
 
 
 def choose(logits: Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]:

@@ -22,6 +22,7 @@ from bdc_agents.distill.routing import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.serve.backend import ChatReply, ChatRequest, PromptTooLong
+from bdc_agents.serve.decoding import cache_argument
 from bdc_agents.types import content_hash
 
 
@@ -218,6 +219,7 @@ class XLoraBackend:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
+        self._cache_name = cache_argument(model)
         self._context = model.config.get_text_config().max_position_embeddings
         named = getattr(model.generation_config, "eos_token_id", None)
         ends = [*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id]
@@ -256,9 +258,9 @@ class XLoraBackend:
                 input_ids=fresh,
                 attention_mask=mask,
                 position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -fresh.shape[1] :],
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache_name: cache},
             )
             fresh = out.logits[:, -1:, : len(self._tokenizer)].float().argmax(-1)
             written.append(fresh)

@@ -36,6 +36,7 @@ from bdc_agents.sandbox import create_executor
 from bdc_agents.search import extract_traces
 from bdc_agents.serve.backend import ChatReply, ChatRequest
 from bdc_agents.serve.combine import combine
+from bdc_agents.serve.decoding import cache_argument
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.peers import TwoPasses, XLoraBackend, classifier, plain_sums, xlora
 from bdc_agents.serve.routed import RoutedModel
@@ -239,7 +240,7 @@ def test_xlora_writes_with_a_cache_what_peft_writes_without(place: Path, base: s
             with torch.no_grad():
                 whole, cache = model(**ids, use_cache=False).logits, TwoPasses(model.config)
                 steps = [
-                    model(input_ids=part, past_key_values=cache, use_cache=True).logits
+                    model(input_ids=part, use_cache=True, **{cache_argument(model): cache}).logits
                     for part in ids["input_ids"].split(7, dim=1)
                 ]
             torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=0, atol=1e-5)
