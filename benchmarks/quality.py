@@ -59,6 +59,8 @@ def methods(agents: Sequence[Agent], skills: dict[str, float]) -> dict[str, tupl
             lambda n: SearchConfig(rollouts=1, programs_per_agent=n, confirm=1),
         ),
         "default": ([*agents], search("default")),
+        # The default without thoughts: direct answers, until enough of them agree.
+        "direct": ([*agents], search("default", resample=1)),
         "paper": ([*agents], search("paper", stop_when_solved=True)),
         "single": ([agents[-1]], search("default")),
     }

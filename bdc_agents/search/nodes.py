@@ -107,6 +107,10 @@ class Nodes:
             expanding += [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
         if limits_calls(run.budget):
             planned, cut = run.planned(evaluating, refining, expanding)
+            if not planned and cut and run.config.resample and run.tree["0"].value is not None:
+                # What is left carries no thought with a program for it, perhaps one more direct answer.
+                evaluating, expanding = ["0"], []
+                planned, cut = run.planned(evaluating, [], [])
             if not planned and cut:
                 return _stopped(run, cut)
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})

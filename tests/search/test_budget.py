@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
+import pytest
+
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError
@@ -81,3 +83,17 @@ def test_what_failed_attempts_took_is_settled() -> None:
     answer = Answer(call=call, error="gone", spent=used)
     assert answer.usage == used + Usage(calls=1)
     assert Answer(call=call, error="gone").usage == Usage(calls=1, failed=1)
+
+
+@pytest.mark.parametrize("agents", [1, 2])
+async def test_an_unsolved_search_uses_its_calls_to_the_last(
+    pair: list[ScriptedAgent], make_executor: Callable[..., ScriptedExecutor], problem: Problem, agents: int
+) -> None:
+    """Where a thought and its program are too much for what is left, a direct answer is not."""
+    search, executor = SearchConfig(rollouts=1000), make_executor(0)
+    for calls in range(1, 25):
+        trace = await asolve(
+            problem, pair[:agents], executor=executor, search=search, budget=Budget(calls=calls)
+        )
+        assert trace.solution.stopped_by == "calls"
+        assert sum(usage.calls for usage in trace.solution.usage.values()) == calls
