@@ -142,33 +142,49 @@ def append(out: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def report(outs: Sequence[Path]) -> Table:
-    """Solve rates over all these results, each against best-of-N on the same problems."""
-    by: dict[tuple[int, str], dict[str, dict[str, Any]]] = {}
+Rows = dict[str, dict[str, Any]]
+
+
+def report(outs: Sequence[Path], against: str, calls: int | None) -> Table:
+    """Solve rates over all these results, each against another method on the same problems.
+
+    Args:
+        outs: Of the results.
+        against: The other method.
+        calls: Its budget; None for the same.
+    """
+    by: dict[tuple[int, str], Rows] = {}
     for row in (row for out in outs for row in rows(out)):
         by.setdefault((row["budget"], row["method"]), {})[row["problem"]] = row
+    other = f"against {against}" + (f" with {calls}" if calls else "")
     table = Table(
-        *("calls", "method", "problems", "public", "hidden", "against best-of-N", "calls used", "tokens"),
+        *("calls", "method", "problems", "public", "hidden", other, "calls used", "tokens"),
         title=", ".join(out.name for out in outs),
     )
     for (budget, method), found in sorted(by.items()):
-        base = by.get((budget, "best-of-N"), {})
-        both = [key for key in found if key in base]
-        values = [[float(some[key]["hidden"]) for key in both] for some in (found, base)]
-        better = paired(*values) if both else None
+        base = (calls or budget, against)
         table.add_row(
             str(budget),
             method,
             str(len(found)),
             f"{fmean(row['public'] for row in found.values()):.1%}",
             f"{fmean(row['hidden'] for row in found.values()):.1%}",
-            f"{better.value:+.1%} [{better.low:+.1%}, {better.high:+.1%}]"
-            if better and method != "best-of-N"
-            else "",
+            "" if base == (budget, method) else compared(found, by.get(base, {})),
             f"{fmean(row['calls'] for row in found.values()):.1f}",
             f"{fmean(row['tokens'] for row in found.values()):.0f}",
         )
     return table
+
+
+def compared(found: Rows, base: Rows) -> str:
+    """The difference of the hidden solve rates on the problems that both have, with its paired interval."""
+    both = [key for key in found if key in base]
+    if not both:
+        return ""
+    pairs = [(found[key]["hidden"], base[key]["hidden"]) for key in both]
+    better = paired(*([float(side) for side in sides] for sides in zip(*pairs, strict=True)))
+    counts = f"{pairs.count((True, False))} better, {pairs.count((False, True))} worse"
+    return f"{better.value:+.1%} [{better.low:+.1%}, {better.high:+.1%}], {counts}"
 
 
 def main() -> None:
@@ -187,12 +203,14 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2, help="searches side by side")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality"))
     parser.add_argument("--report", type=Path, nargs="+", help="only show these results, and all together")
+    parser.add_argument("--against", default="best-of-N", help="the method that the others are compared with")
+    parser.add_argument("--against-calls", type=int, help="with which budget; the same where it is left out")
     options = parser.parse_args()
     if options.report is None:
         asyncio.run(run(options))
     shown = options.report or [options.out]
     for outs in [*([out] for out in shown), *([shown] if len(shown) > 1 else [])]:
-        Console().print(report(outs))
+        Console().print(report(outs, options.against, options.against_calls))
 
 
 if __name__ == "__main__":
