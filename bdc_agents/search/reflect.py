@@ -18,7 +18,7 @@ def did_not_help(tree: Tree, node_id: str) -> bool:
     helped, whatever its mean.
     """
     node = tree[node_id]
-    if node.parent is None or node.value is None or (node.best and node.best.reward >= 1):
+    if node.parent is None or node.value is None or node.passes:
         return False
     return node.value <= (tree[node.parent].value or 0.0)
 

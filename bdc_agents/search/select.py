@@ -1,7 +1,7 @@
 """Select: walk from the root by P-UCB to the leaves that are worth the next calls."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, sqrt
 from typing import NamedTuple
 
@@ -27,9 +27,9 @@ def p_ucb(parent: Node, child: Node, config: SearchConfig, pending: Counter[str]
         child: The state that the action a leads to; it carries Q(a), P(a) and n(a).
         pending: Virtual visits of leaves that are selected and not yet evaluated.
     """
-    ahead = pending or Counter()
-    visits = parent.visits + ahead[parent.id]
-    taken = child.returns + ahead[child.id]
+    ahead: Mapping[str, int] = pending or {}
+    visits = parent.visits + ahead.get(parent.id, 0)
+    taken = child.returns + ahead.get(child.id, 0)
     prior = child.thought.prior if config.priors and child.thought else 1.0
     return child.best_return + exploration(visits, config) * prior * sqrt(log(visits)) / (1 + taken)
 
@@ -68,14 +68,15 @@ def needs_programs(node: Node, config: SearchConfig, pending: int = 0) -> bool:
         return True
     if node.value is None or not config.resample:
         return False
-    passes = node.best is not None and node.best.reward >= 1
-    share = max(config.resample, CONFIRMING) if passes else config.resample
-    return node.evaluations <= share * (node.visits + pending)
+    visits = node.visits + pending
+    if node.evaluations <= config.resample * visits:
+        return True
+    return node.evaluations <= CONFIRMING * visits and node.passes
 
 
 def live(tree: Tree, node: Node) -> list[Node]:
     """The children that are in selection."""
-    children = (tree[key] for key in node.children)
+    children = map(tree.__getitem__, node.children)
     return [child for child in children if not (child.pruned or child.closed)]
 
 

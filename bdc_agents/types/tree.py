@@ -1,6 +1,7 @@
 """The search tree: nodes as frozen data, and a tree that is changed by patches."""
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from pydantic import Field
@@ -79,7 +80,13 @@ class Node(Frozen):
         """The attempt with the highest reward, the earliest of equals."""
         return max(self.attempts, key=lambda attempt: attempt.reward, default=None)
 
+    @property
+    def passes(self) -> bool:
+        """Whether a program for this path passes every public test."""
+        return max(map(_reward, self.attempts), default=0.0) >= 1
 
+
+_reward = attrgetter("reward")
 _GROWING = ("children", "attempts")
 """Fields of a node that are only ever added to."""
 
@@ -107,15 +114,12 @@ def patch_of(before: Node | None, node: Node) -> dict[str, Any]:
     """
     if before is None:
         return _Stored(node.model_dump(mode="json"), node)
-    changed = {name for name in Node.model_fields if _differs(getattr(before, name), getattr(node, name))}
-    grown = {
-        name
-        for name in changed.intersection(_GROWING)
-        if getattr(node, name)[: len(getattr(before, name))] == getattr(before, name)
-    }
+    old, new = before.__dict__, node.__dict__
+    changed = {name for name in new if _differs(old[name], new[name])}
+    grown = {name for name in changed.intersection(_GROWING) if new[name][: len(old[name])] == old[name]}
     patch = node.model_dump(mode="json", include=changed - grown)
     if grown:
-        kept = {name: getattr(node, name)[len(getattr(before, name)) :] for name in grown}
+        kept = {name: new[name][len(old[name]) :] for name in grown}
         patch["more"] = Node.model_construct(**kept).model_dump(mode="json", include=grown)
     return _Stored(patch, node, before)
 
@@ -159,7 +163,7 @@ class Tree:
         self._parsed: dict[str, Node] = {}
 
     def __getitem__(self, node_id: str) -> Node:
-        return self._patched.get(node_id) or self._before(node_id)
+        return self._patched.get(node_id) or self._parsed.get(node_id) or self._before(node_id)
 
     def _before(self, node_id: str) -> Node:
         """The node without the patches."""
