@@ -169,9 +169,11 @@ def _choose(blocks: list[Block], entry_point: str | None) -> Block | None:
 
 def _with_definitions(block: Block, blocks: list[Block]) -> Block:
     """The block after those earlier ones that define names it needs."""
-    assert block.tree is not None
+    before = blocks[: blocks.index(block)]
+    if block.tree is None or not before:
+        return block
     needed, joined = free_names(block.tree), [block.code]
-    for earlier in reversed(blocks[: blocks.index(block)]):
+    for earlier in reversed(before):
         if earlier.tree and needed & bound_names(earlier.tree):
             joined.insert(0, earlier.code)
             needed = (needed - bound_names(earlier.tree)) | free_names(earlier.tree)
