@@ -1,16 +1,17 @@
 """Calls of agents: made together, settled one by one."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from hashlib import sha256
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from bdc_agents.agents.protocol import Agent, Reply, Request
 from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.search.state import Emit, Json
 from bdc_agents.types import Frozen, Usage
 
+T = TypeVar("T")
 Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests"]
 
 
@@ -49,6 +50,12 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Does all of it at once; what is alone needs no task of its own."""
+    parts = [*work]
+    return [await parts[0]] if len(parts) == 1 else [*await asyncio.gather(*parts)]
+
+
 async def ask(
     calls: Sequence[Call], agents: Mapping[str, Agent], deadline: float | None, emit: Emit
 ) -> list[Answer]:
@@ -60,7 +67,7 @@ async def ask(
         deadline: Reading of the monotonic clock, in seconds, after which replies are no longer waited for.
         emit: Told of each answer as it comes.
     """
-    return list(await asyncio.gather(*(_ask_one(call, agents[call.agent], deadline, emit) for call in calls)))
+    return await together(_ask_one(call, agents[call.agent], deadline, emit) for call in calls)
 
 
 async def _ask_one(call: Call, agent: Agent, deadline: float | None, emit: Emit) -> Answer:

@@ -1,12 +1,12 @@
 """Execute: run the programs on the public tests, and give their nodes a value."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from math import fsum
 
 from bdc_agents.agents.replies import normalise
 from bdc_agents.sandbox.protocol import Executor, job_for
 from bdc_agents.search.agreement import behaviour, further_inputs
+from bdc_agents.search.calls import together
 from bdc_agents.search.state import Json
 from bdc_agents.types import Attempt, Problem, Program, Tree, content_hash
 
@@ -37,7 +37,7 @@ async def execute(
         The new programs with their verdicts, by key.
     """
     fresh = {key: program for key, program in written.items() if key not in known}
-    ran = await asyncio.gather(*(_run(program, problem, executor, compare) for program in fresh.values()))
+    ran = await together(_run(program, problem, executor, compare) for program in fresh.values())
     return dict(zip(fresh, ran, strict=True))
 
 
