@@ -6,6 +6,7 @@ This is the one place where the effects (agents, sandbox, clock) meet the pure s
 from asyncio import gather
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from langgraph.types import Command, Overwrite
@@ -29,10 +30,13 @@ from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import (
     Json,
     SearchState,
+    news,
+    read_context,
     read_problem,
+    remembering,
 )
 from bdc_agents.search.step import SearchRuntime, Step
-from bdc_agents.types import Attempt, Node, Problem, Program, Tree
+from bdc_agents.types import Attempt, Node, Problem, Program, Tree, Usage
 
 
 class Nodes:
@@ -52,9 +56,12 @@ class Nodes:
         self.executor = executor
         self.search = search
         self.budget = budget
+        self._read_context = remembering(partial(read_context, search=search, budget=budget))
+        self._read_problem = remembering(read_problem)
 
     def _step(self, state: SearchState, runtime: SearchRuntime) -> Step:
-        return Step(self.agents, self.search, self.budget, state, runtime)
+        config, budget = self._read_context(runtime.context)
+        return Step(self.agents, config, budget, self._read_problem, state, runtime)
 
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
@@ -116,7 +123,7 @@ class Nodes:
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
         steps = {"expand": expanding, "boost": evaluating or refining}
         changes = {"evaluating": evaluating, "expanding": expanding, "drafts": []}
-        return Command(update=changes, goto=[step for step, leaves in steps.items() if leaves])
+        return Command(update=news(state, changes), goto=[step for step, leaves in steps.items() if leaves])
 
     async def expand(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
         """Asks for thoughts and adds them as children of the leaves.
@@ -144,25 +151,29 @@ class Nodes:
             "set_aside": failures(answers),
             "seconds": run.seconds,
         }
-        return Command(
-            update=changes, goto="execute" if state.get("evaluating") or state.get("refining") else "select"
-        )
+        beside_boost = state.get("evaluating") or state.get("refining")
+        return Command(update=news(state, changes), goto="execute" if beside_boost else "select")
 
     async def boost(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks for programs for the leaves, for those to refine after a better thought."""
         run = self._step(state, runtime)
-        # The longer chain goes first, so that its programs are not left to the end of the round.
-        (tree, answers, unread), more = await gather(_refined(run), run.ask(run.calls("boost")))
-        answers += more
+        asked = run.ask(run.calls("boost"))
+        if state.get("refining"):
+            # The longer chain goes first, so that its programs are not left to the end of the round.
+            (tree, answers, unread), more = await gather(_refined(run), asked)
+            answers += more
+        else:
+            tree, answers, unread = run.tree, await asked, list[Answer]()
         drafts = [(a, read_draft(a, run.problem)) for a in answers if a.call.purpose == "boost"]
         unread += [answer for answer, draft in drafts if draft and not draft.code]
-        return {
+        changes = {
             "tree": run.grown(tree),
             "drafts": [draft.model_dump() for _, draft in drafts if draft],
             "usage": settle(answers, unread),
             "set_aside": failures(answers),
             "seconds": run.seconds,
         }
+        return news(state, changes)
 
     async def execute(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Runs the programs on the public tests; the mean reward is the value of their leaf."""
@@ -190,7 +201,7 @@ class Nodes:
         agreed = state.get("confirmed", False)
         if passed:
             agreed = confirmed(run.known(passing, fresh), passing, run.config.confirm)
-        return {
+        changes = {
             "tree": run.grown(tree),
             "programs": stored,
             "credit": _credited(run, attempts),
@@ -201,6 +212,7 @@ class Nodes:
             "set_aside": failures(answers),
             "seconds": run.seconds,
         }
+        return news(state, changes)
 
     async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
         """Carries the leaves' values up their paths; those that did not help are refined or pruned.
@@ -230,7 +242,7 @@ class Nodes:
             "seconds": run.seconds,
         }
         full = len(again) == run.config.leaves and not _stop(run)
-        return Command(update=changes, goto="boost" if full else "select")
+        return Command(update=news(state, changes), goto="boost" if full else "select")
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Hands over the program with the highest public reward."""
@@ -255,7 +267,8 @@ def _stop(run: Step) -> str | None:
         return "agents"
     if state.get("rollouts", 0) >= run.config.rollouts:
         return "rollouts"
-    return passed(run.budget, total(state.get("usage", {})), run.seconds)
+    used = total(state.get("usage", {})) if limits_calls(run.budget) else Usage()
+    return passed(run.budget, used, run.seconds)
 
 
 def _stopped(run: Step, reason: str) -> Command[str]:

@@ -5,7 +5,8 @@ with the tree; a program's body is kept once, under the hash of its normalised c
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from copy import deepcopy
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from typing_extensions import TypedDict
@@ -17,6 +18,8 @@ from bdc_agents.types.tree import lay
 
 Json = dict[str, Any]
 Changed = TypeVar("Changed", SearchConfig, Budget)
+P = ParamSpec("P")
+T = TypeVar("T")
 Emit = Callable[[Json], None]
 """Receives one event of the search, a plain dict with a `type`."""
 
@@ -143,6 +146,32 @@ class SearchState(SearchOutput, total=False):
     seconds: Annotated[float, later]
     tier: str
     stopped_by: str | None
+
+
+_ADDED = ("tree", "programs", "usage", "set_aside")
+"""Parts of the state to which a step's write is added."""
+
+
+def news(state: SearchState, changes: Json) -> Json:
+    """Only what changes the state: every write of a step takes time, and room in its checkpoint."""
+    return {
+        key: value for key, value in changes.items() if value != ({} if key in _ADDED else state.get(key))
+    }
+
+
+def remembering(read: Callable[P, T]) -> Callable[P, T]:
+    """A function that keeps its last answer, as every step of a run reads the same settings and problem."""
+    last: tuple[Any, T] | None = None
+
+    def remembered(*args: P.args, **kwargs: P.kwargs) -> T:
+        nonlocal last
+        kept = last
+        if kept is None or kept[0] != (args, kwargs):
+            # A copy, so that a change of what was given is seen.
+            kept = last = deepcopy((args, kwargs)), read(*args, **kwargs)
+        return kept[1]
+
+    return remembered
 
 
 def read_problem(value: Any) -> Problem:

@@ -1,8 +1,9 @@
 """One step of one run: its settings, its agents, and what is left of its budget."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from time import monotonic
+from typing import Any
 
 from langgraph.runtime import Runtime
 
@@ -15,7 +16,7 @@ from bdc_agents.search.budget import Want, afford, limits_calls, total
 from bdc_agents.search.calls import Answer, Call, ask, failures, settle
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.reflect import refine_call
-from bdc_agents.search.state import Emit, Json, SearchContext, SearchState, read_context, read_problem
+from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
 from bdc_agents.types import Problem, Program, Tree
 from bdc_agents.types.tree import lay
 
@@ -27,7 +28,8 @@ class Step:
 
     Args:
         agents: All agents of the graph, by name.
-        search, budget: The graph's own settings.
+        config, budget: The settings of the run.
+        read_problem: Gives the problem for what the state holds of it.
         state: The state at the start of the step.
         runtime: Carries the run's context and the stream that events go to.
     """
@@ -35,13 +37,15 @@ class Step:
     def __init__(
         self,
         agents: Mapping[str, Agent],
-        search: SearchConfig,
+        config: SearchConfig,
         budget: Budget,
+        read_problem: Callable[[Any], Problem],
         state: SearchState,
         runtime: SearchRuntime,
     ) -> None:
         self.began = monotonic()
-        self.config, self.budget = read_context(runtime.context, search, budget)
+        self.config, self.budget = config, budget
+        self._read_problem = read_problem
         self.emit: Emit = runtime.stream_writer
         self.state = state
         self.programs: Mapping[str, Json] = state.get("programs", {})
@@ -54,7 +58,7 @@ class Step:
     @cached_property
     def problem(self) -> Problem:
         """The problem, which `start` has checked."""
-        return read_problem(self.state.get("problem"))
+        return self._read_problem(self.state.get("problem"))
 
     @property
     def deadline(self) -> float | None:
