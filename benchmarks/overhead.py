@@ -3,23 +3,30 @@
     python benchmarks/overhead.py --peer ENV/bin/python --out benchmarks/results/overhead.json
 
 The peer is treequest 0.3.3 in an environment of its own: python -m venv ENV && ENV/bin/pip install
-treequest==0.3.3. Without --peer it is left out. Times are CPU milliseconds of the process, the better of
-two runs, so that other work on the machine counts little; wall times are given beside them. A node of
-treequest is one answer, so its times compare with those for an evaluation; by default nodes of this
-package's trees are evaluated again and again, and once each with resample = 0.
+treequest==0.3.3. Without --peer it is left out. Times are CPU milliseconds of the process, the best of
+some runs, so that other work on the machine counts little; wall times are given beside them. A node of
+treequest is one answer, so its times compare with those for an evaluation.
+
+What a search of this package spends, it spends on evaluations. By default a larger tree takes more of
+them for each node: `resample` writes further programs for a node, and `widening` asks for more children
+only as visits grow. A cost for each node that grows there tells of the shape of the tree as well as of
+overhead. Without these two, and with the preset `paper`, a node of a large tree takes nearly as many
+evaluations as one of a small tree ("evaluated_per_node" says how many): those rows show whether overhead
+grows from 100 nodes to 1000, and checkpoints from 500 to 1000.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,8 +35,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "default": {},
     "resample = 0": {"resample": 0},
     "leaves = 8": {"leaves": 8},
+    "resample = 0, no widening": {"resample": 0, "widening": False},
+    "paper": {"name": "paper"},
 }
-RUNS = 2
+RUNS = 3
 
 
 def noise(*parts: object) -> int:
@@ -67,7 +76,9 @@ async def search(nodes: int, settings: dict[str, Any], checkpointer: Any) -> tup
     agents = [ScriptedAgent(name, lambda r, name=name: respond(name, r)) for name in ("ann", "bob")]
     executor = ScriptedExecutor(lambda job: noise(job.code) % 4 / 4)
     config: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": 10**6}
-    graph = create_search_graph(agents, executor=executor, search=SearchConfig(max_depth=None, **settings))
+    graph = create_search_graph(
+        agents, executor=executor, search=SearchConfig.preset(max_depth=None, **settings)
+    )
     app = graph.compile(checkpointer=checkpointer)
     context: Any = {"search": {"rollouts": 10**6}}
     values: Any = {}
@@ -86,36 +97,71 @@ async def search(nodes: int, settings: dict[str, Any], checkpointer: Any) -> tup
     return len(values["tree"]), values["rollouts"]
 
 
-def measure(work: Callable[[], tuple[int, int]]) -> dict[str, float]:
-    """The best of some runs, for a node and for an evaluated node."""
-    best: dict[str, float] = {}
+Grow = Callable[[int], tuple[int, int]]
+"""Grows a tree to about so many nodes; tells its nodes, and the evaluations that it took."""
+
+
+def measure(kinds: dict[str, Grow]) -> dict[str, dict[str, float]]:
+    """The best of some runs, for each kind and size.
+
+    Runs of all sizes take turns and grow as many nodes, small trees one after the other: the machine's
+    slow and fast spells then count alike for each.
+    """
+    best: dict[str, dict[str, float]] = {}
     for _ in range(RUNS):
-        cpu, wall = time.process_time(), time.perf_counter()
-        nodes, evaluated = work()
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        if not best or cpu < best["cpu_seconds"]:
-            best = {"nodes": nodes, "evaluated": evaluated, "cpu_seconds": cpu, "wall_seconds": wall}
-    ms = {
-        "ms_per_node": 1000 * best["cpu_seconds"] / best["nodes"],
-        "ms_per_evaluated": 1000 * best["cpu_seconds"] / best["evaluated"],
-        "wall_ms_per_node": 1000 * best["wall_seconds"] / best["nodes"],
+        for (name, grow), size in product(kinds.items(), SIZES):
+            key, run = f"{name}, {size} nodes", timed(grow, size, trees=max(SIZES) // size)
+            best[key] = min(run, best.get(key, run), key=lambda run: run["cpu_seconds"])
+    return {key: rated(run) for key, run in best.items()}
+
+
+def timed(grow: Grow, size: int, trees: int) -> dict[str, float]:
+    """What one tree took, on average."""
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    nodes, evaluated = [grow(size) for _ in range(trees)][-1]
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {
+        "nodes": nodes,
+        "evaluated": evaluated,
+        "cpu_seconds": cpu / trees,
+        "wall_seconds": wall / trees,
     }
-    return {key: round(value, 3) for key, value in (best | ms).items()}
+
+
+def rated(run: dict[str, float]) -> dict[str, float]:
+    """With the times for a node and for an evaluation."""
+    rates = {
+        "evaluated_per_node": run["evaluated"] / run["nodes"],
+        "ms_per_node": 1000 * run["cpu_seconds"] / run["nodes"],
+        "ms_per_evaluated": 1000 * run["cpu_seconds"] / run["evaluated"],
+        "wall_ms_per_node": 1000 * run["wall_seconds"] / run["nodes"],
+    }
+    return {key: round(value, 3) for key, value in (run | rates).items()}
 
 
 def own() -> dict[str, Any]:
     from langgraph.checkpoint.memory import InMemorySaver
 
     asyncio.run(search(20, {}, InMemorySaver()))  # Imports and first validations.
-    rows = {
-        f"{name}, {size} nodes": measure(
-            lambda size=size, settings=settings: asyncio.run(search(size, settings, InMemorySaver()))
-        )
+    kinds: dict[str, Grow] = {
+        name: lambda size, settings=settings: asyncio.run(search(size, settings, InMemorySaver()))
         for name, settings in KINDS.items()
-        for size in SIZES
     }
+    rows = measure(kinds)
     stored = {name: asyncio.run(checkpoint_bytes(settings)) for name, settings in KINDS.items()}
-    return {"time": rows, "checkpoint_bytes": stored}
+    return {"time": rows, "time_1000_to_100": ratios(rows), "checkpoint_bytes": stored}
+
+
+def ratios(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Of the times in the larger tree to those in the smaller one."""
+    small, large = SIZES
+    pairs = {name: (rows[f"{name}, {small} nodes"], rows[f"{name}, {large} nodes"]) for name in KINDS}
+    rates = ("evaluated_per_node", "ms_per_node", "ms_per_evaluated")
+    return {
+        name: {rate: round(of_large[rate] / of_small[rate], 3) for rate in rates}
+        for name, (of_small, of_large) in pairs.items()
+    }
 
 
 async def checkpoint_bytes(settings: dict[str, Any]) -> dict[str, float]:
@@ -153,11 +199,7 @@ def peer() -> dict[str, Any]:
         "AB-MCTS-A": treequest.ABMCTSA,
         "StandardMCTS": lambda: treequest.StandardMCTS(samples_per_action=1),
     }
-    return {
-        f"{name}, {size} nodes": measure(lambda make=make, size=size: grow(make, size))
-        for name, make in kinds.items()
-        for size in SIZES
-    }
+    return measure({name: lambda size, make=make: grow(make, size) for name, make in kinds.items()})
 
 
 def main() -> None:
@@ -169,7 +211,9 @@ def main() -> None:
     if options.only_peer:
         print(json.dumps(peer()))
         return
-    result: dict[str, Any] = {"command": " ".join(["python", "benchmarks/overhead.py", *sys.argv[1:]])}
+    peer_python = ["--peer", "ENV/bin/python"] if options.peer else []
+    out = ["--out", options.out.as_posix()] if options.out else []
+    result: dict[str, Any] = {"command": " ".join(["python", "benchmarks/overhead.py", *peer_python, *out])}
     result |= {"python": platform.python_version(), "machine": platform.machine(), "own": own()}
     if options.peer:
         command = [options.peer, __file__, "--only-peer"]
