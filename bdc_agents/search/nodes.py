@@ -27,14 +27,7 @@ from bdc_agents.search.judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine
 from bdc_agents.search.select import can_expand, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
-from bdc_agents.search.state import (
-    Json,
-    SearchState,
-    news,
-    read_context,
-    read_problem,
-    remembering,
-)
+from bdc_agents.search.state import Json, SearchState, news, read_context, read_problem, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Attempt, Node, Problem, Program, Tree, Usage
 
