@@ -105,14 +105,9 @@ class Nodes:
             return _stopped(run, "exhausted")
         if run.config.expand == "eager":
             expanding += [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
-        if limits_calls(run.budget):
-            planned, cut = run.planned(evaluating, refining, expanding)
-            if not planned and cut and run.config.resample and run.tree["0"].value is not None:
-                # What is left carries no thought with a program for it, perhaps one more direct answer.
-                evaluating, expanding = ["0"], []
-                planned, cut = run.planned(evaluating, [], [])
-            if not planned and cut:
-                return _stopped(run, cut)
+        evaluating, expanding, cut = run.affordable(evaluating, refining, expanding)
+        if cut:
+            return _stopped(run, cut)
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
         steps = {"expand": expanding, "boost": evaluating or refining}
         changes = {"evaluating": evaluating, "expanding": expanding, "drafts": []}

@@ -127,6 +127,31 @@ class Step:
                 alone = False
         return self.afford(wants)
 
+    def affordable(
+        self, evaluating: list[str], refining: Sequence[str], expanding: list[str]
+    ) -> tuple[list[str], list[str], str | None]:
+        """The leaves of a round that the budget has room for.
+
+        Where it carries no thought with a program for it, it may carry one more direct answer.
+
+        Args:
+            evaluating, refining, expanding: See `planned`.
+
+        Returns:
+            Leaves to evaluate and to expand, and the cap that ends the search where there is room for none.
+        """
+        if not limits_calls(self.budget):
+            return evaluating, expanding, None
+        rounds = [(evaluating, expanding)]
+        if self.config.resample and self.tree["0"].value is not None:
+            rounds.append((["0"], []))
+        cut = None
+        for evaluated, expanded in rounds:
+            planned, cut = self.planned(evaluated, refining, expanded)
+            if planned or not cut:
+                return evaluated, expanded, None
+        return [], [], cut
+
     def _refinement(self, leaf: str) -> list[Want]:
         agents = self.choose(leaf, "author")
         call = refine_call(self.problem, self.tree, leaf, self.programs, agents, self.config)
