@@ -169,8 +169,9 @@ def _choose(blocks: list[Block], entry_point: str | None) -> Block | None:
 
 def _with_definitions(block: Block, blocks: list[Block]) -> Block:
     """The block after those earlier ones that define names it needs."""
+    assert block.tree is not None
     before = blocks[: blocks.index(block)]
-    if block.tree is None or not before:
+    if not before:
         return block
     needed, joined = free_names(block.tree), [block.code]
     for earlier in reversed(before):
