@@ -1,6 +1,5 @@
 """`bdc compare` on a distilled library: figures against independent ones, kills, and bad input."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -17,80 +16,26 @@ import torch
 from peft import PeftModel
 
 from bdc_agents.compare import CompareConfig, compare
-from bdc_agents.compare.bench import Bench
 from bdc_agents.compare.config import METHODS
 from bdc_agents.compare.held_out import reference_rows
-from bdc_agents.compare.replies import ReplyLine, _backend, _weigh, tokens_per_second
+from bdc_agents.compare.replies import ReplyLine, tokens_per_second
 from bdc_agents.compare.run import Watch
 from bdc_agents.data import load_tasks
 from bdc_agents.distill.base import load_base
-from bdc_agents.distill.experts import adapter_config
 from bdc_agents.distill.library import ExpertLibrary, write_manifest
-from bdc_agents.distill.pipeline import distill
-from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.route import ROUTER, Router
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.evaluate.metrics import paired, wilson
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.sandbox import create_executor
 from bdc_agents.search import extract_traces
-from bdc_agents.serve.backend import ChatReply, ChatRequest
-from bdc_agents.serve.combine import combine
-from bdc_agents.serve.decoding import cache_argument
-from bdc_agents.serve.mix import Mixture
-from bdc_agents.serve.peers import TwoPasses, XLoraBackend, classifier, plain_sums, xlora
-from bdc_agents.serve.routed import RoutedModel
+from bdc_agents.serve.peers import plain_sums
 from bdc_agents.types import Trace
 
 Make = Callable[..., Trace]
+Config = Callable[..., CompareConfig]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use
 PROBLEMS = 5
-
-
-def problem(number: int) -> dict[str, Any]:
-    """The hidden test of problem 0 fails its reference."""
-    return {
-        "id": f"new{number}",
-        "statement": f"Write g{number}(s), which reverses the string s and adds {number} times an x.",
-        "public_tests": [f"assert g{number}('') == 'x' * {number}"],
-        "hidden_tests": [f"assert g{number}('ab') == 'ba' + 'x' * {number or 9}"],
-        "reference": f"def g{number}(s):\n    return s[::-1] + 'x' * {number}\n",
-    }
-
-
-@pytest.fixture(scope="module")
-def place(recipe: Recipe, trace: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a library, the run that it was made from, and problems that are new to it."""
-    place = tmp_path_factory.mktemp("compare")
-    traces = [trace(number) for number in range(14)]
-    run = open_run(place / "run")
-    for one in traces:
-        write_trace(run, one)
-    distill(traces, place / "library", recipe)
-    lines = "".join(json.dumps(problem(number)) + "\n" for number in range(PROBLEMS))
-    (place / "new.jsonl").write_text(lines)
-    return place
-
-
-def config(place: Path, **changes: Any) -> CompareConfig:
-    values: dict[str, Any] = {
-        "library": str(place / "library"),
-        "problems": (str(place / "new.jsonl"),),
-        "traces": (str(place / "run"),),
-        "max_tokens": 6,
-        "batch": 3,
-        "dtype": "float32",
-    }
-    return CompareConfig(**values | changes)
-
-
-@pytest.fixture(scope="module")
-def out(place: Path) -> Path:
-    """The folder of a whole comparison."""
-    before = {p: p.read_bytes() for p in (place / "library").rglob("*") if p.is_file()}
-    compare(config(place), place / "out", create_executor)
-    assert before == {p: p.read_bytes() for p in (place / "library").rglob("*") if p.is_file()}
-    return place / "out"
 
 
 def figures(out: Path) -> dict[str, dict[str, Any]]:
@@ -142,112 +87,7 @@ def test_losses_and_intervals_are_those_of_plain_runs(place: Path, out: Path, ba
     assert (told["low"], told["high"]) == pytest.approx((expected.low, expected.high), abs=1e-4)
 
 
-def test_replies_are_those_of_the_served_library(place: Path, out: Path) -> None:
-    """The library's router, an expert and the base, asked one problem at a time."""
-    written = {(line["method"], line["problem"]): line["text"] for line in lines(out / "replies.jsonl")}
-    tasks = list(load_tasks(str(place / "new.jsonl")))
-
-    async def ask() -> None:
-        served = RoutedModel.from_library(place / "library", dtype="float32")
-        for task in tasks[:2]:
-            (row,) = reference_rows([task])
-            for name, model in (("router-default", "bdc"), ("cluster-1", "cluster-1"), ("base", "base")):
-                text = task.problem.statement
-                request = await served.request(row.prompt, model=model, text=text, max_tokens=6)
-                (reply,) = await served.backend.generate([request])
-                assert reply.text == written[name, task.problem.id], (name, task.problem.id)
-        await served.aclose()
-
-    asyncio.run(ask())
-
-
-def test_each_method_answers_with_its_own_mixture(place: Path, base: str) -> None:
-    """The probability of a first token is that under weights which are computed here anew."""
-    bench = Bench(config(place, batch=1), print)
-    task = next(load_tasks(str(place / "new.jsonl")))
-    loaded, library = load_base(base, dtype="float32"), ExpertLibrary(place / "library")
-    vector = bench.encoder.embed([task.problem.statement])
-    (row,) = reference_rows([task])
-    text = loaded.tokenizer.apply_chat_template(list(row.prompt), add_generation_prompt=True, tokenize=False)
-    ids = torch.tensor([loaded.tokenizer(text, add_special_tokens=False)["input_ids"]])
-    member = torch.from_numpy(bench.clusters.place(vector))
-    router = Router.load(library)
-    names = ["cluster-0", "cluster-1"]
-    states = [library.weights(name) for name in names]
-    scale = library.manifest.adapters["alpha"] / library.manifest.adapters["rank"]
-    combined = {how: combine(states, scale, how, density=0.5, seed=42) for how in ("ties", "dare")}
-    everything = dict(zip(names, states, strict=True)) | {"shared": library.weights("shared")} | combined
-    mixture = Mixture(loaded.model.eval(), everything, adapter_config(library))
-
-    def expected(weights: Any) -> float:
-        with mixture.use(weights), torch.no_grad():
-            return float(loaded.model(input_ids=ids).logits[0, -1, : len(loaded.tokenizer)].softmax(-1).max())
-
-    def spread(weights: Any) -> torch.Tensor:
-        return torch.cat([torch.as_tensor(weights).float(), torch.zeros(1, 3)], 1)
-
-    routed = {
-        layer: torch.cat([w, torch.zeros(1, 3, w.shape[2])], 1) for layer, w in router.weights(vector).items()
-    }
-    wanted = {
-        "base": torch.zeros(1, 5),
-        "shared": torch.eye(5)[2:3],
-        "uniform": spread([[0.5, 0.5]]),
-        "nearest": spread(torch.eye(2)[member.argmax(1)]),
-        "membership": spread(member),
-        "ties": torch.eye(5)[3:4],
-        "dare": torch.eye(5)[4:5],
-        "router-default": routed,
-    }
-
-    async def ask(name: str) -> float:
-        async with _backend(bench, name, place) as backend:
-            (experts,) = _weigh(bench, name, [task.problem], {"router-default": router})
-            request = ChatRequest(row.prompt, experts, max_tokens=1)
-            (reply,) = await backend.generate([request])
-            return reply.probability
-
-    bench.embed([task.problem])
-    found = {name: asyncio.run(ask(name)) for name in wanted}
-    assert found == pytest.approx({name: expected(weights) for name, weights in wanted.items()}, rel=2e-6)
-    assert len({round(value, 9) for value in found.values()}) >= 6  # The check can tell them apart.
-
-
-def test_xlora_writes_with_a_cache_what_peft_writes_without(place: Path, base: str) -> None:
-    loaded, library = load_base(base, dtype="float32"), ExpertLibrary(place / "library")
-    rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
-    requests = [ChatRequest(row.prompt, max_tokens=6 + 3 * n) for n, row in enumerate(rows)]
-
-    async def written(model: Any) -> list[ChatReply]:
-        return await XLoraBackend(model, loaded.tokenizer).generate(requests)
-
-    with xlora(loaded.model, library, library.names) as model:
-        with torch.no_grad():
-            for parameter in classifier(model).values():  # So that tokens do differ in their weights.
-                parameter.normal_(generator=torch.Generator().manual_seed(5))
-        replies = asyncio.run(written(model))
-        for request, reply in zip(requests, replies, strict=True):
-            messages = [dict(message) for message in request.messages]
-            ids = loaded.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
-            own = model.generate(**ids, max_new_tokens=request.max_tokens, do_sample=False)
-            new = own[0, ids["input_ids"].shape[1] :]
-            assert reply.text == loaded.tokenizer.decode(new, skip_special_tokens=True)
-            assert reply.completion_tokens == len(new)
-            assert reply.finish == ("stop" if new[-1] == loaded.tokenizer.eos_token_id else "length")
-            # Greedy tokens tell little on so small a base: step by step, the logits are those of one pass.
-            with torch.no_grad():
-                whole, cache = model(**ids, use_cache=False).logits, TwoPasses(model.config)
-                steps = [
-                    model(input_ids=part, use_cache=True, **{cache_argument(model): cache}).logits
-                    for part in ids["input_ids"].split(7, dim=1)
-                ]
-            torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=0, atol=1e-5)
-    assert len({reply.text for reply in replies}) > 1
-
-
-def test_programs_that_pass_are_counted(place: Path, tmp_path: Path) -> None:
+def test_programs_that_pass_are_counted(config: Config, place: Path, tmp_path: Path) -> None:
     """Replies that are there are scored, not written again: here some that are right."""
     tasks = list(load_tasks(str(place / "new.jsonl")))
     right = {"base": {0, 1}, "cluster-0": set(), "cluster-1": {0, 1, 2, 3}, "shared": {1, 2, 3}}
@@ -314,7 +154,7 @@ compare(CompareConfig.model_validate_json(sys.argv[1]), sys.argv[2], create_exec
 
 @pytest.mark.parametrize("until", ["losses.jsonl", "replies.jsonl", "results.jsonl"])
 def test_a_kill_at_any_stage_computes_nothing_twice(
-    place: Path, out: Path, tmp_path: Path, until: str
+    config: Config, place: Path, out: Path, tmp_path: Path, until: str
 ) -> None:
     """Killed as soon as some lines of a stage are there; what was there then stays as it was."""
     plan = config(place, methods=("base", "experts", "uniform", "ties", "router-default"))
@@ -345,7 +185,9 @@ def test_a_kill_at_any_stage_computes_nothing_twice(
     assert texts[0].items() <= texts[1].items()
 
 
-def test_a_finished_comparison_loads_nothing(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_comparison_loads_nothing(
+    config: Config, place: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bdc_agents.compare.bench.load_base", lambda *_, **__: pytest.fail("loaded"))
     before = {p.name: p.read_bytes() for p in out.iterdir() if p.suffix == ".jsonl"}
     summary = compare(config(place), out, lambda: pytest.fail("a sandbox"))
@@ -361,7 +203,9 @@ def test_the_missing_router_is_trained_beside_the_library(place: Path, out: Path
     assert Router.load(library).facts.shape.scaling == "default"
 
 
-def test_without_traces_what_is_trained_is_left_out(place: Path, trace: Make, tmp_path: Path) -> None:
+def test_without_traces_what_is_trained_is_left_out(
+    config: Config, place: Path, trace: Make, tmp_path: Path
+) -> None:
     said: list[str] = []
     part = open_run(tmp_path / "part")
     for number in range(9):
@@ -379,7 +223,7 @@ def test_without_traces_what_is_trained_is_left_out(place: Path, trace: Make, tm
     assert any("xlora, router-paper" in line and "--traces" in line for line in said)
 
 
-def test_experts_of_the_same_weights_have_one_line(place: Path, tmp_path: Path) -> None:
+def test_experts_of_the_same_weights_have_one_line(config: Config, place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "library", tmp_path / "library")
     library = ExpertLibrary(tmp_path / "library")
     weights = "experts/{}/adapter_model.safetensors"
@@ -392,8 +236,10 @@ def test_experts_of_the_same_weights_have_one_line(place: Path, tmp_path: Path) 
     assert any("cluster-1 is shared" in note for note in summary.notes)
 
 
-def test_rows_that_the_library_held_out_stand_in_for_references(place: Path, tmp_path: Path) -> None:
-    bare = [{key: value for key, value in problem(n).items() if key != "reference"} for n in range(2)]
+def test_rows_that_the_library_held_out_stand_in_for_references(
+    config: Config, place: Path, tmp_path: Path
+) -> None:
+    bare = [{key: one[key] for key in one if key != "reference"} for one in lines(place / "new.jsonl")[:2]]
     (tmp_path / "bare.jsonl").write_text("".join(json.dumps(one) + "\n" for one in bare))
     plan = config(place, problems=(str(tmp_path / "bare.jsonl"),), methods=("base", "experts"))
     summary = compare(plan, tmp_path / "out", create_executor)
@@ -406,7 +252,7 @@ def test_rows_that_the_library_held_out_stand_in_for_references(place: Path, tmp
     assert any("No loss" in text for text in none.notes)
 
 
-def test_bad_input_is_named(place: Path, out: Path, trace: Make, tmp_path: Path) -> None:
+def test_bad_input_is_named(config: Config, place: Path, out: Path, trace: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"another comparison:\n.*max_tokens: was 6, is 7"):
         compare(config(place, max_tokens=7), out, create_executor)
     seen = {"id": "p1", "statement": "Seen.", "public_tests": ["assert f() == 1"]}
