@@ -5,7 +5,8 @@
 The peer is treequest 0.3.3 in an environment of its own: python -m venv ENV && ENV/bin/pip install
 treequest==0.3.3. Without --peer it is left out. Times are CPU milliseconds of the process, the best of
 some runs, so that other work on the machine counts little; wall times are given beside them. A node of
-treequest is one answer, so its times compare with those for an evaluation.
+treequest is one answer, so its times compare with those for an evaluation. --instructions counts those
+of this package under valgrind instead, some ten minutes: no other work on the machine changes them.
 
 What a search of this package spends, it spends on evaluations. By default a larger tree takes more of
 them for each node: `resample` writes further programs for a node, and `widening` asks for more children
@@ -19,11 +20,15 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import platform
+import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from hashlib import sha256
 from itertools import product
@@ -154,12 +159,11 @@ def own() -> dict[str, Any]:
 
 
 def ratios(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Of the times in the larger tree to those in the smaller one."""
+    """Of the rates in the larger tree to those in the smaller one."""
     small, large = SIZES
     pairs = {name: (rows[f"{name}, {small} nodes"], rows[f"{name}, {large} nodes"]) for name in KINDS}
-    rates = ("evaluated_per_node", "ms_per_node", "ms_per_evaluated")
     return {
-        name: {rate: round(of_large[rate] / of_small[rate], 3) for rate in rates}
+        name: {rate: round(of_large[rate] / of_small[rate], 3) for rate in of_small if "_per_" in rate}
         for name, (of_small, of_large) in pairs.items()
     }
 
@@ -176,6 +180,45 @@ async def checkpoint_bytes(settings: dict[str, Any]) -> dict[str, float]:
             size = file.stat().st_size
         sizes |= {f"{nodes} nodes": size, f"per evaluation at {nodes}": round(size / evaluated)}
     return sizes | {"ratio": round(sizes["1000 nodes"] / sizes["500 nodes"], 3)}
+
+
+def counted() -> dict[str, Any]:
+    """Instructions of this package for a node and for an evaluation, without those of the start."""
+    runs = [("default", 0), *product(KINDS, SIZES)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        (start, _, _), *found = pool.map(lambda run: under_valgrind(*run), runs)
+    rows: dict[str, dict[str, float]] = {}
+    for (name, size), (total, nodes, evaluated) in zip(runs[1:], found, strict=True):
+        rows[f"{name}, {size} nodes"] = {
+            "evaluated_per_node": round(evaluated / nodes, 3),
+            "millions_per_node": round((total - start) / nodes / 1e6, 3),
+            "millions_per_evaluated": round((total - start) / evaluated / 1e6, 3),
+        }
+    return {"instructions": rows, "instructions_1000_to_100": ratios(rows)}
+
+
+def under_valgrind(kind: str, nodes: int) -> tuple[int, int, int]:
+    """The instructions of a process that grows one tree, its nodes, and the evaluations it took."""
+    tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    done = subprocess.run(
+        [*tool, sys.executable, __file__, "--once", kind, str(nodes)],
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+    assert found, done.stderr
+    grown, evaluated = json.loads(done.stdout)
+    return int(found[1].replace(",", "")), grown, evaluated
+
+
+def once(kind: str, nodes: int) -> tuple[int, int]:
+    """Grows one tree; with no nodes only what every run begins with."""
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    asyncio.run(search(20, {}, InMemorySaver()))
+    return asyncio.run(search(nodes, KINDS[kind], InMemorySaver())) if nodes else (0, 0)
 
 
 # --- the peer -------------------------------------------------------------------------------------
@@ -206,15 +249,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--peer", help="Python of an environment with treequest")
     parser.add_argument("--only-peer", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--instructions", action="store_true", help="count instructions, under valgrind")
+    parser.add_argument("--once", nargs=2, metavar=("KIND", "NODES"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.only_peer:
         print(json.dumps(peer()))
         return
-    peer_python = ["--peer", "ENV/bin/python"] if options.peer else []
-    out = ["--out", options.out.as_posix()] if options.out else []
-    result: dict[str, Any] = {"command": " ".join(["python", "benchmarks/overhead.py", *peer_python, *out])}
-    result |= {"python": platform.python_version(), "machine": platform.machine(), "own": own()}
+    if options.once:
+        print(json.dumps(once(options.once[0], int(options.once[1]))))
+        return
+    asked = ["--peer", "ENV/bin/python"] if options.peer else []
+    asked += ["--instructions"] if options.instructions else []
+    asked += ["--out", options.out.as_posix()] if options.out else []
+    result: dict[str, Any] = {"command": " ".join(["python", "benchmarks/overhead.py", *asked])}
+    result |= {"python": platform.python_version(), "machine": platform.machine()}
+    result["own"] = counted() if options.instructions else own()
     if options.peer:
         command = [options.peer, __file__, "--only-peer"]
         done = subprocess.run(command, capture_output=True, text=True)
