@@ -5,8 +5,9 @@
 The peer is treequest 0.3.3 in an environment of its own: python -m venv ENV && ENV/bin/pip install
 treequest==0.3.3. Without --peer it is left out. Times are CPU milliseconds of the process, the best of
 some runs, so that other work on the machine counts little; wall times are given beside them. A node of
-treequest is one answer, so its times compare with those for an evaluation. --instructions counts those
-of this package under valgrind instead, some ten minutes: no other work on the machine changes them.
+treequest is one answer, so its times compare with those for an evaluation. With --instructions this
+package is not timed; its instructions are counted under valgrind, some ten minutes, which other work on
+the machine does not change.
 
 What a search of this package spends, it spends on evaluations. By default a larger tree takes more of
 them for each node: `resample` writes further programs for a node, and `widening` asks for more children
