@@ -31,6 +31,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -103,6 +104,18 @@ async def search(nodes: int, settings: dict[str, Any], checkpointer: Any) -> tup
     return len(values["tree"]), values["rollouts"]
 
 
+def grown(kind: str, nodes: int) -> tuple[int, int]:
+    """As `search`, with checkpoints in memory."""
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    return asyncio.run(search(nodes, KINDS[kind], InMemorySaver()))
+
+
+def warm_up() -> None:
+    """Imports and first validations."""
+    grown("default", 20)
+
+
 Grow = Callable[[int], tuple[int, int]]
 """Grows a tree to about so many nodes; tells its nodes, and the evaluations that it took."""
 
@@ -137,34 +150,36 @@ def timed(grow: Grow, size: int, trees: int) -> dict[str, float]:
 
 def rated(run: dict[str, float]) -> dict[str, float]:
     """With the times for a node and for an evaluation."""
-    rates = {
-        "evaluated_per_node": run["evaluated"] / run["nodes"],
-        "ms_per_node": 1000 * run["cpu_seconds"] / run["nodes"],
-        "ms_per_evaluated": 1000 * run["cpu_seconds"] / run["evaluated"],
-        "wall_ms_per_node": 1000 * run["wall_seconds"] / run["nodes"],
+    nodes, evaluated = int(run["nodes"]), int(run["evaluated"])
+    found = rates("ms", 1000 * run["cpu_seconds"], nodes, evaluated)
+    found["wall_ms_per_node"] = 1000 * run["wall_seconds"] / nodes
+    return {key: round(value, 3) for key, value in (run | found).items()}
+
+
+def rates(unit: str, amount: float, nodes: int, evaluated: int) -> dict[str, float]:
+    """What a search took, for each node and each evaluation."""
+    return {
+        "evaluated_per_node": evaluated / nodes,
+        f"{unit}_per_node": amount / nodes,
+        f"{unit}_per_evaluated": amount / evaluated,
     }
-    return {key: round(value, 3) for key, value in (run | rates).items()}
 
 
 def own() -> dict[str, Any]:
-    from langgraph.checkpoint.memory import InMemorySaver
-
-    asyncio.run(search(20, {}, InMemorySaver()))  # Imports and first validations.
-    kinds: dict[str, Grow] = {
-        name: lambda size, settings=settings: asyncio.run(search(size, settings, InMemorySaver()))
-        for name, settings in KINDS.items()
-    }
+    warm_up()
+    kinds: dict[str, Grow] = {name: partial(grown, name) for name in KINDS}
     rows = measure(kinds)
     stored = {name: asyncio.run(checkpoint_bytes(settings)) for name, settings in KINDS.items()}
-    return {"time": rows, "time_1000_to_100": ratios(rows), "checkpoint_bytes": stored}
+    return {"time": rows, "time_1000_to_100": ratios(rows, "ms"), "checkpoint_bytes": stored}
 
 
-def ratios(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def ratios(rows: dict[str, dict[str, float]], unit: str) -> dict[str, dict[str, float]]:
     """Of the rates in the larger tree to those in the smaller one."""
     small, large = SIZES
     pairs = {name: (rows[f"{name}, {small} nodes"], rows[f"{name}, {large} nodes"]) for name in KINDS}
+    names = [*rates(unit, 0, 1, 1)]
     return {
-        name: {rate: round(of_large[rate] / of_small[rate], 3) for rate in of_small if "_per_" in rate}
+        name: {rate: round(of_large[rate] / of_small[rate], 3) for rate in names}
         for name, (of_small, of_large) in pairs.items()
     }
 
@@ -190,12 +205,9 @@ def counted() -> dict[str, Any]:
         (start, _, _), *found = pool.map(lambda run: under_valgrind(*run), runs)
     rows: dict[str, dict[str, float]] = {}
     for (name, size), (total, nodes, evaluated) in zip(runs[1:], found, strict=True):
-        rows[f"{name}, {size} nodes"] = {
-            "evaluated_per_node": round(evaluated / nodes, 3),
-            "millions_per_node": round((total - start) / nodes / 1e6, 3),
-            "millions_per_evaluated": round((total - start) / evaluated / 1e6, 3),
-        }
-    return {"instructions": rows, "instructions_1000_to_100": ratios(rows)}
+        found_rates = rates("millions", (total - start) / 1e6, nodes, evaluated)
+        rows[f"{name}, {size} nodes"] = {key: round(value, 3) for key, value in found_rates.items()}
+    return {"instructions": rows, "instructions_1000_to_100": ratios(rows, "millions")}
 
 
 def under_valgrind(kind: str, nodes: int) -> tuple[int, int, int]:
@@ -216,10 +228,8 @@ def under_valgrind(kind: str, nodes: int) -> tuple[int, int, int]:
 
 def once(kind: str, nodes: int) -> tuple[int, int]:
     """Grows one tree; with no nodes only what every run begins with."""
-    from langgraph.checkpoint.memory import InMemorySaver
-
-    asyncio.run(search(20, {}, InMemorySaver()))
-    return asyncio.run(search(nodes, KINDS[kind], InMemorySaver())) if nodes else (0, 0)
+    warm_up()
+    return grown(kind, nodes) if nodes else (0, 0)
 
 
 # --- the peer -------------------------------------------------------------------------------------
