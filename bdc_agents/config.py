@@ -36,7 +36,7 @@ CONFIG_FILE = "bdc.toml"
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # Exactly the published constants: no early stop, the root not answered, every leaf expanded,
-    # every agent asked everywhere.
+    # one at a time, every agent asked everywhere.
     "paper": {
         "width": 3,
         "programs_per_agent": 2,
@@ -46,6 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stop_when_solved": False,
         "confirm": 1,
         "max_depth": None,
+        "leaves": 1,
         "bandit": None,
         "learn_from": "all",
         "resample": 0.0,
@@ -139,7 +140,9 @@ class SearchConfig(WithPresets):
             public tests; those that disagree count against them. 1 ends at the first that passes. It
             costs calls, and helps where few public tests accept many wrong programs.
         max_depth: Longest path of thoughts; None for any.
-        leaves: Leaves evaluated at once, kept apart by virtual loss.
+        leaves: Leaves evaluated at once, kept apart by virtual loss. None for one at first, as each may
+            end the search, and one more for every 16 rollouts, up to 8: a problem that is not solved by
+            then is hard, and its tree large enough to keep them apart.
         priors: Use the agents' self-ratings as P; otherwise all are 1.
         judge: An agent rates programs that pass; the reward is 0.8 r + 0.2 judge.
         merge: One agent reads all proposals of a node and adds one thought made of them.
@@ -176,7 +179,7 @@ class SearchConfig(WithPresets):
     stop_when_solved: bool = True
     confirm: int = Field(default=2, ge=1)
     max_depth: int | None = Field(default=8, ge=1)
-    leaves: int = Field(default=1, ge=1, le=64)
+    leaves: int | None = Field(default=None, ge=1, le=64)
     priors: bool = True
     judge: bool = False
     merge: bool = False

@@ -4,7 +4,8 @@
 
 The endpoint answers each request after `--latency` seconds and serves `--slots` at once; more wait.
 Its busy share is slot seconds in use over slot seconds from the first request to the last answer: of
-one search with 8 leaves at once, and of 8 such searches side by side over shared agents.
+one search with 8 leaves at once, and of 8 such searches side by side over shared agents. How long one
+search takes with the default settings and with one leaf at a time is measured, too.
 """
 
 import argparse
@@ -77,7 +78,7 @@ def noise(text: str) -> int:
     return int(sha256(text.encode()).hexdigest()[:8], 16)
 
 
-async def measure(searches: int, options: argparse.Namespace) -> dict[str, Any]:
+async def measure(searches: int, leaves: int | None, options: argparse.Namespace) -> dict[str, Any]:
     endpoint = Endpoint(options.latency, options.slots)
     server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
@@ -91,7 +92,7 @@ async def measure(searches: int, options: argparse.Namespace) -> dict[str, Any]:
             id=f"f{number}", statement=f"Write f(x), number {number}.", entry_point="f", public_tests=tests
         )
 
-    search = SearchConfig(rollouts=options.rollouts, leaves=options.leaves, expand=options.expand)
+    search = SearchConfig(rollouts=options.rollouts, leaves=leaves, expand=options.expand)
     await asyncio.gather(
         *(asolve(problem(n), agents, executor=executor, search=search) for n in range(searches))
     )
@@ -101,6 +102,7 @@ async def measure(searches: int, options: argparse.Namespace) -> dict[str, Any]:
     span = max(end for _, end in endpoint.spans) - min(begin for begin, _ in endpoint.spans)
     return {
         "searches": searches,
+        "leaves": leaves or "default",
         "requests": len(endpoint.spans),
         "seconds": round(span, 2),
         "busy_share": round(used / (span * options.slots), 3),
@@ -122,7 +124,8 @@ def main() -> None:
     parser.add_argument("--expand", default="lazy")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows = [asyncio.run(measure(searches, options)) for searches in (1, 8)]
+    runs = ((1, options.leaves), (8, options.leaves), (1, None), (1, 1))
+    rows = [asyncio.run(measure(searches, leaves, options)) for searches, leaves in runs]
     settings = {key: value for key, value in vars(options).items() if key != "out"}
     command = " ".join(["python", "benchmarks/busy.py", *sys.argv[1:]])
     text = json.dumps(

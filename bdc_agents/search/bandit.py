@@ -28,6 +28,7 @@ def choose_agents(
     config: SearchConfig,
     role: Role = "coder",
     evaluations: int = 0,
+    leaves: int = 1,
 ) -> list[str]:
     """The agents to ask at a node, all of them where no bandit is wanted.
 
@@ -39,12 +40,12 @@ def choose_agents(
         config: Carries how many to ask, and the agents' skills.
         role: Whether they would write thoughts or programs.
         evaluations: How often programs were written for the node before, each time with a draw of its own.
+        leaves: How many leaves are evaluated at once; they need as many thoughts to choose from.
     """
     first_answers = place[1] == "0" and role == "coder" and not evaluations
     if config.bandit is None or first_answers:
         return list(agents)
-    # Leaves that are evaluated at once need as many thoughts to choose from.
-    count = config.bandit if role == "coder" else max(config.bandit, ceil(config.leaves / config.width))
+    count = config.bandit if role == "coder" else max(config.bandit, ceil(leaves / config.width))
     random = Random(derive_seed(config.seed, *place, "bandit", role, evaluations))
     draws = {agent: _draw(agent, credit, config, role, random) for agent in agents}
     best = sorted(agents, key=lambda agent: draws[agent], reverse=True)[:count]

@@ -98,7 +98,7 @@ class Nodes:
         stop = _stop(run)
         if stop:
             return _stopped(run, stop)
-        free = min(run.config.leaves, run.config.rollouts - state.get("rollouts", 0)) - len(refining)
+        free = min(run.leaves, run.config.rollouts - state.get("rollouts", 0)) - len(refining)
         chosen = select(run.tree, run.config, free, refining)
         evaluating, expanding = [*chosen.evaluate], [*chosen.expand]
         if not (evaluating or expanding or refining):
@@ -229,7 +229,7 @@ class Nodes:
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.seconds,
         }
-        full = len(again) == run.config.leaves and not _stop(run)
+        full = len(again) >= run.leaves and not _stop(run)
         return Command(update=news(state, changes), goto="boost" if full else "select")
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:

@@ -12,6 +12,10 @@ EXPANSION_TRIES = 2
 """A node whose expansions gave no child this often is given up."""
 CONFIRMING = 0.5
 """The least share where a program passes: the next one confirms it, without a call for thoughts."""
+ROLLOUTS_PER_LEAF = 16
+"""After so many rollouts one more leaf is evaluated at once, where the settings leave it open."""
+LEAVES_AT_MOST = 8
+"""As many requests as an agent takes at once by default."""
 
 
 def exploration(visits: float, config: SearchConfig) -> float:
@@ -72,6 +76,11 @@ def needs_programs(node: Node, config: SearchConfig, pending: int = 0) -> bool:
     if node.evaluations <= config.resample * visits:
         return True
     return node.evaluations <= CONFIRMING * visits and node.passes
+
+
+def leaves_at_once(config: SearchConfig, rollouts: int) -> int:
+    """How many leaves are evaluated at once after so many rollouts."""
+    return config.leaves or min(1 + rollouts // ROLLOUTS_PER_LEAF, LEAVES_AT_MOST)
 
 
 def live(tree: Tree, node: Node) -> list[Node]:

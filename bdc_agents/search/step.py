@@ -16,6 +16,7 @@ from bdc_agents.search.budget import Want, afford, limits_calls, total
 from bdc_agents.search.calls import Answer, Call, ask, failures, settle
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.reflect import refine_call
+from bdc_agents.search.select import leaves_at_once
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
 from bdc_agents.types import Problem, Program, Tree
 from bdc_agents.types.tree import lay
@@ -60,6 +61,11 @@ class Step:
         """The problem, which `start` has checked."""
         return self._read_problem(self.state.get("problem"))
 
+    @cached_property
+    def leaves(self) -> int:
+        """How many leaves are evaluated at once."""
+        return leaves_at_once(self.config, self.state.get("rollouts", 0))
+
     @property
     def deadline(self) -> float | None:
         """Reading of the monotonic clock after which no reply is waited for."""
@@ -92,7 +98,9 @@ class Step:
         """The agents to ask at a node."""
         place, credit = (self.problem.id, leaf), self.state.get("credit", {})
         evaluations = self.tree[leaf].evaluations
-        return choose_agents(list(self.agents), credit, place, self.config, role, evaluations)
+        return choose_agents(
+            list(self.agents), credit, place, self.config, role, evaluations, leaves=self.leaves
+        )
 
     def calls(self, *purposes: str) -> list[Call]:
         """The calls of this round, of some purposes, that fit the budget.

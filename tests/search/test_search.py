@@ -127,20 +127,47 @@ async def test_the_same_program_runs_once(make_agent: MakeAgent, problem: Proble
     assert len(trace.nodes[0].attempts) == 3
 
 
-@pytest.mark.parametrize("leaves", [1, 4])
+@pytest.mark.parametrize(("leaves", "rollouts"), [(1, 8), (4, 8), (None, 40)])
 async def test_the_tree_does_not_depend_on_who_answers_first(
-    leaves: int, make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
+    leaves: int | None, rollouts: int, make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
 ) -> None:
     class Slow(ScriptedAgent):
         async def reply(self, request: Request) -> Any:
             await asyncio.sleep(request.seed % 7 / 1000)
             return await super().reply(request)
 
-    config = config_of("default", leaves=leaves)
+    config = config_of("default", leaves=leaves, rollouts=rollouts)
     at_once = [make_agent("ann"), make_agent("bob")]
     late = [Slow(agent.name, agent.respond) for agent in at_once]
     runs = [await asolve(problem, team, executor=make_executor(), search=config) for team in (at_once, late)]
     assert replay(runs[0]) == replay(runs[1])
+
+
+async def test_a_long_search_evaluates_several_leaves_at_once_and_a_short_one_does_not(
+    make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    class Watched(ScriptedAgent):
+        busy = most = 0
+
+        async def reply(self, request: Request) -> Any:
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+            await asyncio.sleep(0)
+            self.busy -= 1
+            return await super().reply(request)
+
+    async def search(**changes: Any) -> tuple[Trace, int]:
+        agent = Watched("ann", make_agent("ann").respond)
+        config = SearchConfig(**changes)
+        return await asolve(problem, [agent], executor=make_executor(), search=config), agent.most
+
+    short, most = await search(rollouts=16)
+    one_at_a_time, _ = await search(rollouts=16, leaves=1)
+    assert most == 1
+    assert replay(short) == replay(one_at_a_time)
+    long, most = await search(rollouts=48)
+    assert long.solution.tree.rollouts == 48
+    assert 3 <= most <= 5  # Programs for three leaves, and thoughts below two others.
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

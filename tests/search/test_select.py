@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import Selected, exploration, p_ucb, select
+from bdc_agents.search.select import Selected, exploration, leaves_at_once, p_ucb, select
 from bdc_agents.types import Attempt, Node, Thought, Tree
 
 CONFIG = SearchConfig(resample=0, widening=False)
@@ -110,6 +110,15 @@ def test_an_evaluated_leaf_is_selected_for_expansion_until_the_largest_depth() -
 def test_a_node_whose_expansions_gave_nothing_is_given_up() -> None:
     assert leaves(select(tree_of(child(0, value=0.5, expanded=1)), CONFIG)) == ("0.0",)
     assert leaves(select(tree_of(child(0, value=0.5, expanded=2)), CONFIG)) == ()
+
+
+@given(rollouts=st.integers(0, 2000))
+def test_more_leaves_at_once_the_longer_a_search_goes_on(rollouts: int) -> None:
+    count = leaves_at_once(SearchConfig(), rollouts)
+    assert count == (1 if rollouts < 16 else 2 if rollouts < 32 else 8 if rollouts >= 112 else count)
+    assert count <= leaves_at_once(SearchConfig(), rollouts + 1) <= count + 1
+    assert leaves_at_once(SearchConfig(leaves=3), rollouts) == 3
+    assert leaves_at_once(SearchConfig.preset("paper"), rollouts) == 1
 
 
 @given(st.integers(1, 9), st.integers(1, 12))
