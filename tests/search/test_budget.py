@@ -4,17 +4,24 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import AgentError
+from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.search import asolve
 from bdc_agents.search.calls import Answer, Call
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, Trace, Usage
 
+from .variants import VARIANTS, config_of
+
+MakeAgent = Callable[..., ScriptedAgent]
+MakeExecutor = Callable[..., ScriptedExecutor]
 RUNS, AT_ONCE = 1000, 50
 PRICE = 0.01
 
@@ -97,3 +104,52 @@ async def test_an_unsolved_search_uses_its_calls_to_the_last(
         )
         assert trace.solution.stopped_by == "calls"
         assert sum(usage.calls for usage in trace.solution.usage.values()) == calls
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    calls=st.none() | st.integers(1, 40),
+    tokens=st.none() | st.integers(1, 60_000),
+    money=st.none() | st.floats(0.001, 0.4),
+    name=st.sampled_from([*VARIANTS]),
+)
+async def test_no_cap_is_ever_passed(
+    calls: int | None,
+    tokens: int | None,
+    money: float | None,
+    name: str,
+    make_agent: MakeAgent,
+    make_executor: MakeExecutor,
+    problem: Problem,
+) -> None:
+    agents = [ScriptedAgent(n, make_agent(n).respond, price=0.01) for n in ("ann", "bob")]
+    budget = Budget(calls=calls, tokens=tokens, money=money)
+    trace = await asolve(problem, agents, executor=make_executor(), search=config_of(name), budget=budget)
+    used = list(trace.solution.usage.values())
+    assert calls is None or sum(u.calls for u in used) <= calls
+    assert tokens is None or sum(u.tokens for u in used) <= tokens
+    assert money is None or sum(u.cost or 0 for u in used) <= money + 1e-9
+    caps = {cap for cap in ("calls", "tokens", "money") if getattr(budget, cap)}
+    assert trace.solution.stopped_by in caps | {"rollouts", "exhausted"}
+
+
+async def test_a_cap_on_seconds_ends_the_search_in_time(
+    problem: Problem, make_executor: MakeExecutor
+) -> None:
+    class Stuck(ScriptedAgent):
+        async def reply(self, request: Request) -> Any:
+            await asyncio.sleep(60)
+
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    trace = await asolve(
+        problem, [Stuck("ann", lambda _: "")], executor=make_executor(), budget=Budget(seconds=0.2)
+    )
+    assert loop.time() - before < 2
+    assert trace.solution.stopped_by == "seconds"
+
+
+async def test_a_cap_on_money_needs_prices(problem: Problem, make_executor: MakeExecutor) -> None:
+    agents = [ScriptedAgent("ann", lambda _: "", price=None)]
+    with pytest.raises(ConfigError, match="price_input"):
+        await asolve(problem, agents, executor=make_executor(), budget=Budget(money=1))

@@ -6,44 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.config import SearchConfig
 from bdc_agents.errors import AgentError, ConfigError, ModelError, ProblemError
 from bdc_agents.search import asolve, create_search_graph, extract_traces, solve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
-from bdc_agents.types import HiddenTests, Problem, StdinTest, Task, Trace
+from bdc_agents.types import Problem, StdinTest, Trace
+
+from .variants import VARIANTS, config_of, replay
 
 GOLDEN = Path(__file__).parent / "golden"
 MakeAgent = Callable[..., ScriptedAgent]
 MakeExecutor = Callable[..., ScriptedExecutor]
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {"rollouts": 8},
-    "paper": {"preset": "paper", "rollouts": 6},
-    "leaves": {"rollouts": 12, "leaves": 3},
-    "widening": {"rollouts": 8, "widening": True, "width": 1},
-    "merge-bandit-judge": {"rollouts": 6, "merge": True, "bandit": 1, "judge": True},
-    "plain": {"rollouts": 6, "refine": False, "prune": False, "priors": False, "feedback": False},
-}
-
-
-def config_of(name: str, **changes: Any) -> SearchConfig:
-    fields = {"preset": "default"} | VARIANTS[name] | changes
-    return SearchConfig.preset(fields.pop("preset"), **fields)
-
-
-def replay(trace: Trace) -> dict[str, Any]:
-    """What a golden file holds: everything but times and versions."""
-    return trace.model_dump(
-        mode="json",
-        exclude={"created": True, "package": True, "settings": True, "problem": True, "programs": True}
-        | {"solution": {"seconds", "verdict"}},
-        exclude_defaults=True,
-    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -170,55 +146,6 @@ async def test_a_long_search_evaluates_several_leaves_at_once_and_a_short_one_do
     assert 3 <= most <= 5  # Programs for three leaves, and thoughts below two others.
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    calls=st.none() | st.integers(1, 40),
-    tokens=st.none() | st.integers(1, 60_000),
-    money=st.none() | st.floats(0.001, 0.4),
-    name=st.sampled_from([*VARIANTS]),
-)
-async def test_no_cap_is_ever_passed(
-    calls: int | None,
-    tokens: int | None,
-    money: float | None,
-    name: str,
-    make_agent: MakeAgent,
-    make_executor: MakeExecutor,
-    problem: Problem,
-) -> None:
-    agents = [ScriptedAgent(n, make_agent(n).respond, price=0.01) for n in ("ann", "bob")]
-    budget = Budget(calls=calls, tokens=tokens, money=money)
-    trace = await asolve(problem, agents, executor=make_executor(), search=config_of(name), budget=budget)
-    used = list(trace.solution.usage.values())
-    assert calls is None or sum(u.calls for u in used) <= calls
-    assert tokens is None or sum(u.tokens for u in used) <= tokens
-    assert money is None or sum(u.cost or 0 for u in used) <= money + 1e-9
-    caps = {cap for cap in ("calls", "tokens", "money") if getattr(budget, cap)}
-    assert trace.solution.stopped_by in caps | {"rollouts", "exhausted"}
-
-
-async def test_a_cap_on_seconds_ends_the_search_in_time(
-    problem: Problem, make_executor: MakeExecutor
-) -> None:
-    class Stuck(ScriptedAgent):
-        async def reply(self, request: Request) -> Any:
-            await asyncio.sleep(60)
-
-    loop = asyncio.get_running_loop()
-    before = loop.time()
-    trace = await asolve(
-        problem, [Stuck("ann", lambda _: "")], executor=make_executor(), budget=Budget(seconds=0.2)
-    )
-    assert loop.time() - before < 2
-    assert trace.solution.stopped_by == "seconds"
-
-
-async def test_a_cap_on_money_needs_prices(problem: Problem, make_executor: MakeExecutor) -> None:
-    agents = [ScriptedAgent("ann", lambda _: "", price=None)]
-    with pytest.raises(ConfigError, match="price_input"):
-        await asolve(problem, agents, executor=make_executor(), budget=Budget(money=1))
-
-
 @pytest.mark.parametrize("kind", [AgentError, ModelError])
 async def test_an_agent_that_fails_is_set_aside_and_the_others_go_on(
     kind: type[Exception], make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
@@ -293,43 +220,6 @@ async def test_agents_may_write_the_tests_where_this_is_wanted(make_agent: MakeA
     trace = await asolve(bare, [make_agent("ann", respond)], executor=executor, search=search)
     assert trace.problem.public_tests == (StdinTest(stdin="2", expected=("4",)),)
     assert trace.solution.solved
-
-
-def canary_task() -> Task:
-    visible = StdinTest(stdin="1", expected=("2",))
-    secret = StdinTest(stdin="canary-in", expected=("canary-out",))
-    problem = Problem(id="p", statement="Double a number.", public_tests=(visible,))
-    return Task(problem=problem, hidden=HiddenTests([secret], reference="canary-reference"))
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-async def test_a_canary_in_the_hidden_tests_appears_nowhere(
-    name: str, pair: list[ScriptedAgent], make_executor: MakeExecutor, caplog: pytest.LogCaptureFixture
-) -> None:
-    task = canary_task()
-    events: list[Any] = []
-    states: list[Any] = []
-    with caplog.at_level(0):
-        trace = await asolve(
-            task.problem,
-            pair,
-            executor=make_executor(),
-            search=config_of(name),
-            on_event=events.append,
-            on_state=states.append,
-        )
-    prompts = [str(request) for agent in pair for request in agent.requests]
-    seen = [*prompts, repr(events), repr(states), trace.model_dump_json(), caplog.text, repr(task), str(task)]
-    seen += [task.model_dump_json(), repr(task.model_dump())]
-    assert prompts
-    assert not [text for text in seen if "canary" in text]
-
-
-async def test_labels_never_enter_a_prompt(pair: list[ScriptedAgent], make_executor: MakeExecutor) -> None:
-    labels = {"difficulty": "label-hard", "tags": ("label-dp",)}
-    marked = canary_task().problem.model_copy(update=labels)
-    await asolve(marked, pair, executor=make_executor(), search=config_of("default"))
-    assert not [request for agent in pair for request in agent.requests if "label-" in str(request)]
 
 
 def test_it_runs_without_an_event_loop(
