@@ -61,8 +61,6 @@ def methods(agents: Sequence[Agent], skills: dict[str, float]) -> dict[str, tupl
         "default": ([*agents], search("default")),
         # The default without thoughts: direct answers, until enough of them agree.
         "direct": ([*agents], search("default", resample=1)),
-        # The default with one leaf at a time also after 16 rollouts.
-        "one at a time": ([*agents], search("default", leaves=1)),
         "paper": ([*agents], search("paper", stop_when_solved=True)),
         "single": ([agents[-1]], search("default")),
     }
