@@ -110,9 +110,12 @@ async def join(settings: ServerSettings) -> Lease:
     try:
         async with locked(folder / "start"):
             await wait_lock(descriptor, shared=True)
-            if not is_locked(folder / "alive"):
-                await _start(folder, settings)
             address = await _published(folder, settings)
+            if address is None:
+                await _start(folder, settings)
+                address = await _published(folder, settings)
+            if address is None:
+                raise _not_started(folder, settings)
     except BaseException:
         os.close(descriptor)
         raise
@@ -221,15 +224,17 @@ def server_environment() -> dict[str, str]:
     return {"GOMP_SPINCOUNT": "1000"} | own
 
 
-async def _published(folder: Path, settings: ServerSettings) -> Address:
-    """Waits for the address of a server that is starting, perhaps by another process."""
+async def _published(folder: Path, settings: ServerSettings) -> Address | None:
+    """The address of the server that runs, once it has one; None once there is no server.
+
+    One without an address is starting, perhaps by another process, or about to end.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        alive = is_locked(folder / "alive")
-        if alive and (address := _read_address(folder)):
+        if not is_locked(folder / "alive"):
+            return None
+        if address := _read_address(folder):
             return address
-        if not alive:
-            raise _not_started(folder, settings)
         await asyncio.sleep(POLL_SECONDS)
     raise ModelError(f"the server of {settings.name} did not start in {START_SECONDS:.0f} seconds")
 

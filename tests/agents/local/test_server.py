@@ -1,6 +1,7 @@
 """The shared server: one for all users, closed to others, gone with its last user. All of it is real."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -160,6 +161,20 @@ def test_a_build_of_the_users_own_that_dies_or_is_orphaned_leaves_nothing(
     serving = int(own_build.read_text())
     os.kill(lease.address.pid, signal.SIGKILL)
     assert until(lambda: not running(serving))
+    lease.close()
+
+
+@pytest.mark.model
+async def test_a_server_that_is_about_to_end_is_followed_by_another(settings: ServerSettings) -> None:
+    folder = runtime_folder() / settings.key
+    folder.mkdir(mode=0o700)
+    alive = os.open(folder / "alive", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_EX)  # It has withdrawn its address, and still lives.
+    joining = asyncio.create_task(join(settings))
+    assert not (await asyncio.wait([joining], timeout=0.5))[0]
+    os.close(alive)
+    lease = await joining
+    assert lease.alive
     lease.close()
 
 
