@@ -153,7 +153,11 @@ def rated(run: dict[str, float]) -> dict[str, float]:
     nodes, evaluated = int(run["nodes"]), int(run["evaluated"])
     found = rates("ms", 1000 * run["cpu_seconds"], nodes, evaluated)
     found["wall_ms_per_node"] = 1000 * run["wall_seconds"] / nodes
-    return {key: round(value, 3) for key, value in (run | found).items()}
+    return rounded(run | found)
+
+
+def rounded(row: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 3) for key, value in row.items()}
 
 
 def rates(unit: str, amount: float, nodes: int, evaluated: int) -> dict[str, float]:
@@ -179,7 +183,7 @@ def ratios(rows: dict[str, dict[str, float]], unit: str) -> dict[str, dict[str, 
     pairs = {name: (rows[f"{name}, {small} nodes"], rows[f"{name}, {large} nodes"]) for name in KINDS}
     names = [*rates(unit, 0, 1, 1)]
     return {
-        name: {rate: round(of_large[rate] / of_small[rate], 3) for rate in names}
+        name: rounded({rate: of_large[rate] / of_small[rate] for rate in names})
         for name, (of_small, of_large) in pairs.items()
     }
 
@@ -205,8 +209,7 @@ def counted() -> dict[str, Any]:
         (start, _, _), *found = pool.map(lambda run: under_valgrind(*run), runs)
     rows: dict[str, dict[str, float]] = {}
     for (name, size), (total, nodes, evaluated) in zip(runs[1:], found, strict=True):
-        found_rates = rates("millions", (total - start) / 1e6, nodes, evaluated)
-        rows[f"{name}, {size} nodes"] = {key: round(value, 3) for key, value in found_rates.items()}
+        rows[f"{name}, {size} nodes"] = rounded(rates("millions", (total - start) / 1e6, nodes, evaluated))
     return {"instructions": rows, "instructions_1000_to_100": ratios(rows, "millions")}
 
 

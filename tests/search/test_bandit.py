@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.bandit import choose_agents
+from bdc_agents.search.bandit import Role, choose_agents
 
 AGENTS = ["small", "large"]
 
@@ -67,3 +67,11 @@ def test_as_many_agents_as_wanted_in_their_own_order(count: int, node: int) -> N
     picked = choose_agents(names, {}, ("p", f"0.{node}"), SearchConfig(bandit=count))
     assert len(picked) == count
     assert picked == [name for name in names if name in picked]
+
+
+def test_leaves_at_once_need_as_many_thoughts_to_choose_from() -> None:
+    def asked(leaves: int, role: Role) -> int:
+        return len(choose_agents(["a", "b", "c"], {}, ("p", "0.1"), SearchConfig(), role, leaves=leaves))
+
+    assert [asked(leaves, "author") for leaves in (1, 5, 6, 8, 11)] == [1, 1, 2, 2, 3]
+    assert asked(8, "coder") == 1
