@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from langgraph.types import Command, Overwrite
+from langgraph.types import Overwrite
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
@@ -83,6 +83,7 @@ class Nodes:
             "credit": {},
             "refining": [],
             "expanding": [],
+            "full": False,
             "rollouts": 0,
             "best": 0.0,
             "passing": {},
@@ -92,7 +93,7 @@ class Nodes:
             "stopped_by": None,
         }
 
-    async def select(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
+    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Picks the next leaves beside those to refine, or says what ends the search."""
         run = self._step(state, runtime)
         refining = state.get("refining", [])
@@ -108,15 +109,17 @@ class Nodes:
             return _stopped(run, cut)
         evaluating, expanding = [*plan.write], [*plan.expand]
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
-        steps = {"expand": expanding, "boost": evaluating or refining}
-        changes = {"evaluating": evaluating, "expanding": expanding, "plan": stored(plan), "drafts": []}
-        return Command(update=news(state, changes), goto=[step for step, leaves in steps.items() if leaves])
+        changes = {
+            "evaluating": evaluating,
+            "expanding": expanding,
+            "plan": stored(plan),
+            "drafts": [],
+            "stopped_by": None,
+        }
+        return news(state, changes)
 
-    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
-        """Asks for thoughts and adds them as children of the leaves.
-
-        Beside `boost` it leads on to the programs' run, alone back to a walk into the new children.
-        """
+    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Asks for thoughts and adds them as children of the leaves."""
         run = self._step(state, runtime, "expand")
         answers = await run.ask(Round(run).thinking())
         read = [read_thoughts(answer, run.config.width) for answer in answers]
@@ -129,9 +132,13 @@ class Nodes:
             if run.config.merge and len(proposals) > 1:
                 proposals += await _merge(run, leaf, proposals)
             tree = close(add_children(tree, leaf, proposals), leaf, run.config)
-        changes = {"tree": run.grown(tree), **run.settled(malformed), "seconds": run.ended()}
-        beside_boost = state.get("evaluating") or state.get("refining")
-        return Command(update=news(state, changes), goto="execute" if beside_boost else "select")
+        changes = {
+            "tree": run.grown(tree),
+            "expanding": list[str](),
+            **run.settled(malformed),
+            "seconds": run.ended(),
+        }
+        return news(state, changes)
 
     async def boost(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks for programs for the leaves, for those to refine after a better thought."""
@@ -195,11 +202,8 @@ class Nodes:
         }
         return news(state, changes)
 
-    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
-        """Carries the leaves' values up their paths; those that did not help are refined or pruned.
-
-        Where those to refine leave no room for other leaves, it leads straight on to `boost`.
-        """
+    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Carries the leaves' values up their paths; those that did not help are refined or pruned."""
         run = self._step(state, runtime)
         tree, refined = run.tree, state.get("refining", [])
         solved = run.config.stop_when_solved and state.get("best", 0.0) >= 1
@@ -224,10 +228,11 @@ class Nodes:
             "expanding": due,
             "refining": again,
             "plan": stored(Round(run).plan([], again, [])[0]) if full else {},
+            "full": full,
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.ended(),
         }
-        return Command(update=news(state, changes), goto="boost" if full else "select")
+        return news(state, changes)
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Hands over the program with the highest public reward."""
@@ -262,9 +267,9 @@ def _places(run: Step) -> int:
     return min(run.leaves, left)
 
 
-def _stopped(run: Step, reason: str) -> Command[str]:
+def _stopped(run: Step, reason: str) -> Json:
     run.emit({"type": "stopped", "by": reason})
-    return Command(update={"stopped_by": reason, "seconds": run.ended()}, goto="finish")
+    return {"stopped_by": reason, "seconds": run.ended()}
 
 
 async def _refined(

@@ -93,9 +93,11 @@ class Round:
         return self.step.plan
 
     def writing(self) -> list[Call]:
-        """The planned calls for programs."""
-        leaves = self._planned.write.items()
-        return self.step.held([call for leaf, names in leaves for call in self.programs_for(leaf, names)])
+        """The planned calls for programs; a leaf that the state was edited to name is asked for, too."""
+        step, leaves = self.step, self._planned.write.items()
+        calls = step.held([call for leaf, names in leaves for call in self.programs_for(leaf, names)])
+        others = [leaf for leaf in step.state.get("evaluating", []) if leaf not in self._planned.write]
+        return calls + step.afford([call for leaf in others for call in self.programs_for(leaf)])
 
     def thinking(self) -> list[Call]:
         """The planned calls for children; a program for one of them is held where none is written beside."""

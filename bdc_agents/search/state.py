@@ -126,6 +126,7 @@ class SearchState(SearchOutput, total=False):
         expanding: Leaves that need children; after a round, those that are due in the next one.
         refining: Leaves whose last thought did not help, and is refined before more programs.
         plan: The calls of this round; see `Plan`.
+        full: Whether those to refine leave no room for other leaves in the next round.
         drafts: Programs written and not yet run.
         usage: By agent.
         failing: In how many rounds in a row an agent has failed, and why the last time, by agent.
@@ -144,6 +145,7 @@ class SearchState(SearchOutput, total=False):
     expanding: list[str]
     refining: list[str]
     plan: Json
+    full: bool
     drafts: list[Json]
     usage: Annotated[dict[str, Json], add_usage]
     failing: Annotated[dict[str, Json], _of_one(merge)]

@@ -47,7 +47,8 @@ class Step:
         clock: Clock,
         side: Side | None = None,
     ) -> None:
-        self._clock, self.side = clock, side
+        self._clock = clock
+        self.side: Side | None = side
         self.began = clock.began(state.get("seconds", 0.0))
         self.answers: list[Answer] = []
         self.config, self.budget = config, budget
