@@ -16,6 +16,7 @@ from bdc_agents.errors import BDCError
 from bdc_agents.runs.score import score_hidden
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, trace_of
+from bdc_agents.search.checkpoints import PlainSerializer
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Hidden, Program, Task, Trace, Tree, Usage
 from bdc_agents.view.board import AgentRow
@@ -157,6 +158,7 @@ async def _checkpointer(file: Path | None) -> AsyncIterator["AsyncSqliteSaver | 
     if file is None:
         yield None
         return
+    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     try:
@@ -165,8 +167,8 @@ async def _checkpointer(file: Path | None) -> AsyncIterator["AsyncSqliteSaver | 
             "write this one to another folder"
         )
         with one_process(file.with_suffix(".lock"), refusal):
-            async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
-                yield saver
+            async with aiosqlite.connect(file) as connection:
+                yield AsyncSqliteSaver(connection, serde=PlainSerializer())
     except sqlite3.Error as error:
         raise BDCError(f"cannot keep the steps of the search in {str(file)!r}: {error}") from error
 
