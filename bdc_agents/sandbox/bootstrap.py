@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("kernel", "wire", "values", "reports", "seccomp", "landlock", "namespaces", "confine", "usage", "work"),
+    *(
+        "kernel",
+        "wire",
+        "values",
+        "reports",
+        "syscalls",
+        "seccomp",
+        "landlock",
+        "namespaces",
+        "confine",
+        "usage",
+        "work",
+    ),
     *("remote", "peer", "checker", "run_test", "supervise", "launch"),
 )
 """Each after those that it imports."""

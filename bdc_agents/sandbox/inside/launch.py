@@ -73,6 +73,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
     for name in _MODULES:
         __import__(name)
+    seccomp.prepare(namespaces=_has_namespaces(setup))
     gc.collect()
     gc.freeze()  # so that a child's first collection does not copy all of this
 
@@ -127,10 +128,14 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
     return Rules(
         seccomp=_filter_calls(required=setup["isolated"]),
-        namespaces=setup["isolated"] and not setup["landlock"],
+        namespaces=_has_namespaces(setup),
         address_space=_address_space(),
-        count_processes=setup["isolated"] and not setup["landlock"],
+        count_processes=_has_namespaces(setup),
     )
+
+
+def _has_namespaces(setup: dict[str, Any]) -> bool:
+    return setup["isolated"] and not setup["landlock"]
 
 
 def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
