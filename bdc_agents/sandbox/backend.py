@@ -128,7 +128,7 @@ class BackendExecutor:
 def _payload(job: Job) -> bytes:
     folder = "/tmp"  # noqa: S108 - in the backend; a program's files stay there
     setup = {
-        **dict.fromkeys(("namespaces", "landlock", "isolated", "warm"), False),
+        **dict.fromkeys(("namespaces", "bubblewrap", "landlock", "isolated", "warm"), False),
         **{"packages": [], "folders": [], "files": [], "work": folder, "keep_files": True},
     }
     return first_frame_as_source() + b"".join(map(wire.pack, [setup, *frames_of(job), {"kind": "end"}]))

@@ -10,20 +10,8 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *(
-        "kernel",
-        "wire",
-        "values",
-        "reports",
-        "syscalls",
-        "seccomp",
-        "landlock",
-        "namespaces",
-        "confine",
-        "usage",
-        "work",
-    ),
-    *("remote", "peer", "checker", "run_test", "supervise", "launch"),
+    *("kernel", "wire", "values", "reports", "syscalls", "seccomp", "namespaces", "landlock", "confine"),
+    *("usage", "work", "remote", "peer", "checker", "run_test", "supervise", "launch"),
 )
 """Each after those that it imports."""
 

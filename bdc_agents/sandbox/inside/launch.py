@@ -54,6 +54,8 @@ def _isolate(setup: dict[str, Any]) -> namespaces.Owner | None:
     _prefer_for_oom()
     if setup["namespaces"]:
         return namespaces.enter(setup["folders"], setup["files"], setup["work"])
+    if setup["bubblewrap"]:
+        return namespaces.adopt()
     if os.getpid() != 1:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGTERM, _end_once)
