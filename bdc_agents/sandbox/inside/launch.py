@@ -60,6 +60,8 @@ def _isolate(setup: dict[str, Any]) -> namespaces.Owner | None:
     _prefer_for_oom()
     if setup["namespaces"]:
         return namespaces.enter(setup["folders"], setup["files"], setup["work"])
+    if setup["bubblewrap"]:
+        return namespaces.adopt()
     if os.getpid() != 1:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGTERM, _end_once)
@@ -80,6 +82,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
     for name in _MODULES:
         __import__(name)
+    seccomp.prepare(namespaces=_has_namespaces(setup))
     gc.collect()
     gc.freeze()  # so that a child's first collection does not copy all of this
 
@@ -135,11 +138,15 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
     return Rules(
         seccomp=_filter_calls(required=setup["isolated"]),
-        namespaces=setup["isolated"] and not setup["landlock"],
+        namespaces=_has_namespaces(setup),
         address_space=_address_space(),
-        count_processes=setup["isolated"] and not setup["landlock"],
+        count_processes=_has_namespaces(setup),
         readable=(*setup["folders"], *setup["files"]) if setup["landlock"] else (),
     )
+
+
+def _has_namespaces(setup: dict[str, Any]) -> bool:
+    return setup["isolated"] and not setup["landlock"]
 
 
 def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
