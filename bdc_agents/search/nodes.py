@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from langgraph.types import Command, Overwrite
+from langgraph.types import Overwrite
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
@@ -82,6 +82,7 @@ class Nodes:
             "set_aside": Overwrite(failures(answers)),
             "credit": {},
             "refining": [],
+            "full": False,
             "rollouts": 0,
             "best": 0.0,
             "passing": {},
@@ -91,7 +92,7 @@ class Nodes:
             "stopped_by": None,
         }
 
-    async def select(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
+    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Picks the next leaves beside those to refine, or says what ends the search."""
         run = self._step(state, runtime)
         refining = state.get("refining", [])
@@ -109,15 +110,11 @@ class Nodes:
         if cut:
             return _stopped(run, cut)
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
-        steps = {"expand": expanding, "boost": evaluating or refining}
-        changes = {"evaluating": evaluating, "expanding": expanding, "drafts": []}
-        return Command(update=news(state, changes), goto=[step for step, leaves in steps.items() if leaves])
+        changes = {"evaluating": evaluating, "expanding": expanding, "drafts": [], "stopped_by": None}
+        return news(state, changes)
 
-    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
-        """Asks for thoughts and adds them as children of the leaves.
-
-        Beside `boost` it leads on to the programs' run, alone back to a walk into the new children.
-        """
+    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Asks for thoughts and adds them as children of the leaves."""
         run = self._step(state, runtime)
         answers = await run.ask(run.calls("expand"))
         read = [read_thoughts(answer, run.config.width) for answer in answers]
@@ -139,8 +136,7 @@ class Nodes:
             "set_aside": failures(answers),
             "seconds": run.seconds,
         }
-        beside_boost = state.get("evaluating") or state.get("refining")
-        return Command(update=news(state, changes), goto="execute" if beside_boost else "select")
+        return news(state, changes)
 
     async def boost(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks for programs for the leaves, for those to refine after a better thought."""
@@ -202,11 +198,8 @@ class Nodes:
         }
         return news(state, changes)
 
-    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
-        """Carries the leaves' values up their paths; those that did not help are refined or pruned.
-
-        Where those to refine leave no room for other leaves, it leads straight on to `boost`.
-        """
+    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Carries the leaves' values up their paths; those that did not help are refined or pruned."""
         run = self._step(state, runtime)
         tree, refined = run.tree, state.get("refining", [])
         solved = run.config.stop_when_solved and state.get("best", 0.0) >= 1
@@ -226,11 +219,11 @@ class Nodes:
             "evaluating": [],
             "expanding": [],
             "refining": again,
+            "full": len(again) >= run.leaves and not _stop(run),
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.seconds,
         }
-        full = len(again) >= run.leaves and not _stop(run)
-        return Command(update=news(state, changes), goto="boost" if full else "select")
+        return news(state, changes)
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Hands over the program with the highest public reward."""
@@ -259,9 +252,9 @@ def _stop(run: Step) -> str | None:
     return passed(run.budget, used, run.seconds)
 
 
-def _stopped(run: Step, reason: str) -> Command[str]:
+def _stopped(run: Step, reason: str) -> Json:
     run.emit({"type": "stopped", "by": reason})
-    return Command(update={"stopped_by": reason, "seconds": run.seconds}, goto="finish")
+    return {"stopped_by": reason, "seconds": run.seconds}
 
 
 async def _refined(run: Step) -> tuple[Tree, list[Answer], list[Answer]]:

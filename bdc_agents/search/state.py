@@ -120,6 +120,7 @@ class SearchState(SearchOutput, total=False):
         evaluating: Leaves of this round that need programs and a verdict.
         expanding: Leaves that need children.
         refining: Leaves whose last thought did not help, and is refined before more programs.
+        full: Whether those to refine leave no room for other leaves in the next round.
         drafts: Programs written and not yet run.
         usage: By agent.
         set_aside: Why an agent takes no further part, by agent.
@@ -135,6 +136,7 @@ class SearchState(SearchOutput, total=False):
     evaluating: list[str]
     expanding: list[str]
     refining: list[str]
+    full: bool
     drafts: list[Json]
     usage: Annotated[dict[str, Json], add_usage]
     set_aside: Annotated[dict[str, str], _of_one(merge)]
