@@ -59,8 +59,9 @@ class Running:
 
     def post(self, body: Any, **options: Any) -> httpx.Response:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        headers = HEADERS | {"Content-Type": "application/json"}
         return httpx.post(
-            f"{self.url}/v1/chat/completions", **{"headers": HEADERS, "timeout": 20} | content | options
+            f"{self.url}/v1/chat/completions", **{"headers": headers, "timeout": 20} | content | options
         )
 
     def metrics(self) -> str:
