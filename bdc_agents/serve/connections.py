@@ -48,12 +48,17 @@ class Awaited(Enum):
 
 
 class _Parser(h11.Connection):
-    """Refuses bodies in so many pieces that to read them keeps the server from all else."""
+    """Refuses bodies in so many pieces that to read them keeps the server from all else.
+
+    And what is of another version of HTTP, which h11 would read as if it were 1.1.
+    """
 
     _pieces = 0
 
     def next_event(self) -> Any:
         event = super().next_event()
+        if isinstance(event, h11.Request) and not event.http_version.startswith(b"1."):
+            raise h11.RemoteProtocolError("this server speaks HTTP/1.1 alone", error_status_hint=505)
         self._pieces = self._pieces + 1 if isinstance(event, h11.Data) else 0
         if self._pieces > BODY_PIECES:
             raise h11.RemoteProtocolError(f"a body in more than {BODY_PIECES} pieces", error_status_hint=413)
@@ -120,8 +125,12 @@ class Connection(H11Protocol):
         """Nothing: `_late` has the clocks."""
 
     def shutdown(self) -> None:
-        """Closes once the answer is given."""
-        if not self.transport.is_closing():
+        """Closes once the answer is given, which is at once where a request is not there as a whole."""
+        if self.transport.is_closing():
+            return
+        if self.awaited is Awaited.BODY:
+            self._refuse("stopping", 503, "the server is stopping")
+        else:
             super().shutdown()
             self._look()
 
@@ -190,7 +199,7 @@ class Connection(H11Protocol):
             if isinstance(one, Connection) and one is not self and one.awaited is not Awaited.ANSWER
         ]
         if not waiting:
-            self._refuse("connections", 503, f"{len(self.connections)} connections are open; come again")
+            self._refuse("connections", 503, f"{self._limits.connections} connections are open; come again")
             return
         held = Counter(one.peer for one in waiting)
         chosen = max(waiting, key=lambda one: (held[one.peer], -one.since))

@@ -64,7 +64,7 @@ class Hosts:
             raise Refused("the request needs one Host header, with a name or an address", reason="host")
         if not self._known(host["name"]):
             raise Refused(
-                f"{shortened(sent[0])!r} is no name of this server; to allow it, serve with --allow-host NAME",
+                f"{shortened(sent[0])!r} is no name of this server; to make it one, serve with --allow-host",
                 403,
                 "host_not_allowed",
                 reason="host",
@@ -73,7 +73,7 @@ class Hosts:
             if name == b"origin" and not self._is_from_here(value.decode("latin-1")):
                 raise Refused(
                     f"pages of {shortened(value.decode('latin-1'))!r} may not use this server; "
-                    "to allow them, serve with --allow-host NAME",
+                    "to allow them, serve with --allow-host",
                     403,
                     "origin_not_allowed",
                     reason="origin",

@@ -4,6 +4,7 @@ Whatever is sent: one clear error in JSON, nothing in the log, and `/health` ans
 """
 
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -72,7 +73,8 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         try:
             assert self.process.wait(20) == 0
         finally:
@@ -162,10 +164,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 # --- what is answered at once --------------------------------------------------------------------------
 
-BAD_HOSTS = (
-    "evil.example localhost.evil.example evil.example:80 127.0.0.1.evil.example "
-    "0.0.0.0 192.168.1.5 [::] [2001:db8::1] xn--lcalhost-e4a 127.1 2130706433 0x7f000001"
-).split()
+BAD_HOSTS = ["evil.example", "localhost.evil.example", "evil.example:80", "127.0.0.1.evil.example"]
+BAD_HOSTS += ["0.0.0.0", "192.168.1.5", "[::]", "[2001:db8::1]", "xn--lcalhost-e4a", "127.1", "0x7f000001"]
 NO_HOSTS = [
     "",
     " ",
@@ -254,7 +254,8 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     # What is no HTTP.
     "no line": (b"\0" * 40 + b"\r\n\r\n", 400, "illegal"),
     "tls": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"\0" * 90 + b"\r\n\r\n", 400, "illegal"),
-    "http/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, ""),
+    "http/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/1.1"),
+    "http/9": (b"GET /health HTTP/9.9\r\nHost: localhost\r\n\r\n", 505, "HTTP/1.1"),
     "no version": (b"GET /health\r\n\r\n", 400, "illegal"),
     "a space in a header's name": (head("/health", "X : y", method="GET"), 400, "illegal header"),
     "a folded first header": (b"GET / HTTP/1.1\r\n Host: localhost\r\n\r\n", 400, ""),
@@ -351,3 +352,196 @@ def test_the_server_kept_its_memory_and_its_log_is_empty(server: Server) -> None
             server.send(HOSTILE[name][0])
     assert server.megabytes() < before + 100
     assert server.log.read_text() == ""
+
+
+# --- those who keep it waiting ---------------------------------------------------------------------------
+
+QUICK = {"head_seconds": 0.6, "body_seconds": 0.6, "idle_seconds": 0.6, "read_seconds": 0.6}
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the other side has closed, without having said anything."""
+    connection.settimeout(0)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def until(true: Callable[[], object], seconds: float = 8.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to pass in time"
+        time.sleep(0.05)
+
+
+def test_half_a_head_is_told_off_however_it_trickles(start: Callable[..., Server]) -> None:
+    server = start(limits=QUICK)
+    with server.connect() as silent, server.connect() as trickling:
+        began = time.monotonic()
+        trickling.settimeout(0.05)
+        answer = b""
+        for letter in head("/health", "X: " + "x" * 1000, method="GET"):
+            with suppress(BrokenPipeError, ConnectionResetError):
+                trickling.send(bytes([letter]))
+            with suppress(TimeoutError):
+                answer += trickling.recv(65536)
+            if answer:
+                break
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"no whole request after 0.6 seconds" in answer
+        assert 0.5 < time.monotonic() - began < 3
+        until(lambda: closed(silent))
+    assert server.counted('bdc_refused_total{reason="slow"}') == 1
+
+
+def test_a_connection_that_asks_no_more_is_closed(start: Callable[..., Server]) -> None:
+    server = start(limits=QUICK)
+    with server.connect() as connection:
+        for _ in range(3):
+            connection.sendall(head("/health", method="GET"))
+            assert Answer(connection).status == 200
+        began = time.monotonic()
+        until(lambda: closed(connection))
+        assert time.monotonic() - began > 0.3
+    with server.connect() as connection:
+        connection.sendall(head("/health", method="GET") + b"GET /hea")
+        assert Answer(connection).status == 200
+        assert Answer(connection).status == 408  # Of the second, which never came.
+
+
+def test_more_half_heads_than_connections_leave_the_door_open(start: Callable[..., Server]) -> None:
+    server = start(limits={"connections": 50})
+    with ExitStack() as stack:
+        for _ in range(400):
+            connection = stack.enter_context(server.connect())
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: local")
+        for _ in range(5):
+            server.healthy()
+        assert server.connections() < 70
+        assert server.send(posted(ASK)).status == 200
+    assert server.counted('bdc_refused_total{reason="connections"}') >= 350
+
+
+def test_what_is_being_answered_is_not_cut_for_newcomers(start: Callable[..., Server]) -> None:
+    server = start(limits={"connections": 4})
+    with ExitStack() as stack:
+        busy = [stack.enter_context(server.connect()) for _ in range(4)]
+        for connection in busy:
+            connection.sendall(posted(asking(stream=True)))
+        until(lambda: all(select.select([connection], [], [], 0)[0] for connection in busy))
+        refused = server.send(b"")
+        assert refused.status == 503
+        assert "4 connections are open" in refused.message
+        for connection in busy:
+            assert Answer(connection).body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+def test_slow_bodies_take_no_place_and_end(start: Callable[..., Server]) -> None:
+    server = start(key=KEY, limits={"requests": 2, "body_seconds": 1.5})
+    slow = head("/v1/chat/completions", "Content-Length: 1000", "Content-Type: application/json")
+    with ExitStack() as stack:
+        held = [stack.enter_context(server.connect()) for _ in range(20)]
+        for connection in held:
+            connection.sendall(slow + b"{")
+        assert server.send(posted(ASK)).status == 200
+        server.healthy()
+        for connection in held:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b" ")
+        answers = [Answer(connection) for connection in held]
+        assert {answer.status for answer in answers} == {408}
+        assert answers[0].message == "the body was not there after 1.5 seconds"
+
+
+def test_a_body_that_goes_on_after_the_refusal_is_cut(start: Callable[..., Server]) -> None:
+    server = start(key=KEY)
+    endless = head("/v1/chat/completions", "Transfer-Encoding: chunked").replace(KEY.encode(), b"wrong")
+    with server.connect() as connection:
+        connection.sendall(endless)
+        assert Answer(connection).status == 401
+        began = time.monotonic()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() < began + 20:
+                connection.sendall(b"10\r\n" + b"x" * 16 + b"\r\n")
+                time.sleep(0.02)
+        assert time.monotonic() - began < 9
+        server.healthy()
+
+
+def test_who_leaves_during_an_upload_or_a_stream_leaves_nothing(start: Callable[..., Server]) -> None:
+    server = start(limits={"requests": 1})
+    for data in (posted(ASK)[:-3], chunked(b"5\r\n{"), head()[:-2], posted(asking(stream=True)) + b"GET /"):
+        for hard in (False, True):
+            connection = server.connect()
+            connection.sendall(data)
+            if b"stream" in data:
+                assert connection.recv(10).startswith(b"HTTP/1.1 2")
+            if hard:  # With a reset.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+            until(lambda: server.counted("bdc_requests_in_flight") == 1, 2)  # The one that asks.
+    assert server.counted('bdc_refused_total{reason="gone"}') == 4
+
+
+def test_who_never_reads_is_cut(start: Callable[..., Server]) -> None:
+    server = start(limits=QUICK | {"requests": 1})
+    with server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.settimeout(0.2)
+        asked, began = head("/metrics", method="GET"), time.monotonic()
+        with suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
+            while time.monotonic() < began + 5:
+                connection.sendall(asked * 100)
+        server.healthy()
+        assert server.send(posted(ASK)).status == 200
+        until(lambda: server.connections() <= 6, 10)
+    assert server.megabytes() < 300
+
+
+def test_many_requests_at_once_are_answered_one_by_one(start: Callable[..., Server]) -> None:
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("/health", method="GET") * 200)
+        received = b""
+        while received.count(b'"status":"ok"') < 200:
+            received += connection.recv(65536)
+        assert received.count(b"HTTP/1.1 200 OK") == 200
+
+
+def test_a_stop_waits_for_no_half_request(start: Callable[..., Server]) -> None:
+    server = start()
+    with server.connect() as half, server.connect() as body, server.connect() as idle:
+        half.sendall(b"GET /health HT")
+        body.sendall(head("/v1/chat/completions", "Content-Length: 9", "Content-Type: application/json"))
+        idle.sendall(head("/health", method="GET"))
+        assert Answer(idle).status == 200
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert Answer(body).status == 503
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 5
+
+
+# --- names that are allowed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_named_hosts_are_let_in_and_no_other(start: Callable[..., Server], key: str | None) -> None:
+    server = start(key=key, hosts=["Models.example.org", "2001:db8::1"])
+    for host in ("models.example.org:8765", "MODELS.example.org.", "[2001:db8::1]", "localhost"):
+        assert (
+            server.send(head("/v1/models", f"Origin: https://{host}", method="GET", host=host)).status == 200
+        )
+    for host in ("example.org", "a.models.example.org", "10.0.0.1"):
+        assert server.send(head("/v1/models", method="GET", host=host)).status == 403
+
+
+def test_where_others_connect_with_a_key_any_name_will_do(start: Callable[..., Server]) -> None:
+    server = start(key=KEY, host="0.0.0.0")
+    assert server.send(head("/v1/models", "Origin: http://a.b", method="GET", host="bdc.lan")).status == 200
+    assert (
+        server.send(head("/v1/models", method="GET", host="bdc.lan").replace(b"Bearer", b"B")).status == 401
+    )
