@@ -8,7 +8,7 @@ from typing import Any
 
 from bdc_agents.cli.outcome import SOLVED, note
 from bdc_agents.errors import ConfigError, ModelError
-from bdc_agents.serve.hosts import ANY, is_loopback
+from bdc_agents.serve.hosts import ANY, Hosts, is_loopback
 
 KEY = "BDC_API_KEY"
 
@@ -31,6 +31,7 @@ def run(
         model: Options of `RoutedModel.from_library`.
     """
     key = _key(host, no_key)
+    hosts = _hosts(host, allow_host)
     _need()
     from bdc_agents.serve.api import create_app
     from bdc_agents.serve.guard import ServerLimits
@@ -40,7 +41,7 @@ def run(
     limits = ServerLimits(requests=requests, seconds=seconds)
     with listen(host, port) as place:
         served = RoutedModel.from_library(library, **model)
-        app = create_app(served, key=key, limits=limits, hosts=_hosts(host, allow_host))
+        app = create_app(served, key=key, limits=limits, hosts=hosts)
         shown = place.getsockname()[1]
         serve_forever(app, place, limits, lambda: _announce(host, shown, served.names, key))
     note("stopped")
@@ -72,7 +73,11 @@ def _hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
 
     Where others can connect, nobody knows under which names they do; there every name will do if none
     is given, as the key keeps out pages of the web.
+
+    Raises:
+        ConfigError: If one of them is no name.
     """
+    Hosts(allowed)
     if is_loopback(host):
         return allowed
     return (*allowed, host) if allowed else (ANY,)

@@ -4,6 +4,7 @@ Whatever is sent: one clear error in JSON, nothing in the log, and `/health` ans
 """
 
 import json
+import os
 import select
 import signal
 import socket
@@ -545,3 +546,24 @@ def test_where_others_connect_with_a_key_any_name_will_do(start: Callable[..., S
     assert (
         server.send(head("/v1/models", method="GET", host="bdc.lan").replace(b"Bearer", b"B")).status == 401
     )
+
+
+def test_the_command_without_a_key_keeps_foreign_pages_out(tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("served.py"))
+    words = [sys.executable, script, "--no-key", "--allow-host", "models.example.org"]
+    with (
+        (tmp_path / "log").open("w+") as log,
+        subprocess.Popen(
+            words, stderr=log, env={k: v for k, v in os.environ.items() if k != "BDC_API_KEY"}
+        ) as process,
+    ):
+        try:
+            until(lambda: "listening at" in (tmp_path / "log").read_text(), 60)
+            port = int((tmp_path / "log").read_text().split("/v1")[0].rsplit(":")[-1])
+            for host, status in {"evil.example": 403, "models.example.org": 200, "localhost": 200}.items():
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                    connection.sendall(head("/v1/models", method="GET", host=host))
+                    assert Answer(connection).status == status
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
