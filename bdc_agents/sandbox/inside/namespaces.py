@@ -139,7 +139,7 @@ def _stand_guard(child: int) -> None:
     signal.signal(signal.SIGTERM, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     os.close(0)  # so that the other side sees the end of process 1
-    os.waitpid(child, 0)
+    kernel.outlast(child)
     os._exit(0)
 
 
