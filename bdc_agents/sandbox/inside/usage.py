@@ -9,6 +9,7 @@ _LOOK_SECONDS = 0.025  # at memory: a program fills some 50 MB in that time
 _WORKING_SHARE = 0.1  # of a processor; who gets less of a busy machine would wait for minutes
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KB = 1024
+_KB_OF_A_THREAD = 32  # that the kernel holds; without namespaces, nothing else limits how many there are
 
 
 class Counter:
@@ -76,7 +77,8 @@ class Counter:
         except OSError:  # the process has ended
             return 0
         now = _kilobytes(status, b"VmRSS") + _kilobytes(status, b"VmSwap")
-        return max(now, _kilobytes(status, b"VmHWM")) * _KB
+        kernels = _kilobytes(status, b"VmPTE") + _kilobytes(status, b"Threads") * _KB_OF_A_THREAD
+        return (max(now, _kilobytes(status, b"VmHWM")) + kernels) * _KB
 
     def _spent(self) -> float:
         return self._cpu() - self._before
