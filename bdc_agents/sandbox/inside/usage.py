@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 _LOOK_SECONDS = 0.025  # at memory: a program fills some 50 MB in that time
-_WORKING_SHARE = 0.1  # of a processor; who gets less of a busy machine would wait for minutes
+_WORKING_SHARE = 0.05  # of a processor; a busy machine gives little, and who sleeps takes less
+_PATIENCE_SECONDS = 1.0  # with a process that was started on a busy machine
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")
 _KB = 1024
@@ -57,7 +58,8 @@ class Counter:
         spent, now = self._spent(), time.monotonic()
         if spent >= limits["cpu_seconds"]:
             return "cpu"
-        if now - self._started > limits["cpu_seconds"] + spent / _WORKING_SHARE:
+        patience = max(_PATIENCE_SECONDS, limits["cpu_seconds"])
+        if now - self._started > patience + spent / _WORKING_SHARE:
             return "idle"
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
