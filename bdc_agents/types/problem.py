@@ -58,8 +58,8 @@ class Checker(Frozen):
     tolerance: float = Field(default=0.0, ge=0.0)
 
 
-WALL_PER_CPU = 10
-"""Wall seconds for each second of CPU time: a program may have a tenth of a processor, and still end."""
+WALL_PER_CPU = 20
+"""Wall seconds for each second of CPU time: a program may get a twentieth of a processor, and still end."""
 
 
 def _generous_wall(given: dict[str, Any]) -> float:
@@ -70,7 +70,7 @@ class Limits(Frozen):
     """What one program may use; times in seconds, sizes in megabytes and bytes.
 
     CPU time decides. Wall time depends on what else the machine does, so there is much more of it: by
-    default ten times as much. A program that only waits is ended as soon as it has waited for as long
+    default twenty times as much. A program that only waits is ended as soon as it has waited for as long
     as it might have worked.
     """
 
