@@ -138,7 +138,7 @@ def _compare_value(test: CallTest, data: Any, checker: Checker) -> dict[str, Any
         value = literals.decode(data, accepted)
     except literals.NotAValueError:
         return {"outcome": "wrong", "actual": "a value that is much larger, or none that can be compared"}
-    right = value_matches(value, accepted, checker.tolerance)
+    right = value_matches(value, accepted, checker)
     return {"outcome": "passed" if right else "wrong", "actual": _representation(value)}
 
 

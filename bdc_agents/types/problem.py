@@ -50,12 +50,20 @@ class Checker(Frozen):
     """How an output or a value is compared with an accepted one.
 
     `exact` compares text as it is; `lines` ignores trailing blanks and final newlines; `tokens`
-    ignores all differences in whitespace. With a `tolerance`, numbers may differ by that much,
-    absolutely or relatively.
+    ignores all differences in whitespace.
+
+    Args:
+        tolerance: How far numbers may be apart.
+        error: What is held against the tolerance: the difference, its ratio to the larger number, or
+            `either`, where one of them within it is enough; of two whole numbers always the
+            difference, unless the ratio is named, since no large one may be wrong by thousands.
+        any_case: Words, in lower case, that may be printed in any letter case.
     """
 
     text: Literal["exact", "lines", "tokens"] = "tokens"
-    tolerance: float = Field(default=0.0, ge=0.0)
+    tolerance: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    error: Literal["either", "absolute", "relative"] = "either"
+    any_case: tuple[str, ...] = ()
 
 
 class Limits(Frozen):
