@@ -78,6 +78,15 @@ class Limits(Frozen):
     processes: int = Field(default=1, ge=1, le=256)
 
 
+UNJUDGED: dict[str, str] = {
+    "interactive": "the program talks to a judge that is not there",
+    "any-answer": "other answers than the expected ones are right, too",
+    "inexact": "the known solution does not give the expected answer, mostly since several are right",
+}
+"""Tags of problems whose tests may fail a right program, and why. What passes is right all the same,
+but for interactive ones."""
+
+
 class Problem(Frozen):
     """A programming problem as the search sees it: without its hidden tests.
 
@@ -101,6 +110,11 @@ class Problem(Frozen):
     limits: Limits = Limits()
     difficulty: str | None = None
     tags: tuple[str, ...] = ()
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Its tags of `UNJUDGED`: where there are some, a failed test does not show that a program is wrong."""
+        return tuple(tag for tag in self.tags if tag in UNJUDGED)
 
 
 class HiddenTests:
