@@ -95,16 +95,18 @@ def row_of(world: World, solver: Solver) -> Row:
     return made[0]
 
 
-numbers = st.lists(st.integers(-1, 3), min_size=1, max_size=12)
+# Few programs, most of which pass the public tests: leaders that change are common, and come back.
+numbers = st.lists(st.sampled_from((0, 1, 0, 1, 2, -1)), min_size=3, max_size=10)
+counts = st.tuples(st.sampled_from((PUBLIC, PUBLIC, 2)), st.sampled_from((0, HIDDEN)))
 worlds = st.builds(
     World,
     st.fixed_dictionaries({"ann": numbers, "bob": numbers}),
-    st.lists(st.tuples(st.integers(2, PUBLIC), st.integers(0, HIDDEN)), min_size=4, max_size=4),
+    st.lists(counts, min_size=3, max_size=3),
 )
 
 
 @pytest.mark.parametrize("text", SOLVERS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(world=worlds, calls=st.none() | st.integers(1, 8))
 def test_the_hidden_score_is_that_of_the_program_that_was_handed_over(
     text: str, world: World, calls: int | None
