@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("kernel", "wire", "values", "reports", "seccomp", "landlock", "namespaces", "confine", "usage", "work"),
-    *("remote", "peer", "checker", "run_test", "supervise", "launch"),
+    *("kernel", "wire", "values", "library", "raised", "reports", "seccomp", "landlock", "namespaces", "confine", "usage", "work"),
+    *("remote", "operators", "kinds", "granted", "surroundings", "served", "peer", "script", "checker"),
+    *("run_test", "supervise", "launch"),
 )
 """Each after those that it imports."""
 
