@@ -191,7 +191,7 @@ async def _checkpointer(file: Path | None, resumes: bool) -> AsyncIterator["Asyn
 
 
 def _tell(file: Path, begun: bool, resumes: bool) -> None:
-    """Says whether a search goes on: its steps may be lost, as SQLite keeps the last ones in a second file."""
+    """Says whether a search goes on: SQLite keeps the last steps in a second file, which may be lost."""
     if begun:
         note(f"going on with the search of {file.parent}")
         return
