@@ -155,7 +155,8 @@ def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("fd", "fd")):
         options += ["--symlink", f"/proc/self/{target}", f"/dev/{name}"]
-    options += ["--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
+    shared = "/dev/shm"  # noqa: S108 - where the C library makes the locks of `multiprocessing`
+    options += ["--symlink", WORK, shared, "--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
     return (program, *options, "--", python, *_OPTIONS, "-c", START)
 
 

@@ -182,7 +182,7 @@ ATTACKS = [
     simple("read the kernel's symbols", "return 'ESCAPED' if open('/proc/kallsyms').read(9) else 'no'"),
     simple("read the kernel's memory", "os.open('/proc/kcore', os.O_RDONLY)\nreturn 'ESCAPED'", root=True, may_be_missing=True),
     simple("open a terminal", "os.openpty()\nreturn 'ESCAPED'"),
-    simple("write to shared memory", "os.unlink(os.path.abspath(open('/dev/shm/bdc-attack', 'w').name))\nreturn 'ESCAPED'"),
+    simple("read shared memory", "return 'ESCAPED' if at['secret'] in open('/dev/shm/' + at['shared']).read() else 'no'", may_be_missing=True),
     simple("make a pipe with a name", "os.mkfifo(at['link'] + '3')\nreturn 'ESCAPED'"),
     simple("make a device", "os.mknod(at['link'] + '4', 0o20600, os.makedev(1, 3))\nreturn 'ESCAPED'", root=True),
     simple("name an attribute of a file", "os.setxattr(at['prey'], 'user.bdc', b'x')\nreturn 'ESCAPED'"),
@@ -256,7 +256,12 @@ def standing(folder: Path) -> Iterator[dict[str, object]]:
     file, prey = folder / "file", folder / "prey"
     file.write_text(SECRET)
     prey.touch()
+    shared = Path("/dev/shm") / f"bdc-secret-{os.getpid()}"
+    if shared.parent.is_dir():
+        shared.write_text(SECRET)
+        shared.chmod(0o644)
     with (
+        ending(victim, shared),
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.socket(1) as named,
         socket.socket(1) as abstract,
@@ -281,6 +286,16 @@ def standing(folder: Path) -> Iterator[dict[str, object]]:
             "link": str(folder / "link"),
             "pid": victim.pid,
             "host": socket.gethostname(),
+            "shared": shared.name,
         }
-    victim.kill()
-    victim.wait()
+
+
+@contextmanager
+def ending(victim: subprocess.Popen[bytes], shared: Path) -> Iterator[None]:
+    """Leaves nothing of them."""
+    try:
+        yield
+    finally:
+        shared.unlink(missing_ok=True)
+        victim.kill()
+        victim.wait()
