@@ -132,7 +132,7 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     os.chdir(setup["work"])
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if setup["landlock"] and landlock.version() < landlock.NEEDED:
-        raise OSError(f"Landlock version {landlock.version()}, but {landlock.NEEDED} (Linux 6.2) is needed")
+        raise OSError(landlock.lacking())
     if setup["landlock"] or (owner and landlock.version()):
         landlock.restrict(*_visible(setup))
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
