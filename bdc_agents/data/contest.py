@@ -93,7 +93,9 @@ def stdin_checker(statement: str, public: Sequence[TestCase]) -> Checker:
     answers = [text for test in public if not isinstance(test, ScriptTest) for text in test.expected]
     checker = Checker(any_case=_free_words(statement, answers))
     if allowed is not None:
-        return checker.model_copy(update={"tolerance": allowed, "error": _stated(statement, "tolerance")[0].error})
+        return checker.model_copy(
+            update={"tolerance": allowed, "error": _stated(statement, "tolerance")[0].error}
+        )
     digits = max((len(decimals) for text in answers for decimals in _DECIMAL.findall(text)), default=0)
     if digits in _ROUNDED:
         return checker.model_copy(update={"tolerance": 10.0**-digits, "error": "absolute"})
