@@ -16,6 +16,7 @@ from typing import Any
 from bdc_agents.errors import ConfigError, SandboxRefused
 
 from .bootstrap import START
+from .inside.namespaces import DEVICES
 
 TIERS = ("namespaces", "bubblewrap", "gvisor", "landlock", "unsafe")
 """In the order in which `auto` tries them: from the fastest of the strong ones to none."""
@@ -76,6 +77,7 @@ def make_tier(name: str, python: str | None = None, packages: Sequence[str] = ()
     extra = [folder for package in packages for folder in _package_folders(package)]
     setup: dict[str, Any] = {
         "namespaces": name == "namespaces",
+        "bubblewrap": name == "bubblewrap",
         "landlock": name == "landlock",
         "isolated": name != "unsafe",
         "warm": name in _WARM,
@@ -133,13 +135,17 @@ def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
         raise SandboxRefused("bwrap is not installed (apt install bubblewrap)")
     binds = [*setup["folders"], *setup["files"], python]
     options = ["--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"]
+    # Within its own namespaces, until it has mounted what bubblewrap knows no limits for.
+    options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     options += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
     for path in binds:
         link = Path(path).is_symlink()
         options += ["--symlink", str(Path(path).readlink()), path] if link else ["--ro-bind", path, path]
-    options += ["--proc", "/proc", "--dev", "/dev"]
-    options += ["--size", str(WORK_MB * 2**20), "--tmpfs", WORK, "--chdir", WORK]
-    options += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    for device in DEVICES:
+        options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    for name, target in (("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("fd", "fd")):
+        options += ["--symlink", f"/proc/self/{target}", f"/dev/{name}"]
+    options += ["--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
     return (program, *options, "--", python, *_OPTIONS, "-c", START)
 
 

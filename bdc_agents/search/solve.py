@@ -16,9 +16,6 @@ from bdc_agents.search.sync import run_sync
 from bdc_agents.search.traces import trace_of
 from bdc_agents.types import Problem, Trace
 
-STEPS = 100_000
-"""Bound on the graph's super-steps: rollouts and budgets end a search long before."""
-
 
 async def asolve(
     problem: Problem,
@@ -56,7 +53,7 @@ async def asolve(
     search, budget = search or SearchConfig(), budget or Budget()
     graph = create_search_graph(agents, executor=executor, search=search, budget=budget)
     app: Any = graph.compile(checkpointer=checkpointer)  # pyright: ignore[reportUnknownMemberType]
-    config = {"recursion_limit": STEPS, "configurable": {"thread_id": thread}}
+    config = {"configurable": {"thread_id": thread}}
     resumes = checkpointer is not None and await _holds(app, config, problem)
     state: SearchState = {}
     async for mode, chunk in app.astream(

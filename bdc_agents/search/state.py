@@ -66,6 +66,11 @@ def add_usage(state: dict[str, Json], write: dict[str, Json]) -> dict[str, Json]
     return state | added
 
 
+def largest(state: dict[str, int], write: dict[str, int]) -> dict[str, int]:
+    """The larger of two numbers of each key."""
+    return state | {key: max(value, state.get(key, value)) for key, value in write.items()}
+
+
 def later(state: float, write: float) -> float:
     """The larger of two clock readings: steps that run side by side both say how late it is."""
     return max(state, write)
@@ -118,11 +123,15 @@ class SearchState(SearchOutput, total=False):
 
     Args:
         evaluating: Leaves of this round that need programs and a verdict.
-        expanding: Leaves that need children.
+        expanding: Leaves that need children; after a round, those that are due in the next one.
         refining: Leaves whose last thought did not help, and is refined before more programs.
+        plan: The calls of this round; see `Plan`.
+        full: Whether those to refine leave no room for other leaves in the next round.
         drafts: Programs written and not yet run.
         usage: By agent.
+        failing: In how many rounds in a row an agent has failed, and why the last time, by agent.
         set_aside: Why an agent takes no further part, by agent.
+        room: The token limit that an agent turned out to need, by agent.
         credit: By author of the last thought, then by coder: programs written, their total
             reward, and how many beat the parent's value.
         rollouts: Leaves evaluated.
@@ -135,9 +144,13 @@ class SearchState(SearchOutput, total=False):
     evaluating: list[str]
     expanding: list[str]
     refining: list[str]
+    plan: Json
+    full: bool
     drafts: list[Json]
     usage: Annotated[dict[str, Json], add_usage]
+    failing: Annotated[dict[str, Json], _of_one(merge)]
     set_aside: Annotated[dict[str, str], _of_one(merge)]
+    room: Annotated[dict[str, int], largest]
     credit: dict[str, dict[str, list[float]]]
     rollouts: int
     best: float
@@ -148,7 +161,7 @@ class SearchState(SearchOutput, total=False):
     stopped_by: str | None
 
 
-_ADDED = ("tree", "programs", "usage", "set_aside")
+_ADDED = ("tree", "programs", "usage", "failing", "set_aside", "room")
 """Parts of the state to which a step's write is added."""
 
 

@@ -1,7 +1,7 @@
 """Problems, their public tests, and the hidden ones that score a solution afterwards."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,14 +66,28 @@ class Checker(Frozen):
     any_case: tuple[str, ...] = ()
 
 
-class Limits(Frozen):
-    """What one program may use; times in seconds, sizes in megabytes and bytes."""
+WALL_PER_CPU = 20
+"""Wall seconds for each second of CPU time: a program may get a twentieth of a processor, and still end."""
 
-    wall_seconds: float = Field(default=6.0, gt=0, le=600)
-    """For each test."""
+
+def _generous_wall(given: dict[str, Any]) -> float:
+    return WALL_PER_CPU * given["cpu_seconds"]
+
+
+class Limits(Frozen):
+    """What one program may use; times in seconds, sizes in megabytes and bytes.
+
+    CPU time decides. Wall time depends on what else the machine does, so there is much more of it: by
+    default twenty times as much. A program that only waits is ended as soon as it has waited for as long
+    as it might have worked.
+    """
+
     cpu_seconds: float = Field(default=6.0, gt=0, le=600)
     """For each test."""
+    wall_seconds: float = Field(default_factory=_generous_wall, gt=0, le=600 * WALL_PER_CPU)
+    """For each test; where it is not given, it follows from `cpu_seconds`."""
     memory_mb: int = Field(default=512, ge=32, le=65536)
+    """What the program takes into use on top of the interpreter; address space that it reserves is free."""
     output_bytes: int = Field(default=1_000_000, ge=1024, le=100_000_000)
     processes: int = Field(default=1, ge=1, le=256)
 
