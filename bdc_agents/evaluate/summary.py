@@ -10,7 +10,7 @@ from statistics import fmean
 from bdc_agents.evaluate.diagnose import Finding, diagnose
 from bdc_agents.evaluate.groups import by_problem, by_solver, difference
 from bdc_agents.evaluate.matching import Match, matched
-from bdc_agents.evaluate.metrics import Difference, Interval, bootstrap, mean_interval, pass_at_k
+from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, pass_at_k
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, read_rows, solver_traces
 from bdc_agents.evaluate.solvers import Spec
 from bdc_agents.runs import write_text
@@ -185,7 +185,7 @@ def figures_of(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
         rows=len(rows),
         solved=mean_interval([*solved.values()]),
         pass_at={k: interval for k in ks if (interval := _pass_at(rows, k))},
-        pass_rate=bootstrap([*by_problem(rows, lambda row: row.share).values()]),
+        pass_rate=mean_interval([*by_problem(rows, lambda row: row.share).values()]),
         public=mean_interval([*public.values()]) if public else None,
         calls=calls / len(rows),
         tokens=fmean(usage.tokens for usage in used),
