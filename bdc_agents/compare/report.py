@@ -159,7 +159,8 @@ def _losses(summary: CompareSummary, colours: Mapping[str, int]) -> str:
     note = (
         f"Mean loss of a token (in nats, lower is better) of {summary.loss_on}, {summary.loss_tokens:,} "
         f"tokens. The difference to {summary.reference} is paired by problem, with Bonett and Price's "
-        "intervals; left of the middle is better. What an exact paired test does not tell from chance may be chance."
+        "intervals; left of the middle is better. What an exact paired test does not tell from chance may be "
+        "chance."
     )
     heads = ["method", scale, "loss", f"against {escape(summary.reference)}", ""]
     return section("Loss", note, f'<div class="scroll">{table(heads, rows, left=[4], cards=True)}</div>')
