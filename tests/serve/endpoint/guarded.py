@@ -1,6 +1,7 @@
 """A server with limits of its own and a slow model; run by the tests that attack it."""
 
 import json
+import socket
 import sys
 
 from served import Slow, place
@@ -15,5 +16,7 @@ if __name__ == "__main__":
         RoutedModel(Slow(), place, ("a",)), key=options.get("key"), limits=limits, hosts=options.get("hosts")
     )
     with listen(options.get("host", "127.0.0.1"), 0) as door:
+        if held := options.get("held"):  # Bytes of an answer that the system takes off its hands.
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, held)
         port = door.getsockname()[1]
         serve_forever(app, door, limits, lambda: print(port, flush=True))
