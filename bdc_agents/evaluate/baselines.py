@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 
 from langchain_core.messages import BaseMessage
@@ -10,7 +10,8 @@ from langchain_core.messages import BaseMessage
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
-from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Spent, Tools, register_solver
+from bdc_agents.evaluate.course import answer_of, spent
+from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Tools, register_solver
 from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft
@@ -122,7 +123,7 @@ class Session:
             },
             settings,
         )
-        return Answer(trace=trace, candidates=self._candidates())
+        return answer_of(trace, [*self._candidates()])
 
     def _stopped_by(self) -> str:
         if self.solved:
@@ -132,18 +133,17 @@ class Session:
             return "agents"
         return self.cut or "rollouts"
 
-    def _candidates(self) -> tuple[Candidate, ...]:
+    def _candidates(self) -> Iterator[Candidate]:
         """What would have been handed over after the first call, the first two, and so on."""
-        found: list[Candidate] = []
+        last = ""
         for number in range(1, len(self.drafts) + 1):
             drafts = self.drafts[:number]
             key = _best_key(drafts)
-            if key and (not found or found[-1].program != key):
-                used = total(settle([draft.answered for draft in drafts]))
+            if key and key != last:
+                last = key
                 seconds = max(draft.seconds for draft in drafts)
-                spent = Spent(calls=used.calls, tokens=used.tokens, seconds=seconds, cost=used.cost)
-                found.append(Candidate(program=key, after=spent))
-        return tuple(found)
+                used = (draft.answered.usage for draft in drafts)
+                yield Candidate(program=key, after=spent(used, seconds))
 
 
 def _attempt(draft: _Draft, programs: dict[str, Program]) -> Attempt:

@@ -24,6 +24,7 @@ from bdc_agents.search.execute import compare, evaluate, execute, missed, progra
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
+from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
 from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.round import Round
@@ -62,7 +63,7 @@ class Nodes:
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
         run = self._step({}, runtime)
-        problem = read_problem(state.get("problem"))
+        problem = asked = read_problem(state.get("problem"))
         if not problem.public_tests and run.config.self_tests:
             wanted = self_test_calls(problem, list(run.agents), run.config)
             answers = await run.ask(run.afford(wanted))
@@ -76,6 +77,7 @@ class Nodes:
         _check_prices(run, problem)
         run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
         return {
+            "origin": origin_of(asked, run.all_agents, run.config, run.budget),
             "problem": problem.model_dump(mode="json"),
             "tree": Overwrite(run.grown(Tree().with_nodes(Node()))),
             "programs": Overwrite({}),
@@ -240,7 +242,8 @@ class Nodes:
         run = self._step(state, runtime)
         solution = assemble(state, run.config.skills, run.budget)
         runtime.stream_writer({"type": "finished", "solution": solution.model_dump(mode="json")})
-        return {"solution": solution.model_dump(mode="json")}
+        origin = with_budget(state.get("origin", {}), run.budget)
+        return {"origin": origin, "solution": solution.model_dump(mode="json")}
 
 
 def _check_prices(run: Step, problem: Problem) -> None:
