@@ -435,7 +435,12 @@ async def try_all(seeds: Sequence[int]) -> list[tuple[list[str], str, float]]:
 
     server, executor = Server(), create_executor(SandboxConfig(workers=1))
     try:
-        return [await try_out(seed, server, executor) for seed in seeds]
+        outcomes: list[tuple[list[str], str, float]] = []
+        for number, seed in enumerate(seeds, 1):
+            outcomes.append(await try_out(seed, server, executor))
+            if outcomes[-1][0] or not number % 20:
+                print(f"{number}: {outcomes[-1][0] or 'all caps held'}", file=sys.stderr, flush=True)
+        return outcomes
     finally:
         await executor.aclose()
 
@@ -471,7 +476,11 @@ def main() -> int:
     reports = json.loads(options.out.read_text()) if options.out.exists() else {}
     began, seeds = time.monotonic(), range(options.seed * 10**6, options.seed * 10**6 + 10**6)
     if options.simulated:
-        outcomes = [run_simulated(simulate(seed)) for seed in seeds[: options.simulated]]
+        outcomes = []
+        for number, seed in enumerate(seeds[: options.simulated], 1):
+            outcomes.append(run_simulated(simulate(seed)))
+            if outcomes[-1][0] or not number % 100:
+                print(f"{number}: {outcomes[-1][0] or 'all caps held'}", file=sys.stderr, flush=True)
         reports["simulated"] = report("simulated", outcomes, time.monotonic() - began)
     if options.real:
         began = time.monotonic()
