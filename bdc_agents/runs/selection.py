@@ -9,7 +9,7 @@ from pathlib import Path
 from bdc_agents.data import dataset_names, load_tasks, task_ids
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import ProblemError, UsageError, unknown
-from bdc_agents.runs.jobs import Job
+from bdc_agents.runs.jobs import Job, problem_hash
 from bdc_agents.types import Frozen, Problem
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
@@ -101,7 +101,8 @@ def select_jobs(
             if not all(one.takes(name, problem) for one in filters):
                 continue
             if problem.public_tests or untested:
-                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address))
+                content = problem_hash(problem)
+                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, content=content))
             else:
                 without.append(problem.id)
     if not jobs:
