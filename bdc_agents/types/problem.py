@@ -50,12 +50,20 @@ class Checker(Frozen):
     """How an output or a value is compared with an accepted one.
 
     `exact` compares text as it is; `lines` ignores trailing blanks and final newlines; `tokens`
-    ignores all differences in whitespace. With a `tolerance`, numbers may differ by that much,
-    absolutely or relatively.
+    ignores all differences in whitespace.
+
+    Args:
+        tolerance: How far numbers may be apart.
+        error: What is held against the tolerance: the difference, its ratio to the larger number, or
+            `either`, where one of them within it is enough; of two whole numbers always the
+            difference, unless the ratio is named, since no large one may be wrong by thousands.
+        any_case: Words, in lower case, that may be printed in any letter case.
     """
 
     text: Literal["exact", "lines", "tokens"] = "tokens"
-    tolerance: float = Field(default=0.0, ge=0.0)
+    tolerance: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    error: Literal["either", "absolute", "relative"] = "either"
+    any_case: tuple[str, ...] = ()
 
 
 WALL_PER_CPU = 20
@@ -84,6 +92,15 @@ class Limits(Frozen):
     processes: int = Field(default=1, ge=1, le=256)
 
 
+UNJUDGED: dict[str, str] = {
+    "interactive": "the program talks to a judge that is not there",
+    "any-answer": "other answers than the expected ones are right, too",
+    "inexact": "the known solution does not give the expected answer, mostly since several are right",
+}
+"""Tags of problems whose tests may fail a right program, and why. What passes is right all the same,
+but for interactive ones."""
+
+
 class Problem(Frozen):
     """A programming problem as the search sees it: without its hidden tests.
 
@@ -107,6 +124,11 @@ class Problem(Frozen):
     limits: Limits = Limits()
     difficulty: str | None = None
     tags: tuple[str, ...] = ()
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Its tags of `UNJUDGED`: with any, a failed test does not show that a program is wrong."""
+        return tuple(tag for tag in self.tags if tag in UNJUDGED)
 
 
 class HiddenTests:

@@ -275,7 +275,7 @@ async def test_a_failed_assert_shows_both_sides_as_they_were(run):
         ("def g():\n    assert add('a', 1) == 2\ng()", "error"),
         ("undefined_name", "error"),
         ("def (", "error"),
-        ("", "passed"),
+        ("", "error"),
     ],
 )
 async def test_scripts_pass_only_at_their_end(run, script, outcome):

@@ -3,7 +3,8 @@
 launch      the zygote: isolates itself, imports, and forks a supervisor for each job
 namespaces  mounts, processes, network, IPC and host name of its own
 landlock    which files may be used
-seccomp     system calls that no program needs
+syscalls    the system calls that a sandbox may make
+seccomp     filters of these, with the arguments that are allowed
 kernel      the system calls behind these, through ctypes
 start       the processes of each test, the program's before its checker's
 supervise   the same, held to their limits

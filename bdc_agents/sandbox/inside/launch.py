@@ -60,6 +60,8 @@ def _isolate(setup: dict[str, Any]) -> namespaces.Owner | None:
     _prefer_for_oom()
     if setup["namespaces"]:
         return namespaces.enter(setup["folders"], setup["files"], setup["work"])
+    if setup["bubblewrap"]:
+        return namespaces.adopt()
     if os.getpid() != 1:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGTERM, _end_once)
@@ -80,6 +82,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
     for name in _MODULES:
         __import__(name)
+    seccomp.prepare(namespaces=_has_namespaces(setup))
     gc.collect()
     gc.freeze()  # so that a child's first collection does not copy all of this
 
@@ -132,17 +135,21 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     os.chdir(setup["work"])
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if setup["landlock"] and landlock.version() < landlock.NEEDED:
-        raise OSError(f"Landlock version {landlock.version()}, but {landlock.NEEDED} (Linux 6.2) is needed")
+        raise OSError(landlock.lacking())
     if setup["landlock"] or (owner and landlock.version()):
         landlock.restrict(*_visible(setup))
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
     return Rules(
         seccomp=_filter_calls(required=setup["isolated"]),
-        namespaces=setup["isolated"] and not setup["landlock"],
+        namespaces=_has_namespaces(setup),
         address_space=usage.sizes()[0],
-        count_processes=setup["isolated"] and not setup["landlock"],
+        count_processes=_has_namespaces(setup),
         readable=(*setup["folders"], *setup["files"]) if setup["landlock"] else (),
     )
+
+
+def _has_namespaces(setup: dict[str, Any]) -> bool:
+    return setup["isolated"] and not setup["landlock"]
 
 
 def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
