@@ -487,6 +487,14 @@ def test_who_leaves_during_an_upload_or_a_stream_leaves_nothing(start: Callable[
     assert server.counted('bdc_refused_total{reason="gone"}') == 4
 
 
+def test_who_asks_on_and_leaves_before_the_answer_is_noticed(start: Callable[..., Server]) -> None:
+    server = start(thinks=60)
+    with server.connect() as connection:
+        connection.sendall(posted(ASK) + b"GET /")
+        until(lambda: server.counted("bdc_requests_in_flight") == 2)
+    until(lambda: server.counted("bdc_requests_in_flight") == 1)
+
+
 @pytest.mark.parametrize("requests", [12, 2000])
 def test_who_never_reads_is_cut(start: Callable[..., Server], requests: int) -> None:
     """Whether the server waits to write more, or has written all and waits to close."""
