@@ -236,7 +236,12 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     # Where nothing is.
     "nowhere": (head("/nowhere", method="GET"), 404, "/nowhere"),
     "a long path": (head("/" + "a" * 30_000, method="GET"), 404, "..."),
-    "a slash more": (head("/v1/models//", method="GET"), 404, ""),
+    "a slash more, where a redirect would go to any host": (
+        head("/metrics/", method="GET"),
+        404,
+        "/metrics/",
+    ),
+    "a name of a slash": (head("/v1/models//", method="GET"), 404, ""),
     "two slashes": (head("//health", method="GET"), 404, "health"),
     "up": (head("/v1/../health", method="GET"), 404, ""),
     "another server's address": (head("http://evil.example/v1/models", method="GET"), 404, ""),
