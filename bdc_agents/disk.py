@@ -11,6 +11,8 @@ from tempfile import mkstemp
 
 from bdc_agents.errors import UsageError
 
+PRIVATE = 0o600
+"""Of files that hold prompts, programs and replies: they are their owner's alone, whatever the umask."""
 _RETRY_SECONDS = 0.02
 
 

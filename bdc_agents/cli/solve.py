@@ -72,7 +72,7 @@ def solve(
             write_solution(folder, trace)
 
     view = _view(task, settings, as_json, quiet)
-    finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint))
+    finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint, resumes))
     report(finished, folder, as_json)
     return exit_code(finished)
 
@@ -86,11 +86,12 @@ async def _run(
     view: View,
     keep: Callable[[Trace], None],
     checkpoint: Path | None,
+    resumes: bool,
 ) -> Finished:
     async with closing(agents, executor):
         await fetch_weights(settings, names)
         return await search(
-            task, agents, executor, settings.search, settings.budget, view, keep, checkpoint=checkpoint
+            task, agents, executor, settings.search, settings.budget, view, keep, checkpoint, resumes
         )
 
 
@@ -124,8 +125,6 @@ def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | 
     if traces and traces[-1].solution.stopped_by != "interrupted":
         for old in folder.glob(f"{CHECKPOINT_FILE}*"):  # The same search once more, from its start.
             old.unlink()
-    elif file.exists():
-        note(f"going on with the unfinished search of {folder}")
     return file
 
 

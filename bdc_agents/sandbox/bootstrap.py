@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("kernel", "wire", "note", "values", "reports", "syscalls", "seccomp", "namespaces", "landlock"),
-    *("confine", "usage", "work", "remote", "peer", "checker", "run_test", "start", "ending", "supervise"),
-    "launch",
+    *(
+        "kernel",
+        "wire",
+        "note",
+        "values",
+        "library",
+        "raised",
+        "reports",
+        "syscalls",
+        "seccomp",
+        "namespaces",
+    ),
+    *("landlock", "confine", "usage", "work", "remote", "operators", "kinds", "granted", "surroundings"),
+    *("served", "peer", "script", "checker", "run_test", "start", "ending", "supervise", "launch"),
 )
 """Each after those that it imports."""
 

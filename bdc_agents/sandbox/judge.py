@@ -5,7 +5,7 @@ import json
 import signal
 from typing import Any
 
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import LONGEST_INTEGER, long_integers, parse
 from bdc_agents.types import CallTest, Checker, Outcome, ScriptTest, StdinTest, TestCase, TestResult
 
 from . import literals
@@ -143,15 +143,16 @@ def _compare_value(test: CallTest, data: Any, checker: Checker) -> dict[str, Any
         value = literals.decode(data, accepted)
     except literals.NotAValueError:
         return {"outcome": "wrong", "actual": "a value that is much larger, or none that can be compared"}
-    right = value_matches(value, accepted, checker.tolerance)
+    right = value_matches(value, accepted, checker)
     return {"outcome": "passed" if right else "wrong", "actual": _representation(value)}
 
 
 def _representation(value: Any) -> str:
     try:
-        return repr(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a value with an integer of thousands of digits"
+        with long_integers():
+            return repr(value)
+    except ValueError:
+        return f"a value with an integer of more than {LONGEST_INTEGER:,} digits"
 
 
 # --- what a reader sees of a test ------------------------------------------------------------------

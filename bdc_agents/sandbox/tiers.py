@@ -27,6 +27,7 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 """All that a sandboxed process has of an environment."""
 
 NOBODY = 65534
+_CHANGE_USER = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 
 WORK = "/tmp"  # noqa: S108 - inside the sandbox
 WORK_MB, WORK_FILES = 16, 1024
@@ -90,12 +91,21 @@ def make_tier(name: str, python: str | None = None, packages: Sequence[str] = ()
     }
     if name == "gvisor":
         return Tier(name, _gvisor(interpreter, setup), setup)
-    if name == "landlock" and os.geteuid() == 0:
-        return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup, NOBODY)
+    if name == "landlock":
+        return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup, _lesser_user())
     if name == "bubblewrap":
         # It maps one user only, and a program that is root outside could write to /proc/sys.
-        return Tier(name, _bubblewrap(interpreter, setup), setup, NOBODY if os.geteuid() == 0 else None)
+        return Tier(name, _bubblewrap(interpreter, setup), setup, _lesser_user())
     return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup)
+
+
+def _lesser_user() -> int | None:
+    """Nobody, if this is root and may become another; a container may have taken that right away."""
+    if os.geteuid() != 0:
+        return None
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    rights = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return NOBODY if rights & _CHANGE_USER == _CHANGE_USER else None
 
 
 def _visible_folders(own: bool) -> list[str]:
@@ -145,7 +155,8 @@ def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("fd", "fd")):
         options += ["--symlink", f"/proc/self/{target}", f"/dev/{name}"]
-    options += ["--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
+    shared = "/dev/shm"  # noqa: S108 - where the C library makes the locks of `multiprocessing`
+    options += ["--symlink", WORK, shared, "--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
     return (program, *options, "--", python, *_OPTIONS, "-c", START)
 
 

@@ -172,15 +172,15 @@ async def test_a_large_input_arrives_whole(run):
         ),
         (
             "import threading\ndef f():\n    exit(0)\n    print(42)\nthreading.Thread(target=f).start()",
-            "error",
-            "SystemExit: 0",
-            3,
+            "wrong",
+            "",
+            None,
         ),
         ("import os\nos.kill(os.getpid(), 11)", "killed", "ended by SIGSEGV", None),
         ("while True: pass", "timeout", "wall time limit passed", None),
         ("import time\ntime.sleep(9)", "timeout", "wall time limit passed", None),
         ("x = [0] * 10**9", "memory", "MemoryError", 1),
-        ("x = []\nwhile True: x.append('a' * 10**6)", "memory", "MemoryError", 2),
+        ("x = []\nwhile True: x.append('a' * 10**6)", "memory", "memory limit passed", None),
         ("while True: print('x' * 1000)", "output", "output limit passed", None),
     ],
 )
@@ -275,7 +275,7 @@ async def test_a_failed_assert_shows_both_sides_as_they_were(run):
         ("def g():\n    assert add('a', 1) == 2\ng()", "error"),
         ("undefined_name", "error"),
         ("def (", "error"),
-        ("", "passed"),
+        ("", "error"),
     ],
 )
 async def test_scripts_pass_only_at_their_end(run, script, outcome):

@@ -273,6 +273,11 @@ async def test_a_solved_trace_gives_training_rows(
     kinds = {row.kind for row in rows}
     assert kinds >= {"p2t", "t2s"} or kinds == {"direct"}
     assert all(row.rejected and row.rejected != row.completion for row in rows if row.kind == "dpo")
+    several = trace.problem.model_copy(update={"tags": ("any-answer",)})
+    kept = extract_traces(trace.model_copy(update={"problem": several}))
+    assert kept == tuple(row for row in rows if row.kind != "dpo"), (
+        "a failed test does not show what is worse"
+    )
     unsolved = await asolve(problem, pair, executor=make_executor(1), search=config_of("default"))
     assert extract_traces(unsolved) == ()
 

@@ -9,11 +9,13 @@ import ast
 import builtins
 import importlib
 import os
+import re
 import sys
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import confine, note, peer, reports, wire
+from . import confine, note, peer, remote, reports, surroundings, wire
+from .script import Script
 
 if TYPE_CHECKING:
     from .confine import Rules
@@ -50,18 +52,35 @@ def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tupl
 def _attempt(job: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
     program = peer.Peer(_PROGRAM)
     try:
-        script = compile(_with_sides_kept(test["code"]), reports.TEST, "exec", dont_inherit=True)
-        names = Names(program, job["entry_point"])
+        script = Script(test["code"])
+        names = Names(program, job["entry_point"], classes_of(script.tree))
+        sys.modules[reports.MAIN] = Main(names, program)
         names.ask("")  # a program that does not load fails here
         names.run_preamble(job["preamble"])
-        exec(script, names)  # noqa: S102
+        program.surroundings = surroundings.OfScript(names, test["code"])
+        script.run(names, job["entry_point"])
         report: dict[str, Any] = {"done": True}
     except BaseException as error:
         confine.use_spare_memory()
         report = reports.describe(error)
     if program.gone:
         raise peer.Gone
+    return _explained(report, program)
+
+
+def _explained(report: dict[str, Any], program: peer.Peer) -> dict[str, Any]:
+    """The report, with a sentence where two processes cannot do what one could."""
+    if program.refused:
+        return reports.describe(program.refused) | {"test_line": report.get("test_line")}
+    if report.get("failed_assert") and program.compared_with_plain:
+        report["message"] = f"{report['message']} ({_OBJECT_COMPARED})".strip()
     return report
+
+
+_OBJECT_COMPARED = (
+    "an object of the program's class was compared with a plain value, which it never equals in a script "
+    f"test, whatever its class says; {remote.WAY_OUT}"
+)
 
 
 class Names(dict[str, Any]):
@@ -70,16 +89,19 @@ class Names(dict[str, Any]):
     Args:
         program: The connection to the program.
         entry_point: The name that is the program's, even if it is that of a built-in.
+        classes: Names that the script uses as those of classes.
     """
 
-    def __init__(self, program: peer.Peer, entry_point: str | None) -> None:
-        super().__init__(__name__=reports.TEST, __builtins__=builtins)
-        self._program, self._entry_point = program, entry_point
+    def __init__(self, program: peer.Peer, entry_point: str | None, classes: frozenset[str]) -> None:
+        super().__init__(__name__=reports.MAIN, __builtins__=builtins)
+        self._program, self._entry_point, self._classes = program, entry_point, classes
 
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name) and name != self._entry_point:
             raise KeyError(name)
         value = self[name] = self._look_up(name)
+        if remote.is_class(value) and name in self._classes:
+            self._program.trust(value)
         return value
 
     def _look_up(self, name: str) -> Any:
@@ -100,27 +122,60 @@ class Names(dict[str, Any]):
             return
         exec(compile(code, "preamble.py", "exec", dont_inherit=True), self)  # noqa: S102
         for name, value in list(self.items()):
-            defined = isinstance(value, (types.FunctionType, type)) and value.__module__ == reports.TEST
+            local = isinstance(value, (types.FunctionType, type)) and not remote.is_class(value)
+            defined = local and value.__module__ == reports.MAIN
             if name == self._entry_point or (defined and self._entry_point is None):
                 del self[name]
 
 
-def _with_sides_kept(code: str) -> ast.Module:
-    """The script's syntax tree with both sides of each `assert L == R` kept in a variable."""
-    return ast.fix_missing_locations(_Keep().visit(ast.parse(code, reports.TEST)))
+class Main(types.ModuleType):
+    """The module `__main__` of a script, for what looks names up there, such as `unittest.main`."""
+
+    def __init__(self, names: Names, program: peer.Peer) -> None:
+        super().__init__(reports.MAIN)
+        vars(self).update(_names=names, _program=program)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._names[name]
+        except KeyError:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._names[name] = value
+        self._program.ask("define", name, value)
+
+    def __delattr__(self, name: str) -> None:
+        del self._names[name]
+
+    def __dir__(self) -> list[str]:
+        return list(self._names)
 
 
-class _Keep(ast.NodeTransformer):
-    def visit_Assert(self, node: ast.Assert) -> Any:
-        test = node.test
-        if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
-            return node
-        sides = ((reports.LEFT, test.left), (reports.RIGHT, test.comparators[0]))
-        kept = [ast.Assign([ast.Name(name, ast.Store())], side) for name, side in sides]
-        test.left, test.comparators = (
-            ast.Name(reports.LEFT, ast.Load()),
-            [ast.Name(reports.RIGHT, ast.Load())],
-        )
-        for new in (*kept, test.left, test.comparators[0]):
-            ast.copy_location(new, node)
-        return [*kept, node]
+def classes_of(tree: ast.Module) -> frozenset[str]:
+    """The names that a script uses as those of classes: what they make is then what it tests.
+
+    A name in capital words is taken for one, as PEP 8 has it, and so is one that `isinstance`,
+    `except`, a pattern or another class names as such.
+    """
+    found = set[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) if _CAPITAL_WORDS.fullmatch(name):
+                found.add(name)
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, named]):
+                found |= _names_in(named)
+            case ast.ExceptHandler(type=ast.expr() as named):
+                found |= _names_in(named)
+            case ast.ClassDef(bases=named):
+                found |= _names_in(*named)
+            case ast.MatchClass(cls=named):
+                found |= _names_in(named)
+    return frozenset(found)
+
+
+_CAPITAL_WORDS = re.compile(r"_*[A-Z][A-Za-z0-9]*")
+
+
+def _names_in(*nodes: ast.expr) -> set[str]:
+    return {part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)}

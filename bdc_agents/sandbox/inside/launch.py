@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from . import kernel, landlock, namespaces, seccomp, supervise, wire, work
+from . import kernel, landlock, namespaces, seccomp, supervise, usage, wire, work
 from .confine import Rules
 from .ending import end_all
 
@@ -132,14 +132,14 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     os.chdir(setup["work"])
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if setup["landlock"] and landlock.version() < landlock.NEEDED:
-        raise OSError(f"Landlock version {landlock.version()}, but {landlock.NEEDED} (Linux 6.2) is needed")
+        raise OSError(landlock.lacking())
     if setup["landlock"] or (owner and landlock.version()):
         landlock.restrict(*_visible(setup))
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
     return Rules(
         seccomp=_filter_calls(required=setup["isolated"]),
         namespaces=_has_namespaces(setup),
-        address_space=_address_space(),
+        address_space=usage.sizes()[0],
         count_processes=_has_namespaces(setup),
         readable=(*setup["folders"], *setup["files"]) if setup["landlock"] else (),
     )
@@ -167,15 +167,6 @@ def _filter_calls(required: bool) -> bool:
         if required:
             raise
         return False
-
-
-def _address_space() -> int:
-    """Bytes that the bare interpreter takes already, so that limits count what programs add."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as numbers:
-            return int(numbers.read().split()[0]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
-        return 64 * 2**20
 
 
 def _prefer_for_oom() -> None:

@@ -1,59 +1,34 @@
 """Calls between a test script and a program in two processes; values cross as plain data.
 
 What is no plain data, such as a function or an object, stays where it is, and the other side gets
-a `Remote` that stands for it. Both sides run this class. The checker's side is careful: what it
-serves to the program is calls of functions that the script passed in, and the attributes of
-objects of the script's own classes; nothing that leads to the script itself.
+what stands for it; see `remote`. Both sides run this class. The checker's side is careful: what it
+serves to the program is what `granted` says; nothing that leads to the script itself.
 """
 
 import builtins
+import importlib
 import json
-import operator
 import os
 import struct
+import sys
 import types
-from collections import deque
-from decimal import Decimal
-from fractions import Fraction
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from . import reports, values
-from .remote import Remote
+from . import granted, kinds, library, raised, remote, reports, served, surroundings, values
+from .remote import Kind, is_class, own
 
 _LONGEST = 64 * 2**20
-_PLAIN_TYPES: dict[str, type] = {"Decimal": Decimal, "Fraction": Fraction}
 _BUILTINS = {
     name: value
     for name, value in vars(builtins).items()
     if (isinstance(value, type) and name not in ("type", "super"))
     or name in ("abs", "all", "any", "bin", "chr", "divmod", "hex", "len", "max", "min", "ord", "pow")
-    or name in ("repr", "round", "sorted", "sum")
+    or name in ("repr", "round", "sorted", "sum", "callable", "format", "hash", "iter", "next", "oct")
 }
 """Sent by name, and then each side's own; a type that makes code or reads files is not among them."""
-_CALCULATING = ("math", "cmath", "operator", "_operator")
-
-_OPERATORS: dict[str, Any] = {
-    "len": len,
-    "iter": iter,
-    "next": next,
-    "str": str,
-    "repr": repr,
-    "bool": bool,
-    "getitem": operator.getitem,
-    "setitem": operator.setitem,
-    "delitem": operator.delitem,
-    "setattr": setattr,
-    "isinstance": isinstance,
-    "eq": operator.eq,
-    "lt": operator.lt,
-    "le": operator.le,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "truediv": operator.truediv,
-    "enter": lambda manager: manager.__enter__(),
-    "exit": lambda manager, *happened: manager.__exit__(*happened),
-}
+_BY_NAME = frozenset("math cmath operator _operator statistics".split())
+"""Modules whose functions only calculate: sent by name, too."""
 
 
 class Gone(BaseException):
@@ -69,13 +44,17 @@ class Peer:
     """
 
     def __init__(self, descriptor: int, namespace: dict[str, Any] | None = None) -> None:
-        self._descriptor, self._namespace = descriptor, namespace
-        self.gone = False
+        self._descriptor = descriptor
+        self.careful = namespace is None
+        self._program = served.Program(namespace, self.share) if namespace is not None else None
+        self.surroundings: surroundings.OfScript | None = None
+        self.gone = self.compared_with_plain = False
+        self.refused: remote.UnsupportedError | None = None
         self._shared: list[Any] = []
-        self._remotes: dict[int, Remote] = {}
         self._numbers: dict[int, int] = {}
-        self._errors: dict[tuple[str, ...], type[Exception]] = {}
-        self._decoder = values.Decoder(None, self._decode_other)
+        self._remotes: dict[int, Any] = {}
+        self._contents: dict[int, Any] = {}
+        self._trusted: set[int] = set()
 
     # --- asking
 
@@ -85,44 +64,39 @@ class Peer:
         Raises:
             Gone: If the other side is.
         """
-        inputs = [self._encode(operand) for operand in (*operands, keywords)]
-        self._send(["ask", operation, *inputs])
+        met: list[Any] = []
+        data = self._encoder(met=met).encode((operands, keywords))
+        around = self.surroundings.changes() if self.surroundings else {}
+        self._send(["ask", operation, data, self._encode(around) if around else None, *self._extras()])
         while True:
             kind, *parts = self._receive()
             if kind == "ask":
                 self._answer(*parts)
-            elif kind == "value":
-                self._take_over(operands, parts[1])
-                return self._decoder.decode(parts[0])
-            else:
-                raise self._error(parts[0])
+                continue
+            answer, changed, *extras = parts
+            self._take_over(met, changed)
+            self._take_extras(*extras)
+            if kind == "value":
+                return self._decoder(met).decode(answer)
+            self._raise(answer, _asks_for_next(operation, operands))
 
-    def _take_over(self, operands: tuple[Any, ...], changed: list[Any]) -> None:
-        """Lists and the like that the other side changed in place are changed here too."""
-        for index, data in changed:
-            mine, theirs = operands[index], self._decoder.decode(data)
-            if isinstance(mine, list) and isinstance(theirs, list):
-                mine[:] = theirs
-            elif isinstance(mine, (dict, set)) and type(mine) is type(theirs):
-                mine.clear()
-                mine.update(theirs)
+    def _raise(self, answer: list[Any], iterating: bool) -> NoReturn:
+        told, data = answer
+        error = self._decoder().decode(data)
+        if not isinstance(error, BaseException):
+            error = RuntimeError(str(told["message"]))
+        if self.careful:
+            error = raised.surfaced(error, iterating)
+            line = told.get("line")
+            known = {key: str(told[key]) for key in ("error", "message")}
+            object.__setattr__(error, reports.TOLD, known | {"line": line if type(line) is int else None})
+        raise error
 
-    def _error(self, report: dict[str, Any]) -> Exception:
-        """An exception of the same built-in kind; never one that would end this process."""
-        bases = tuple(str(name) for name in report["bases"])
-        if bases not in self._errors:
-            found = (getattr(builtins, name, None) for name in bases)
-            base = next(
-                (kind for kind in found if isinstance(kind, type) and issubclass(kind, Exception)), Exception
-            )
-            self._errors[bases] = base if base.__name__ == bases[0] else type(bases[0], (base,), {})
-        kind = self._errors[bases]
-        error = kind.__new__(kind, str(report["message"]))
-        error.args = (str(report["message"]),)
-        line = report.get("line")
-        told = {key: str(report[key]) for key in ("error", "message")}
-        setattr(error, reports.TOLD, told | {"line": line if type(line) is int else None})
-        return error
+    def _take_over(self, met: list[Any], changed: list[Any]) -> None:
+        """Containers that the other side changed in place are changed here too."""
+        news = [(met[int(index)], self._decoder(met).decode(data)) for index, data in changed]
+        for mine, theirs in news:
+            library.changed_in_place(mine, theirs)
 
     # --- answering
 
@@ -135,87 +109,234 @@ class Peer:
     def fail(self, error: BaseException) -> None:
         """Answers the first request, whatever it is, by an exception."""
         self._receive()
-        self._send(["error", self._report(error)])
+        self._send(["error", self._report(error), [], *self._extras()])
 
-    def _answer(self, operation: str, *inputs: Any) -> None:
+    def _answer(self, operation: str, data: Any, around: Any, *extras: Any) -> None:
+        made: list[Any] = []
+        before: list[Any] = []
+        known: dict[int, int] = {}
         try:
-            *operands, keywords = map(self._decoder.decode, inputs)
-            value = self._encode(self._perform(operation, operands, keywords))
-            after = [
-                [i, self._encode(one)] for i, one in enumerate(operands) if type(one) in (list, dict, set)
-            ]
-            changed = [pair for pair in after if pair[1] != inputs[pair[0]]]
-            self._send(["value", value, changed])
+            self._take_extras(*extras)
+            operands, keywords = self._decoder(made=made).decode(data)
+            before = list(map(library.items, made))
+            known = {id(one): index for index, one in enumerate(made)}
+            value = self._perform(operation, list(operands), keywords, around)
+            answer = ["value", self._encode(value, known)]
         except Gone:
             raise
         except BaseException as error:
-            self._send(["error", self._report(error)])
+            answer = ["error", self._report(error)]
+        self._send([*answer, self._changed(made, before, known), *self._extras()])
 
-    def _perform(self, operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
-        if self._namespace is None:
-            return _careful(operation, operands, keywords)
-        if operation == "name":
-            return self._named(*operands)
-        if operation == "call":
-            return operands[0](*operands[1:], **keywords)
-        if operation == "getattr":
-            return getattr(*operands)
-        return _OPERATORS[operation](*operands)
+    def _perform(self, operation: str, operands: list[Any], keywords: dict[str, Any], around: Any) -> Any:
+        if operation == "describe":
+            kind = self._shared[operands[0]]
+            return granted.described(kind) if self.careful else kinds.described(kind)
+        if self._program is None:
+            return granted.use(operation, operands, keywords)
+        if around:
+            self._program.surroundings.change(self._decoder().decode(around))
+        return self._program.perform(operation, operands, keywords)
 
-    def _named(self, name: str) -> Any:
-        """What a name of the program stands for, as a list of one item; an empty one for nothing."""
-        assert self._namespace is not None
-        if name not in self._namespace:
-            return []
-        value = self._namespace[name]
-        return [value] if not isinstance(value, types.ModuleType) else ["module", value.__name__]
+    def _changed(self, made: list[Any], before: list[Any], known: dict[int, int]) -> list[Any]:
+        """The containers among the operands that have changed, with what they hold now."""
+        found = zip(made, before, strict=True)
+        changed = [one for one, then in found if not library.same_items(library.items(one), then)]
+        return [[known[id(one)], self._encoder(known).held(one)] for one in changed]
 
-    def _report(self, error: BaseException) -> dict[str, Any]:
+    def _report(self, error: BaseException) -> list[Any]:
         told = reports.describe(error)
-        bases = [kind.__name__ for kind in type(error).__mro__]
-        return {"error": told["error"], "message": told["message"], "line": told["line"], "bases": bases}
+        if self.careful:
+            told = {"error": type(error).__name__, "message": "", "line": None}
+        try:
+            data = self._encode(error)
+        except Exception:
+            data = None
+        return [{key: told[key] for key in ("error", "message", "line")}, data]
 
-    # --- values
+    def _extras(self) -> list[Any]:
+        """What goes with every message of a program: objects that hold other things now, and prints."""
+        if self._program is None:
+            return []
+        renewed = []
+        for number, before in self._contents.items():
+            now = library.items(self._shared[number])
+            if not library.same_items(now, before):
+                self._contents[number] = now
+                renewed.append([number, self._held(self._shared[number])])
+        return [renewed, self._program.surroundings.printed()]
 
-    def _encode(self, value: Any) -> Any:
-        return values.encode(value, self._encode_other)
+    def _take_extras(self, *extras: Any) -> None:
+        if not extras:
+            return
+        renewed, printed = extras
+        for number, data in renewed:
+            library.changed_in_place(self._remotes[number], self._decoder().decode(data))
+        if printed and self.surroundings:
+            self.surroundings.take(printed)
 
-    def _encode_other(self, value: Any) -> list[Any]:
-        if type(value) is Remote and value._peer_ is self:
-            return ["theirs", value._number_]
-        if getattr(value, "__module__", None) == "builtins" and _BUILTINS.get(_name_of(value)) is value:
-            return ["builtin", _name_of(value)]
-        if type(value) is range:
-            return ["range", value.start, value.stop, value.step]
-        if type(value) is deque:
-            return ["deque", self._encode(list(value)), value.maxlen]
-        if type(value).__name__ in _PLAIN_TYPES and type(value) is _PLAIN_TYPES[type(value).__name__]:
-            return ["plain", type(value).__name__, str(value)]
+    # --- classes
+
+    def trust(self, kind: Kind) -> None:
+        """Lets plain values meet the operators of a class's objects: the script names it itself."""
+        self._trusted.add(own(kind, "_number_"))
+
+    def trusts(self, kind: type) -> bool:
+        """Whether the script names a class, or one that it inherits from, itself."""
+        numbers = (own(one, "_number_") for one in own(kind, "__mro__") if is_class(one))
+        return bool(self._trusted) and not self._trusted.isdisjoint(numbers)
+
+    def refuse(self, reason: str) -> remote.UnsupportedError:
+        """The exception to raise; what is refused once cannot pass, whoever catches it."""
+        self.refused = self.refused or remote.UnsupportedError(reason)
+        return self.refused
+
+    def adopt(self, number: int, kind: Kind) -> None:
+        """Takes a class of the script for what stands for its twin in the program."""
+        self._remotes[number] = kind
+
+    def subclass(self, name: str, bases: tuple[type, ...], space: dict[str, Any], keywords: Any) -> int:
+        """Makes, in the program, the twin of a class that the script derives from one of its classes."""
+        for base in bases:
+            if not is_class(base) and self._named_class(base) is None:
+                raise self.refuse(
+                    f"the class {name!r} of the test inherits from one of the program and from "
+                    f"{base.__name__!r} of the test; {remote.WAY_OUT}"
+                )
+        members = [[key, *_member(value)] for key, value in space.items() if key not in _OF_THE_STATEMENT]
+        return int(self.ask("subclass", name, tuple(bases), members, dict(keywords)))
+
+    def share(self, value: Any) -> int:
+        """The number by which the other side knows an object."""
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(self._shared)
             self._shared.append(value)  # kept alive, so that its id stays its own
-        return ["mine", self._numbers[id(value)], type(value).__name__]
+        return self._numbers[id(value)]
 
-    def _decode_other(self, tag: str, parts: list[Any]) -> Any:
+    def _kind(self, name: Any) -> Kind:
+        if isinstance(name, str):
+            return kinds.FIXED[name]
+        number = int(name)
+        if number not in self._remotes:
+            description = self.ask("describe", number)
+            self._remotes[number] = kinds.made(self, number, description)
+        return self._remotes[number]
+
+    # --- values
+
+    def _encoder(self, known: Any = None, met: list[Any] | None = None) -> values.Encoder:
+        return _Encoder(self._object, self._unusual, known, met)
+
+    def _encode(self, value: Any, known: Mapping[int, int] | None = None) -> Any:
+        return self._encoder(known).encode(value)
+
+    def _decoder(self, met: list[Any] | None = None, made: list[Any] | None = None) -> values.Decoder:
+        decoder = values.Decoder(None, lambda tag, parts: self._decode_other(decoder, tag, parts, met), made)
+        return decoder
+
+    def _unusual(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
+        kind = type(value)
+        if type(kind) is Kind or kind is Kind:
+            return ["y", own(value, "_number_")]
+        fixed = kinds.fixed_name(value)
+        if fixed is not None:
+            return self._function(value, fixed)
+        if isinstance(value, type):
+            return self._named_class(value) or ["k", self.share(value)]
+        form = library.form_of(value)
+        if form is not None:
+            module, name, (parts, _, changes) = form
+            data = ["L", module, name, *(encoder.encode(part, depth + 1) for part in parts(value))]
+            return encoder.meet(value, data) if changes else data
+        if isinstance(value, BaseException):
+            return self._exception(value, encoder, depth)
+        if self.careful:
+            fields = getattr(kind, "_fields", None) if isinstance(value, tuple) else None
+            return (
+                ["n", kind.__name__, list(fields), [encoder.encode(one, depth + 1) for one in value]]
+                if fields
+                else None
+            )
+        if kinds.content_base(kind) is None:
+            return None
+        if isinstance(value, library.CHANGING):
+            self._contents.setdefault(self.share(value), library.items(value))
+        return [*self._object(value, encoder, depth), self._held(value)]
+
+    def _held(self, value: Any) -> Any:
+        """What an object holds as one of a built-in class, without what its own class says about it."""
+        return self._encoder().encode(library.content(value))
+
+    def _function(self, value: Any, fixed: str) -> list[Any]:
+        name, module = getattr(value, "__name__", None), getattr(value, "__module__", None)
+        if module == "builtins" and _BUILTINS.get(str(name)) is value:
+            return ["B", name]
+        if module in _BY_NAME and getattr(sys.modules[module], str(name), None) is value:
+            return ["F", module, name]
+        return ["m", self.share(value), fixed]
+
+    def _named_class(self, kind: type) -> list[Any] | None:
+        """A class that both sides have; None for one that only this side has."""
+        module, name = kind.__module__, kind.__qualname__
+        if _BUILTINS.get(name) is kind:
+            return ["B", name]
+        if (module, name) in library.FORMS and library.class_of(module, name) is kind:
+            return ["C", module, name]
+        return ["X", module, name] if raised.is_named(kind) else None
+
+    def _exception(self, error: BaseException, encoder: values.Encoder, depth: int) -> list[Any]:
+        parts = raised.parts(error, self.careful)
+        if not raised.is_named(type(error)):
+            return [*self._object(error, encoder, depth), self._encoder().encode(parts[0])]
+        sent = [encoder.encode(part, depth + 1) for part in parts]
+        return ["x", type(error).__module__, type(error).__qualname__, *sent]
+
+    def _object(self, value: Any, encoder: values.Encoder, depth: int) -> list[Any]:
+        return ["m", self.share(value), self.share(type(value))]
+
+    def _decode_other(self, decoder: values.Decoder, tag: str, parts: list[Any], met: Any) -> Any:
         match tag:
-            case "mine":
-                number = int(parts[0])
-                if number not in self._remotes:  # one for each object, so that `is` works
-                    self._remotes[number] = Remote(self, number, str(parts[1]))
-                return self._remotes[number]
-            case "theirs":
+            case "m":
+                return self._remote(*parts)
+            case "y":
                 return self._shared[int(parts[0])]
-            case "range":
-                return range(*map(int, parts))
-            case "deque":
-                return deque(self._decoder.decode(parts[0]), parts[1])
-            case "plain":
-                return _PLAIN_TYPES[parts[0]](str(parts[1]))
-            case "builtin":
+            case "r":
+                return met[int(parts[0])]
+            case "k":
+                return self._kind(int(parts[0]))
+            case "B":
                 return _BUILTINS[parts[0]]
-            case "o":
-                return object()  # nested too deeply: equal to nothing
+            case "C":
+                return library.class_of(parts[0], parts[1])
+            case "X":
+                return raised.class_named(parts[0], parts[1], Exception)
+            case "F":
+                return _function_named(*parts)
+            case "L":
+                module, name, *data = parts
+                form = library.FORMS[module, name]
+                made = form.make(library.class_of(module, name), *map(decoder.decode, data))
+                return decoder.make(made) if form.changes else made
+            case "x":
+                return self._made_exception(decoder, *parts)
+            case "n":
+                name, fields, items = parts
+                return library.named_tuple(str(name), fields, [decoder.decode(item) for item in items])
         raise ValueError(tag)
+
+    def _remote(self, number: int, kind: Any, held: Any = None) -> Any:
+        if number not in self._remotes:  # one for each object, so that `is` works
+            self._remotes[number] = kinds.instance(
+                self, number, self._kind(kind), self._decoder().decode(held)
+            )
+        return self._remotes[number]
+
+    def _made_exception(self, decoder: values.Decoder, module: str, name: str, *data: Any) -> BaseException:
+        arguments, attributes, cause = map(decoder.decode, data)
+        error = raised.make(raised.class_named(module, name, Exception), arguments, attributes)
+        if isinstance(cause, BaseException):
+            error.__cause__ = cause
+        return error
 
     # --- messages
 
@@ -254,33 +375,34 @@ class Peer:
         raise Gone
 
 
-def _careful(operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
-    """What a script's own functions and objects do for a program, and nothing more."""
-    target, *rest = operands
-    if operation == "call" and _may_be_called(target):
-        return target(*rest, **keywords)
-    own = getattr(type(target), "__module__", None) == reports.TEST
-    if operation in ("getattr", "setattr") and own and not str(rest[0]).startswith("_"):
-        return (
-            getattr(target, str(rest[0]))
-            if operation == "getattr"
-            else setattr(target, str(rest[0]), rest[1])
+class _Encoder(values.Encoder):
+    def _too_deep(self, kind: type) -> NoReturn:
+        raise ValueError(
+            f"a value that is nested more than {values.MAX_DEPTH} deep, or holds itself, does not cross "
+            f"between a script test and its program; {remote.WAY_OUT}"
         )
-    if operation == "bool" and (own or callable(target)):
-        return bool(target)
-    if operation == "eq" and own:
-        return target is rest[0]
-    if operation in ("next", "iter", "len") and not isinstance(target, type):
-        return _OPERATORS[operation](target)
-    raise TypeError(f"a program may not do {operation!r} to a {type(target).__name__} of its test")
 
 
-def _may_be_called(target: Any) -> bool:
-    if isinstance(target, types.BuiltinFunctionType):
-        return target.__module__ in _CALCULATING
-    own_class = isinstance(target, type) and target.__module__ == reports.TEST
-    return own_class or isinstance(target, (types.FunctionType, types.MethodType))
+_OF_THE_STATEMENT = ("__module__", "__qualname__", "__classcell__", "__orig_bases__")
 
 
-def _name_of(value: Any) -> str:
-    return str(getattr(value, "__name__", ""))
+def _member(value: Any) -> list[Any]:
+    """A name of a class of the script: of which sort it is, and what its twin calls."""
+    if isinstance(value, types.FunctionType):
+        return ["function", value]
+    if isinstance(value, (staticmethod, classmethod)):
+        return [type(value).__name__, value.__func__]
+    if isinstance(value, property):
+        return ["property", [value.fget, value.fset, value.fdel]]
+    return ["value", value]
+
+
+def _asks_for_next(operation: str, operands: tuple[Any, ...]) -> bool:
+    return operation in ("step", "await_next") or (operation == "special" and operands[1] == "__next__")
+
+
+def _function_named(module: str, name: str) -> Any:
+    found = getattr(importlib.import_module(module), name) if module in _BY_NAME else None
+    if not isinstance(found, (types.BuiltinFunctionType, types.FunctionType)):
+        raise ValueError(name)
+    return found

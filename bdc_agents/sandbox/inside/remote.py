@@ -1,94 +1,242 @@
-"""What stands, in one process, for an object of the other."""
+"""What stands, in one process, for the objects and classes of the other.
 
+A `Kind` stands for a class: it has the other's bases and names, so `isinstance`, `except`, `match`,
+`super` and the search for operators go as in one process. Its instances are `Remote`: whatever is
+done to one is done over there.
+"""
+
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from . import reports
 
 if TYPE_CHECKING:
     from .peer import Peer
 
 
-class Remote:
-    """Something of the other process: what is done to it is done there.
+class UnsupportedError(BaseException):
+    """What two processes cannot do as one would; no `except Exception` of a script hides it."""
 
-    No plain value ever meets an operator of a program: `remote == 3` is false, and `remote - 3`
-    an error, whatever the program's class says.
-    """
 
-    __slots__ = ("_kind_", "_number_", "_peer_")
+WAY_OUT = 'write it as a test with "call" and "expected": its value is compared outside of the program'
 
-    def __init__(self, peer: "Peer", number: int, kind: str) -> None:
-        for name, value in (("_peer_", peer), ("_number_", number), ("_kind_", kind)):
-            object.__setattr__(self, name, value)
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: D102 - as of any object
-        return self._peer_.ask("call", self, *arguments, **keywords)
+def _specials(names: str) -> frozenset[str]:
+    return frozenset(f"__{name}__" for name in names.split())
 
-    def __getattr__(self, name: str) -> Any:
-        return self._peer_.ask("getattr", self, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._peer_.ask("setattr", self, name, value)
+FREE = _specials(
+    "call len length_hint iter next reversed getitem setitem delitem missing str repr format bytes hash "
+    "enter exit aenter aexit aiter anext fspath dir copy deepcopy neg pos invert"
+)
+"""They tell the program nothing that a script expects."""
+NUMBERS = _specials("bool int float complex index abs round trunc floor ceil")
+EQUALITY, ORDER, CONTAINS = _specials("eq ne"), _specials("lt le gt ge"), _specials("contains")
+_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor".split()
+ARITHMETIC = _specials(" ".join(f"{name} r{name} i{name}" for name in _BINARY))
+JUDGED = EQUALITY | ORDER | CONTAINS | ARITHMETIC
+"""They can tell the program what a script expects: see `operators`."""
+SPECIALS = FREE | NUMBERS | JUDGED
+"""Methods with which a class tells Python what its operators do, as far as they cross."""
 
-    def __getitem__(self, key: Any) -> Any:
-        return self._peer_.ask("getitem", self, key)
+_CHANGERS = frozenset(
+    "append extend insert pop remove clear sort reverse update setdefault popitem add discard "
+    "difference_update intersection_update symmetric_difference_update appendleft extendleft popleft "
+    "rotate move_to_end subtract".split()
+)
+"""Methods of built-in containers that change them: the program's own object is to change."""
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._peer_.ask("setitem", self, key, value)
+_OWN = frozenset({"__class__", "_peer_", "_number_", "_derived_", reports.TOLD})
+_OWN_OF_EXCEPTIONS = frozenset(
+    "__traceback__ __cause__ __context__ __suppress_context__ args with_traceback".split()
+)
+_OWN_OF_CLASSES = frozenset(
+    "__mro__ mro __class__ __bases__ __base__ __name__ __qualname__ __subclasses__ __flags__ "
+    "__basicsize__ __dictoffset__ __instancecheck__ __subclasscheck__ __call__ _peer_ _number_ _base_ "
+    "_match_ __subclasshook__ __abstractmethods__ __class_getitem__ __init_subclass__ __hash__".split()
+)
+_STEPS = frozenset({"__next__", "send", "throw", "asend", "athrow", "__anext__"})
+"""Methods that say by an exception that there is no next item."""
 
-    def __delitem__(self, key: Any) -> None:
-        self._peer_.ask("delitem", self, key)
+CONTENT: tuple[type, ...] = (int, float, complex, str, bytes, tuple, frozenset, list, dict, set)
+"""Built-in classes whose instances hold something; their subclasses are sent with what they hold."""
 
-    def __len__(self) -> int:
-        return int(self._peer_.ask("len", self))
 
-    def __iter__(self) -> Any:
-        return self._peer_.ask("iter", self)
+class Kind(type):
+    """The class of what stands for a class."""
 
-    def __next__(self) -> Any:
-        return self._peer_.ask("next", self)
+    _peer_: "Peer"
+    _number_: int
+    _base_: "type | None"
 
-    def __str__(self) -> str:
-        return str(self._peer_.ask("str", self))
+    def __new__(mcls, name: str, bases: tuple[type, ...], space: dict[str, Any], **keywords: Any) -> "Kind":
+        """Makes one, or what a script's `class` statement over one makes: a class on both sides."""
+        if "_number_" in space:
+            return super().__new__(mcls, name, bases, space)
+        parent = next(base for base in bases if is_class(base))
+        peer: Peer = own(parent, "_peer_")
+        number = peer.subclass(name, bases, space, keywords)
+        made = super().__new__(mcls, name, bases, space | {"_number_": number})
+        peer.adopt(number, made)
+        return made
 
-    def __repr__(self) -> str:
-        return str(self._peer_.ask("repr", self))
+    def __init__(cls, name: str, bases: tuple[type, ...], space: dict[str, Any], **_: Any) -> None:
+        super().__init__(name, bases, space)
 
-    def __bool__(self) -> bool:
-        return bool(self._peer_.ask("bool", self))
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        return own(cls, "_peer_").ask("call", cls, *arguments, **keywords)
 
-    def __enter__(self) -> Any:
-        return self._peer_.ask("enter", self)
+    def __getattribute__(cls, name: str) -> Any:
+        if name in _OWN_OF_CLASSES or type.__getattribute__(cls, "_number_") is None:
+            return type.__getattribute__(cls, name)
+        return own(cls, "_peer_").ask("getattr", cls, name)
 
-    def __exit__(self, *_: object) -> Any:
-        return self._peer_.ask("exit", self, None, None, None)
+    def __setattr__(cls, name: str, value: Any) -> None:
+        own(cls, "_peer_").ask("setattr", cls, name, value)
 
-    def __instancecheck__(self, value: Any) -> bool:
-        return isinstance(value, Remote) and bool(self._peer_.ask("isinstance", value, self))
+    def __delattr__(cls, name: str) -> None:
+        own(cls, "_peer_").ask("delattr", cls, name)
 
-    def __hash__(self) -> int:
-        return self._number_
+    def __instancecheck__(cls, value: Any) -> bool:
+        if type.__instancecheck__(cls, value):
+            return True
+        return is_remote(value) and bool(own(cls, "_peer_").ask("isinstance", value, cls))
 
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Remote) and bool(self._peer_.ask("eq", self, other))
+    def __subclasscheck__(cls, kind: type) -> bool:
+        if type.__subclasscheck__(cls, kind):
+            return True
+        return is_class(kind) and bool(own(cls, "_peer_").ask("issubclass", kind, cls))
 
-    def __lt__(self, other: Any) -> Any:
-        return self._both("lt", other)
+    def __repr__(cls) -> str:
+        return str(own(cls, "_peer_").ask("special", cls, "__repr__"))
 
-    def __le__(self, other: Any) -> Any:
-        return self._both("le", other)
+    def __bool__(cls) -> bool:
+        return True
 
-    def __add__(self, other: Any) -> Any:
-        return self._both("add", other)
+    def __dir__(cls) -> Any:
+        return own(cls, "_peer_").ask("special", cls, "__dir__")
 
-    def __sub__(self, other: Any) -> Any:
-        return self._both("sub", other)
+    def __iter__(cls) -> Any:
+        return own(cls, "_peer_").ask("special", cls, "__iter__")
 
-    def __mul__(self, other: Any) -> Any:
-        return self._both("mul", other)
+    def __reversed__(cls) -> Any:
+        return own(cls, "_peer_").ask("special", cls, "__reversed__")
 
-    def __truediv__(self, other: Any) -> Any:
-        return self._both("truediv", other)
+    def __len__(cls) -> int:
+        return int(own(cls, "_peer_").ask("special", cls, "__len__"))
 
-    def _both(self, operation: str, other: Any) -> Any:
-        if not isinstance(other, Remote):
-            return NotImplemented
-        return self._peer_.ask(operation, self, other)
+    def __getitem__(cls, key: Any) -> Any:
+        return own(cls, "_peer_").ask("special", cls, "__getitem__", key)
+
+    def __contains__(cls, item: Any) -> bool:
+        if not is_remote(item) and not cls._peer_.trusts(cls):
+            return any(item is one or item == one for one in cls)
+        return bool(own(cls, "_peer_").ask("special", cls, "__contains__", item))
+
+
+def is_class(value: Any) -> bool:
+    """Whether this stands for a class of the other process."""
+    return type(value) is Kind
+
+
+def is_remote(value: Any) -> bool:
+    """Whether this stands for an object of the other process."""
+    return type(type(value)) is Kind
+
+
+def own(value: Any, name: str) -> Any:
+    """An attribute that a stand-in itself has."""
+    if is_class(value):
+        return type.__getattribute__(value, name)
+    return object.__getattribute__(value, name)
+
+
+class Step:
+    """A method of a remote iterator by which a script asks for the next item."""
+
+    def __init__(self, target: Any, name: str) -> None:
+        self._target, self._name = target, name
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The next item."""
+        return own(self._target, "_peer_").ask("step", self._target, self._name, *arguments)
+
+
+class Inherited:
+    """A name of a program's class in what stands for it: how a subclass in a script gets at it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        peer: Peer = own(self._owner, "_peer_")
+        if instance is None or not is_remote(instance):
+            return peer.ask("inherited", self._owner, self._name, owner if is_class(owner) else None, True)
+        return peer.ask("inherited", self._owner, self._name, instance, False)
+
+
+def special(name: str) -> Callable[..., Any]:
+    """A method with which Python runs an operator, run by the other side."""
+
+    def asked(self: Any, *operands: Any, **keywords: Any) -> Any:
+        return own(self, "_peer_").ask("special", self, name, *operands, **keywords)
+
+    return asked
+
+
+def _getattribute(self: Any, name: str) -> Any:
+    kind = type(self)
+    if name in _OWN or (name in _OWN_OF_EXCEPTIONS and inherits(kind, BaseException)):
+        return object.__getattribute__(self, name)
+    peer: Peer = own(self, "_peer_")
+    if name in JUDGED and peer.careful:
+        return object.__getattribute__(self, name)
+    base = own(kind, "_base_")
+    if base is not None and not name.startswith("__") and hasattr(base, name):
+        if not (name in _CHANGERS or (peer.trusts(kind) and _defines(kind, name))):
+            return _found(base, name).__get__(self, base)
+    if name in _STEPS:
+        return Step(self, name)
+    return peer.ask("getattr", self, name)
+
+
+def _found(base: type, name: str) -> Any:
+    return next(vars(one)[name] for one in base.__mro__ if name in vars(one))
+
+
+def inherits(kind: type, base: type) -> bool:
+    """Whether a class, which may stand for one, has a base of this process; asks nobody."""
+    return base in type.__getattribute__(kind, "__mro__")
+
+
+def _defines(kind: type, name: str) -> bool:
+    mro = type.__getattribute__(kind, "__mro__")
+    return any(name in type.__getattribute__(one, "__dict__") for one in mro if is_class(one))
+
+
+def _setattr(self: Any, name: str, value: Any) -> None:
+    if name in _OWN or (name in _OWN_OF_EXCEPTIONS and issubclass_of(type(self), BaseException)):
+        object.__setattr__(self, name, value)
+    else:
+        own(self, "_peer_").ask("setattr", self, name, value)
+
+
+def _delattr(self: Any, name: str) -> None:
+    own(self, "_peer_").ask("delattr", self, name)
+
+
+def _reduce(self: Any, *_: object) -> Any:
+    raise UnsupportedError("an object of the program cannot be pickled by its test; " + WAY_OUT)
+
+
+BASICS: dict[str, Any] = {
+    "__getattribute__": _getattribute,
+    "__setattr__": _setattr,
+    "__delattr__": _delattr,
+    "__reduce__": _reduce,
+    "__reduce_ex__": _reduce,
+    **{name: special(name) for name in ("__str__", "__repr__", "__dir__", "__copy__", "__deepcopy__")},
+}

@@ -8,12 +8,14 @@ from typing import Any
 from . import values, wire
 
 PROGRAM, TEST = "program.py", "test.py"
+MAIN = "__main__"
+"""The name of a script's module, as where plain Python runs it."""
 
 OUT_OF_MEMORY, PROGRAM_ENDED = 86, 87
 """Exit statuses: not even the report fits into memory; the program's process was gone."""
 
-LEFT, RIGHT = "__left_side", "__right_side"
-"""Where both sides of an `assert L == R` are kept."""
+LEFT, RIGHT = "__left_side__", "__right_side__"
+"""Where both sides of an `assert L == R` are kept; in a class too, these names stay as they are."""
 
 _LONGEST_TEXT = 2000
 
@@ -32,18 +34,19 @@ def send(descriptor: int, report: dict[str, Any]) -> None:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Type, message and place of an exception, and both sides of an assertion that failed."""
-    report: dict[str, Any] = {"error": shortened(type(error).__name__), "message": message(error)}
-    report |= {key: shortened(value) for key, value in getattr(error, TOLD, {}).items()}
+    told: dict[str, Any] | None = getattr(error, TOLD, None)
+    report = dict(told) if told else {"error": type(error).__name__, "message": message(error)}
+    report = {key: shortened(value) for key, value in report.items()}
     frames = _frames(error)
     lines: dict[str, int | None] = {frame.tb_frame.f_code.co_filename: frame.tb_lineno for frame in frames}
     if isinstance(error, SyntaxError) and PROGRAM not in lines and TEST not in lines:
         lines[str(error.filename)] = error.lineno
     report.setdefault("line", lines.get(PROGRAM))
     report["test_line"] = lines.get(TEST)
-    last = frames[-1].tb_frame if frames else None
-    if last is not None and last.f_code.co_filename == TEST and type(error) is AssertionError:
+    if not told and TEST in lines and isinstance(error, AssertionError):
         report["failed_assert"] = True
-        if LEFT in last.f_locals and RIGHT in last.f_locals:
+        last = frames[-1].tb_frame
+        if last.f_code.co_filename == TEST and LEFT in last.f_locals and RIGHT in last.f_locals:
             report["left"], report["right"] = (values.show(last.f_locals[name]) for name in (LEFT, RIGHT))
     return report
 

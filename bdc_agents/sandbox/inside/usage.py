@@ -6,9 +6,22 @@ import time
 from typing import Any
 
 _LOOK_SECONDS = 0.025  # at memory: a program fills some 50 MB in that time
-_WORKING_SHARE = 0.1  # of a processor; who gets less of a busy machine would wait for minutes
+_WORKING_SHARE = 0.05  # of a processor; a busy machine gives little, and who sleeps takes less
+_PATIENCE_SECONDS = 1.0  # with a process that was started on a busy machine
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGESIZE")
 _KB = 1024
+_KB_OF_A_THREAD = 32  # that the kernel holds; without namespaces, nothing else limits how many there are
+
+
+def sizes() -> tuple[int, int]:
+    """Bytes of this process: of its address space, and in use."""
+    try:
+        with open("/proc/self/statm", "rb") as pages:
+            whole, resident = map(int, pages.read().split()[:2])
+    except OSError:
+        return 64 * 2**20, 16 * 2**20  # about what the bare interpreter takes
+    return whole * _PAGE, resident * _PAGE
 
 
 class Counter:
@@ -24,8 +37,8 @@ class Counter:
 
     def __init__(self, pids: tuple[int, ...], group: bool) -> None:
         self._pids, self._group = pids, group and os.getpid() == 1
-        self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KB
-        self._status = _opened(f"/proc/{pids[0]}/status")
+        self._inherited = sizes()[1]
+        self._status: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -46,7 +59,8 @@ class Counter:
         spent, now = self._spent(), time.monotonic()
         if spent >= limits["cpu_seconds"]:
             return "cpu"
-        if now - self._started > limits["cpu_seconds"] + spent / _WORKING_SHARE:
+        patience = max(_PATIENCE_SECONDS, limits["cpu_seconds"])
+        if now - self._started > patience + spent / _WORKING_SHARE:
             return "idle"
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
@@ -72,11 +86,14 @@ class Counter:
     def _peak(self) -> int:
         """Bytes that the program had at most; 0 where this cannot be seen."""
         try:
-            status = b"" if self._status is None else os.pread(self._status, 4096, 0)
-        except OSError:  # the process has ended
+            if self._status is None:  # not earlier: it is hidden until the process is confined
+                self._status = os.open(f"/proc/{self._pids[0]}/status", os.O_RDONLY)
+            status = os.pread(self._status, 4096, 0)
+        except OSError:  # the process has ended, or /proc is not there
             return 0
         now = _kilobytes(status, b"VmRSS") + _kilobytes(status, b"VmSwap")
-        return max(now, _kilobytes(status, b"VmHWM")) * _KB
+        kernels = _kilobytes(status, b"VmPTE") + _kilobytes(status, b"Threads") * _KB_OF_A_THREAD
+        return (max(now, _kilobytes(status, b"VmHWM")) + kernels) * _KB
 
     def _spent(self) -> float:
         return self._cpu() - self._before
@@ -125,13 +142,6 @@ def _memory_of_all() -> int:
             if line.startswith(b"Pss:"):
                 total += int(line.split()[1]) * _KB
     return total
-
-
-def _opened(path: str) -> int | None:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
 
 
 def _read(path: str) -> bytes:

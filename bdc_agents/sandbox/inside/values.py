@@ -1,91 +1,160 @@
 """Python values as plain JSON data, and back: how a value crosses from one process to another.
 
-What is decoded may come from a hostile process. Only built-in types are ever made of it.
+What is decoded may come from a hostile process. Only built-in types are ever made of it here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_DEPTH = 100
 """Deepest nesting of a value that is sent."""
 
-_CONTAINERS: tuple[tuple[type, str], ...] = ((list, "l"), (tuple, "t"), (set, "s"), (frozenset, "z"))
+_AS_THEY_ARE = frozenset({str, float, bool, type(None)})
+_ITEMS = _AS_THEY_ARE | {int}  # integers, if they are not too long
+_TAGS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "z"}
+MUTABLE = (list, dict, set)
 
-_OWN_ENCODING = {str, float, bool, type(None), int}  # integers, if they are not too long
-
-Other = Callable[[Any], list[Any]]
+Other = Callable[[Any, "Encoder", int], Any]
 
 
-def describe(value: Any) -> list[Any]:
+def describe(value: Any, encoder: "Encoder", depth: int) -> list[Any]:
     """A value of another type as its type's name and its repr: `["o", name, repr]`."""
     return ["o", type(value).__name__, show(value)]
 
 
-def encode(value: Any, other: Other = describe, depth: int = 0) -> Any:
-    """A value of the built-in types as JSON data.
+def encode(value: Any) -> Any:
+    """A value as JSON data, for a reader outside of the sandbox: see `Encoder`."""
+    return Encoder(describe).encode(value)
 
-    An instance of a subclass, such as a named tuple or a Counter, is sent as the content that
-    the built-in type holds: what it says about itself, `__eq__` above all, is never asked.
 
-    Args:
-        value: Of any type.
-        other: What to send for a value of no built-in type.
-        depth: How deep it lies in the value that is sent.
+def content(value: Any) -> Any:
+    """What the built-in base of an instance of a subclass holds, such as a Counter's dictionary.
+
+    What the instance says about itself, `__eq__` above all, is never asked.
+
+    Raises:
+        TypeError: If its class has no built-in base that holds anything.
     """
     kind = type(value)
-    if value is None or kind in (bool, str, float):
-        return value
-    if depth >= MAX_DEPTH:
-        return ["o", kind.__name__, "nested too deeply to be compared"]
     if issubclass(kind, int):
-        number = int.__add__(value, 0)
-        return number if number.bit_length() < 64 else ["i", hex(number)]
+        return int.__add__(value, 0)
+    if issubclass(kind, str):
+        return "".join(str.__iter__(value))
+    if issubclass(kind, float):
+        return float.__add__(value, 0.0)
     if issubclass(kind, dict):
-        pairs: Iterable[Any] = dict.items(value)
-        return ["d", *(encode(part, other, depth + 1) for pair in pairs for part in pair)]
-    for base, tag in _CONTAINERS:
+        return dict(dict.items(value))
+    if issubclass(kind, bytes):
+        return bytes.fromhex(bytes.hex(value))
+    if issubclass(kind, complex):
+        return complex.__add__(value, 0)
+    for base in (list, tuple, set, frozenset):
         if issubclass(kind, base):
-            items = list(base.__iter__(value))
-            return [
-                tag,
-                *(items if _as_they_are(items) else [encode(one, other, depth + 1) for one in items]),
-            ]
-    return _encode_scalar(value, kind, other)
+            return base(base.__iter__(value))
+    raise TypeError(kind)
 
 
-def _as_they_are(items: list[Any]) -> bool:
-    """Whether these are their own encoding: looked up for all at once, since lists may be long."""
+class Encoder:
+    """Makes JSON data of values.
+
+    Args:
+        other: What to send for a value, at a depth, that is of no built-in type and whose class
+            has no built-in base either.
+        unusual: Asked first about a value of no built-in type; None where it leaves the matter to
+            this class, which sends the content of the built-in base.
+        known: Containers, by their `id`, that are sent as a number only: the reader has them.
+        met: Gets every container that can change, each after those that it holds.
+    """
+
+    def __init__(
+        self,
+        other: Other,
+        unusual: Other | None = None,
+        known: Mapping[int, int] | None = None,
+        met: list[Any] | None = None,
+    ) -> None:
+        self._other, self._unusual, self._known, self._met = other, unusual, known, met
+
+    def encode(self, value: Any, depth: int = 0) -> Any:
+        """The data."""
+        kind = type(value)
+        if kind in _AS_THEY_ARE:
+            return value
+        if kind is int:
+            return value if value.bit_length() < 64 else ["i", hex(value)]
+        if depth >= MAX_DEPTH:
+            return self._too_deep(kind)
+        if self._known and id(value) in self._known:
+            return ["r", self._known[id(value)]]
+        if kind is dict or kind in _TAGS:
+            return self.container(value, depth)
+        if kind is bytes:
+            return ["b", value.hex()]
+        if kind is complex:
+            return ["c", value.real, value.imag]
+        return self._encode_other(value, depth)
+
+    def container(self, value: Any, depth: int = 0) -> list[Any]:
+        """The data of a container of a built-in type, with its items."""
+        kind, items = type(value), value
+        if kind is dict:
+            items = [part for pair in value.items() for part in pair]
+        sent = items if _as_they_are(items) else [self.encode(item, depth + 1) for item in items]
+        data = ["d" if kind is dict else _TAGS[kind], *sent]
+        return data if kind in (tuple, frozenset) else self.meet(value, data)
+
+    def held(self, value: Any) -> Any:
+        """The data of a container with its items, even if the reader knows it."""
+        return self.container(value) if type(value) in MUTABLE else self._encode_other(value, 0)
+
+    def meet(self, value: Any, data: list[Any]) -> list[Any]:
+        """Takes note of a container that can change; its data."""
+        if self._met is not None:
+            self._met.append(value)
+        return data
+
+    def _encode_other(self, value: Any, depth: int) -> Any:
+        if self._unusual is not None:
+            data = self._unusual(value, self, depth)
+            if data is not None:
+                return data
+        try:
+            plain = content(value)
+        except TypeError:
+            return self._other(value, self, depth)
+        if type(plain) not in MUTABLE or self._met is None:
+            return self.encode(plain, depth)
+        data = self.container(plain, depth)
+        self._met[-1] = value  # what is changed there is to be changed in the value itself
+        return data
+
+    def _too_deep(self, kind: type) -> list[Any]:
+        return ["o", kind.__name__, "nested too deeply to be compared"]
+
+
+def _as_they_are(items: Any) -> bool:
+    """Whether these are their own encoding: looked up for all at once, since there may be many."""
     kinds = set(map(type, items))
-    if not kinds <= _OWN_ENCODING:
+    if not kinds <= _ITEMS:
         return False
     whole = [item for item in items if type(item) is int] if int in kinds else [0]
     return max(whole).bit_length() < 64 > min(whole).bit_length()
 
 
-def _encode_scalar(value: Any, kind: type, other: Other) -> Any:
-    if issubclass(kind, str):
-        return "".join(str.__iter__(value))
-    if issubclass(kind, float):
-        return float.__add__(value, 0.0)
-    if issubclass(kind, bytes):
-        return ["b", bytes.hex(value)]
-    if issubclass(kind, complex):
-        number = complex.__add__(value, 0)
-        return ["c", number.real, number.imag]
-    return other(value)
-
-
 class Decoder:
-    """Makes values of what `encode` made of them.
+    """Makes values of what an `Encoder` made of them.
 
     Args:
         room: Members of sets and keys of dictionaries that are taken at most: their hashes may
             collide, and then they are slow to build. None for any number.
         other: From a tag and its parts to a value, for tags that are not known here.
+        made: Gets every container that can change, in the order of the encoder's `met`.
     """
 
-    def __init__(self, room: int | None, other: Callable[[str, list[Any]], Any]) -> None:
-        self._room, self._other = room, other
+    def __init__(
+        self, room: int | None, other: Callable[[str, list[Any]], Any], made: list[Any] | None = None
+    ) -> None:
+        self._room, self._other, self.made = room, other, made
 
     def decode(self, data: Any) -> Any:
         """The value.
@@ -99,17 +168,18 @@ class Decoder:
             raise TypeError(type(data))
         tag, *parts = data
         match tag:
-            case "l" | "t":
-                plain = set(map(type, parts)) <= _OWN_ENCODING
-                items = parts if plain else [self.decode(part) for part in parts]
-                return items if tag == "l" else tuple(items)
+            case "l":
+                return self.make(self._items(parts))
+            case "t":
+                return tuple(self._items(parts))
             case "s" | "z":
                 self._take(len(parts))
-                return (set if tag == "s" else frozenset)(map(self.decode, parts))
+                members = map(self.decode, parts)
+                return self.make(set(members)) if tag == "s" else frozenset(members)
             case "d":
                 self._take(len(parts) // 2)
                 pairs = zip(parts[::2], parts[1::2], strict=True)
-                return {self.decode(key): self.decode(value) for key, value in pairs}
+                return self.make({self.decode(key): self.decode(value) for key, value in pairs})
             case "i":
                 return int(parts[0], 16)
             case "c":
@@ -117,6 +187,15 @@ class Decoder:
             case "b":
                 return bytes.fromhex(parts[0])
         return self._other(tag, parts)
+
+    def make(self, value: Any) -> Any:
+        """Takes note of a container that can change."""
+        if self.made is not None:
+            self.made.append(value)
+        return value
+
+    def _items(self, parts: list[Any]) -> list[Any]:
+        return parts if set(map(type, parts)) <= _ITEMS else [self.decode(part) for part in parts]
 
     def _take(self, count: int) -> None:
         if self._room is None:

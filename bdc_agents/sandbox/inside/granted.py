@@ -1,0 +1,160 @@
+"""What a program may do to what a script passed to it: use it, and nothing that leads to the script.
+
+Functions can be called, iterators advanced, attributes of objects read, operators of the script's
+own classes used. Nothing can be set. No name that starts with an underscore is found, nor one that
+leads to a frame or to code.
+"""
+
+import collections.abc
+import functools
+import io
+import sys
+import types
+from typing import Any
+
+from . import reports
+from .remote import SPECIALS, is_class, is_remote
+
+_NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")
+_LEADING = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
+"""How attributes begin that lead from a generator, coroutine or traceback to a frame, and on from there."""
+
+_OPEN_MODULES = frozenset(
+    "io _io queue _queue threading _thread collections re csv _csv random tempfile string itertools".split()
+)
+"""Modules of the standard library whose objects have no attribute that leads elsewhere."""
+
+_COMPARED_KEY = type(functools.cmp_to_key(lambda one, other: 0))
+_CALLABLE = (
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    functools.partial,
+    type(functools.lru_cache(lambda: None)),
+    _COMPARED_KEY,
+)
+_CALCULATING = ("math", "cmath", "operator", "_operator", "statistics")
+_CHANGES = ("setattr", "delattr")
+
+
+def use(operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
+    """Does what the program asks for, if that is granted.
+
+    Raises:
+        AttributeError: For an attribute that is not shown.
+        TypeError: For anything else that is not granted.
+    """
+    target, *rest = operands
+    if is_remote(target) or is_class(target):
+        raise _refused(operation, target)
+    if operation == "call" and _may_be_called(target):
+        return target(*rest, **keywords)
+    if operation == "getattr":
+        return _attribute(target, str(rest[0]))
+    if operation == "special" and rest[0] in specials_of(type(target)):
+        if rest[0] == "__call__" and not _may_be_called(target):
+            raise _refused("call", target)
+        return getattr(type(target), rest[0])(target, *rest[1:], **keywords)
+    if operation == "step" and isinstance(target, collections.abc.Iterator) and rest[0] == "__next__":
+        return next(target)
+    if operation == "await" and isinstance(target, collections.abc.Coroutine):
+        return _run_to_end(target)
+    raise _refused(operation, target)
+
+
+def _refused(operation: str, target: Any) -> TypeError:
+    if operation in _CHANGES:
+        return TypeError(
+            "a program may read, but not set attributes of the objects of its script test; "
+            'a test with "call" and "expected" can have such objects in its "setup"'
+        )
+    return TypeError(f"a program may not do {operation!r} to a {type(target).__name__} of its test")
+
+
+def described(kind: type) -> list[Any]:
+    """What the program is told of a class: its name, and which operators its objects have."""
+    bases = [base for base in kind.__mro__ if base.__module__ == "builtins" and base is not object]
+    errors = [base for base in bases if issubclass(base, BaseException)][:1]
+    unhashable = getattr(kind, "__hash__", None) is None
+    return [kind.__name__, errors, sorted(specials_of(kind)), unhashable, []]
+
+
+def is_own(kind: type) -> bool:
+    """Whether a class was defined in the script."""
+    return kind.__module__ == reports.MAIN
+
+
+@functools.cache
+def specials_of(kind: type) -> frozenset[str]:
+    """The operators that a program may use on objects of a class."""
+    if is_own(kind):
+        space = {
+            name: value for one in reversed(kind.__mro__) if is_own(one) for name, value in vars(one).items()
+        }
+        found = {name for name in SPECIALS if isinstance(space.get(name), types.FunctionType)}
+        return frozenset(found | _inherited(kind))
+    return frozenset(_inherited(kind))
+
+
+def _inherited(kind: type) -> set[str]:
+    found = set[str]()
+    if issubclass(kind, _CALLABLE) or _is_mock(kind):
+        found.add("__call__")
+    if issubclass(kind, collections.abc.Iterator):
+        found |= {"__iter__", "__next__"}
+    if issubclass(kind, (collections.abc.Collection, collections.abc.Sequence, io.IOBase)):
+        found |= {"__iter__", "__len__", "__contains__", "__getitem__", "__reversed__", "__eq__"}
+    if issubclass(kind, _COMPARED_KEY):
+        found |= {"__lt__", "__le__", "__gt__", "__ge__", "__eq__"}
+    if kind.__module__ in _OPEN_MODULES:
+        found |= {"__enter__", "__exit__", "__getitem__"}
+    return {name for name in found if getattr(kind, name, None) is not None}
+
+
+def _attribute(target: Any, name: str) -> Any:
+    if isinstance(target, (types.FunctionType, types.MethodType)) or isinstance(target, type):
+        if name in _NAMES_OF_FUNCTIONS:
+            return getattr(target, name)
+    if name.startswith(("_", *_LEADING)) or not _is_open(target):
+        raise AttributeError(f"{type(target).__name__!r} object has no attribute {name!r} for a program")
+    return getattr(target, name)
+
+
+def _is_open(target: Any) -> bool:
+    kind = target if isinstance(target, type) else type(target)
+    if isinstance(target, types.ModuleType):
+        return False
+    known = is_own(kind) or kind.__module__ in _OPEN_MODULES or _is_mock(kind)
+    return known or isinstance(target, (types.GeneratorType, BaseException))
+
+
+def _is_mock(kind: type) -> bool:
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and issubclass(kind, mock.NonCallableMock)
+
+
+def _may_be_called(target: Any) -> bool:
+    if isinstance(target, types.BuiltinFunctionType):
+        owner = target.__self__
+        if isinstance(owner, types.ModuleType) or owner is None:
+            return target.__module__ in _CALCULATING
+        return not isinstance(owner, type)
+    if isinstance(target, functools.partial):
+        return _may_be_called(target.func)
+    if isinstance(target, types.MethodType):
+        return _is_open(target.__self__) or _may_be_called(target.__func__)
+    if isinstance(target, type):
+        return is_own(target)
+    return isinstance(target, _CALLABLE) or _is_mock(type(target)) or "__call__" in specials_of(type(target))
+
+
+def _run_to_end(coroutine: Any) -> Any:
+    """Awaits a coroutine of the script, which may not wait for anything that is not done yet."""
+    while True:
+        try:
+            waited = coroutine.send(None)
+        except StopIteration as end:
+            return end.value
+        if waited is not None:
+            raise TypeError("a coroutine of a script test that a program awaits may not wait itself")

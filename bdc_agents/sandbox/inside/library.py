@@ -1,0 +1,219 @@
+"""Values of the standard library as plain JSON data, and back: each side makes its own of them.
+
+Only instances of these very classes cross like this; one of a subclass is an object of the program.
+What is decoded may come from a hostile process: nothing here runs code that it names.
+"""
+
+import collections
+import importlib
+import operator
+import sys
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from . import values
+
+Encode = Callable[[Any], Any]
+
+
+class Form(NamedTuple):
+    """How the instances of one class are written.
+
+    Args:
+        parts: From a value to the values that make it up.
+        make: From the class and those values to a value.
+        changes: Whether an instance can be changed in place.
+    """
+
+    parts: Callable[[Any], Iterable[Any]]
+    make: Callable[..., Any]
+    changes: bool = False
+
+
+def _called(kind: Any, *parts: Any) -> Any:
+    return kind(*parts)
+
+
+def _moment(value: Any) -> list[Any]:
+    return [value.hour, value.minute, value.second, value.microsecond, value.tzinfo, value.fold]
+
+
+def _at(kind: Any, *parts: Any) -> Any:
+    *numbers, zone, fold = parts
+    return kind(*numbers, tzinfo=zone, fold=fold)
+
+
+def _defaults(kind: Any, factory: Any, pairs: Any) -> Any:
+    return kind(factory, pairs)
+
+
+def _counter(kind: Any, pairs: Any) -> Any:
+    return kind(dict(pairs))
+
+
+def _namespace(kind: Any, fields: Any) -> Any:
+    return kind(**fields)
+
+
+def _pattern(kind: Any, text: Any, flags: Any) -> Any:
+    return sys.modules["re"].compile(text, flags)
+
+
+def _view(kind: Any, items: Any) -> Any:
+    return types.MappingProxyType(items)
+
+
+def _keys(kind: Any, keys: Any) -> Any:
+    return dict.fromkeys(keys).keys()
+
+
+def _values(kind: Any, found: Any) -> Any:
+    return dict(enumerate(found)).values()
+
+
+def _pairs(kind: Any, pairs: Any) -> Any:
+    return dict(pairs).items()
+
+
+def _field(kind: Any, name: Any, type_name: Any, flags: Any) -> Any:
+    """A dataclass's field, for `fields`, `asdict` and `astuple`; without its defaults."""
+    dataclasses = sys.modules["dataclasses"]
+    init, shown, compared, keyword, sort = flags
+    made = dataclasses.field(init=init, repr=shown, compare=compared, kw_only=keyword)
+    made.name, made.type = str(name), str(type_name)
+    made._field_type = getattr(dataclasses, "_FIELD" if sort == "_FIELD" else "_FIELD_CLASSVAR")
+    return made
+
+
+def _parts_of_field(value: Any) -> list[Any]:
+    kind = value.type if isinstance(value.type, str) else getattr(value.type, "__name__", "")
+    flags = (value.init, value.repr, value.compare, value.kw_only is True, value._field_type.name)
+    return [value.name, kind, flags]
+
+
+_WHOLE = Form(lambda value: [str(value)], lambda kind, text: kind(str(text)))
+_ITEMS = Form(lambda value: [list(value)], _called)
+_ADDRESS = "IPv4Address IPv6Address IPv4Network IPv6Network IPv4Interface IPv6Interface".split()
+_PATHS = "PurePosixPath PureWindowsPath PosixPath".split()
+
+FORMS: dict[tuple[str, str], Form] = {
+    ("builtins", "range"): Form(lambda value: [value.start, value.stop, value.step], _called),
+    ("builtins", "slice"): Form(lambda value: [value.start, value.stop, value.step], _called),
+    ("builtins", "bytearray"): Form(lambda value: [bytes(value)], _called, True),
+    ("builtins", "ellipsis"): Form(lambda value: [], lambda kind: ...),
+    ("builtins", "NotImplementedType"): Form(lambda value: [], lambda kind: NotImplemented),
+    ("builtins", "dict_keys"): Form(lambda value: [list(value)], _keys),
+    ("builtins", "dict_values"): Form(lambda value: [list(value)], _values),
+    ("builtins", "dict_items"): Form(lambda value: [list(value)], _pairs),
+    ("builtins", "mappingproxy"): Form(lambda value: [dict(value)], _view),
+    ("collections", "deque"): Form(lambda value: [list(value), value.maxlen], _called, True),
+    ("collections", "Counter"): Form(lambda value: [list(value.items())], _counter, True),
+    ("collections", "OrderedDict"): Form(lambda value: [list(value.items())], _called, True),
+    ("collections", "defaultdict"): Form(
+        lambda value: [value.default_factory, list(value.items())], _defaults, True
+    ),
+    ("collections", "ChainMap"): Form(lambda value: value.maps, _called),
+    ("types", "SimpleNamespace"): Form(lambda value: [dict(vars(value))], _namespace, True),
+    ("array", "array"): Form(lambda value: [value.typecode, value.tobytes()], _called, True),
+    ("decimal", "Decimal"): _WHOLE,
+    ("fractions", "Fraction"): Form(lambda value: [value.numerator, value.denominator], _called),
+    ("uuid", "UUID"): _WHOLE,
+    ("re", "Pattern"): Form(lambda value: [value.pattern, value.flags], _pattern),
+    ("datetime", "date"): Form(lambda value: [value.year, value.month, value.day], _called),
+    ("datetime", "datetime"): Form(lambda value: [value.year, value.month, value.day, *_moment(value)], _at),
+    ("datetime", "time"): Form(_moment, _at),
+    ("datetime", "timedelta"): Form(lambda value: [value.days, value.seconds, value.microseconds], _called),
+    ("datetime", "timezone"): Form(
+        lambda value: [value.utcoffset(None), value.tzname(None)],
+        lambda kind, offset, name: kind(offset, name) if offset else kind.utc,
+    ),
+    ("zoneinfo", "ZoneInfo"): Form(lambda value: [value.key], _called),
+    ("dataclasses", "Field"): Form(_parts_of_field, _field),
+    **{("pathlib", name): _WHOLE for name in _PATHS},
+    **{("ipaddress", name): _WHOLE for name in _ADDRESS},
+}
+
+
+def form_of(value: Any) -> tuple[str, str, Form] | None:
+    """Module, name and form of a value's class; None for a class that is not written here."""
+    kind = type(value)
+    module, name = kind.__module__, kind.__qualname__
+    if type(module) is not str or type(name) is not str:
+        return None
+    module = module.partition(".")[0]  # newer versions keep paths in a part of their module
+    form = FORMS.get((module, name))
+    if form is None or class_of(module, name) not in (kind, None):
+        return None
+    if form.make is _at and value.tzinfo is not None and form_of(value.tzinfo) is None:
+        return None  # its time zone is an object of the program
+    return module, name, form
+
+
+def class_of(module: str, name: str) -> type | None:
+    """A class that is written here; None if no module has it under its name.
+
+    Raises:
+        KeyError: If it is not written here.
+    """
+    _ = FORMS[module, name]
+    return getattr(importlib.import_module(module), name, None)
+
+
+CHANGING = (list, dict, set, bytearray, collections.deque)
+"""Built-in classes that hold what can be changed."""
+
+
+def content(value: Any) -> Any:
+    """What an object of a subclass of one of these holds."""
+    if isinstance(value, collections.deque):
+        return collections.deque(collections.deque.__iter__(value))
+    return values.content(value)
+
+
+def items(container: Any) -> list[Any]:
+    """What a container holds, to see later whether it has changed."""
+    if isinstance(container, dict):
+        return [part for pair in dict.items(container) for part in pair]
+    if isinstance(container, types.SimpleNamespace):
+        return items(vars(container))
+    return list(type(container).__iter__(container))
+
+
+def same_items(ones: list[Any], others: list[Any]) -> bool:
+    """Whether two such lists hold the very same objects: no code of theirs is asked."""
+    return len(ones) == len(others) and all(map(operator.is_, ones, others))
+
+
+def named_tuple(name: str, fields: list[Any], items: list[Any]) -> Any:
+    """A named tuple like one of the other side."""
+    return collections.namedtuple(name, [str(field) for field in fields], rename=True)(*items)
+
+
+def changed_in_place(mine: Any, theirs: Any) -> None:
+    """Makes a container what the other side made of it; where the two differ in kind, does nothing."""
+    if isinstance(mine, list) and isinstance(theirs, list):
+        list.__setitem__(mine, slice(None), theirs)
+    elif isinstance(mine, (dict, set)) and isinstance(theirs, dict if isinstance(mine, dict) else set):
+        base = _own_base(mine)
+        base.clear(mine)
+        if isinstance(mine, dict):
+            for key, item in dict.items(theirs):
+                base.__setitem__(mine, key, item)
+        else:
+            set.update(mine, theirs)
+    elif type(mine) is type(theirs) and type(mine).__name__ in ("bytearray", "array"):
+        mine[:] = theirs
+    elif isinstance(mine, collections.deque) and isinstance(theirs, collections.deque):
+        collections.deque.clear(mine)
+        collections.deque.extend(mine, theirs)
+    elif isinstance(mine, types.SimpleNamespace) and isinstance(theirs, types.SimpleNamespace):
+        vars(mine).clear()
+        vars(mine).update(vars(theirs))
+
+
+def _own_base(mine: Any) -> Any:
+    """The class of C whose methods change a dictionary or set: those of a subclass are not run."""
+    if isinstance(mine, set):
+        return set
+    return collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
