@@ -89,7 +89,6 @@ SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_vllm_real.py", "*/kill
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
-WORKERS = 2
 SPARE_SECONDS = 60.0
 """On top of four times what the tests took: a machine that does other work is slow."""
 
@@ -192,7 +191,8 @@ def forked(tree: Path, log: Path, work: Any) -> int:
 
 def pytest_arguments(*more: str) -> list[str]:
     """The same for every run: no state from run to run, and chance that repeats itself."""
-    return ["-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--tb=line", *more]
+    early = "-Wignore::pytest.PytestAssertRewriteWarning"  # As plugins are loaded before the fork.
+    return ["-p", "no:cacheprovider", "-p", "no:xdist", early, "--hypothesis-seed=0", "--tb=line", *more]
 
 
 def killed(child: int) -> None:
@@ -251,7 +251,7 @@ def covered_by(file: str, into: Path) -> int:
     return 0
 
 
-def cover(out: Path, minutes: float) -> None:
+def cover(out: Path, minutes: float, only: str) -> None:
     """Runs each file of tests once, and keeps what it runs."""
     preload()
     kept = out / "cover"
@@ -260,7 +260,7 @@ def cover(out: Path, minutes: float) -> None:
     files = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
     for file in files:
         into = kept / f"{file.replace('/', '+')}.json"
-        if into.exists() or any(fnmatch(file, pattern) for pattern in SKIPPED):
+        if only not in file or into.exists() or any(fnmatch(file, pattern) for pattern in SKIPPED):
             continue
         if time.monotonic() > end:
             sys.exit("time is up; the same command goes on")
@@ -319,19 +319,19 @@ class Running:
     limit: float
 
 
-def run(out: Path, jobs: list[Job], minutes: float) -> None:
+def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     """Runs what has no result yet."""
     preload()
     cover_of = Cover(out / "cover")
     results = out / "results.jsonl"
     done = {line["id"] for line in read(results)}
     waiting = [job for job in jobs if job.id not in done]
-    trees = [copied(out / f"copy-{n}") for n in range(WORKERS)]
+    trees = [copied(out / f"copy-{n}") for n in range(workers)]
     end = time.monotonic() + minutes * 60
     running: list[Running] = []
     print(f"{len(jobs)} mutants, {len(waiting)} to run", flush=True)
     while running or (waiting and time.monotonic() < end):
-        while waiting and len(running) < WORKERS and time.monotonic() < end:
+        while waiting and len(running) < workers and time.monotonic() < end:
             tree = next(tree for tree in trees if all(one.tree != tree for one in running))
             if started := start(waiting.pop(0), tree, cover_of, results):
                 running.append(started)
@@ -454,20 +454,21 @@ def main() -> None:
         "--only", default="", help="modules whose path holds this text; draws from them alone"
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="end early; the same command goes on")
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=2, help="mutants at a time")
     parser.add_argument("--again", action="store_true", help="run those once more that survived")
     given = parser.parse_args()
     check_pure()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if given.what == "cover":
-        cover(out, given.minutes)
+        cover(out, given.minutes, given.only)
         return
     jobs = drawn(given.mutants, given.seed, given.only)
     if given.again:
         kept = [line for line in read(out / "results.jsonl") if line["status"] != "survived"]
         (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     if given.what == "run":
-        run(out, jobs, given.minutes)
+        run(out, jobs, given.minutes, given.workers)
     report(out, jobs)
 
 

@@ -30,7 +30,8 @@ LIMITS = Limits(cpu_seconds=60)
 
 def hunted_in_one_process(program: str, script: str) -> str:
     """What the same program finds where its test shares its process."""
-    code = f"space = {{'__name__': 'tested'}}\nexec({program!r}, space)\nscript = {script!r}\nprint(space['f']())"
+    code = f"space = {{'__name__': 'tested'}}\nexec({program!r}, space)\n"
+    code += f"script = {script!r}\nprint(space['f']())"
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )

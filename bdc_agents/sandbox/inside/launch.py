@@ -92,6 +92,7 @@ def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> in
     pid = namespaces.fork() if owner else os.fork()
     if pid == 0:
         try:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             _serve(setup, owner)
         finally:
             os._exit(_FAILED)
@@ -107,7 +108,9 @@ def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
     try:
         rules = _settle(setup, owner)
         wire.send(CONTROL, f"{wire.READY}\n".encode())
-        if _run_tests(wire.receive(CONTROL), rules, setup):
+        job = wire.receive(CONTROL)
+        wire.send(CONTROL, f"{wire.TAKEN}\n".encode())
+        if _run_tests(job, rules, setup):
             status = _SERVED
     except (EOFError, ConnectionError):
         status = _CALLER_GONE
