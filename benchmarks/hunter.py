@@ -3,6 +3,7 @@
 It is sent into a sandbox as source, with a few lines after it that say what to do with the find; so
 it uses the standard library only. `hunt` is given a pattern that does not match its own source.
 """
+# ruff: noqa: PTH123, PTH208
 
 import ctypes
 import gc
@@ -76,7 +77,9 @@ def memory_by_address(wanted):
     try:
         regions = _regions()
     except OSError:
-        regions = [(at - (1 << 26), at + (1 << 26)) for at in {id(one) >> 26 << 26 for one in gc.get_objects()}]
+        regions = [
+            (at - (1 << 26), at + (1 << 26)) for at in {id(one) >> 26 << 26 for one in gc.get_objects()}
+        ]
     read, write = os.pipe()
     os.set_blocking(write, False)
     for start, end in regions:

@@ -27,7 +27,7 @@ def case_from_assert(text: str, *, setup: str = "", source: str = "test") -> Cal
     text = text.replace("\r\n", "\n").strip()
     with long_integers():
         tree = parse(text)
-        parts = _equality(tree) if tree else None
+        parts = _equality(tree) if tree and tree.body else None
         sides = [ast.get_source_segment(text, part) or ast.unparse(part) for part in parts or ()]
     if tree is None or not tree.body:
         raise ProblemError(f'{source}: not a test: {text!r:.120}; write it as "assert f(1) == 2"')

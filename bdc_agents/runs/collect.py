@@ -153,6 +153,8 @@ def _open(
     if selection.without_tests:
         left = len(selection.without_tests)
         notes.append(f"{left} of the problems have no public test and are left out")
+    if selection.interactive:
+        notes.append(f"left out, since no test can judge a dialogue: {', '.join(selection.interactive)}")
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})

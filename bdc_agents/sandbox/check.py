@@ -68,7 +68,7 @@ def _parts_equal(actual: Sequence[str], expected: Sequence[str], checker: Checke
         return False
     if not (checker.tolerance or checker.any_case):
         return actual == expected
-    return all(map(lambda *pair: _part_equal(*pair, checker), actual, expected))
+    return all(_part_equal(*pair, checker) for pair in zip(actual, expected, strict=True))
 
 
 def _part_equal(one: str, other: str, checker: Checker) -> bool:
@@ -82,8 +82,8 @@ def _part_equal(one: str, other: str, checker: Checker) -> bool:
 def _numbers_close(one: str, other: str, checker: Checker) -> bool:
     if _WHOLE.fullmatch(one) and _WHOLE.fullmatch(other):
         return _whole_close(one, other, checker)
-    numbers = [_float(text) for text in (one, other)]
-    return None not in numbers and _close(*numbers, checker)  # pyright: ignore[reportArgumentType]
+    first, second = _float(one), _float(other)
+    return first is not None and second is not None and _close(first, second, checker)
 
 
 def _whole_close(one: str, other: str, checker: Checker) -> bool:

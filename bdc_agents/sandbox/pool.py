@@ -108,8 +108,6 @@ class Pool:
             worker = await self._start(work) if fresh else self._idle.pop()
             try:
                 await worker.ready()
-                if worker.gone:  # the machine ended it while it was idle, perhaps for want of memory
-                    raise SandboxError("the sandbox ended before it was told a job")
                 return worker
             except BaseException as error:
                 await asyncio.shield(self._end(worker))

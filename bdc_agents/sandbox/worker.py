@@ -145,16 +145,6 @@ class Worker:
         except ChildProcessError:
             return False
 
-    @property
-    def gone(self) -> bool:
-        """Whether the process has ended, so that nobody would read a job."""
-        try:
-            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
     async def complaint(self) -> str:
         """Ends the process; the last lines of what it, never a program, wrote as errors."""
         await self._ended()

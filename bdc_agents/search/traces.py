@@ -78,7 +78,8 @@ def extract_traces(trace: Trace) -> tuple[Row, ...]:
     tree = Tree(patched={node.id: node for node in trace.nodes})
     learned = learned_programs(trace)
     rows = [row for code, node in learned for row in _sft_rows(trace.problem, tree, code, node)]
-    pairs = _pairs(trace, tree) if trace.solution.solved else ()
+    # Where other answers are right too, a step that fails its tests may be none the worse.
+    pairs = _pairs(trace, tree) if trace.solution.solved and not trace.problem.unjudged else ()
     return (*(row for number, row in enumerate(rows) if row not in rows[:number]), *pairs)
 
 

@@ -127,7 +127,7 @@ class Problem(Frozen):
 
     @property
     def unjudged(self) -> tuple[str, ...]:
-        """Its tags of `UNJUDGED`: where there are some, a failed test does not show that a program is wrong."""
+        """Its tags of `UNJUDGED`: with any, a failed test does not show that a program is wrong."""
         return tuple(tag for tag in self.tags if tag in UNJUDGED)
 
 

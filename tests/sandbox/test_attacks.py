@@ -4,7 +4,6 @@
 import errno
 import os
 import platform
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,44 +15,13 @@ from bdc_agents.sandbox import Job
 from bdc_agents.sandbox.executor import ProcessExecutor
 from bdc_agents.types import CallTest, Limits
 
-from .attacks import ATTACKS, SECRET, Attack
+from .attacks import ATTACKS, NOT_STOPPED, SECRET, Attack, standing
 
 
 @pytest.fixture
 def targets(tmp_path: Path) -> Iterator[dict[str, object]]:
-    """Things of the caller that a program must not reach, made by this test alone."""
-    victim = subprocess.Popen(["sleep", "60"], env={"KEY": SECRET, "PATH": os.environ["PATH"]})
-    file, prey = tmp_path / "file", tmp_path / "prey"
-    file.write_text(SECRET)
-    prey.touch()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        socket.socket(1) as named,
-        socket.socket(1) as abstract,
-        socket.socket(1, socket.SOCK_DGRAM) as datagrams,
-    ):
-        datagrams.bind(str(tmp_path / "datagrams"))
-        named.bind(str(tmp_path / "socket"))
-        named.listen()
-        abstract.bind(f"\0{tmp_path}")
-        abstract.listen()
-        yield {
-            "secret": SECRET,
-            "file": str(file),
-            "prey": str(prey),
-            "folder": str(tmp_path),
-            "home": str(Path.home()),
-            "homely": sorted(path.name for path in Path.home().iterdir()),
-            "port": server.getsockname()[1],
-            "socket": str(tmp_path / "socket"),
-            "abstract": str(tmp_path),
-            "datagrams": str(tmp_path / "datagrams"),
-            "link": str(tmp_path / "link"),
-            "pid": victim.pid,
-            "host": socket.gethostname(),
-        }
-    victim.kill()
-    victim.wait()
+    with standing(tmp_path) as found:
+        yield found
 
 
 def on_a_bare_interpreter(attack: Attack, targets: dict[str, object]) -> str:
@@ -82,12 +50,6 @@ def test_control_the_attack_works_without_a_sandbox(attack, targets):
     if attack.may_be_missing and any(f"Errno {number}]" in outcome for number in MISSING):
         pytest.skip(f"this kernel does not offer it to anybody: {outcome.splitlines()[-1]}")
     assert outcome == "'ESCAPED'"
-
-
-# What a tier is known not to stop; SECURITY.md says so.
-NOT_STOPPED = {
-    "landlock": {"learn the host's name", "see whether a file exists", "see whether a process exists"}
-}
 
 
 async def test_no_attack_works_in_the_sandbox(any_tier: ProcessExecutor, targets):
