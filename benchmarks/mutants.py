@@ -27,7 +27,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -43,7 +43,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 
 PURE = {
-    "evaluate/breakdown.py": "rates by group",
     "evaluate/choose.py": "which answer of several is taken",
     "evaluate/diagnose.py": "what a search's trace says about its parts",
     "evaluate/groups.py": "how problems are grouped",
@@ -73,7 +72,7 @@ PURE = {
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for
 anything or asks for the time (`check_pure`); some read a file that they are given. What only draws or
-writes (plots, pieces, report, collection_report) is left out: it is looked at."""
+writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
 TESTS = (
@@ -87,9 +86,9 @@ TESTS = (
 )
 SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_vllm_real.py", "*/killed_search.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
-HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx numpy torch peft"
+HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
+TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
-WORKERS = 2
 SPARE_SECONDS = 60.0
 """On top of four times what the tests took: a machine that does other work is slow."""
 
@@ -154,12 +153,13 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def preload() -> None:
-    """Loads what is slow to load and never changes."""
-    for name in HEAVY.split():
+def preload(paths: Iterable[str]) -> None:
+    """Loads what is slow to load, never changes, and is used by modules or tests at these paths."""
+    torch = bool(find_spec("torch")) and any(re.search("distill/|serve/", path) for path in paths)
+    for name in [*HEAVY.split(), *(TORCH.split() if torch else ())]:
         with suppress(ModuleNotFoundError):
             import_module(name)
-    if find_spec("torch"):
+    if torch:
         import_module("torch").set_num_threads(1)
 
 
@@ -192,7 +192,8 @@ def forked(tree: Path, log: Path, work: Any) -> int:
 
 def pytest_arguments(*more: str) -> list[str]:
     """The same for every run: no state from run to run, and chance that repeats itself."""
-    return ["-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--tb=line", *more]
+    early = "-Wignore::pytest.PytestAssertRewriteWarning"  # As plugins are loaded before the fork.
+    return ["-p", "no:cacheprovider", "-p", "no:xdist", early, "--hypothesis-seed=0", "--tb=line", *more]
 
 
 def killed(child: int) -> None:
@@ -251,17 +252,20 @@ def covered_by(file: str, into: Path) -> int:
     return 0
 
 
-def cover(out: Path, minutes: float) -> None:
+def cover(out: Path, minutes: float, only: str) -> None:
     """Runs each file of tests once, and keeps what it runs."""
-    preload()
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
+    every = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
+    into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if only in file}
+    files = [file for file, into in into_of.items() if not into.exists()]
+    files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
+    if not files:
+        return
+    preload(files)
     tree, end = copied(out / "copy-0"), time.monotonic() + minutes * 60
-    files = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
     for file in files:
-        into = kept / f"{file.replace('/', '+')}.json"
-        if into.exists() or any(fnmatch(file, pattern) for pattern in SKIPPED):
-            continue
+        into = into_of[file]
         if time.monotonic() > end:
             sys.exit("time is up; the same command goes on")
         began = time.monotonic()
@@ -319,19 +323,19 @@ class Running:
     limit: float
 
 
-def run(out: Path, jobs: list[Job], minutes: float) -> None:
+def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     """Runs what has no result yet."""
-    preload()
-    cover_of = Cover(out / "cover")
     results = out / "results.jsonl"
     done = {line["id"] for line in read(results)}
     waiting = [job for job in jobs if job.id not in done]
-    trees = [copied(out / f"copy-{n}") for n in range(WORKERS)]
+    preload(job.module for job in waiting)
+    cover_of = Cover(out / "cover")
+    trees = [copied(out / f"copy-{n}") for n in range(workers)]
     end = time.monotonic() + minutes * 60
     running: list[Running] = []
     print(f"{len(jobs)} mutants, {len(waiting)} to run", flush=True)
     while running or (waiting and time.monotonic() < end):
-        while waiting and len(running) < WORKERS and time.monotonic() < end:
+        while waiting and len(running) < workers and time.monotonic() < end:
             tree = next(tree for tree in trees if all(one.tree != tree for one in running))
             if started := start(waiting.pop(0), tree, cover_of, results):
                 running.append(started)
@@ -454,20 +458,21 @@ def main() -> None:
         "--only", default="", help="modules whose path holds this text; draws from them alone"
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="end early; the same command goes on")
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=2, help="mutants at a time")
     parser.add_argument("--again", action="store_true", help="run those once more that survived")
     given = parser.parse_args()
     check_pure()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if given.what == "cover":
-        cover(out, given.minutes)
+        cover(out, given.minutes, given.only)
         return
     jobs = drawn(given.mutants, given.seed, given.only)
     if given.again:
         kept = [line for line in read(out / "results.jsonl") if line["status"] != "survived"]
         (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     if given.what == "run":
-        run(out, jobs, given.minutes)
+        run(out, jobs, given.minutes, given.workers)
     report(out, jobs)
 
 

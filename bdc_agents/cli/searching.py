@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bdc_agents.agents import Agent
 from bdc_agents.cli.outcome import note
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.disk import PRIVATE, one_process
+from bdc_agents.disk import one_process, own_database
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.runs.score import score_hidden
 from bdc_agents.sandbox import Executor
@@ -177,7 +177,7 @@ async def _checkpointer(file: Path | None, resumes: bool) -> AsyncIterator["Asyn
     )
     try:
         with one_process(file.with_suffix(".lock"), refusal):
-            await to_thread(file.touch, PRIVATE)
+            await to_thread(own_database, file)
             async with aiosqlite.connect(file) as connection:
                 saver = AsyncSqliteSaver(connection, serde=PlainSerializer())
                 if there:

@@ -21,6 +21,7 @@ from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import AgentConfig, Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
 from bdc_agents.sandbox import Executor, create_executor
+from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
 from bdc_agents.types import Hidden, Task, Trace
 from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import plural, printable
@@ -143,7 +144,8 @@ def _agent_settings(config: AgentConfig | None, name: str) -> dict[str, Any]:
 
 
 def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> View:
-    rollouts = settings.search.rollouts
+    most = rollouts_at_most(settings.search, settings.budget)
+    rollouts = None if most == ROLLOUTS_AT_MOST else most
     if as_json and (quiet or not sys.stderr.isatty()):
         return PlainView(task.problem, lambda _: None, rollouts)
     return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import socket
 import sys
@@ -16,7 +17,6 @@ from typing import Any
 from bdc_agents.errors import ConfigError, SandboxRefused
 
 from .bootstrap import START
-from .inside.namespaces import DEVICES
 
 TIERS = ("namespaces", "bubblewrap", "gvisor", "landlock", "unsafe")
 """In the order in which `auto` tries them: from the fastest of the strong ones to none."""
@@ -140,6 +140,8 @@ def _below(folder: str, other: str) -> bool:
 
 
 def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
+    from .inside.namespaces import DEVICES  # which no other system can import
+
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxRefused("bwrap is not installed (apt install bubblewrap)")
@@ -257,6 +259,8 @@ def probe_tier(name: str) -> TierReport:
     """
     if name == "unsafe":
         return TierReport(name, False, "no isolation: only limits and an empty environment")
+    if sys.platform != "linux":
+        return TierReport(name, False, f"it needs Linux, and this is {platform.system()}")
     try:
         found = attack(make_tier(name))
     except Exception as error:  # whatever the machine does not allow is a reason, no crash
@@ -306,7 +310,8 @@ def _refusal(reports: Sequence[TierReport]) -> str:
         f"this machine offers no isolation for programs written by LLMs; tried:\n{tried}\n"
         "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap), or let users create "
         "user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and "
-        "kernel.apparmor_restrict_unprivileged_userns). Where this machine is isolated itself and "
+        "kernel.apparmor_restrict_unprivileged_userns). In a container see docs/sandbox.md; on macOS and "
+        "Windows use a Linux container, or BackendExecutor. Where this machine is isolated itself and "
         "holds nothing of value, run without isolation: allow_unsafe = true under [sandbox] in "
         "bdc.toml, or --allow-unsafe."
     )

@@ -161,6 +161,12 @@ class Worker:
         finally:
             self._close()
 
+    def let_go(self) -> None:
+        """Forgets the process, which is another one's since a fork, and lets it live."""
+        self._close()
+        # Else the last reference to it warns that it still runs, and waits for it for ever.
+        self._process.returncode = 0
+
     def end_now(self) -> None:
         """As `end`, without an event loop."""
         self.terminate()

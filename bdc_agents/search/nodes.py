@@ -23,12 +23,13 @@ from bdc_agents.search.clock import Clock
 from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
+from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
-from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine
+from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.round import Round
-from bdc_agents.search.select import is_open, select
+from bdc_agents.search.select import can_expand, is_open, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import Json, SearchState, news, read_context, read_problem, remembering
 from bdc_agents.search.step import SearchRuntime, Step
@@ -103,7 +104,8 @@ class Nodes:
         if stop:
             return _stopped(run, stop)
         chosen = select(run.tree, run.config, _places(run) - len(refining), refining)
-        expanding = [*dict.fromkeys((*state.get("expanding", []), *chosen.expand))]
+        wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, chosen.evaluate))
+        expanding = [leaf for number, leaf in enumerate(wanted) if leaf not in wanted[:number]]
         if not (chosen.evaluate or expanding or refining):
             return _stopped(run, "exhausted")
         plan, cut = Round(run).affordable(chosen.evaluate, refining, expanding)
@@ -192,6 +194,8 @@ class Nodes:
             fresh |= compared
         if passed and not run.late:
             agreed = confirmed(run.known(passing, fresh), passing, run.config.confirm)
+            # Without further inputs no other attempt could tell more than the first that passes.
+            agreed = agreed or not further_inputs(run.problem)
         changes = {
             "tree": run.grown(tree),
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
@@ -222,7 +226,7 @@ class Nodes:
             due.append(leaf)
             done += 1
         eager = run.config.expand == "eager"
-        due = [leaf for leaf in due if eager and not tree[leaf].children and is_open(tree[leaf], run.config)]
+        due = [leaf for leaf in due if eager and not tree[leaf].expanded and is_open(tree[leaf], run.config)]
         full, run.tree = len(again) >= run.leaves and not _stop(run), tree
         changes = {
             "tree": run.grown(tree),
@@ -262,6 +266,14 @@ def _stop(run: Step) -> str | None:
     if run.rollouts is not None and state.get("rollouts", 0) >= run.rollouts:
         return "rollouts"
     return passed(run.budget, run.used, run.seconds)
+
+
+def _expanded_early(run: Step, evaluating: Sequence[str]) -> list[str]:
+    """Leaves that are asked for children while they are evaluated: of those whose thought stays."""
+    if run.config.expand != "eager":
+        return []
+    open_ = [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
+    return [leaf for leaf in open_ if not run.config.refine or not may_change(run.tree[leaf])]
 
 
 def _places(run: Step) -> int:

@@ -25,7 +25,7 @@ def origin_of(
         search: The policy, with its seed.
         budget: The one part that may change when a search goes on.
     """
-    fields = problem.model_dump(mode="json", exclude_defaults=True)
+    fields = problem.model_dump(mode="json", exclude_defaults=True, exclude={"difficulty", "tags"})
     policy = search.model_dump(mode="json", exclude_defaults=True)
     return {
         **{f"problem.{name}": content_hash(repr(value)) for name, value in fields.items()},

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ FAMILIES = sorted({*range(46)} - {12, 19, 20, 23, 25, 34, 37, 38, 40})
 CLONE, CLONE3, SOCKET, PERSONALITY, CHROOT = 56, 435, 41, 135, 161
 NEW_NAMESPACES = 0x7E020000
 PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
+ROOT = Path(__file__).parents[2]
 RIGHTS = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 """The capabilities of root in a container, CAP_CHOWN to CAP_SETFCAP."""
 
@@ -55,11 +57,11 @@ def must(result):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 def mount(source, target, kind, flags):
     must(libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None))
-profile, rights, user, *command = sys.argv[1:]
+profile, hidden, rights, user, *command = sys.argv[1:]
 must(libc.unshare(0x20000))
 mount("none", "/", "", 0x44000)
 def there(*paths):
-    return filter(os.path.exists, paths)
+    return filter(os.path.exists, paths if hidden else ())
 for path in there("/proc/kcore", "/proc/keys", "/proc/timer_list"):
     mount("/dev/null", path, "", 0x1000)
 for path in there("/proc/acpi", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"):
@@ -88,6 +90,7 @@ os.execv(command[0], command)
 INSIDE = """
 import asyncio, json, os, sys, tempfile
 from pathlib import Path
+from typing import Any
 from bdc_agents.sandbox import Job, create_executor, probe
 from bdc_agents.types import CallTest, ScriptTest, StdinTest
 from tests.sandbox.attacks import ATTACKS, standing
@@ -113,6 +116,8 @@ async def main():
     by_input = code + "threading.Thread(target=lambda: print(f(int(open('/dev/stdin').read())))).start()\\n"
     jobs = [Job(code=code, tests=(test,)) for code, test in zip((by_input, code, code), right)]
     passed = [(await executor.run(job)).passed for job in jobs]
+    hungry = Job(code="", tests=(CallTest(call="len(b'x' * 10**9)", expected=("0",)),))
+    passed.append((await executor.run(hungry)).results[0].outcome)
     await executor.aclose()
     print(json.dumps([executor.tier, reports, sorted(succeeded), strange, passed]))
 asyncio.run(main())
@@ -125,26 +130,46 @@ CASES = {
 }
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can put such a profile in force")
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64")
-@pytest.mark.parametrize("case", CASES)
-def test_in_dockers_default_profile_landlock_holds_and_runs_right_programs(case: str, tmp_path: Path) -> None:
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can put such a profile in force"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64"),
+]
+
+
+def in_a_container(case: str, confined: bool = True, hidden: bool = True) -> Any:
+    """What `INSIDE` found in a container of this kind."""
     tier = available("landlock")
     if isinstance(tier, TierReport):
         pytest.skip(f"landlock: {tier.reason}")
     user, rights = CASES[case]
-    root = Path(__file__).parents[2]
-    places = [str(root), *(place for place in sys.path if place and not place.startswith(sys.base_prefix))]
+    filter = profile(rights) if confined else seccomp._packed(seccomp._ALLOW)
+    places = [str(ROOT), *(place for place in sys.path if place and not place.startswith(sys.base_prefix))]
     environment = {"PYTHONPATH": os.pathsep.join(places), "HOME": "/", "PATH": os.environ["PATH"]}
-    command = [sys.executable, "-c", CONTAIN, profile(rights).hex(), ",".join(map(str, rights)), user]
+    contain = [sys.executable, "-c", CONTAIN, filter.hex(), "x" * hidden, ",".join(map(str, rights)), user]
     done = subprocess.run(
-        [*command, tier.command[0], "-c", INSIDE],
+        [*contain, tier.command[0], "-c", INSIDE],
         env=environment, cwd="/", capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    chosen, reports, succeeded, strange, passed = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_dockers_default_profile_landlock_holds_and_runs_right_programs(case: str) -> None:
+    chosen, reports, succeeded, strange, passed = in_a_container(case)
     assert chosen == "landlock"
     assert "namespaces" in reports
     assert set(succeeded) == NOT_STOPPED["landlock"]
     assert strange == []
-    assert passed == [True, True, True]
+    assert passed == [True, True, True, "memory"]
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["all of /proc", "parts of /proc hidden"])
+@pytest.mark.parametrize("case", ["root", "another user"])
+def test_without_a_profile_namespaces_hold(case: str, hidden: bool) -> None:
+    """Where parts of /proc are hidden nobody may mount another: there is none, and so no /dev/stdin."""
+    chosen, _, succeeded, strange, passed = in_a_container(case, confined=False, hidden=hidden)
+    assert chosen == "namespaces"
+    assert succeeded == []
+    assert strange == []
+    assert passed == [not hidden, True, True, "memory"]

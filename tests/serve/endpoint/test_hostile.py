@@ -236,7 +236,12 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     # Where nothing is.
     "nowhere": (head("/nowhere", method="GET"), 404, "/nowhere"),
     "a long path": (head("/" + "a" * 30_000, method="GET"), 404, "..."),
-    "a slash more": (head("/v1/models//", method="GET"), 404, ""),
+    "a slash more, where a redirect would go to any host": (
+        head("/metrics/", method="GET"),
+        404,
+        "/metrics/",
+    ),
+    "a name of a slash": (head("/v1/models//", method="GET"), 404, ""),
     "two slashes": (head("//health", method="GET"), 404, "health"),
     "up": (head("/v1/../health", method="GET"), 404, ""),
     "another server's address": (head("http://evil.example/v1/models", method="GET"), 404, ""),
@@ -485,6 +490,16 @@ def test_who_leaves_during_an_upload_or_a_stream_leaves_nothing(start: Callable[
             connection.close()
             until(lambda: server.counted("bdc_requests_in_flight") == 1, 2)  # The one that asks.
     assert server.counted('bdc_refused_total{reason="gone"}') == 4
+
+
+def test_who_asks_on_and_leaves_before_the_answer_is_noticed(start: Callable[..., Server]) -> None:
+    server = start(thinks=60)
+    with server.connect() as connection:
+        connection.sendall(posted(ASK) + b"GET /")
+        until(lambda: server.counted("bdc_requests_in_flight") == 2)
+        connection.sendall(b"health")  # After which uvicorn alone would read no more.
+        time.sleep(0.5)
+    until(lambda: server.counted("bdc_requests_in_flight") == 1)
 
 
 @pytest.mark.parametrize("requests", [12, 2000])
