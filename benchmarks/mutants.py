@@ -27,7 +27,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -43,7 +43,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 
 PURE = {
-    "evaluate/breakdown.py": "rates by group",
     "evaluate/choose.py": "which answer of several is taken",
     "evaluate/diagnose.py": "what a search's trace says about its parts",
     "evaluate/groups.py": "how problems are grouped",
@@ -73,7 +72,7 @@ PURE = {
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for
 anything or asks for the time (`check_pure`); some read a file that they are given. What only draws or
-writes (plots, pieces, report, collection_report) is left out: it is looked at."""
+writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
 TESTS = (
@@ -87,7 +86,8 @@ TESTS = (
 )
 SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_vllm_real.py", "*/killed_search.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
-HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx numpy torch peft"
+HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
+TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
 SPARE_SECONDS = 60.0
 """On top of four times what the tests took: a machine that does other work is slow."""
@@ -153,12 +153,13 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def preload() -> None:
-    """Loads what is slow to load and never changes."""
-    for name in HEAVY.split():
+def preload(paths: Iterable[str]) -> None:
+    """Loads what is slow to load, never changes, and is used by modules or tests at these paths."""
+    torch = bool(find_spec("torch")) and any(re.search("distill/|serve/", path) for path in paths)
+    for name in [*HEAVY.split(), *(TORCH.split() if torch else ())]:
         with suppress(ModuleNotFoundError):
             import_module(name)
-    if find_spec("torch"):
+    if torch:
         import_module("torch").set_num_threads(1)
 
 
@@ -253,15 +254,18 @@ def covered_by(file: str, into: Path) -> int:
 
 def cover(out: Path, minutes: float, only: str) -> None:
     """Runs each file of tests once, and keeps what it runs."""
-    preload()
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
+    every = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
+    into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if only in file}
+    files = [file for file, into in into_of.items() if not into.exists()]
+    files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
+    if not files:
+        return
+    preload(files)
     tree, end = copied(out / "copy-0"), time.monotonic() + minutes * 60
-    files = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
     for file in files:
-        into = kept / f"{file.replace('/', '+')}.json"
-        if only not in file or into.exists() or any(fnmatch(file, pattern) for pattern in SKIPPED):
-            continue
+        into = into_of[file]
         if time.monotonic() > end:
             sys.exit("time is up; the same command goes on")
         began = time.monotonic()
@@ -321,11 +325,11 @@ class Running:
 
 def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     """Runs what has no result yet."""
-    preload()
-    cover_of = Cover(out / "cover")
     results = out / "results.jsonl"
     done = {line["id"] for line in read(results)}
     waiting = [job for job in jobs if job.id not in done]
+    preload(job.module for job in waiting)
+    cover_of = Cover(out / "cover")
     trees = [copied(out / f"copy-{n}") for n in range(workers)]
     end = time.monotonic() + minutes * 60
     running: list[Running] = []

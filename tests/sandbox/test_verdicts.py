@@ -80,6 +80,9 @@ async def test_a_tolerance_holds_for_values(call):
     checker = Checker(tolerance=1e-6)
     assert (await call("", "[1 / 3]", "[0.3333333]", checker=checker)).outcome == "passed"
     assert (await call("", "[1 / 3]", "[0.3333333]")).outcome == "wrong"
+    assert (await call("", "{1 / 3, 2.5}", "{2.5, 0.3333333}", checker=checker)).outcome == "passed"
+    assert (await call("", "{1 / 3, 2.5}", "{2.5, 0.3333333}")).outcome == "wrong"
+    assert (await call("", "[{1 / 3}]", "[{0.3334}]", checker=checker)).outcome == "wrong"
 
 
 async def test_setup_runs_before_the_call(run):
