@@ -87,12 +87,10 @@ def codecontests_task(row: Any, source: str = "row") -> Task:
 
 
 def _limits(fields: _ContestRow) -> Limits:
-    chosen = Limits()
     limit = fields.time_limit
     seconds = limit.seconds + limit.nanos / 1e9 if limit else 0.0
-    if 0 < seconds <= 100:
-        allowed = max(LEAST_SECONDS, PYTHON_FACTOR * seconds)
-        chosen = chosen.model_copy(update={"wall_seconds": allowed, "cpu_seconds": allowed})
+    allowed = max(LEAST_SECONDS, PYTHON_FACTOR * seconds)
+    chosen = Limits(cpu_seconds=allowed) if 0 < seconds <= 100 else Limits()
     megabytes = (fields.memory_limit_bytes or 0) // 1_000_000
     if 0 < megabytes <= 65536:
         chosen = chosen.model_copy(update={"memory_mb": max(chosen.memory_mb, megabytes)})
