@@ -76,7 +76,9 @@ def memory_by_address(wanted):
     try:
         regions = _regions()
     except OSError:
-        regions = [(at - (1 << 26), at + (1 << 26)) for at in {id(one) >> 26 << 26 for one in gc.get_objects()}]
+        regions = [
+            (at - (1 << 26), at + (1 << 26)) for at in {id(one) >> 26 << 26 for one in gc.get_objects()}
+        ]
     read, write = os.pipe()
     os.set_blocking(write, False)
     for start, end in regions:

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("kernel", "wire", "note", "values", "library", "raised", "reports", "syscalls", "seccomp", "namespaces"),
+    *(
+        "kernel",
+        "wire",
+        "note",
+        "values",
+        "library",
+        "raised",
+        "reports",
+        "syscalls",
+        "seccomp",
+        "namespaces",
+    ),
     *("landlock", "confine", "usage", "work", "remote", "operators", "kinds", "granted", "surroundings"),
     *("served", "peer", "script", "checker", "run_test", "start", "ending", "supervise", "launch"),
 )

@@ -89,7 +89,9 @@ def is_own(kind: type) -> bool:
 def specials_of(kind: type) -> frozenset[str]:
     """The operators that a program may use on objects of a class."""
     if is_own(kind):
-        space = {name: value for one in reversed(kind.__mro__) if is_own(one) for name, value in vars(one).items()}
+        space = {
+            name: value for one in reversed(kind.__mro__) if is_own(one) for name, value in vars(one).items()
+        }
         found = {name for name in SPECIALS if isinstance(space.get(name), types.FunctionType)}
         return frozenset(found | _inherited(kind))
     return frozenset(_inherited(kind))

@@ -74,7 +74,9 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
         kind = type.__new__(Kind, short, usable, space)
     except TypeError:  # bases that do not go together here
         fallback = Exception if any(issubclass(base, BaseException) for base in usable) else None
-        kind = type.__new__(Kind, short, (Remote, fallback) if fallback else (Remote,), space | {"_base_": None})
+        kind = type.__new__(
+            Kind, short, (Remote, fallback) if fallback else (Remote,), space | {"_base_": None}
+        )
     for word in abstract:
         if word in _ABSTRACT and word != "Hashable":
             _register(_ABSTRACT[word], kind)

@@ -121,9 +121,7 @@ FORMS: dict[tuple[str, str], Form] = {
     ("uuid", "UUID"): _WHOLE,
     ("re", "Pattern"): Form(lambda value: [value.pattern, value.flags], _pattern),
     ("datetime", "date"): Form(lambda value: [value.year, value.month, value.day], _called),
-    ("datetime", "datetime"): Form(
-        lambda value: [value.year, value.month, value.day, *_moment(value)], _at
-    ),
+    ("datetime", "datetime"): Form(lambda value: [value.year, value.month, value.day, *_moment(value)], _at),
     ("datetime", "time"): Form(_moment, _at),
     ("datetime", "timedelta"): Form(lambda value: [value.days, value.seconds, value.microseconds], _called),
     ("datetime", "timezone"): Form(
@@ -135,6 +133,8 @@ FORMS: dict[tuple[str, str], Form] = {
     **{("pathlib", name): _WHOLE for name in _PATHS},
     **{("ipaddress", name): _WHOLE for name in _ADDRESS},
 }
+
+
 def form_of(value: Any) -> tuple[str, str, Form] | None:
     """Module, name and form of a value's class; None for a class that is not written here."""
     kind = type(value)

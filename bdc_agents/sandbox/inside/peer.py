@@ -252,7 +252,11 @@ class Peer:
             return self._exception(value, encoder, depth)
         if self.careful:
             fields = getattr(kind, "_fields", None) if isinstance(value, tuple) else None
-            return ["n", kind.__name__, list(fields), [encoder.encode(one, depth + 1) for one in value]] if fields else None
+            return (
+                ["n", kind.__name__, list(fields), [encoder.encode(one, depth + 1) for one in value]]
+                if fields
+                else None
+            )
         if kinds.content_base(kind) is None:
             return None
         if isinstance(value, library.CHANGING):
@@ -322,7 +326,9 @@ class Peer:
 
     def _remote(self, number: int, kind: Any, held: Any = None) -> Any:
         if number not in self._remotes:  # one for each object, so that `is` works
-            self._remotes[number] = kinds.instance(self, number, self._kind(kind), self._decoder().decode(held))
+            self._remotes[number] = kinds.instance(
+                self, number, self._kind(kind), self._decoder().decode(held)
+            )
         return self._remotes[number]
 
     def _made_exception(self, decoder: values.Decoder, module: str, name: str, *data: Any) -> BaseException:

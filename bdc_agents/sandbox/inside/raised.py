@@ -104,5 +104,3 @@ def _plain_end(error: BaseException) -> BaseException:
         if isinstance(error, kind) and type(error) is not kind:
             return kind(*error.args)
     return error
-
-
