@@ -10,8 +10,34 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("kernel", "wire", "values", "library", "raised", "reports", "seccomp", "landlock", "namespaces", "confine", "usage", "work"),
-    *("remote", "operators", "kinds", "granted", "surroundings", "served", "peer", "script", "checker"),
+    *(
+        "kernel",
+        "wire",
+        "values",
+        "library",
+        "common",
+        "raised",
+        "reports",
+        "seccomp",
+        "landlock",
+        "namespaces",
+        "confine",
+        "usage",
+        "work",
+    ),
+    *(
+        "remote",
+        "operators",
+        "kinds",
+        "granted",
+        "surroundings",
+        "served",
+        "channel",
+        "crossing",
+        "peer",
+        "script",
+        "checker",
+    ),
     *("run_test", "supervise", "launch"),
 )
 """Each after those that it imports."""

@@ -1129,6 +1129,109 @@ b = Board([2, 1])
 sort_rows(b)
 assert b == [1, 2] and isinstance(b, Board)
 """),
+    group("containers that are kept", """
+class Solver:
+    def __init__(self, grid): self.grid = grid
+    def solve(self):
+        for row in self.grid:
+            for i, x in enumerate(row): row[i] = x + 1
+    def get(self): return self.grid
+class Tree:
+    def __init__(self, v): self.v, self.children, self.by = v, [], {}
+    def total(self): return self.v + sum(c.total() for c in self.children)
+    def names(self): return sorted(self.by)
+def keep(log):
+    def add(x): log.append(x)
+    return add
+cache = {}
+def store(k, v): cache[k] = v
+def stored(k): return cache[k]
+def each(xs, f):
+    for x in xs:
+        xs[0] = f(x)
+def new(): return []
+def later(xs):
+    xs.append(1)
+    yield
+    xs.append(2)
+class Bag:
+    items = []
+    def __init__(self): self.own = {'k': set()}
+shared = [1]
+def get_shared(): return shared
+def many(n): return [[i] for i in range(n)]
+""", """
+g = [[1, 2], [3]]
+s = Solver(g)
+s.solve()
+assert g == [[2, 3], [4]] and s.get() is g and s.grid[0] is g[0]
+---
+g = [[1]]
+s = Solver(g)
+g.append([5])
+g[0][0] = 7
+s.solve()
+assert g == [[8], [6]] and s.grid == [[8], [6]]
+---
+t = Tree(1)
+t.children.append(Tree(2))
+t.children.append(Tree(3))
+t.children[0].children.append(Tree(4))
+t.by['x'] = 1
+assert t.total() == 10 and t.names() == ['x'] and len(t.children) == 2
+---
+log = []
+add = keep(log)
+add(1)
+add('b')
+assert log == [1, 'b']
+log.clear()
+add(2)
+assert log == [2]
+---
+v = [1]
+store('k', v)
+v.append(2)
+assert stored('k') == [1, 2] and stored('k') is v
+---
+xs = [1, 2]
+seen = []
+each(xs, lambda x: seen.append(list(xs)) or x * 10)
+assert xs == [20, 2] and seen == [[1, 2], [10, 2]]
+---
+a, b = new(), new()
+assert a is not b and a == b
+a.append(1)
+assert b == []
+---
+xs = []
+for _ in later(xs):
+    assert xs == [1]
+assert xs == [1, 2]
+---
+Bag.items.append(4)
+b = Bag()
+b.own['k'].add(1)
+assert Bag().items == [4] and b.own == {'k': {1}} and Bag().own == {'k': set()}
+---
+get_shared().append(2)
+assert get_shared() == [1, 2] and shared == [1, 2] and shared is get_shared()
+shared[0] = 5
+assert get_shared()[0] == 5
+---
+xs = many(300)
+for x in xs:
+    x.append(0)
+assert all(x == [i, 0] for i, x in enumerate(xs)) and len(many(5000)) == 5000
+---
+g = [[0] * 2] * 3
+Solver(g).solve()
+assert g == [[3, 3]] * 3
+---
+g = [[1]]
+Solver(g).solve()
+assert g == [[1]]
+"""),
     group("prints and input", """
 import sys, random
 def hello(name): print('hello', name); return name

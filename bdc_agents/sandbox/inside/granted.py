@@ -8,11 +8,12 @@ leads to a frame or to code.
 import collections.abc
 import functools
 import io
+import operator
 import sys
 import types
 from typing import Any
 
-from . import reports
+from . import library, reports
 from .remote import SPECIALS, is_class, is_remote
 
 _NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")
@@ -31,10 +32,12 @@ _CALLABLE = (
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
     functools.partial,
+    operator.itemgetter,
+    operator.attrgetter,
+    operator.methodcaller,
     type(functools.lru_cache(lambda: None)),
     _COMPARED_KEY,
 )
-_CALCULATING = ("math", "cmath", "operator", "_operator", "statistics")
 _CHANGES = ("setattr", "delattr")
 
 
@@ -89,7 +92,9 @@ def is_own(kind: type) -> bool:
 def specials_of(kind: type) -> frozenset[str]:
     """The operators that a program may use on objects of a class."""
     if is_own(kind):
-        space = {name: value for one in reversed(kind.__mro__) if is_own(one) for name, value in vars(one).items()}
+        space = {
+            name: value for one in reversed(kind.__mro__) if is_own(one) for name, value in vars(one).items()
+        }
         found = {name for name in SPECIALS if isinstance(space.get(name), types.FunctionType)}
         return frozenset(found | _inherited(kind))
     return frozenset(_inherited(kind))
@@ -136,8 +141,10 @@ def _may_be_called(target: Any) -> bool:
     if isinstance(target, types.BuiltinFunctionType):
         owner = target.__self__
         if isinstance(owner, types.ModuleType) or owner is None:
-            return target.__module__ in _CALCULATING
+            return target is print or library.name_of(target) is not None
         return not isinstance(owner, type)
+    if isinstance(target, type) and library.BUILTINS.get(target.__name__) is target:
+        return True
     if isinstance(target, functools.partial):
         return _may_be_called(target.func)
     if isinstance(target, types.MethodType):

@@ -5,6 +5,7 @@ import collections
 import collections.abc
 import numbers
 import types
+import typing
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,15 @@ def content_base(kind: type) -> type | None:
 
 def described(kind: type) -> list[Any]:
     """Name, bases, the names that it defines, and the abstract classes that it is of."""
-    bases = [base for base in kind.__bases__ if base is not object and base.__module__ not in _IDEAS]
+    bases = [base for base in kind.__bases__ if base not in _IDEAS]
     names = [name for name in vars(kind) if type(name) is str]
     unhashable = vars(kind).get("__hash__", 0) is None
     abstract = [base.__name__ for base in kind.__mro__ if _ABSTRACT.get(base.__name__) is base]
     return [kind.__name__, bases, names, unhashable, abstract]
 
 
-_IDEAS = ("abc", "collections.abc", "typing", "numbers")
-"""Modules whose classes only say what others are like."""
+_IDEAS = (object, abc.ABC, typing.Generic, typing.Protocol)
+"""Bases that define nothing that a script could use."""
 
 
 # --- making ---------------------------------------------------------------------------------------
@@ -74,7 +75,9 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
         kind = type.__new__(Kind, short, usable, space)
     except TypeError:  # bases that do not go together here
         fallback = Exception if any(issubclass(base, BaseException) for base in usable) else None
-        kind = type.__new__(Kind, short, (Remote, fallback) if fallback else (Remote,), space | {"_base_": None})
+        kind = type.__new__(
+            Kind, short, (Remote, fallback) if fallback else (Remote,), space | {"_base_": None}
+        )
     for word in abstract:
         if word in _ABSTRACT and word != "Hashable":
             _register(_ABSTRACT[word], kind)
@@ -117,17 +120,11 @@ def _members(peer: "Peer", names: list[Any]) -> Iterator[tuple[str, Any]]:
         if type(name) is not str or name in remote.BASICS or name in ("_peer_", "_number_", "_base_"):
             continue
         if name in remote.SPECIALS:
-            yield name, make(name)
+            yield name, remote.anext if name == "__anext__" else make(name)
         elif name == "__await__":
-            yield name, _await
+            yield name, remote.awaits
         elif not name.startswith("__") or name == "__init__":
             yield name, Inherited(name)
-
-
-def _await(self: Any) -> Iterator[Any]:
-    """Awaits by running what is awaited to its end in the other process."""
-    return remote.own(self, "_peer_").ask("await", self)
-    yield
 
 
 class Remote(metaclass=Kind):
@@ -136,6 +133,7 @@ class Remote(metaclass=Kind):
     _peer_: Any = None
     _number_: Any = None
     _base_: Any = None
+    _local_: frozenset[str] = frozenset()
 
 
 # --- kinds that both sides know ---------------------------------------------------------------------
@@ -154,7 +152,7 @@ def _raise(self: Any, kind: Any, *rest: Any) -> Any:
 
 
 _CALLED = {"__call__": remote.special("__call__"), "__get__": _bound}
-_COROUTINE = {"__await__": _await, "send": _send, "throw": _raise, "close": lambda self: None}
+_COROUTINE = {"__await__": remote.awaits, "send": _send, "throw": _raise, "close": lambda self: None}
 _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
     "function": (types.FunctionType, _CALLED),
     "method": (types.MethodType, _CALLED),
@@ -169,7 +167,8 @@ _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
 
 def _fixed(name: str, kind: type, members: dict[str, Any]) -> Kind:
     shown = {"__class__": property(lambda self: kind)}  # so that `inspect` knows them
-    return type.__new__(Kind, name, (Remote,), {"_number_": None, **remote.BASICS, **members, **shown})
+    space = {"_number_": None, "_local_": frozenset(members), **remote.BASICS, **members, **shown}
+    return type.__new__(Kind, name, (Remote,), space)
 
 
 FIXED = {name: _fixed(name, *form) for name, form in _FIXED.items()}

@@ -4,6 +4,7 @@ Only instances of these very classes cross like this; one of a subclass is an ob
 What is decoded may come from a hostile process: nothing here runs code that it names.
 """
 
+import builtins
 import collections
 import importlib
 import operator
@@ -53,7 +54,7 @@ def _counter(kind: Any, pairs: Any) -> Any:
 
 
 def _namespace(kind: Any, fields: Any) -> Any:
-    return kind(**fields)
+    return kind(**dict(fields))
 
 
 def _pattern(kind: Any, text: Any, flags: Any) -> Any:
@@ -61,7 +62,7 @@ def _pattern(kind: Any, text: Any, flags: Any) -> Any:
 
 
 def _view(kind: Any, items: Any) -> Any:
-    return types.MappingProxyType(items)
+    return types.MappingProxyType(dict(items))
 
 
 def _keys(kind: Any, keys: Any) -> Any:
@@ -93,7 +94,7 @@ def _parts_of_field(value: Any) -> list[Any]:
 
 
 _WHOLE = Form(lambda value: [str(value)], lambda kind, text: kind(str(text)))
-_ITEMS = Form(lambda value: [list(value)], _called)
+_ITEMS = Form(lambda value: [tuple(value)], _called)
 _ADDRESS = "IPv4Address IPv6Address IPv4Network IPv6Network IPv4Interface IPv6Interface".split()
 _PATHS = "PurePosixPath PureWindowsPath PosixPath".split()
 
@@ -103,27 +104,25 @@ FORMS: dict[tuple[str, str], Form] = {
     ("builtins", "bytearray"): Form(lambda value: [bytes(value)], _called, True),
     ("builtins", "ellipsis"): Form(lambda value: [], lambda kind: ...),
     ("builtins", "NotImplementedType"): Form(lambda value: [], lambda kind: NotImplemented),
-    ("builtins", "dict_keys"): Form(lambda value: [list(value)], _keys),
-    ("builtins", "dict_values"): Form(lambda value: [list(value)], _values),
-    ("builtins", "dict_items"): Form(lambda value: [list(value)], _pairs),
-    ("builtins", "mappingproxy"): Form(lambda value: [dict(value)], _view),
-    ("collections", "deque"): Form(lambda value: [list(value), value.maxlen], _called, True),
-    ("collections", "Counter"): Form(lambda value: [list(value.items())], _counter, True),
-    ("collections", "OrderedDict"): Form(lambda value: [list(value.items())], _called, True),
+    ("builtins", "dict_keys"): Form(lambda value: [tuple(value)], _keys),
+    ("builtins", "dict_values"): Form(lambda value: [tuple(value)], _values),
+    ("builtins", "dict_items"): Form(lambda value: [tuple(value)], _pairs),
+    ("builtins", "mappingproxy"): Form(lambda value: [tuple(value.items())], _view),
+    ("collections", "deque"): Form(lambda value: [tuple(value), value.maxlen], _called, True),
+    ("collections", "Counter"): Form(lambda value: [tuple(value.items())], _counter, True),
+    ("collections", "OrderedDict"): Form(lambda value: [tuple(value.items())], _called, True),
     ("collections", "defaultdict"): Form(
-        lambda value: [value.default_factory, list(value.items())], _defaults, True
+        lambda value: [value.default_factory, tuple(value.items())], _defaults, True
     ),
     ("collections", "ChainMap"): Form(lambda value: value.maps, _called),
-    ("types", "SimpleNamespace"): Form(lambda value: [dict(vars(value))], _namespace, True),
+    ("types", "SimpleNamespace"): Form(lambda value: [tuple(vars(value).items())], _namespace, True),
     ("array", "array"): Form(lambda value: [value.typecode, value.tobytes()], _called, True),
     ("decimal", "Decimal"): _WHOLE,
     ("fractions", "Fraction"): Form(lambda value: [value.numerator, value.denominator], _called),
     ("uuid", "UUID"): _WHOLE,
     ("re", "Pattern"): Form(lambda value: [value.pattern, value.flags], _pattern),
     ("datetime", "date"): Form(lambda value: [value.year, value.month, value.day], _called),
-    ("datetime", "datetime"): Form(
-        lambda value: [value.year, value.month, value.day, *_moment(value)], _at
-    ),
+    ("datetime", "datetime"): Form(lambda value: [value.year, value.month, value.day, *_moment(value)], _at),
     ("datetime", "time"): Form(_moment, _at),
     ("datetime", "timedelta"): Form(lambda value: [value.days, value.seconds, value.microseconds], _called),
     ("datetime", "timezone"): Form(
@@ -135,6 +134,43 @@ FORMS: dict[tuple[str, str], Form] = {
     **{("pathlib", name): _WHOLE for name in _PATHS},
     **{("ipaddress", name): _WHOLE for name in _ADDRESS},
 }
+
+_CALCULATING = "abs all any bin callable chr divmod format hash hex iter len max min next oct ord pow"
+BUILTINS: dict[str, Any] = {
+    name: value
+    for name, value in vars(builtins).items()
+    if (isinstance(value, type) and name not in ("type", "super"))
+    or name in f"{_CALCULATING} repr round sorted sum".split()
+}
+"""Sent by name, and then each side's own; what makes code or reads files is not among them."""
+
+MODULES = ("math", "cmath", "operator", "_operator", "statistics")
+"""Modules whose functions only calculate: sent by name, too."""
+
+
+def name_of(value: Any) -> tuple[str, str] | None:
+    """Module and name of a function that only calculates."""
+    module, name = getattr(value, "__module__", None), str(getattr(value, "__name__", None))
+    if module == "builtins" and BUILTINS.get(name) is value:
+        return module, name
+    known = module in MODULES and getattr(sys.modules[module], name, None) is value
+    return (module, name) if known else None
+
+
+def named(module: str, name: str) -> Any:
+    """The function or built-in class of that name.
+
+    Raises:
+        LookupError: If it is none of those.
+    """
+    if module == "builtins":
+        return BUILTINS[name]
+    found = getattr(importlib.import_module(module), name) if module in MODULES else None
+    if not isinstance(found, (types.BuiltinFunctionType, types.FunctionType)):
+        raise LookupError(name)
+    return found
+
+
 def form_of(value: Any) -> tuple[str, str, Form] | None:
     """Module, name and form of a value's class; None for a class that is not written here."""
     kind = type(value)
@@ -148,6 +184,18 @@ def form_of(value: Any) -> tuple[str, str, Form] | None:
     if form.make is _at and value.tzinfo is not None and form_of(value.tzinfo) is None:
         return None  # its time zone is an object of the program
     return module, name, form
+
+
+def written(value: Any) -> tuple[str, str, Form]:
+    """Module, name and form of a value's class.
+
+    Raises:
+        TypeError: If it is not written here.
+    """
+    found = form_of(value)
+    if found is None:
+        raise TypeError(type(value))
+    return found
 
 
 def class_of(module: str, name: str) -> type | None:

@@ -5,7 +5,7 @@ A `Kind` stands for a class: it has the other's bases and names, so `isinstance`
 done to one is done over there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import reports
@@ -46,14 +46,18 @@ _CHANGERS = frozenset(
 )
 """Methods of built-in containers that change them: the program's own object is to change."""
 
-_OWN = frozenset({"__class__", "_peer_", "_number_", "_derived_", reports.TOLD})
+_COPIES = frozenset({"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__"})
+_OWN = frozenset({"__class__", "_peer_", "_number_", reports.TOLD}) | _COPIES
 _OWN_OF_EXCEPTIONS = frozenset(
     "__traceback__ __cause__ __context__ __suppress_context__ args with_traceback".split()
 )
-_OWN_OF_CLASSES = frozenset(
-    "__mro__ mro __class__ __bases__ __base__ __name__ __qualname__ __subclasses__ __flags__ "
-    "__basicsize__ __dictoffset__ __instancecheck__ __subclasscheck__ __call__ _peer_ _number_ _base_ "
-    "_match_ __subclasshook__ __abstractmethods__ __class_getitem__ __init_subclass__ __hash__".split()
+_OWN_OF_CLASSES = (
+    frozenset(
+        "__mro__ mro __class__ __bases__ __base__ __name__ __qualname__ __subclasses__ __flags__ "
+        "__basicsize__ __dictoffset__ __instancecheck__ __subclasscheck__ __call__ _peer_ _number_ _base_ "
+        "_match_ __subclasshook__ __abstractmethods__ __class_getitem__ __init_subclass__ __hash__".split()
+    )
+    | _COPIES
 )
 _STEPS = frozenset({"__next__", "send", "throw", "asend", "athrow", "__anext__"})
 """Methods that say by an exception that there is no next item."""
@@ -157,9 +161,11 @@ class Step:
     def __init__(self, target: Any, name: str) -> None:
         self._target, self._name = target, name
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *operands: Any) -> Any:
         """The next item."""
-        return own(self._target, "_peer_").ask("step", self._target, self._name, *arguments)
+        if self._name in ("throw", "athrow") and len(operands) > 1:
+            operands = operands[1:2] if isinstance(operands[1], BaseException) else operands[:1]
+        return own(self._target, "_peer_").ask("step", self._target, self._name, *operands)
 
 
 class Inherited:
@@ -187,12 +193,27 @@ def special(name: str) -> Callable[..., Any]:
     return asked
 
 
+def anext(self: Any) -> Any:
+    """What awaits the next item, and may say by an exception that there is none."""
+    awaited = own(self, "_peer_").ask("special", self, "__anext__")
+    if is_remote(awaited):
+        own(awaited, "__dict__")["_last_"] = True
+    return awaited
+
+
+def awaits(self: Any) -> Iterator[Any]:
+    """Awaits by running what is awaited to its end in the other process."""
+    operation = "await_next" if "_last_" in own(self, "__dict__") else "await"
+    return own(self, "_peer_").ask(operation, self)
+    yield
+
+
 def _getattribute(self: Any, name: str) -> Any:
     kind = type(self)
     if name in _OWN or (name in _OWN_OF_EXCEPTIONS and inherits(kind, BaseException)):
         return object.__getattribute__(self, name)
     peer: Peer = own(self, "_peer_")
-    if name in JUDGED and peer.careful:
+    if name in own(kind, "_local_") or (name in JUDGED and peer.careful):
         return object.__getattribute__(self, name)
     base = own(kind, "_base_")
     if base is not None and not name.startswith("__") and hasattr(base, name):

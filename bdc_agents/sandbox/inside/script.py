@@ -90,7 +90,12 @@ class Script:
             if self._is_case(found) and found.__module__ == reports.MAIN and found not in self._cases_run:
                 self._run_case(found)
         check = dict.get(names, "check")
-        if not self._asserted and isinstance(check, types.FunctionType) and entry_point and "check" not in self._called:
+        if (
+            not self._asserted
+            and isinstance(check, types.FunctionType)
+            and entry_point
+            and "check" not in self._called
+        ):
             check(names[entry_point])
 
     def _call_methods(self, kind: type) -> None:
@@ -248,7 +253,9 @@ def states_nothing(test: ast.expr) -> bool:
     """Whether a condition has the same truth whatever a program does: `True`, `(f(1) == 1, "text")`."""
     if isinstance(test, ast.Tuple) and test.elts:
         return True
-    return not any(isinstance(part, (ast.Name, ast.Attribute, ast.Call, ast.Await)) for part in ast.walk(test))
+    return not any(
+        isinstance(part, (ast.Name, ast.Attribute, ast.Call, ast.Await)) for part in ast.walk(test)
+    )
 
 
 def _within(node: ast.AST) -> Iterator[ast.AST]:

@@ -77,9 +77,12 @@ class Program:
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
         return self._loop.run_until_complete(_awaited(awaitable))
 
-    def _subclass(self, name: str, bases: tuple[Any, ...], members: list[Any], keywords: dict[str, Any]) -> int:
+    def _subclass(
+        self, name: str, bases: tuple[Any, ...], members: list[Any], keywords: dict[str, Any]
+    ) -> int:
         """A class that a script derives from one of the program: its methods run over there."""
         space = {key: _member(sort, value) for key, sort, value in members}
         space["__module__"] = self._namespace.get("__name__", "program")
@@ -127,5 +130,3 @@ def _patch(module: str, name: str, value: Any) -> None:
     """Sets what a script has patched in a module; see `surroundings`."""
     __import__(module)
     setattr(sys.modules[module], name, value)
-
-

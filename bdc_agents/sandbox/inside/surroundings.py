@@ -50,7 +50,9 @@ class OfScript:
         now["stdin"] = sys.stdin if sys.stdin is not self._found["stdin"] else None
         own = dict.get(self._names, "input", builtins.input)
         now["input"] = own if own is not self._input else None
-        changed = {key: value for key, value in now.items() if value is not (self._told.get(key) or _NONE[key])}
+        changed = {
+            key: value for key, value in now.items() if value is not (self._told.get(key) or _NONE[key])
+        }
         self._told |= changed
         if self._seeded:
             self._seeded = False
