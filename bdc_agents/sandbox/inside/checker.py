@@ -130,7 +130,13 @@ class Main(types.ModuleType):
 
     def __init__(self, names: Names, program: peer.Peer) -> None:
         super().__init__(reports.MAIN)
-        vars(self).update(_names=names, _program=program)
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_program", program)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__":  # where `doctest` finds functions, and `dataclass` the names of types
+            return super().__getattribute__("_names")
+        return super().__getattribute__(name)
 
     def __getattr__(self, name: str) -> Any:
         try:

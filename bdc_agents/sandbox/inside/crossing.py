@@ -90,7 +90,7 @@ class Crossing:
             return None
         if isinstance(value, library.CHANGING):
             self._contents.setdefault(self.share(value), library.items(value))
-        return [*self._object(value, encoder, depth), self._content(value)]
+        return [*self._object(value), self._content(value)]
 
     def _content(self, value: Any) -> Any:
         """What an object holds as one of a built-in class, without what its own class says about it."""
@@ -107,12 +107,12 @@ class Crossing:
         arguments, attributes, cause = raised.parts(error, self._careful)
         if not raised.is_named(type(error)):
             held = _Encoder(self._object, self._unusual).encode(arguments)
-            return [*self._object(error, encoder, depth), held]
+            return [*self._object(error), held]
         parts = (arguments, tuple(attributes.items()), cause)
         sent = [encoder.encode(part, depth + 1) for part in parts]
         return ["x", type(error).__module__, type(error).__qualname__, *sent]
 
-    def _object(self, value: Any, encoder: values.Encoder, depth: int) -> list[Any]:
+    def _object(self, value: Any, *_: object) -> list[Any]:
         return ["m", self.share(value), self.share(type(value))]
 
     # --- receiving
@@ -136,7 +136,7 @@ class Crossing:
         for number, data in renewed:
             library.changed_in_place(self._remotes[number], self._decoder().decode(data))
 
-    def _decoder(self, meet: Callable[[Any], None] = lambda container: None) -> values.Decoder:
+    def _decoder(self, meet: Callable[[Any], object] = id) -> values.Decoder:
         decoder = values.Decoder(None, lambda tag, parts: self._decode_other(decoder, tag, parts), meet)
         return decoder
 
@@ -215,7 +215,7 @@ def member(value: Any) -> list[Any]:
 
 
 class _Encoder(values.Encoder):
-    def _too_deep(self, kind: type) -> NoReturn:
+    def _too_deep(self, _: type) -> NoReturn:
         raise ValueError(
             f"a value that is nested more than {values.MAX_DEPTH} deep, or holds itself, does not cross "
             f"between a script test and its program; {remote.WAY_OUT}"

@@ -21,12 +21,15 @@ _LEADING = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
 """How attributes begin that lead from a generator, coroutine or traceback to a frame, and on from there."""
 
 _OPEN_MODULES = frozenset(
-    "io _io queue _queue threading _thread collections re csv _csv random tempfile string itertools".split()
+    (
+        *("io", "_io", "queue", "_queue", "threading", "_thread", "collections", "re", "csv", "_csv"),
+        *("random", "tempfile", "string", "itertools"),
+    )
 )
 """Modules of the standard library whose objects have no attribute that leads elsewhere."""
 
-_COMPARED_KEY = type(functools.cmp_to_key(lambda one, other: 0))
-_CALLABLE = (
+_COMPARED_KEY: Any = type(functools.cmp_to_key(lambda *_: 0))
+_CALLABLE: tuple[Any, ...] = (
     types.FunctionType,
     types.MethodType,
     types.BuiltinFunctionType,
@@ -116,9 +119,9 @@ def _inherited(kind: type) -> set[str]:
 
 
 def _attribute(target: Any, name: str) -> Any:
-    if isinstance(target, (types.FunctionType, types.MethodType)) or isinstance(target, type):
-        if name in _NAMES_OF_FUNCTIONS:
-            return getattr(target, name)
+    named = isinstance(target, (types.FunctionType, types.MethodType, type))
+    if named and name in _NAMES_OF_FUNCTIONS:
+        return getattr(target, name)
     if name.startswith(("_", *_LEADING)) or not _is_open(target):
         raise AttributeError(f"{type(target).__name__!r} object has no attribute {name!r} for a program")
     return getattr(target, name)

@@ -86,12 +86,13 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
 
 def instance(peer: "Peer", number: int, kind: Kind, held: Any) -> Any:
     """What stands for an object of a class; what it holds, or an exception's arguments, is here too."""
-    base = remote.own(kind, "_base_")
+    base: Any = remote.own(kind, "_base_")
+    made: Any
     if remote.inherits(kind, BaseException):
         mro = remote.own(kind, "__mro__")
         root: Any = next(one for one in mro if not is_class(one) and issubclass(one, BaseException))
         made = root.__new__(kind)
-        BaseException.args.__set__(made, held if isinstance(held, tuple) else ())
+        made.args = held if isinstance(held, tuple) else ()
     elif base is None:
         made = object.__new__(kind)
     elif issubclass(base, library.CHANGING):
@@ -139,20 +140,20 @@ class Remote(metaclass=Kind):
 # --- kinds that both sides know ---------------------------------------------------------------------
 
 
-def _bound(self: Any, instance: Any, owner: Any = None) -> Any:
+def _bound(self: Any, instance: Any, _owner: Any = None) -> Any:
     return self if instance is None else types.MethodType(self, instance)
 
 
-def _send(self: Any, value: Any) -> Any:
+def _send(self: Any, _value: Any) -> Any:
     raise StopIteration(remote.own(self, "_peer_").ask("await", self))
 
 
-def _raise(self: Any, kind: Any, *rest: Any) -> Any:
+def _raise(_self: Any, kind: Any, *rest: Any) -> Any:
     raise rest[0] if rest and rest[0] is not None else kind
 
 
 _CALLED = {"__call__": remote.special("__call__"), "__get__": _bound}
-_COROUTINE = {"__await__": remote.awaits, "send": _send, "throw": _raise, "close": lambda self: None}
+_COROUTINE = {"__await__": remote.awaits, "send": _send, "throw": _raise, "close": lambda _: None}
 _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
     "function": (types.FunctionType, _CALLED),
     "method": (types.MethodType, _CALLED),
@@ -166,7 +167,7 @@ _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
 
 
 def _fixed(name: str, kind: type, members: dict[str, Any]) -> Kind:
-    shown = {"__class__": property(lambda self: kind)}  # so that `inspect` knows them
+    shown = {"__class__": property(lambda _: kind)}  # so that `inspect` knows them
     space = {"_number_": None, "_local_": frozenset(members), **remote.BASICS, **members, **shown}
     return type.__new__(Kind, name, (Remote,), space)
 

@@ -57,27 +57,27 @@ def _namespace(kind: Any, fields: Any) -> Any:
     return kind(**dict(fields))
 
 
-def _pattern(kind: Any, text: Any, flags: Any) -> Any:
+def _pattern(_kind: Any, text: Any, flags: Any) -> Any:
     return sys.modules["re"].compile(text, flags)
 
 
-def _view(kind: Any, items: Any) -> Any:
+def _view(_kind: Any, items: Any) -> Any:
     return types.MappingProxyType(dict(items))
 
 
-def _keys(kind: Any, keys: Any) -> Any:
+def _keys(_kind: Any, keys: Any) -> Any:
     return dict.fromkeys(keys).keys()
 
 
-def _values(kind: Any, found: Any) -> Any:
+def _values(_kind: Any, found: Any) -> Any:
     return dict(enumerate(found)).values()
 
 
-def _pairs(kind: Any, pairs: Any) -> Any:
+def _pairs(_kind: Any, pairs: Any) -> Any:
     return dict(pairs).items()
 
 
-def _field(kind: Any, name: Any, type_name: Any, flags: Any) -> Any:
+def _field(_kind: Any, name: Any, type_name: Any, flags: Any) -> Any:
     """A dataclass's field, for `fields`, `asdict` and `astuple`; without its defaults."""
     dataclasses = sys.modules["dataclasses"]
     init, shown, compared, keyword, sort = flags
@@ -95,15 +95,15 @@ def _parts_of_field(value: Any) -> list[Any]:
 
 _WHOLE = Form(lambda value: [str(value)], lambda kind, text: kind(str(text)))
 _ITEMS = Form(lambda value: [tuple(value)], _called)
-_ADDRESS = "IPv4Address IPv6Address IPv4Network IPv6Network IPv4Interface IPv6Interface".split()
-_PATHS = "PurePosixPath PureWindowsPath PosixPath".split()
+_ADDRESS = ["IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network", "IPv4Interface", "IPv6Interface"]
+_PATHS = ["PurePosixPath", "PureWindowsPath", "PosixPath"]
 
 FORMS: dict[tuple[str, str], Form] = {
     ("builtins", "range"): Form(lambda value: [value.start, value.stop, value.step], _called),
     ("builtins", "slice"): Form(lambda value: [value.start, value.stop, value.step], _called),
     ("builtins", "bytearray"): Form(lambda value: [bytes(value)], _called, True),
-    ("builtins", "ellipsis"): Form(lambda value: [], lambda kind: ...),
-    ("builtins", "NotImplementedType"): Form(lambda value: [], lambda kind: NotImplemented),
+    ("builtins", "ellipsis"): Form(lambda _: [], lambda _: ...),
+    ("builtins", "NotImplementedType"): Form(lambda _: [], lambda _: NotImplemented),
     ("builtins", "dict_keys"): Form(lambda value: [tuple(value)], _keys),
     ("builtins", "dict_values"): Form(lambda value: [tuple(value)], _values),
     ("builtins", "dict_items"): Form(lambda value: [tuple(value)], _pairs),
@@ -150,7 +150,7 @@ MODULES = ("math", "cmath", "operator", "_operator", "statistics")
 
 def name_of(value: Any) -> tuple[str, str] | None:
     """Module and name of a function that only calculates."""
-    module, name = getattr(value, "__module__", None), str(getattr(value, "__name__", None))
+    module, name = str(getattr(value, "__module__", "")), str(getattr(value, "__name__", ""))
     if module == "builtins" and BUILTINS.get(name) is value:
         return module, name
     known = module in MODULES and getattr(sys.modules[module], name, None) is value
@@ -239,29 +239,26 @@ def named_tuple(name: str, fields: list[Any], items: list[Any]) -> Any:
 
 
 def changed_in_place(mine: Any, theirs: Any) -> None:
-    """Makes a container what the other side made of it; where the two differ in kind, does nothing."""
+    """Makes a container what the other side made of it; where the two differ in kind, does nothing.
+
+    The methods of the built-in classes do it: those of a subclass are not run.
+    """
     if isinstance(mine, list) and isinstance(theirs, list):
         list.__setitem__(mine, slice(None), theirs)
-    elif isinstance(mine, (dict, set)) and isinstance(theirs, dict if isinstance(mine, dict) else set):
-        base = _own_base(mine)
+    elif isinstance(mine, dict) and isinstance(theirs, dict):
+        base: Any = collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
         base.clear(mine)
-        if isinstance(mine, dict):
-            for key, item in dict.items(theirs):
-                base.__setitem__(mine, key, item)
-        else:
-            set.update(mine, theirs)
-    elif type(mine) is type(theirs) and type(mine).__name__ in ("bytearray", "array"):
-        mine[:] = theirs
+        for key, item in dict.items(theirs):
+            base.__setitem__(mine, key, item)
+    elif isinstance(mine, set) and isinstance(theirs, set):
+        set.clear(mine)
+        set.update(mine, theirs)
     elif isinstance(mine, collections.deque) and isinstance(theirs, collections.deque):
         collections.deque.clear(mine)
         collections.deque.extend(mine, theirs)
     elif isinstance(mine, types.SimpleNamespace) and isinstance(theirs, types.SimpleNamespace):
         vars(mine).clear()
         vars(mine).update(vars(theirs))
-
-
-def _own_base(mine: Any) -> Any:
-    """The class of C whose methods change a dictionary or set: those of a subclass are not run."""
-    if isinstance(mine, set):
-        return set
-    return collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
+    elif type(mine) is type(theirs) and type(mine).__name__ in ("bytearray", "array"):
+        container: Any = mine
+        container[:] = theirs

@@ -17,7 +17,7 @@ MUTABLE = (list, dict, set)
 Other = Callable[[Any, "Encoder", int], Any]
 
 
-def describe(value: Any, encoder: "Encoder", depth: int) -> list[Any]:
+def describe(value: Any, *_: object) -> list[Any]:
     """A value of another type as its type's name and its repr: `["o", name, repr]`."""
     return ["o", type(value).__name__, show(value)]
 
@@ -71,7 +71,7 @@ class Encoder:
         other: Other,
         unusual: Other | None = None,
         known: Mapping[int, int] | None = None,
-        meet: Callable[[Any], None] = lambda container: None,
+        meet: Callable[[Any], object] = id,
     ) -> None:
         self._other, self._unusual, self._known, self.meet = other, unusual, known, meet
 
@@ -120,7 +120,7 @@ class Encoder:
         self.meet(value)  # what is changed there is to be changed in the value itself
         return data
 
-    def _too_deep(self, kind: type) -> list[Any]:
+    def _too_deep(self, kind: type, /) -> list[Any]:
         return ["o", kind.__name__, "nested too deeply to be compared"]
 
 
@@ -147,7 +147,7 @@ class Decoder:
         self,
         room: int | None,
         other: Callable[[str, list[Any]], Any],
-        meet: Callable[[Any], None] = lambda container: None,
+        meet: Callable[[Any], object] = id,
     ) -> None:
         self._room, self._other, self._meet = room, other, meet
 
