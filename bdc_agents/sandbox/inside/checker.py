@@ -101,6 +101,12 @@ class Names(dict[str, Any]):
             self._program.trust(value)
         return value
 
+    def copy(self) -> "Names":
+        """The same names, for what runs code of its own among them, such as `doctest`."""
+        other = Names(self._program, self._entry_point, self._classes)
+        other.update(self)
+        return other
+
     def _look_up(self, name: str) -> Any:
         found = self.ask(name)
         if not found:
