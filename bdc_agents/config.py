@@ -38,6 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Exactly the published constants: no early stop, the root not answered, every leaf expanded,
     # one at a time, every agent asked everywhere.
     "paper": {
+        "rollouts": 16,
         "width": 3,
         "programs_per_agent": 2,
         "answer_first": False,
@@ -66,7 +67,8 @@ class AgentConfig(Frozen):
         api_key_env: Name of the environment variable that holds the key.
         temperature: Of programs and thoughts where the search does not set one; None leaves it
             to the search.
-        max_tokens: Upper bound of one reply.
+        max_tokens: Upper bound of one reply. None for 1,024, or 8,192 where the model is known to
+            reason; a search gives more room to an agent whose replies are cut off.
         timeout: Seconds that one request may take.
         retries: Further tries after a request that failed for a passing reason.
         concurrency: Requests in flight at once.
@@ -83,7 +85,7 @@ class AgentConfig(Frozen):
     api_key: SecretStr | None = None
     api_key_env: str | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
-    max_tokens: int = Field(default=1024, ge=16)
+    max_tokens: int | None = Field(default=None, ge=16)
     timeout: float = Field(default=120.0, gt=0)
     retries: int = Field(default=3, ge=0, le=20)
     concurrency: int = Field(default=8, ge=1)
@@ -120,17 +122,20 @@ class SearchConfig(WithPresets):
     """The knobs of MC-Tree-Of-Agents; `SearchConfig.preset("paper")` has the published ones.
 
     Args:
-        rollouts: How many leaves are evaluated at most.
+        rollouts: How many leaves are evaluated at most. None leaves the end to the budget, or is 16
+            where there is no budget.
         width: Thoughts that each agent proposes in one expansion.
         programs_per_agent: Programs that each agent writes for a path.
         c, c_base: Constants of P-UCB's exploration weight.
         gamma: Discount of the return for each step up the path.
         temperature: Sampling temperature of programs and thoughts.
         answer_first: Evaluate the root by direct answers before any thought is written.
-        expand: `eager` asks for children of a leaf while it is evaluated; `lazy` when the search
-            comes back to it, so that a solved leaf costs no expansion.
+        expand: `eager` asks for children of a leaf while it is evaluated or, where its thought may still
+            be refined, in the round after; `lazy` when the search comes back to it, so that a solved leaf
+            costs no expansion.
         feedback: Show the best program of the path and its failing tests to those who think on.
-        refine, prune: Reflection on a thought that is no better than its parent.
+        refine, prune: Reflection on a thought that is no better than its parent: a leaf's is refined
+            once; a node below which nothing is better either is pruned.
         learn_from: Which failed programs are shown to those who think on or refine: `all`, or those
             that are right in `part`, passing at least one public test. Small models that see a
             program which is all wrong think along its lines.
@@ -162,7 +167,7 @@ class SearchConfig(WithPresets):
     kind = "search"
     presets = PRESETS
 
-    rollouts: int = Field(default=16, ge=1)
+    rollouts: int | None = Field(default=None, ge=1)
     width: int = Field(default=5, ge=1, le=16)
     programs_per_agent: int = Field(default=1, ge=1, le=32)
     c: float = Field(default=4.0, ge=0)
@@ -197,10 +202,13 @@ class Budget(Frozen):
     """Caps on what one search may use; None for no cap.
 
     Args:
-        calls: LLM calls of all agents.
-        tokens: Prompt and completion tokens of all agents.
-        money: US dollars.
-        seconds: Wall time.
+        calls: LLM calls of all agents, those that are made again after an empty, damaged or late reply
+            included.
+        tokens: Prompt and completion tokens of all agents. Passed only by what an endpoint writes
+            beyond the limit it was sent, which the result then says.
+        money: US dollars; likewise.
+        seconds: Wall time. At its end requests are cancelled and programs killed; a request that is
+            cancelled counts at the most it can have taken.
     """
 
     calls: int | None = Field(default=None, ge=1)

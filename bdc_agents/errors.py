@@ -46,13 +46,15 @@ class AgentError(BDCError):
         agent: Name of the agent.
         reason: One line on what went wrong and what to do.
         usage: A `Usage` of what its attempts took all the same; None where that is nothing.
+        lasting: Whether the agent can answer nothing else either, such as where its key is refused.
     """
 
-    def __init__(self, agent: str, reason: str, usage: Any = None) -> None:
+    def __init__(self, agent: str, reason: str, usage: Any = None, *, lasting: bool = False) -> None:
         super().__init__(f"agent {agent!r}: {reason}")
         self.agent = agent
         self.reason = reason
         self.usage = usage
+        self.lasting = lasting
 
 
 class SandboxError(BDCError):

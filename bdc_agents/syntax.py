@@ -1,13 +1,19 @@
 """Python source as a syntax tree, whatever the text and however many threads ask."""
 
 import ast
+import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 """What Python raises for text that has no syntax tree."""
+
+LONGEST_INTEGER = 100_000
+"""Decimal digits of an integer in test data. Python's own limit, 4,300, is below what contests print;
+to read many more than these takes seconds, as the time grows with their square."""
 
 _TRIES = 5
 # The interpreter keeps the depth of a tree under construction, and the warnings module its
@@ -35,6 +41,21 @@ def syntax_tree(code: str, mode: str = "exec") -> Any:
         with suppress(SystemError):
             return _parsed(code, mode)
     return _parsed(code, mode)
+
+
+@contextmanager
+def long_integers() -> Iterator[None]:
+    """Lets Python read and write integers of up to `LONGEST_INTEGER` digits: for test data alone.
+
+    The limit holds for the whole interpreter; another thread meets the higher one for a moment.
+    """
+    with _one_at_a_time:
+        before = sys.get_int_max_str_digits()
+        sys.set_int_max_str_digits(max(before, LONGEST_INTEGER) if before else 0)
+        try:
+            yield
+        finally:
+            sys.set_int_max_str_digits(before)
 
 
 def _parsed(code: str, mode: str) -> ast.AST:

@@ -51,7 +51,7 @@ def create_app() -> StateGraph[Ticket]:
 
 async def main(request: str, *tests: str) -> None:
     app = create_app().compile(checkpointer=InMemorySaver())
-    config: Any = {"configurable": {"thread_id": "ticket-1"}, "recursion_limit": 1000}
+    config: Any = {"configurable": {"thread_id": "ticket-1"}}
     ticket: Ticket = {"request": request, "tests": list(tests)}
     # Events of the search reach whoever streams the app, with the subgraph that they come from.
     async for _, event in app.astream(ticket, config, stream_mode="custom", subgraphs=True):

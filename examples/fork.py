@@ -18,14 +18,14 @@ from bdc_agents import create_search_graph, load_agents, load_task
 async def main(agent: str, other: str) -> None:
     graph = create_search_graph(load_agents(names=[agent, other]))
     app = graph.compile(checkpointer=InMemorySaver())
-    config: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": 1000}
+    config: Any = {"configurable": {"thread_id": "1"}}
     problem = load_task("demo:longest-streak").problem.model_dump(mode="json")
     first = await app.ainvoke(
         {"problem": problem}, config, context={"agents": [agent], "search": {"rollouts": 4}}
     )
 
     past = await after_first_rollout(app, config)
-    fork: Any = past.config | {"recursion_limit": 1000}
+    fork: Any = past.config
     second = await app.ainvoke(None, fork, context={"agents": [other], "budget": {"calls": 12}})
 
     last: Any = [state async for state in app.aget_state_history(config) if state.values.get("solution")][-1]

@@ -44,6 +44,7 @@ def reply_key(identity: str, request: Request, **settings: Any) -> str:
         request: What is asked.
         settings: What else shapes the reply, such as the token limit.
     """
+    longest = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
     asked = {
         "format": FORMAT,
         "identity": identity,
@@ -51,7 +52,7 @@ def reply_key(identity: str, request: Request, **settings: Any) -> str:
         "temperature": request.temperature,
         "seed": request.seed,
         "schema": request.json_schema,
-        "settings": settings,
+        "settings": settings | longest,
     }
     return sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -13,12 +13,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 
 from bdc_agents.agents.cache import ReplyCache, reply_key
-from bdc_agents.agents.described import address, hide, model_name, price_of, secrets
+from bdc_agents.agents.described import address, hide, model_name, price_of, reasons, secrets
 from bdc_agents.agents.failures import Endpoint, Failure, diagnose, shown_url
-from bdc_agents.agents.knobs import Mode, Plan, concede, modes, prepare, text_of, was_truncated
+from bdc_agents.agents.knobs import LONGEST_SEED, Mode, Plan, concede, modes, prepare, text_of, was_truncated
 from bdc_agents.agents.limits import Pace
 from bdc_agents.agents.prices import Price, cached_tokens
 from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.agents.room import LONGEST_REASONED, LONGEST_REPLY
+from bdc_agents.agents.usage import BYTES_PER_TOKEN, size, tokens_told
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.types import Usage
@@ -28,11 +30,12 @@ Prepare = Callable[[], Awaitable[object]]
 LONGEST_WAIT = 60.0
 """Seconds; a server that asks to wait longer counts as one that does not answer."""
 _BACKOFF_CAP = 30.0
+_RESEED = 7919
+"""Added to the seed of a request that was answered with nothing: any step that is not 0."""
 
 # Chat templates add a few tokens to each message, and some a system prompt of their own.
 _TEMPLATE_TOKENS = 256
 _MESSAGE_TOKENS = 16
-_BYTES_PER_TOKEN = 4
 
 
 class ChatAgent:
@@ -50,6 +53,7 @@ class ChatAgent:
             None for its address and name.
         price: Of its tokens; None looks it up.
         key: The environment variable that holds its API key, for messages.
+        reasoning: Whether the LLM reasons before it answers; found out of a chat model that is given.
         prepare: Awaited before each request outside its time limit, such as to start a server.
         backoff: Seconds before the first retry; doubled for each further one.
     """
@@ -64,6 +68,7 @@ class ChatAgent:
         identity: str | None = None,
         price: Price | None = None,
         key: str = "",
+        reasoning: bool = False,
         prepare: Prepare | None = None,
         backoff: float = 0.5,
     ) -> None:
@@ -76,6 +81,7 @@ class ChatAgent:
         )
         self._price = price or price_of(self.config, model)
         self._key = key or self.config.api_key_env or ""
+        self._usual = LONGEST_REASONED if reasoning or reasons(model) else LONGEST_REPLY
         self._prepare = prepare
         self._backoff = backoff
         self._pace = Pace(self.config.requests_per_second)
@@ -96,14 +102,24 @@ class ChatAgent:
         """The most that this call can take: what a budget reserves before it is made.
 
         No tokenizer makes more tokens than there are bytes. Holds for endpoints that keep the
-        token limit; attempts that end without a response count nothing.
+        token limit. All attempts share its tokens; one that ends without a response takes none, but
+        is a call.
         """
-        size = sum(_bytes(message) for message in request.messages)
+        sent = sum(_bytes(message) for message in request.messages)
         schema = len(json.dumps(request.json_schema).encode()) if request.json_schema is not None else 0
-        prompt = size + schema + _TEMPLATE_TOKENS + _MESSAGE_TOKENS * len(request.messages)
-        completion = self.config.max_tokens
+        prompt = sent + schema + _TEMPLATE_TOKENS + _MESSAGE_TOKENS * len(request.messages)
+        completion = self._longest(request)
         cost = self._price.bound(prompt, completion)
-        return Usage(calls=1, prompt_tokens=prompt, completion_tokens=completion, cost=cost)
+        return Usage(
+            calls=self._tries(request), prompt_tokens=prompt, completion_tokens=completion, cost=cost
+        )
+
+    def _longest(self, request: Request) -> int:
+        """The token limit of the reply: the setting holds, and then what the request asks for."""
+        return self.config.max_tokens or request.max_tokens or self._usual
+
+    def _tries(self, request: Request) -> int:
+        return min(request.tries or math.inf, 1 + self.config.retries)  # pyright: ignore[reportReturnType]
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -114,13 +130,17 @@ class ChatAgent:
             AgentError: If it did not answer after its retries.
         """
         request = request.model_copy(update={"temperature": self._temperature(request)})
+        reply = await self._cached(request)
+        return reply if request.temperature else reply.model_copy(update={"sampled": False})
+
+    async def _cached(self, request: Request) -> Reply:
         if self._cache is None:
             return await self._ask(request)
         config = self.config
         key = reply_key(
             self._identity,
-            request,
-            max_tokens=config.max_tokens,
+            request.model_copy(update={"max_tokens": None}),
+            max_tokens=self._longest(request),
             structured=config.structured,
             options=config.options,
         )
@@ -132,9 +152,9 @@ class ChatAgent:
 
     async def _ask(self, request: Request) -> Reply:
         """Makes the call, again where that may help, and without what the endpoint has refused."""
-        spent, tries, plan = Usage(), 0, self._plan(request)
+        spent, tries, plan, asked = Usage(), 0, self._plan(request), request
         while True:
-            outcome = await self._attempt(request, plan)
+            outcome = await self._attempt(asked, plan)
             if isinstance(outcome, Reply):
                 self._learnt[request.json_schema is not None] = plan
                 return outcome.model_copy(update={"usage": spent + outcome.usage})
@@ -145,7 +165,11 @@ class ChatAgent:
                 continue
             tries += 1
             if not self._again(request, failure, tries, spent):
-                raise AgentError(self._name, self._explain(failure, tries), spent) from None
+                reason = self._explain(failure, tries)
+                raise AgentError(self._name, reason, spent, lasting=failure.lasting) from None
+            if failure.kind == "empty":
+                # The same seed would give the same nothing.
+                asked = request.model_copy(update={"seed": (request.seed + tries * _RESEED) % LONGEST_SEED})
             await self._pause(failure, tries)
 
     def _plan(self, request: Request) -> Plan:
@@ -170,34 +194,51 @@ class ChatAgent:
             except Exception as error:
                 failure = diagnose(error)
                 hidden = hide(failure.detail, secrets(here.model, self.config))
-                used = Usage(failed=1, seconds=time.perf_counter() - started)
+                charged = int(failure.charged)
+                used = Usage(calls=charged, failed=1, seconds=time.perf_counter() - started)
                 return replace(failure, detail=hidden), used
-            usage = self._usage(message, messages, time.perf_counter() - started)
+            usage = self._usage(request, message, messages, time.perf_counter() - started)
         text, truncated = text_of(message), was_truncated(message)
         if not text.strip() and not truncated:
-            return Failure("empty"), usage.model_copy(update={"calls": 0, "failed": 1})
+            return Failure("empty"), usage.model_copy(update={"failed": 1})
         return Reply(text=text, usage=usage, truncated=truncated)
 
     async def _invoke(
         self, model: BaseChatModel, request: Request, plan: Plan
     ) -> tuple[AIMessage, list[BaseMessage]]:
         """The model's message, and those that were sent."""
-        limit = self.config.max_tokens
+        limit = self._longest(request)
         runnable, messages = prepare(model, request, plan, temperature=request.temperature, max_tokens=limit)
         async with asyncio.timeout(self.config.timeout):
             return await runnable.ainvoke(messages), messages
 
-    def _usage(self, message: AIMessage, messages: list[BaseMessage], seconds: float) -> Usage:
-        """What the endpoint says it took, or an estimate where it says nothing."""
+    def _usage(
+        self, request: Request, message: AIMessage, messages: list[BaseMessage], seconds: float
+    ) -> Usage:
+        """What the endpoint says it took where that can be, or an estimate."""
         told: dict[str, Any] = dict(message.usage_metadata or {})
-        prompt, completion = told.get("input_tokens"), told.get("output_tokens")
-        if not prompt:
-            prompt = math.ceil(sum(_bytes(sent) for sent in messages) / _BYTES_PER_TOKEN)
-        if completion is None or not told:
-            estimate = math.ceil(len(text_of(message).encode()) / _BYTES_PER_TOKEN)
-            completion = min(estimate, self.config.max_tokens)
-        cost = self._price.cost(prompt, completion, **cached_tokens(told))
-        return Usage(calls=1, prompt_tokens=prompt, completion_tokens=completion, cost=cost, seconds=seconds)
+        limit, written = self._longest(request), size(text_of(message))
+        guess = math.ceil(written / BYTES_PER_TOKEN)
+        prompt, wrong_prompt = tokens_told(
+            told.get("input_tokens"),
+            most=self.bound(request).prompt_tokens,
+            estimate=math.ceil(sum(_bytes(sent) for sent in messages) / BYTES_PER_TOKEN),
+        )
+        completion, wrong_completion = tokens_told(
+            told.get("output_tokens"),
+            most=max(limit, written),
+            # A guess may be somewhat above the limit; what is twice as long was not held to it.
+            estimate=guess if guess > 2 * limit else min(guess, limit),
+        )
+        return Usage(
+            calls=1,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            excess=max(0, completion - limit),
+            misreported=int(wrong_prompt or wrong_completion),
+            cost=self._price.cost(prompt, completion, **cached_tokens(told)),
+            seconds=seconds,
+        )
 
     # --- retries ----------------------------------------------------------------------------
 
@@ -205,7 +246,9 @@ class ChatAgent:
         """Whether to try once more: if it may help, is still allowed, and stays within the bound."""
         if not failure.passing or tries > self.config.retries or (failure.wait or 0.0) > LONGEST_WAIT:
             return False
-        most, limit = self.bound(request), self.config.max_tokens
+        most, limit = self.bound(request), self._longest(request)
+        if spent.calls >= most.calls:
+            return False
         cost = (spent.cost or 0.0) + (self._price.bound(spent.prompt_tokens, limit) or 0.0)
         tokens = spent.tokens + spent.prompt_tokens + limit
         return tokens <= most.tokens and (most.cost is None or cost <= most.cost)

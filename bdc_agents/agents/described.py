@@ -14,6 +14,12 @@ def model_name(model: object) -> str:
     return _text(model, "model_name", "model", "model_id")
 
 
+def reasons(model: object) -> bool:
+    """Whether a chat model is known to reason before it answers, by LangChain's own list of models."""
+    profile = getattr(model, "profile", None)
+    return isinstance(profile, dict) and bool(profile.get("reasoning_output"))
+
+
 def address(model: object) -> str:
     """Where a chat model is reached; empty for a provider's own address."""
     client = getattr(model, "root_async_client", None)

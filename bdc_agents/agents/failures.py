@@ -16,6 +16,9 @@ RETRIED = {408, 409, 429}
 REJECTED = {400, 422}
 """Statuses with which an endpoint refuses what it was sent, such as a parameter it does not know."""
 
+LASTING = {401, 403, 404}
+"""Statuses that say something of the agent and not of a request: a key, a permission, a model's name."""
+
 _LONGEST_DETAIL = 200
 
 
@@ -45,6 +48,7 @@ class Failure:
         status: The HTTP status, where there was one.
         wait: Seconds that the server asked to wait.
         final: A reason not to try again that the kind and status do not show.
+        unsent: Whether the request never reached a server.
     """
 
     kind: Kind
@@ -52,6 +56,19 @@ class Failure:
     status: int | None = None
     wait: float | None = None
     final: bool = False
+    unsent: bool = False
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the agent can answer no other request either."""
+        return self.kind == "status" and self.status in LASTING
+
+    @property
+    def charged(self) -> bool:
+        """Whether an LLM may have worked on it: what it wrote is then paid for, though it is of no use."""
+        return self.kind in ("timeout", "malformed", "empty") or (
+            self.kind == "unreachable" and not self.unsent
+        )
 
     @property
     def passing(self) -> bool:
@@ -113,7 +130,7 @@ def diagnose(error: BaseException) -> Failure:
         )
         return Failure("status", _detail(error), status, _retry_after(error), final)
     if isinstance(error, ModelConnectionError | OSError) or names & {"APIConnectionError", "TransportError"}:
-        return Failure("unreachable", _detail(_root(error)))
+        return Failure("unreachable", _detail(_root(error)), unsent=_is_unsent(error))
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return Failure("argument", _detail(error))
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
@@ -130,6 +147,15 @@ def _status(error: BaseException) -> int | None:
         getattr(error, "code", None),
     )
     return next((value for value in found if isinstance(value, int) and 100 <= value < 600), None)
+
+
+def _is_unsent(error: BaseException) -> bool:
+    """Whether no connection was made, as the error or one of its causes says."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
+    return bool(names & {"ConnectError", "ConnectionRefusedError", "gaierror", "ClientConnectorError"})
 
 
 def _root(error: BaseException) -> BaseException:

@@ -198,6 +198,9 @@ def _block(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
+_CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
+
+
 def was_truncated(message: AIMessage) -> bool:
     """Whether the reply ended at its token limit, in any provider's words."""
     told = message.response_metadata
@@ -209,7 +212,7 @@ def was_truncated(message: AIMessage) -> bool:
     )
     incomplete = told.get("incomplete_details") or {}
     reasons = (*reasons, incomplete.get("reason") if isinstance(incomplete, Mapping) else None)
-    return any(str(reason).lower() in ("length", "max_tokens", "max_output_tokens") for reason in reasons)
+    return any(str(reason).lower() in _CUT for reason in reasons)
 
 
 def text_of(message: AIMessage) -> str:

@@ -9,7 +9,7 @@ from langchain_core.messages import HumanMessage
 
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent
-from bdc_agents.agents.described import model_name
+from bdc_agents.agents.described import model_name, reasons
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.agents.models import chat_model, endpoint_of, key_variables
 from bdc_agents.agents.protocol import Agent, Request
@@ -63,14 +63,15 @@ def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:
         from bdc_agents.agents.local import local_agent
 
         return local_agent(name, config, cache)
-    endpoint = endpoint_of(config)
+    endpoint, build = endpoint_of(config), chat_model(name, config)
     return ChatAgent(
         name,
-        chat_model(name, config),
+        build,
         config,
         cache,
         identity=f"{shown_url(endpoint) or endpoint}|{config.model}",
         key=" or ".join(key_variables(config)),
+        reasoning=reasons(build()),
     )
 
 

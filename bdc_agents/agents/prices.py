@@ -66,4 +66,5 @@ class Price(Frozen):
 def cached_tokens(usage: Mapping[str, Any]) -> dict[str, int]:
     """What a message's `usage_metadata` says of the provider's prompt cache, for `Price.cost`."""
     details = usage.get("input_token_details") or {}
-    return {"read": details.get("cache_read") or 0, "written": details.get("cache_creation") or 0}
+    told = {"read": details.get("cache_read") or 0, "written": details.get("cache_creation") or 0}
+    return {name: max(0, value) for name, value in told.items()}

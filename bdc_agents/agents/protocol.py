@@ -17,12 +17,16 @@ class Request(Frozen):
         seed: Passed on where the endpoint takes one, and part of the cache key everywhere, so
             that two samples of one prompt are two replies.
         json_schema: A JSON schema that the reply should follow; None for free text.
+        max_tokens: Longest reply wanted, in tokens; None leaves it to the agent, whose own setting wins.
+        tries: Calls that it may take, with those that are made again; None leaves it to the agent.
     """
 
     messages: tuple[BaseMessage, ...]
     temperature: float = 0.7
     seed: int = 0
     json_schema: Mapping[str, Any] | None = None
+    max_tokens: int | None = None
+    tries: int | None = None
 
 
 class Reply(Frozen):
@@ -32,11 +36,13 @@ class Reply(Frozen):
         text: The reply's text; for a request with a schema, JSON if all went well.
         usage: Of this one call, retries included.
         truncated: Whether the reply ended at its token limit.
+        sampled: Whether another seed could give another text, as it cannot at temperature 0.
     """
 
     text: str
     usage: Usage
     truncated: bool = False
+    sampled: bool = True
 
 
 @runtime_checkable
@@ -49,7 +55,7 @@ class Agent(Protocol):
         ...
 
     def bound(self, request: Request) -> Usage:
-        """The most that this call can take: what a budget reserves before it is made."""
+        """The most that this call can take, made again where that is allowed: what a budget reserves."""
         ...
 
     async def reply(self, request: Request) -> Reply:

@@ -13,6 +13,7 @@ from bdc_agents.agents.snippets import (
     Block,
     bare,
     bound_names,
+    closed_part,
     fenced,
     free_names,
 )
@@ -41,6 +42,12 @@ def strip_thinking(text: str) -> str:
     return "".join(kept) if inside else "".join([*kept, text[at:]])
 
 
+def thinks_to_the_end(text: str) -> bool:
+    """Whether the reply ends inside a reasoning block, before any answer."""
+    tags = list(_TAG.finditer(text))
+    return bool(tags) and not tags[-1][1]
+
+
 def _readable(text: str) -> str:
     """The text's beginning, with one kind of line end and no lone surrogates."""
     text = text[:MAX_CHARS].encode("utf-8", "replace").decode("utf-8")
@@ -51,6 +58,15 @@ def _readable(text: str) -> str:
 
 _STARTS_TRIED = 24
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def is_whole_json(text: str) -> bool:
+    """Whether the answer is one JSON value and nothing else, so that nothing of it is missing."""
+    answer = strip_thinking(_readable(text)).strip()
+    try:
+        return strict(answer)[1] == len(answer)
+    except (ValueError, RecursionError):
+        return False
 
 
 def parse_json(text: str) -> Any | None:
@@ -128,20 +144,31 @@ def _well_formed(value: Any) -> Any:
 # --- programs -------------------------------------------------------------------------------
 
 
-def extract_code(text: str, entry_point: str | None = None) -> str | None:
+def extract_code(text: str, entry_point: str | None = None, *, truncated: bool = False) -> str | None:
     """The program in a reply.
 
     Args:
         text: The reply: prose, fences (closed or not), reasoning, a session's prompts, bare code.
         entry_point: The function it should define; decides between several programs.
+        truncated: Whether the reply was cut off. Its program is then one in a closed fence: half a
+            program often parses, and what it was still thinking is no answer.
 
     Returns:
         The program, which parses unless nothing in the reply does; None if there is none.
     """
+    if truncated:
+        return _finished_program(strip_thinking(_readable(text)), entry_point)
     found = [block for part in _parts(_readable(text)) if (block := _best_of(part, entry_point))]
     parsed = [block for block in found if block.tree]
     defining = [block for block in parsed if block.defines(entry_point)]
     return next((block.code for block in [*defining, *parsed, *found]), None)
+
+
+def _finished_program(answer: str, entry_point: str | None) -> str | None:
+    """The best of the programs whose fence was closed before the text was cut off."""
+    programs = [block for block in fenced(closed_part(answer)) if block.whole and block.is_program()]
+    best = _choose(programs, entry_point)
+    return _with_definitions(best, programs).code if best else None
 
 
 def _best_of(text: str, entry_point: str | None) -> Block | None:

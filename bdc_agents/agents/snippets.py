@@ -74,6 +74,22 @@ def fenced(text: str) -> list[Block]:
     return blocks
 
 
+def closed_part(text: str) -> str:
+    """The text without the fence that is open at its end, if there is one."""
+    lines = _INLINE.sub(r"\1\2\n", text).split("\n")
+    at = 0
+    while at < len(lines):
+        opening = _FENCE.search(lines[at])
+        if opening is None:
+            at += 1
+            continue
+        end = next(_closings(lines, at + 1, opening["mark"]))
+        if end == len(lines):
+            return "\n".join(lines[:at])
+        at = end + 1
+    return "\n".join(lines)
+
+
 def _is_python(info: str) -> bool:
     words = info.split()
     return not words or words[0].lower() in _PYTHON

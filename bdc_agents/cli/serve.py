@@ -8,20 +8,30 @@ from typing import Any
 
 from bdc_agents.cli.outcome import SOLVED, note
 from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.serve.hosts import ANY, Hosts, is_loopback
 
 KEY = "BDC_API_KEY"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def run(
-    library: Path, host: str, port: int, *, no_key: bool, requests: int, seconds: float, **model: Any
+    library: Path,
+    host: str,
+    port: int,
+    *,
+    no_key: bool,
+    allow_host: Sequence[str],
+    requests: int,
+    seconds: float,
+    **model: Any,
 ) -> int:
     """Serves a library.
 
     Args:
+        allow_host: Names under which clients may call the server, besides this machine's own.
         model: Options of `RoutedModel.from_library`.
     """
     key = _key(host, no_key)
+    hosts = _hosts(host, allow_host)
     _need()
     from bdc_agents.serve.api import create_app
     from bdc_agents.serve.guard import ServerLimits
@@ -31,7 +41,7 @@ def run(
     limits = ServerLimits(requests=requests, seconds=seconds)
     with listen(host, port) as place:
         served = RoutedModel.from_library(library, **model)
-        app = create_app(served, key=key, limits=limits)
+        app = create_app(served, key=key, limits=limits, hosts=hosts)
         shown = place.getsockname()[1]
         serve_forever(app, place, limits, lambda: _announce(host, shown, served.names, key))
     note("stopped")
@@ -45,7 +55,7 @@ def _key(host: str, no_key: bool) -> str | None:
         ConfigError: If others could reach a server without a key, or the key is too short.
     """
     if no_key:
-        if host not in _LOOPBACK:
+        if not is_loopback(host):
             raise ConfigError(
                 f"--no-key lets everyone who reaches {host} use the model; drop it, or serve on 127.0.0.1"
             )
@@ -56,6 +66,21 @@ def _key(host: str, no_key: bool) -> str | None:
             f"the key in {KEY} has {len(key)} characters; take at least 16, or unset it for a fresh one"
         )
     return key or secrets.token_urlsafe(32)
+
+
+def _hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
+    """Names that requests may be for, besides this machine's own.
+
+    Where others can connect, nobody knows under which names they do; there every name will do if none
+    is given, as the key keeps out pages of the web.
+
+    Raises:
+        ConfigError: If one of them is no name.
+    """
+    Hosts(allowed)
+    if is_loopback(host):
+        return allowed
+    return (*allowed, host) if allowed else (ANY,)
 
 
 def _need() -> None:

@@ -8,11 +8,8 @@ from bdc_agents.compare.config import CompareConfig
 from bdc_agents.errors import UsageError
 from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.prompts import write_program
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, direct_row, reply_with_program
 from bdc_agents.types import Task
-
-_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -65,17 +62,6 @@ def reference_rows(tasks: Sequence[Task]) -> tuple[Row, ...]:
 
     References are read here alone: they are scored, and shown to no solver.
     """
-    known = ((task.problem, task.hidden.reveal_reference()) for task in tasks)
-    return tuple(
-        Row(
-            kind="direct",
-            problem_id=problem.id,
-            prompt=tuple(
-                {"role": _ROLES[message.type], "content": str(message.content)}
-                for message in write_program(problem, ())
-            ),
-            completion=f"```python\n{code.strip()}\n```",
-        )
-        for problem, code in known
-        if code and code.strip()
-    )
+    known = ((task.problem, task.hidden.reveal_reference() or "") for task in tasks)
+    replies = ((problem, reply_with_program(code, problem)) for problem, code in known)
+    return tuple(direct_row(problem, reply) for problem, reply in replies if reply)

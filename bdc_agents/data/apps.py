@@ -4,7 +4,6 @@ The official grader compares numbers with `numpy.allclose`, whose relative toler
 accepts wrong large integers; here they must agree unless the statement allows an error.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -16,9 +15,10 @@ from bdc_agents.data.contest import (
     function_test,
     split_tests,
     stdin_checker,
+    unjudged_tags,
 )
 from bdc_agents.data.examples import call_examples, stdin_examples
-from bdc_agents.data.rows import Row, build_task, read_row
+from bdc_agents.data.rows import Row, build_task, read_json, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.types import StdinTest, Task, TestCase
 
@@ -77,6 +77,7 @@ def apps_task(row: Any, source: str = "row", *, dataset: str = "apps") -> Task:
         public_tests=public,
         checker=stdin_checker(fields.statement, public),
         difficulty=fields.difficulty,
+        tags=unjudged_tags(fields.statement),
     )
 
 
@@ -90,7 +91,7 @@ def _input_output(text: str | None, source: str) -> _InputOutput:
     if not (text or "").strip():
         return _InputOutput()
     try:
-        value = json.loads(text or "")
+        value = read_json(text or "")
     except (ValueError, RecursionError) as error:
         raise ProblemError(f"{source}: input_output: not JSON that can be read: {error}") from None
     fields = read_row(_InputOutput, value, f"{source}: input_output")
@@ -136,7 +137,7 @@ def _int_keys(value: Any) -> Any:
 
 def _first_solution(text: str | None) -> str | None:
     try:
-        solutions = json.loads(text) if text else []
+        solutions = read_json(text) if text else []
     except (ValueError, RecursionError):
         return None
     first = solutions[0] if isinstance(solutions, list) and solutions else None

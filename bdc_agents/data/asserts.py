@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from bdc_agents.data.rows import is_literal_node
 from bdc_agents.errors import ProblemError
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, ScriptTest, TestCase
 
 
@@ -25,13 +25,15 @@ def case_from_assert(text: str, *, setup: str = "", source: str = "test") -> Cal
         ProblemError: If the text is not Python.
     """
     text = text.replace("\r\n", "\n").strip()
-    tree = parse(text)
+    with long_integers():
+        tree = parse(text)
+        parts = _equality(tree) if tree and tree.body else None
+        sides = [ast.get_source_segment(text, part) or ast.unparse(part) for part in parts or ()]
     if tree is None or not tree.body:
         raise ProblemError(f'{source}: not a test: {text!r:.120}; write it as "assert f(1) == 2"')
-    parts = _equality(tree)
-    if parts is None:
+    if not sides:
         return ScriptTest(code=f"{setup}\n{text}" if setup else text)
-    call, expected = (ast.get_source_segment(text, part) or ast.unparse(part) for part in parts)
+    call, expected = sides
     return CallTest(call=call, expected=(expected,), setup=setup)
 
 

@@ -1,19 +1,24 @@
 """CodeContests of DeepMind: the official rows, and rows with one Python solution each.
 
 Time limits are those of the contest, which had compiled languages in mind: a Python program gets
-`PYTHON_FACTOR` times as long. Hidden are the private and the generated tests.
+`PYTHON_FACTOR` times as long, and never less memory than other problems do, since its objects are
+larger. Hidden are the private and the generated tests. Where a contest read and wrote files, a
+program finds its input under the file's name, and what it writes there is its output.
+
+The official grader ignores letter case and whitespace everywhere, and takes numbers that differ by
+less than 1e-5; here letter case and errors are free where the statement says so, since others count
+on them: a program that prints "yes" for "YES" fails in the contest.
 """
 
 from typing import Any
 
-from bdc_agents.data.contest import Pairs, split_tests, stdin_checker
+from bdc_agents.data.contest import Pairs, files_preamble, split_tests, stdin_checker, unjudged_tags
 from bdc_agents.data.examples import stdin_examples
 from bdc_agents.data.rows import Row, build_task, read_row
 from bdc_agents.types import Limits, Task
 
 PYTHON_FACTOR = 3.0
 LEAST_SECONDS = 3.0
-LEAST_MEMORY_MB = 256
 _PYTHON3 = 3
 _FIRST_LETTER = 7
 _LEVELS = {1: "easy", 2: "medium", 3: "hard", 4: "harder", 5: "hardest"}
@@ -42,6 +47,8 @@ class _ContestRow(Row):
     cluster: int | None = None
     time_limit: _TimeLimit | None = None
     memory_limit_bytes: int | None = None
+    input_file: str | None = None
+    output_file: str | None = None
     solutions: _Solutions | None = None
     solution_python: str | None = None
     solution_passes_exact_match: bool | None = None
@@ -50,9 +57,9 @@ class _ContestRow(Row):
 def codecontests_task(row: Any, source: str = "row") -> Task:
     """The task of one row of CodeContests.
 
-    Tags are the row's `cf_tags`, then `rating:N` and `cluster:N` where they are known, and
-    `inexact` where the row's own solution does not print the
-    expected text, mostly because several answers are right.
+    Tags are the row's `cf_tags`, then `rating:N` and `cluster:N` where they are known, and of
+    `UNJUDGED`: `inexact` where the row's own solution does not print the expected text, mostly
+    because several answers are right, and what the statement says.
 
     Args:
         row: Official, or with `id`, `cluster`, `solution_python` and `solution_passes_exact_match`.
@@ -70,6 +77,7 @@ def codecontests_task(row: Any, source: str = "row") -> Task:
         reference=fields.solution_python or _python_solution(fields.solutions),
         id=f"codecontests:{fields.id or fields.name}",
         statement=fields.description.strip(),
+        preamble=files_preamble(fields.input_file or "", fields.output_file or ""),
         public_tests=public,
         checker=stdin_checker(fields.description, public),
         limits=_limits(fields),
@@ -87,7 +95,7 @@ def _limits(fields: _ContestRow) -> Limits:
         chosen = chosen.model_copy(update={"wall_seconds": allowed, "cpu_seconds": allowed})
     megabytes = (fields.memory_limit_bytes or 0) // 1_000_000
     if 0 < megabytes <= 65536:
-        chosen = chosen.model_copy(update={"memory_mb": max(LEAST_MEMORY_MB, megabytes)})
+        chosen = chosen.model_copy(update={"memory_mb": max(chosen.memory_mb, megabytes)})
     return chosen
 
 
@@ -104,7 +112,8 @@ def _tags(fields: _ContestRow) -> tuple[str, ...]:
         (fields.cluster is not None, f"cluster:{fields.cluster}"),
         (fields.solution_passes_exact_match is False, "inexact"),
     ]
-    return (*(tag for tag in fields.cf_tags or [] if tag), *(tag for holds, tag in known if holds))
+    named = (*(tag for tag in fields.cf_tags or [] if tag), *(tag for holds, tag in known if holds))
+    return tuple(dict.fromkeys((*named, *unjudged_tags(fields.description))))
 
 
 def _python_solution(solutions: _Solutions | None) -> str | None:

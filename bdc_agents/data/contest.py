@@ -7,10 +7,12 @@ from typing import Any, Self
 from pydantic import field_validator, model_validator
 
 from bdc_agents.data.rows import Row, given
-from bdc_agents.types import CallTest, Checker, StdinTest, TestCase
+from bdc_agents.data.statement import Kind, Reading, free_words, readings, sentences
+from bdc_agents.syntax import long_integers
+from bdc_agents.types import CallTest, Checker, ScriptTest, StdinTest, TestCase
 
-# The graders of APPS and LiveCodeBench put such imports before every function: starter code names
-# `List` and the like without importing them.
+# The grader of APPS puts such imports before every program: starter code names `List` and the like
+# without importing them.
 FUNCTION_PREAMBLE = """\
 import bisect, collections, copy, datetime, functools, heapq, itertools
 import math, operator, random, re, string, sys
@@ -23,9 +25,10 @@ from math import *
 from typing import *
 from builtins import *"""
 
-_ERROR_WORDS = re.compile(r"error|precision|accura", re.IGNORECASE)
-_POWER = re.compile(r"10\s*(?:\^|\*\*)?\s*\{?\s*[-\u2212\u2013]\s*(\d+)|\b1e-(\d+)", re.IGNORECASE)
-_DECIMAL = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
+_UNJUDGED: dict[str, Kind] = {"interactive": "interactive", "any-answer": "any answer"}
+_DECIMAL = re.compile(r"(?<![\w.])[-+]?\d*\.(\d+)(?:[eE][-+]?\d+)?(?![\w.])")
+_ROUNDED = (4, 5)
+"""Digits of decimals that were rounded to show them, and not to a number of digits that was asked for."""
 
 
 class Pairs(Row):
@@ -75,31 +78,84 @@ def split_tests(
 
 
 def stdin_checker(statement: str, public: Sequence[TestCase]) -> Checker:
-    """How outputs are compared: token by token, and numbers within the error the statement allows.
+    """How outputs and values are compared: as the statement says.
 
-    Without such a sentence, 1e-6 is allowed where a public output has decimals, and nothing
-    otherwise: a tolerance would accept wrong large integers.
+    Outputs are compared token by token, and numbers within the error the statement allows. Without
+    such a sentence, 1e-6 is allowed where a public answer has decimals (where these are rounded to
+    four or five digits, a difference of 1 in the last), and nothing otherwise: a tolerance would
+    accept wrong numbers.
 
     Args:
         statement: The task in words.
         public: The public tests; hidden ones have no say in what the search sees.
     """
-    stated = _stated_tolerance(statement)
-    if stated is not None:
-        return Checker(tolerance=stated)
-    outputs = [test.expected[0] for test in public if isinstance(test, StdinTest)]
-    decimal = any(_DECIMAL.fullmatch(token) for output in outputs for token in output.split())
-    return Checker(tolerance=1e-6 if decimal else 0.0)
+    allowed = _stated_tolerance(statement)
+    answers = [text for test in public if not isinstance(test, ScriptTest) for text in test.expected]
+    checker = Checker(any_case=_free_words(statement, answers))
+    if allowed is not None:
+        return checker.model_copy(
+            update={"tolerance": allowed, "error": _stated(statement, "tolerance")[0].error}
+        )
+    digits = max((len(decimals) for text in answers for decimals in _DECIMAL.findall(text)), default=0)
+    if digits in _ROUNDED:
+        return checker.model_copy(update={"tolerance": 10.0**-digits, "error": "absolute"})
+    return checker.model_copy(update={"tolerance": 1e-6 if digits else 0.0})
+
+
+def _stated(statement: str, kind: Kind) -> list[Reading]:
+    return [reading for reading in readings(statement) if reading.kind == kind]
 
 
 def _stated_tolerance(statement: str) -> float | None:
-    """The error a sentence such as "absolute or relative error of at most 10^{-6}" allows."""
-    for line in statement.splitlines():
-        power = _POWER.search(line) if _ERROR_WORDS.search(line) else None
-        exponent = int(power[1] or power[2]) if power else 0
-        if 2 <= exponent <= 15:
-            return 10.0**-exponent
-    return None
+    """The error that the statement allows; None where it says nothing of one."""
+    return next((reading.tolerance for reading in _stated(statement, "tolerance")), None)
+
+
+def _free_words(statement: str, answers: Sequence[str]) -> tuple[str, ...]:
+    if not _stated(statement, "any case"):
+        return ()
+    return free_words(sentences(statement), answers)
+
+
+def unjudged_tags(statement: str) -> tuple[str, ...]:
+    """Tags of a problem whose tests cannot tell right from wrong, by what its statement says.
+
+    `interactive` where the program talks to a judge that is not there, `any-answer` where others
+    than the expected answers are right.
+    """
+    said = {reading.kind for reading in readings(statement)}
+    return tuple(tag for tag, kind in _UNJUDGED.items() if kind in said)
+
+
+def files_preamble(given: str, written: str) -> str:
+    """Code that lets a program find its input in a file, and makes its output of what it writes to another.
+
+    The files are its streams under other names, so that nothing has to be on a disk.
+
+    Args:
+        given: Name of the input file; a stream's, or empty, where the program reads stdin.
+        written: Name of the output file, likewise.
+    """
+    names = tuple("" if name in _STREAMS else name for name in (given, written))
+    return _FILES.format(names=names) if any(names) else ""
+
+
+_STREAMS = ("stdin", "stdout", "standard input", "standard output")
+_FILES = """\
+def _name_streams(given, written):
+    import builtins, io, os
+    plain = io.open
+    def opened(file, mode="r", *arguments, **options):
+        name = os.path.basename(os.fsdecode(file)) if isinstance(file, (str, bytes, os.PathLike)) else ""
+        if name and name == given and not set(mode) & set("wax+"):
+            os.lseek(0, 0, os.SEEK_SET)
+            return plain(os.dup(0), mode, *arguments, **options)
+        if name and name == written and set(mode) & set("wax"):
+            return plain(os.dup(1), mode.replace("x", "w").replace("+", ""), *arguments, **options)
+        return plain(file, mode, *arguments, **options)
+    builtins.open = io.open = opened
+_name_streams{names!r}
+del _name_streams"""
 
 
 def function_test(name: str, arguments: Sequence[Any], accepted: Sequence[Any]) -> CallTest:
@@ -110,9 +166,11 @@ def function_test(name: str, arguments: Sequence[Any], accepted: Sequence[Any]) 
         arguments: Its arguments as plain values.
         accepted: Accepted values; tuples are as good as lists.
     """
-    literals = [text for value in accepted for text in (repr(value), repr(_tuples(value)))]
+    with long_integers():
+        literals = [text for value in accepted for text in (repr(value), repr(_tuples(value)))]
+        given = ", ".join(map(repr, arguments))
     return CallTest(
-        call=f"{name}({', '.join(map(repr, arguments))})",
+        call=f"{name}({given})",
         expected=tuple(dict.fromkeys(literals)),
         setup=f"if 'Solution' in globals(): {name} = Solution().{name}",
     )

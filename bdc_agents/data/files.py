@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
 
 DATA_ENV = "BDC_DATA"
@@ -75,8 +76,8 @@ def read_rows(file: Path, containing: str | None = None) -> Iterator[RawRow]:
 
 def _open(file: Path) -> IO[str]:
     if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8")
-    return file.open(encoding="utf-8")
+        return gzip.open(file, "rt", encoding="utf-8-sig")
+    return file.open(encoding="utf-8-sig")
 
 
 def _line_rows(file: Path, lines: Iterable[str], containing: str | None) -> Iterator[RawRow]:
@@ -95,7 +96,7 @@ def _array_rows(file: Path, text: str) -> Iterator[RawRow]:
 
 def _parse(text: str, source: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ProblemError(f"{source}: not JSON: {error.msg} at {place}") from None

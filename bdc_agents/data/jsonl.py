@@ -38,7 +38,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 from bdc_agents.data.asserts import asserts_something, call_of, case_from_assert, entry_point_of
 from bdc_agents.data.rows import build_task, is_literal, read_row
 from bdc_agents.errors import ProblemError
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import (
     CallTest,
     Checker,
@@ -67,7 +67,8 @@ def _one_or_more(value: Any) -> Any:
 
 
 def _expression(text: str) -> str:
-    tree = parse(f"({text}\n)")
+    with long_integers():
+        tree = parse(f"({text}\n)")
     if tree is None or not text.strip():
         raise ValueError('not a Python expression; write a call such as "add(2, 3)"')
     return text
@@ -81,7 +82,9 @@ def _literals(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _code(text: str) -> str:
-    if parse(text) is None:
+    with long_integers():
+        tree = parse(text)
+    if tree is None:
         raise ValueError("not Python code")
     return text
 

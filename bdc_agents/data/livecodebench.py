@@ -7,17 +7,41 @@ without running anything: every global it names is refused.
 import base64
 import binascii
 import io
-import json
 import pickle
 import zlib
 from collections.abc import Sequence
 from typing import Any, Literal, NoReturn
 
-from bdc_agents.data.contest import FUNCTION_PREAMBLE, function_test, split_tests, stdin_checker
+from bdc_agents.data.contest import function_test, split_tests, stdin_checker, unjudged_tags
 from bdc_agents.data.examples import stdin_examples
-from bdc_agents.data.rows import Row, build_task, read_row
+from bdc_agents.data.rows import Row, build_task, read_json, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.types import StdinTest, Task, TestCase
+
+# What the official grader puts before every program, function or not; `clean_if_name` and the function
+# that it wraps a program in are not needed here, where each program is a module of its own.
+PRELUDE = """\
+from string import *
+from re import *
+from datetime import *
+from collections import *
+from heapq import *
+from bisect import *
+from copy import *
+from math import *
+from random import *
+from statistics import *
+from itertools import *
+from functools import *
+from operator import *
+from io import *
+from sys import *
+from json import *
+from builtins import *
+from typing import *
+import string, re, datetime, collections, heapq, bisect, copy, math, random, statistics, itertools
+import functools, operator, io, sys, json
+sys.setrecursionlimit(50000)"""
 
 LARGEST_TESTS = 1 << 30
 """Bytes that the private tests of one row may unpack to."""
@@ -69,11 +93,14 @@ def livecodebench_task(row: Any, source: str = "row") -> Task:
         statement=fields.question_content.strip(),
         entry_point=name,
         starter_code=fields.starter_code or "",
-        preamble=FUNCTION_PREAMBLE if name else "",
+        preamble=PRELUDE,
         public_tests=public,
         checker=stdin_checker(fields.question_content, public),
         difficulty=fields.difficulty,
-        tags=tuple(tag for tag in (fields.platform, f"date:{date}" if date else None) if tag),
+        tags=(
+            *(tag for tag in (fields.platform, f"date:{date}" if date else None) if tag),
+            *unjudged_tags(fields.question_content),
+        ),
     )
 
 
@@ -140,6 +167,6 @@ _PICKLE_ERRORS = (
 
 def _json(text: str | bytes, place: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except (ValueError, RecursionError) as error:
         raise ProblemError(f"{place}: not JSON: {error}: {text[:60]!r}") from None

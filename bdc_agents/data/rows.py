@@ -1,13 +1,14 @@
 """Checked rows: from the raw dict of a data set to typed fields, with errors people can act on."""
 
 import ast
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bdc_agents.errors import ProblemError, unknown
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 
 
@@ -109,9 +110,26 @@ def _place(location: tuple[str | int, ...]) -> str:
     return text.lstrip(".") or "row"
 
 
+def read_json(text: str | bytes) -> Any:
+    """The value of JSON text, with integers as long as contests have them.
+
+    Raises:
+        ValueError: If it is not JSON, or an integer in it has more than `syntax.LONGEST_INTEGER` digits.
+        RecursionError: If it is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        with long_integers():
+            return json.loads(text)
+
+
 def is_literal(text: str) -> bool:
     """Whether some code is one Python literal, such as `[1, 2]` or `"a"`."""
-    tree = parse(text.strip())
+    with long_integers():
+        tree = parse(text.strip())
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         return False
     return is_literal_node(tree.body[0].value)

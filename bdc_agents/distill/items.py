@@ -15,11 +15,9 @@ from bdc_agents.distill.embed import Encoder, Vectors
 from bdc_agents.errors import UsageError
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row
-from bdc_agents.types import Frozen, Problem, Trace
+from bdc_agents.types import UNJUDGED, Frozen, Problem, Trace
 
 CountTokens = Callable[[str], int]
-# What a data set's reader says of a row's tests, not of its problem.
-_FLAGS = {"inexact"}
 # Clusters that came with the data are not the ones that are made here.
 _NAMES = {"cluster": "given cluster"}
 
@@ -121,7 +119,7 @@ def labels_of(problem: Problem) -> dict[str, tuple[str, ...]]:
     """Difficulty and tags; a tag such as `rating:1500` is a label of its own."""
     found: dict[str, tuple[str, ...]] = {}
     for tag in problem.tags:
-        if tag in _FLAGS:
+        if tag in UNJUDGED:  # It speaks of the tests, not of the problem.
             continue
         name, colon, value = tag.partition(":")
         key = _NAMES.get(name, name) if colon else "tags"

@@ -37,12 +37,10 @@ class PreferenceConfig(Frozen):
 
 
 def preference_pairs(traces: Iterable[Trace]) -> tuple[Row, ...]:
-    """The pairs of the traces that may be trained on, duplicates and empty ones left out."""
+    """The pairs of the traces that may be trained on, each once; none with control tokens in its text."""
     kept = (trace for trace in traces if trace.decision is None or trace.decision.kept)
     rows = (row for trace in kept for row in extract_traces(trace) if row.kind == "dpo")
-    usable = (row for row in rows if row.completion.strip() and (row.rejected or "").strip())
-    found = {pair_key(row): row for row in usable if row.completion != row.rejected and not _marked(row)}
-    return tuple(found.values())
+    return tuple({pair_key(row): row for row in rows if not _marked(row)}.values())
 
 
 def pair_key(row: Row) -> str:

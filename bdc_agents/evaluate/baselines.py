@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 
 from langchain_core.messages import BaseMessage
@@ -10,14 +10,16 @@ from langchain_core.messages import BaseMessage
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
-from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Spent, Tools, register_solver
+from bdc_agents.evaluate.course import answer_of, spent
+from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Tools, register_solver
 from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft
-from bdc_agents.search.budget import Want, afford, check_prices, passed, total
+from bdc_agents.search.budget import Account, caps_on_calls, check_prices, passed, total
 from bdc_agents.search.calls import Answer as Answered
 from bdc_agents.search.calls import Call, ask, derive_seed, failures, settle
 from bdc_agents.search.execute import execute, program_key
+from bdc_agents.search.plan import Want, afford
 from bdc_agents.search.traces import trace_of
 from bdc_agents.types import Attempt, Frozen, Node, Problem, Program
 
@@ -53,6 +55,7 @@ class Session:
         self.cut: str | None = None
         self._started = monotonic()
         self._deadline = self._started + budget.seconds if budget.seconds else None
+        self._account = Account(caps_on_calls(budget))
 
     @property
     def seconds(self) -> float:
@@ -80,18 +83,18 @@ class Session:
         self.cut = passed(self.budget, used, self.seconds)
         if self.cut:
             return False
-        fitting, self.cut = afford([Want(call) for call in calls], self.agents, used, self.budget)
+        fitting, self.cut = afford([Want(call) for call in calls], self.agents, self._account)
         drafts = await asyncio.gather(*(self._draft(call) for call in fitting))
         self.drafts += drafts
         return not self.cut and all(draft.answered.reply for draft in drafts)
 
     async def _draft(self, call: Call) -> _Draft:
-        [answered] = await ask([call], self.agents, self._deadline, lambda _: None)
+        [answered] = await ask([call], self.agents, self._deadline, lambda _: None, self._account)
         read = read_draft(answered, self.problem)
         if read is None or not read.code:
             return _Draft(answered=answered, seconds=self.seconds)
         key, program = program_key(read.code), Program(code=read.code, agent=call.agent)
-        run = await execute({key: program}, {}, self.problem, self.executor)
+        run = await execute({key: program}, {}, self.problem, self.executor, self._deadline)
         return _Draft(answered=answered, key=key, program=run[key], seconds=self.seconds)
 
     def answer(self, settings: dict[str, object]) -> Answer:
@@ -112,7 +115,7 @@ class Session:
                 "tree": {ROOT: root.model_dump(mode="json")},
                 "programs": {key: program.model_dump(mode="json") for key, program in programs.items()},
                 "usage": settle(answers, malformed),
-                "set_aside": failures(answers),
+                "set_aside": {} if any(answer.reply for answer in answers) else failures(answers),
                 "rollouts": 1,
                 "seconds": self.seconds,
                 "tier": self.executor.tier,
@@ -120,27 +123,27 @@ class Session:
             },
             settings,
         )
-        return Answer(trace=trace, candidates=self._candidates())
+        return answer_of(trace, [*self._candidates()])
 
     def _stopped_by(self) -> str:
         if self.solved:
             return "solved"
-        if failures([draft.answered for draft in self.drafts]) and not any(d.key for d in self.drafts):
+        answers = [draft.answered for draft in self.drafts]
+        if failures(answers) and not any(answer.reply for answer in answers):
             return "agents"
         return self.cut or "rollouts"
 
-    def _candidates(self) -> tuple[Candidate, ...]:
+    def _candidates(self) -> Iterator[Candidate]:
         """What would have been handed over after the first call, the first two, and so on."""
-        found: list[Candidate] = []
+        last = ""
         for number in range(1, len(self.drafts) + 1):
             drafts = self.drafts[:number]
             key = _best_key(drafts)
-            if key and (not found or found[-1].program != key):
-                used = total(settle([draft.answered for draft in drafts]))
+            if key and key != last:
+                last = key
                 seconds = max(draft.seconds for draft in drafts)
-                spent = Spent(calls=used.calls, tokens=used.tokens, seconds=seconds, cost=used.cost)
-                found.append(Candidate(program=key, after=spent))
-        return tuple(found)
+                used = (draft.answered.usage for draft in drafts)
+                yield Candidate(program=key, after=spent(used, seconds))
 
 
 def _attempt(draft: _Draft, programs: dict[str, Program]) -> Attempt:

@@ -1,5 +1,6 @@
 """Which problems are evaluated."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.types import Task
+
+log = logging.getLogger(__name__)
 
 
 def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
@@ -32,6 +35,8 @@ def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
         shuffle_seed=config.shuffle_seed,
         untested=not config.public_only,
     )
+    if chosen.interactive:
+        log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))
     tasks = _load([job.id for job in chosen.jobs], data)
     testable = [task for task in tasks if task.problem.public_tests or len(task.hidden)]
     if not testable:

@@ -59,6 +59,7 @@ def diagnose(traces: Sequence[Trace]) -> tuple[Finding, ...]:
     """
     checks = (
         _no_aim,
+        _unjudged,
         _agents_lost,
         _parse_failures,
         _failed_calls,
@@ -294,6 +295,18 @@ def _timeouts(traces: Sequence[Trace]) -> Iterator[Finding]:
 def _hit(program: Program, outcome: str) -> bool:
     results = program.verdict.results if program.verdict else ()
     return any(result.outcome == outcome for result in results)
+
+
+def _unjudged(traces: Sequence[Trace]) -> Iterator[Finding]:
+    unclear = [t for t in traces if t.problem.unjudged]
+    if unclear:
+        yield Finding(
+            kind="unjudged",
+            value=len(unclear) / len(traces),
+            text=f"Several answers are right: {_of(len(unclear), len(traces), 'problem')}; a test compares "
+            "with one of them, so a right program may count as wrong there. What passes is right.",
+            advice="Read the share solved as a lower bound, or name the problems without these.",
+        )
 
 
 def _no_aim(traces: Sequence[Trace]) -> Iterator[Finding]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from bdc_agents.errors import BDCError
 from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.course import all_used
 from bdc_agents.evaluate.results import Point, Results, Row, all_passed
-from bdc_agents.evaluate.solvers import Answer, Solver
+from bdc_agents.evaluate.solvers import Answer, Solver, Spent
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.score import score_hidden
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.calls import derive_seed
-from bdc_agents.types import Frozen, Hidden, Program, Task, Trace, content_hash
+from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
 
 FAILURES_ALLOWED = 5
 """Rows in a row that no agent answered for: then the evaluation ends."""
@@ -206,25 +207,19 @@ async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | U
 
 async def score(job: Job, answer: Answer, executor: Executor) -> Row:
     """The row of an answer: each program that was handed over, run once on the hidden tests."""
-    trace = answer.trace
-    keys = list(dict.fromkeys(candidate.program for candidate in answer.candidates))
-    counts = await asyncio.gather(
-        *(score_hidden(job.task, trace.programs[key].code, executor) for key in keys)
-    )
-    hidden = dict(zip(keys, counts, strict=True))
-    points = tuple(
-        Point(
-            calls=candidate.after.calls,
-            tokens=candidate.after.tokens,
-            seconds=round(candidate.after.seconds, 3),
-            cost=candidate.after.cost,
-            solved=all_passed(
-                _public(job.task, trace.programs[candidate.program]), hidden[candidate.program]
-            ),
-        )
-        for candidate in answer.candidates
-    )
-    problem, solution = job.task.problem, trace.solution
+    trace, solution = answer.trace, answer.trace.solution
+    programs = [trace.programs[candidate.program] for candidate in answer.candidates]
+    codes = [*dict.fromkeys((*(program.code for program in programs), solution.code))]
+    counts = await asyncio.gather(*(score_hidden(job.task, code, executor) for code in codes))
+    hidden = dict(zip(codes, counts, strict=True))
+    points = [
+        _point(candidate.after, all_passed(_public(job.task, program.verdict), hidden[program.code]))
+        for candidate, program in zip(answer.candidates, programs, strict=True)
+    ]
+    public = _public(job.task, solution.verdict)
+    if solution.code and (not programs or programs[-1].code != solution.code):
+        points.append(_point(all_used(trace), all_passed(public, hidden[solution.code])))
+    problem = job.task.problem
     return Row(
         problem=problem.id,
         difficulty=problem.difficulty,
@@ -232,21 +227,27 @@ async def score(job: Job, answer: Answer, executor: Executor) -> Row:
         solver=job.solver.name,
         sample=job.sample,
         code=solution.code,
-        public=_public(job.task, _chosen(trace)),
-        hidden=hidden[keys[-1]] if keys else await score_hidden(job.task, "", executor),
+        public=public,
+        hidden=hidden[solution.code],
         usage=solution.usage,
         seconds=solution.seconds,
         stopped_by=solution.stopped_by,
-        points=points,
+        points=tuple(points),
     )
 
 
-def _chosen(trace: Trace) -> Program | None:
-    return next((p for p in trace.programs.values() if p.code == trace.solution.code), None)
+def _point(after: Spent, solved: bool) -> Point:
+    return Point(
+        calls=after.calls,
+        tokens=after.tokens,
+        seconds=round(after.seconds, 3),
+        cost=after.cost,
+        solved=solved,
+    )
 
 
-def _public(task: Task, program: Program | None) -> Hidden:
+def _public(task: Task, verdict: Verdict | None) -> Hidden:
     """Counts of the problem's own public tests; those that agents wrote do not count."""
     total = len(task.problem.public_tests)
-    results = program.verdict.results if program and program.verdict and total else ()
+    results = verdict.results if verdict and total else ()
     return Hidden(passed=sum(result.outcome == "passed" for result in results), total=total)

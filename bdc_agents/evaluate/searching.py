@@ -1,7 +1,6 @@
 """The search as a solver: any preset, any settings."""
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,10 +8,11 @@ from pydantic import ValidationError
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig, explain
 from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Spent, Tools, register_solver
+from bdc_agents.evaluate.course import Course
+from bdc_agents.evaluate.solvers import Answer, Solver, Spec, Tools, register_solver
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import asolve, trace_of
-from bdc_agents.types import Node, Problem, Trace, Usage
+from bdc_agents.types import Node, Problem, Program, Trace
 
 
 class Search:
@@ -41,53 +41,21 @@ class Search:
         config = self._config.model_copy(update={"seed": seed})
         if not problem.public_tests and not config.self_tests:
             return Answer(trace=_untried(problem, config, self._executor.tier))
-        course = _Course()
+        course = Course(problem, self._agents)
+
+        def on_event(event: dict[str, Any]) -> None:
+            if event["type"] == "program":
+                course.ran(event["key"], Program.model_validate(event["program"]))
+
         trace = await asolve(
             problem,
-            self._agents,
+            course.agents,
             executor=self._executor,
             search=config,
             budget=self._budget,
-            on_event=course.on_event,
+            on_event=on_event,
         )
-        return Answer(trace=trace, candidates=course.candidates(trace))
-
-
-class _Course:
-    """What the best program was in the course of a search, and what had been used by then."""
-
-    def __init__(self) -> None:
-        self._started = monotonic()
-        self._used = Usage()
-        self._best = -1.0
-        self._found: list[Candidate] = []
-
-    def on_event(self, event: dict[str, Any]) -> None:
-        """Takes in one event of `asolve`."""
-        if event["type"] == "answered":
-            self._used += Usage.model_validate(event["usage"])
-        elif event["type"] == "program":
-            reward = _reward(event["program"])
-            if reward > self._best:
-                self._best = reward
-                self._found.append(Candidate(program=event["key"], after=self._spent()))
-
-    def candidates(self, trace: Trace) -> tuple[Candidate, ...]:
-        """With the one that was handed over last: among equals the votes of later rollouts decide."""
-        last = next((key for key, p in trace.programs.items() if p.code == trace.solution.code), None)
-        if last and (not self._found or self._found[-1].program != last):
-            return (*self._found, Candidate(program=last, after=self._spent()))
-        return tuple(self._found)
-
-    def _spent(self) -> Spent:
-        used, seconds = self._used, monotonic() - self._started
-        return Spent(calls=used.calls, tokens=used.tokens, seconds=seconds, cost=used.cost)
-
-
-def _reward(program: dict[str, Any]) -> float:
-    results = (program.get("verdict") or {}).get("results") or []
-    passed = sum(result["outcome"] == "passed" for result in results)
-    return passed / len(results) if results else 0.0
+        return course.answer(trace)
 
 
 def _untried(problem: Problem, config: SearchConfig, tier: str) -> Trace:

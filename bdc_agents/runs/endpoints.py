@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
 from bdc_agents.agents.load import distinct
 from bdc_agents.agents.protocol import Agent, Reply, Request
+from bdc_agents.agents.usage import of_failed
 from bdc_agents.config import AgentConfig, Budget, Settings
-from bdc_agents.errors import AgentError, BDCError
+from bdc_agents.errors import BDCError
 from bdc_agents.search.budget import check_prices
 from bdc_agents.types import Frozen, Usage
 
@@ -111,6 +113,7 @@ class MeteredAgent:
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(self.slots)
         self._tally = _Tally(self.clock)
+        self._giving_back: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
@@ -162,7 +165,13 @@ class MeteredAgent:
         if self.purse is None:
             return await self._counted(request)
         bound = self.bound(request)
-        if cap := await self.purse.reserve(bound):
+        cap = await self._reserve(self.purse, bound)
+        if cap and bound.calls > 1:
+            # No room to make it again where it fails, but perhaps for one try.
+            request = request.model_copy(update={"tries": 1})
+            bound = self.bound(request)
+            cap = await self._reserve(self.purse, bound)
+        if cap:
             raise BudgetSpent(cap)
         # A call that is given up may have been answered and charged: its whole bound stays spent.
         used = bound
@@ -171,16 +180,32 @@ class MeteredAgent:
             used = reply.usage
             return reply
         except BDCError as error:
-            used = _of_failed(error)
+            used = of_failed(error)
             raise
         finally:
             await asyncio.shield(self.purse.settle(bound, used))
+
+    async def _reserve(self, purse: Purse, bound: Usage) -> str | None:
+        """Reserves a call's bound; a caller who leaves while that is under way gets it given back."""
+        reserving = asyncio.ensure_future(purse.reserve(bound))
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            task = asyncio.ensure_future(self._give_back(purse, reserving, bound))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+            raise
+
+    async def _give_back(self, purse: Purse, reserving: "asyncio.Future[str | None]", bound: Usage) -> None:
+        with suppress(Exception):  # What could not be reserved is not held.
+            if await reserving is None:
+                await purse.settle(bound, Usage())
 
     async def _counted(self, request: Request) -> Reply:
         try:
             reply = await self.agent.reply(request)
         except BDCError as error:
-            self.usage += _of_failed(error)
+            self.usage += of_failed(error)
             raise
         self.usage += reply.usage
         return reply
@@ -188,13 +213,6 @@ class MeteredAgent:
     async def aclose(self) -> None:
         """Frees what the agent holds."""
         await self.agent.aclose()
-
-
-def _of_failed(error: BDCError) -> Usage:
-    """What a call without a reply took; nothing where it could not even be made."""
-    if not isinstance(error, AgentError):
-        return Usage(failed=1)
-    return (error.usage or Usage(failed=1)) + Usage(calls=1)
 
 
 def metered(

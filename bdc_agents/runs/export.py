@@ -90,8 +90,8 @@ def export(
         runs: Run folders or files of traces.
         out: JSON Lines; `.gz` compresses it, `.parquet` makes it Parquet.
         kind: One of `KINDS`.
-        rows: Which rows of `sft`: `p2t` problem to thoughts, `t2s` problem and thoughts to
-            program, `direct` problem to program.
+        rows: Which rows of `sft`: `p2t` problem to thoughts, one at a time, `t2s` problem and
+            thoughts to program, `direct` problem to program.
         against: Problems that may not be trained on.
         unscored: Whether solved problems without hidden tests count too.
         duplicates: Whether problems that say nearly the same as an earlier one count too.
@@ -140,8 +140,8 @@ def training_rows(trace: Trace) -> tuple[Row, ...]:
     if not found or any(row.kind == "direct" for row in found):
         return found
     # A program that passes is an answer to the problem alone too: as if it stood at the root.
-    program = next(row.completion for row in found if row.kind == "t2s")
-    return (*found, direct_row(trace.problem, program))
+    program = next((row.completion for row in found if row.kind == "t2s"), "")
+    return (*found, direct_row(trace.problem, program)) if program else found
 
 
 def _traces(runs: Iterable[Path | str], tally: _Tally) -> Iterator[Trace]:
@@ -208,7 +208,7 @@ def _training_rows(
     written: set[str] = set()
     for trace in traces:
         for row in training_rows(trace):
-            if row.kind not in wanted or not row.completion or row.completion == row.rejected:
+            if row.kind not in wanted:
                 continue
             shaped = _shaped(row)
             key = content_hash(json.dumps([shaped[name] for name in shaped if name not in _NAMES]))

@@ -9,8 +9,8 @@ from pathlib import Path
 from bdc_agents.data import dataset_names, load_tasks, task_ids
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import ProblemError, UsageError, unknown
-from bdc_agents.runs.jobs import Job
-from bdc_agents.types import Frozen, Problem
+from bdc_agents.runs.jobs import Job, problem_hash
+from bdc_agents.types import UNJUDGED, Frozen, Problem
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -65,10 +65,13 @@ class Selection(Frozen):
     Args:
         jobs: In the order in which they are begun.
         without_tests: Problems that have no public test for the search to aim at.
+        interactive: Problems whose program talks to a judge that is not there: no test of theirs tells
+            right from wrong.
     """
 
     jobs: tuple[Job, ...]
     without_tests: tuple[str, ...] = ()
+    interactive: tuple[str, ...] = ()
 
 
 def select_jobs(
@@ -95,21 +98,25 @@ def select_jobs(
     """
     jobs: dict[str, Job] = {}
     without: list[str] = []
+    dialogues: list[str] = []
     for address in datasets:
         name, rest = _split(address)
         for problem in _problems(name, rest, data):
             if not all(one.takes(name, problem) for one in filters):
                 continue
-            if problem.public_tests or untested:
-                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address))
+            if "interactive" in problem.unjudged:
+                dialogues.append(problem.id)
+            elif problem.public_tests or untested:
+                content = problem_hash(problem)
+                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, content=content))
             else:
                 without.append(problem.id)
     if not jobs:
-        raise UsageError(_nothing(datasets, filters, without))
+        raise UsageError(_nothing(datasets, filters, without, dialogues))
     chosen = list(jobs.values())
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(chosen)
-    return Selection(jobs=tuple(chosen), without_tests=tuple(without))
+    return Selection(jobs=tuple(chosen), without_tests=tuple(without), interactive=tuple(dialogues))
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -158,8 +165,14 @@ def _number(problem_id: str) -> str:
     return tail if tail.isdecimal() else problem_id
 
 
-def _nothing(datasets: Sequence[str], filters: Sequence[Filter], without: Sequence[str]) -> str:
+def _nothing(
+    datasets: Sequence[str], filters: Sequence[Filter], without: Sequence[str], dialogues: Sequence[str]
+) -> str:
     named = ", ".join(datasets)
+    if dialogues and not without:
+        return (
+            f"{named}: {UNJUDGED['interactive']}, so no test can tell right from wrong; name other problems"
+        )
     if without:
         return (
             f"{named}: none of the problems has a public test, so a search has nothing to aim at; let the "

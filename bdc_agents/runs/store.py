@@ -25,6 +25,8 @@ REASONS: dict[str, str] = {
     "unsolved": "The program does not pass every public test.",
     "no-hidden-tests": "The problem has no hidden tests, so only the public ones speak for the program.",
     "hidden": "The program fails a hidden test.",
+    "interactive": "The problem is a dialogue with a judge that is not there, so no test speaks for the "
+    "program.",
     "special-cases-tests": "The program tells the inputs of the public tests apart instead of solving the "
     "problem.",
 }
@@ -64,7 +66,8 @@ def decide(
         right: What `right_programs` found; without any, the handed-over program decides.
         public_suffices: Whether a problem without hidden tests may be trained on all the same.
     """
-    if right:
+    dialogue = "interactive" in trace.problem.unjudged
+    if right and not dialogue:
         return Decision(kept=True, hidden=hidden, right=tuple(right))
     solved = trace.solution.solved and bool(trace.solution.code)
     untested = hidden is None or hidden.total == 0
@@ -74,6 +77,7 @@ def decide(
         "unsolved": not solved,
         "no-hidden-tests": untested and not public_suffices,
         "hidden": solved and failed,
+        "interactive": dialogue,
         "special-cases-tests": solved
         and bool(special_cases(trace.problem, trace.solution.code, hidden_failed=failed)),
     }

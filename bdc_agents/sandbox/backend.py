@@ -21,9 +21,12 @@ from .turns import Turns
 _MARK = "bdc-endings:"
 _SLACK_SECONDS = 60
 
-# Runs there: gives a sandbox process what was uploaded, and prints what that answers as text.
+# Runs there: gives a sandbox process what was uploaded, and prints what that answers as text. It holds
+# scripts, so it is not dumpable (PR_SET_DUMPABLE is 4): no program of its user can open its memory.
 _RELAY = """
-import base64, os, socket, subprocess, sys, threading
+import base64, ctypes, os, socket, subprocess, sys, threading
+if ctypes.CDLL(None).prctl(*map(ctypes.c_ulong, (4, 0, 0, 0, 0))):
+    sys.exit("the memory of this process cannot be closed to others")
 start, frames = sys.argv[1], sys.argv[2]
 data = open(frames, "rb").read()
 os.unlink(frames)
@@ -128,26 +131,33 @@ class BackendExecutor:
 def _payload(job: Job) -> bytes:
     folder = "/tmp"  # noqa: S108 - in the backend; a program's files stay there
     setup = {
-        **dict.fromkeys(("namespaces", "landlock", "isolated", "warm"), False),
+        **dict.fromkeys(("namespaces", "bubblewrap", "landlock", "isolated", "warm"), False),
         **{"packages": [], "folders": [], "files": [], "work": folder, "keep_files": True},
     }
-    return first_frame_as_source() + b"".join(map(wire.pack, [setup, *frames_of(job), {"kind": "end"}]))
+    frames = [wire.pack(setup), *frames_of(job), wire.pack({"kind": "end"})]
+    return first_frame_as_source() + b"".join(frames)
 
 
 def _judged(job: Job, answer: bytes) -> tuple[TestResult, ...]:
     ready, _, rest = answer.partition(b"\n")
     if ready.decode("utf-8", "replace") != wire.READY:
         raise SandboxError(f"the sandbox did not start in the backend: {ready[:300]!r}")
+    taken, _, rest = rest.partition(b"\n")
+    if taken.decode("utf-8", "replace") != wire.TAKEN:
+        raise SandboxError(f"the sandbox in the backend did not take the program: {taken[:300]!r}")
     results: list[TestResult] = []
     for test in job.tests:
         line, found, rest = rest.partition(b"\n")
-        if not found:
-            results.append(lost(test, "the sandbox was killed"))
-            continue
+        text = line.decode("utf-8", "replace")
+        if text.startswith(wire.FAILED) and not results:
+            raise SandboxError(f"the sandbox in the backend {text}")
         try:
-            ending, output, report = wire.parse_ending(line.decode("utf-8", "replace"))
-        except ValueError as error:
-            raise SandboxError(f"the sandbox sent no sense: {error}") from None
+            ending, output, report = wire.parse_ending(text)
+        except ValueError:  # it ended, or broke: that may be the program's doing
+            results.append(
+                lost(test, f"the sandbox was killed: {text}" if found else "the sandbox was killed")
+            )
+            continue
         ending = ending._replace(output=rest[:output], report=rest[output : output + report])
         results.append(judge(test, ending, job.checker))
         rest = rest[output + report :]

@@ -10,35 +10,10 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *(
-        "kernel",
-        "wire",
-        "values",
-        "library",
-        "common",
-        "raised",
-        "reports",
-        "seccomp",
-        "landlock",
-        "namespaces",
-        "confine",
-        "usage",
-        "work",
-    ),
-    *(
-        "remote",
-        "operators",
-        "kinds",
-        "granted",
-        "surroundings",
-        "served",
-        "channel",
-        "crossing",
-        "peer",
-        "script",
-        "checker",
-    ),
-    *("run_test", "supervise", "launch"),
+    *("kernel", "wire", "note", "values", "library", "common", "raised", "reports", "syscalls", "seccomp"),
+    *("namespaces", "landlock", "confine", "usage", "work", "remote", "operators", "kinds", "granted"),
+    *("surroundings", "served", "channel", "crossing", "peer", "script", "checker", "run_test", "start"),
+    *("ending", "supervise", "launch"),
 )
 """Each after those that it imports."""
 

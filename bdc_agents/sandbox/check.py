@@ -2,13 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bdc_agents.types import Checker
 
 _SPACES = re.compile(r"(\s+)")
+_WHOLE = re.compile(r"[-+]?[0-9]+")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
+_NO_NUMBER = frozenset(("nan", "inf", "infinity"))
+_BYTE_ORDER_MARK = "\ufeff"
+_PAIRED = 200
+"""Members of a set that are not equal and not numbers, and are still paired off: the work is cubic."""
+
+_EXACT = Checker()
 
 
 def text_matches(actual: str, accepted: Iterable[str], checker: Checker) -> bool:
@@ -22,7 +29,7 @@ def text_matches(actual: str, accepted: Iterable[str], checker: Checker) -> bool
     return any(_text_equal(actual, expected, checker) for expected in accepted)
 
 
-def value_matches(actual: Any, accepted: Iterable[Any], tolerance: float = 0.0) -> bool:
+def value_matches(actual: Any, accepted: Iterable[Any], checker: Checker = _EXACT) -> bool:
     """Whether a value is one of the accepted ones, as `==` sees it in Python.
 
     So 1, 1.0 and True are equal, and a list is no tuple; unlike there, nan equals nan.
@@ -30,105 +37,156 @@ def value_matches(actual: Any, accepted: Iterable[Any], tolerance: float = 0.0) 
     Args:
         actual: Of built-in types only, so that no code of a program runs here.
         accepted: One match is enough.
-        tolerance: How far numbers may be apart, absolutely or relatively. Keys of dictionaries
-            are always exact.
+        checker: How far numbers may be apart, at all depths; keys of dictionaries are always exact.
     """
-    return any(_value_equal(actual, expected, tolerance) for expected in accepted)
+    return any(_value_equal(actual, expected, checker) for expected in accepted)
 
 
 # --- text ---------------------------------------------------------------------------------------
 
 
 def _text_equal(actual: str, expected: str, checker: Checker) -> bool:
+    if checker.text != "exact":
+        actual, expected = (text.removeprefix(_BYTE_ORDER_MARK) for text in (actual, expected))
     if checker.text == "tokens":
-        return _parts_equal(actual.split(), expected.split(), checker.tolerance)
+        return _parts_equal(actual.split(), expected.split(), checker)
     if checker.text == "lines":
         actual, expected = _without_blanks(actual), _without_blanks(expected)
     if actual == expected:
         return True
-    if not checker.tolerance:
+    if not (checker.tolerance or checker.any_case):
         return False
-    return _parts_equal(_SPACES.split(actual), _SPACES.split(expected), checker.tolerance)
+    return _parts_equal(_SPACES.split(actual), _SPACES.split(expected), checker)
 
 
 def _without_blanks(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n")
 
 
-def _parts_equal(actual: Sequence[str], expected: Sequence[str], tolerance: float) -> bool:
+def _parts_equal(actual: Sequence[str], expected: Sequence[str], checker: Checker) -> bool:
     if len(actual) != len(expected):
         return False
-    if not tolerance:
+    if not (checker.tolerance or checker.any_case):
         return actual == expected
-    pairs = zip_longest(actual, expected, fillvalue="")
-    return all(one == other or _numbers_close(one, other, tolerance) for one, other in pairs)
+    return all(_part_equal(*pair, checker) for pair in zip(actual, expected, strict=True))
 
 
-def _numbers_close(one: str, other: str, tolerance: float) -> bool:
+def _part_equal(one: str, other: str, checker: Checker) -> bool:
+    if one == other:
+        return True
+    if checker.any_case and (word := one.lower()) == other.lower() and word in checker.any_case:
+        return True
+    return bool(checker.tolerance) and _numbers_close(one, other, checker)
+
+
+def _numbers_close(one: str, other: str, checker: Checker) -> bool:
+    if _WHOLE.fullmatch(one) and _WHOLE.fullmatch(other):
+        return _whole_close(one, other, checker)
+    first, second = _float(one), _float(other)
+    return first is not None and second is not None and _close(first, second, checker)
+
+
+def _whole_close(one: str, other: str, checker: Checker) -> bool:
     try:
-        return "_" not in one and _close(float(one), float(other), tolerance)
-    except ValueError:
+        return _close(int(one), int(other), checker)
+    except ValueError:  # Python reads no integer of more than 4,300 digits; none of them is near another
         return False
+
+
+def _float(text: str) -> float | None:
+    """The number that a text is; None also for one beyond all floats, which would be as good as any."""
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return number if math.isfinite(number) else None
+    return float(text) if text.lstrip("+-").lower() in _NO_NUMBER else None
 
 
 # --- values -------------------------------------------------------------------------------------
 
 
-def _value_equal(actual: Any, expected: Any, tolerance: float) -> bool:
+def _value_equal(actual: Any, expected: Any, checker: Checker) -> bool:
     if isinstance(expected, (bool, int, float, complex)):
-        return isinstance(actual, (bool, int, float, complex)) and _number_equal(actual, expected, tolerance)
+        return isinstance(actual, (bool, int, float, complex)) and _number_equal(actual, expected, checker)
     if isinstance(expected, (list, tuple)):
         return (
             isinstance(actual, list) == isinstance(expected, list)
             and isinstance(actual, (list, tuple))
             and len(actual) == len(expected)
-            and all(_value_equal(*pair, tolerance) for pair in zip(actual, expected, strict=True))
+            and all(_value_equal(*pair, checker) for pair in zip(actual, expected, strict=True))
         )
     if isinstance(expected, dict):
-        return isinstance(actual, dict) and _dict_equal(actual, expected, tolerance)
+        return isinstance(actual, dict) and _dict_equal(actual, expected, checker)
     if isinstance(expected, (set, frozenset)):
-        return isinstance(actual, (set, frozenset)) and _set_equal(actual, expected, tolerance)
+        return isinstance(actual, (set, frozenset)) and _set_equal(actual, expected, checker)
     return type(actual) is type(expected) and actual == expected
 
 
-def _number_equal(actual: complex, expected: complex, tolerance: float) -> bool:
+def _number_equal(actual: complex, expected: complex, checker: Checker) -> bool:
     if actual == expected:
         return True
     if isinstance(actual, complex) or isinstance(expected, complex):
         one, other = complex(actual), complex(expected)
         pairs = ((one.real, other.real), (one.imag, other.imag))
-        return all(_number_equal(*pair, tolerance) for pair in pairs)
-    return _close(actual, expected, tolerance)
+        return all(_number_equal(*pair, checker) for pair in pairs)
+    return _close(actual, expected, checker)
 
 
-def _close(one: float, other: float, tolerance: float) -> bool:
+def _close(one: float, other: float, checker: Checker) -> bool:
     """Equal, both nan, or both finite and near each other."""
     if one == other:
         return True
+    if isinstance(one, int) and isinstance(other, int) and checker.error != "relative":
+        return abs(one - other) <= checker.tolerance
     try:
         if math.isnan(one) or math.isnan(other):
             return math.isnan(one) and math.isnan(other)
-        return bool(tolerance) and math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+        relative = checker.tolerance if checker.error != "absolute" else 0.0
+        absolute = checker.tolerance if checker.error != "relative" else 0.0
+        return bool(checker.tolerance) and math.isclose(
+            one, other, rel_tol=min(relative, 1), abs_tol=absolute
+        )
     except OverflowError:  # an integer beyond all floats
         return False
 
 
-def _dict_equal(actual: dict[Any, Any], expected: dict[Any, Any], tolerance: float) -> bool:
+def _dict_equal(actual: dict[Any, Any], expected: dict[Any, Any], checker: Checker) -> bool:
     if len(actual) != len(expected):
         return False
     found = {_one_nan(key): value for key, value in actual.items()}
     keys = {_one_nan(key): value for key, value in expected.items()}
-    return all(key in found and _value_equal(found[key], value, tolerance) for key, value in keys.items())
+    return all(key in found and _value_equal(found[key], value, checker) for key, value in keys.items())
 
 
-def _set_equal(actual: Iterable[Any], expected: Iterable[Any], tolerance: float) -> bool:
-    ones, others = [_one_nan(item) for item in actual], [_one_nan(item) for item in expected]
+def _set_equal(actual: Iterable[Any], expected: Iterable[Any], checker: Checker) -> bool:
+    ones, others = ({_one_nan(item) for item in items} for items in (actual, expected))
     if len(ones) != len(others):
         return False
-    if set(ones) == set(others):
-        return True
-    numbers = all(isinstance(item, (int, float)) and item == item for item in (*ones, *others))
-    return bool(tolerance and numbers) and _value_equal(sorted(ones), sorted(others), tolerance)
+    mine, theirs = [*ones - others], [*others - ones]
+    if not mine or not checker.tolerance:
+        return not mine
+    if all(isinstance(item, (int, float)) and item == item for item in (*ones, *others)):
+        # In order, those that are equal included: each then meets the one that leaves room for the rest.
+        return _value_equal(sorted(ones), sorted(others), checker)
+    return len(mine) <= _PAIRED and _paired(
+        mine, theirs, lambda one, other: _value_equal(one, other, checker)
+    )
+
+
+def _paired(ones: Sequence[Any], others: Sequence[Any], near: Callable[[Any, Any], bool]) -> bool:
+    """Whether each of the first has one of the second of its own that is near (Kuhn's algorithm)."""
+    close = [[place for place, other in enumerate(others) if near(one, other)] for one in ones]
+    taken: dict[int, int] = {}
+
+    def place(one: int, tried: set[int]) -> bool:
+        for other in close[one]:
+            if other not in tried:
+                tried.add(other)
+                if other not in taken or place(taken[other], tried):
+                    taken[other] = one
+                    return True
+        return False
+
+    return all(place(one, set()) for one in range(len(ones)))
 
 
 def _one_nan(item: Any) -> Any:

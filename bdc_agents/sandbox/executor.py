@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -20,6 +19,8 @@ from .tiers import WORK_MB, Tier
 from .worker import Worker
 
 _GRACE_SECONDS = 10.0  # the supervisor inside holds the limits; this one is for when it cannot
+_TAKE_SECONDS = 60.0  # as a start: it may have to come back from swap, and the job may be long
+_TRIES = 3  # workers; one that waited may have been ended by the machine, for want of memory
 _EXTRA_BYTES = 65536  # in a report, beside what the output limit bounds
 _END = wire.pack({"kind": "end"})
 
@@ -53,16 +54,19 @@ class ProcessExecutor:
         if not job.tests:
             return Verdict(results=(), tier=self.tier)
         try:
-            async with self._pool.worker(job.group) as worker:
-                started = time.monotonic()
-                results = await _Conversation(worker, job).results()
-                if self._pool.closed and any(result.outcome == "killed" for result in results):
-                    raise SandboxError("its worker was ended")
+            for _ in range(_TRIES):
+                async with self._pool.worker(job.group) as worker:
+                    started = time.monotonic()
+                    results = await _Conversation(worker, job).results()
+                    if self._pool.closed and any(result.outcome == "killed" for result in results):
+                        raise SandboxError("its worker was ended")
+                if results:
+                    return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
+            raise SandboxError("the sandbox ended before it took the program")
         except SandboxError:
             if self._pool.closed:
                 raise SandboxError("this executor is closed; create another") from None
             raise
-        return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
 
     async def aclose(self) -> None:
         """Ends every child process; what was running raises SandboxError."""
@@ -87,68 +91,102 @@ class _Conversation:
 
     def __init__(self, worker: Worker, job: Job) -> None:
         self._worker, self._job = worker, job
+        self._taken = False
 
     async def results(self) -> tuple[TestResult, ...]:
-        """Sends the job, and judges each ending as it comes back."""
-        job, frames = self._job, list(map(wire.pack, frames_of(self._job)))
+        """Sends the job, and judges each ending as it comes back.
+
+        Whatever ends the sandbox once it took the job may be the program's doing: it is a verdict.
+
+        Returns:
+            A result for each test; none if the sandbox ended before it took the job.
+
+        Raises:
+            SandboxError: If the sandbox could not start the program.
+        """
+        results: list[TestResult] = []
+        reason = "not run, since a test before it failed"
+        try:
+            await self._exchange(results)
+        except _Ended as ended:
+            self._worker.spent, reason = True, str(ended)
+            if not self._taken:
+                return ()
+        return (*results, *(lost(test, reason) for test in self._job.tests[len(results) :]))
+
+    async def _exchange(self, results: list[TestResult]) -> None:
+        job, frames = self._job, frames_of(self._job)
         ahead = 2 if job.stop_at_failure else len(frames)  # what is sent before the first answer
         sending = asyncio.create_task(self._worker.send(b"".join(frames[:ahead])))
         try:
-            results: list[TestResult] = []
+            await self._wait_until_taken()
             for test, later in zip(job.tests, (*frames[ahead:], *[b""] * (ahead - 1)), strict=True):
-                ending = await self._next_ending()
-                if ending is None:
-                    self._worker.spent = True
-                    return self._padded(results, "the sandbox was killed")
-                results.append(judge(test, ending, job.checker))
+                results.append(judge(test, await self._next_ending(first=not results), job.checker))
                 if job.stop_at_failure and results[-1].outcome != "passed":
                     break
                 await self._worker.send(later)
             await sending
             await self._worker.send(_END)
-        except ConnectionError as error:
-            raise SandboxError(f"the sandbox ended while it was told a job: {error}") from None
+        except ConnectionError:
+            raise await self._ended() from None
         finally:
             sending.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await sending
-        return self._padded(results, "not run, since a test before it failed")
 
-    def _padded(self, results: Sequence[TestResult], reason: str) -> tuple[TestResult, ...]:
-        return (*results, *(lost(test, reason) for test in self._job.tests[len(results) :]))
+    async def _wait_until_taken(self) -> None:
+        try:
+            async with asyncio.timeout(_TAKE_SECONDS):
+                line = await self._worker.line()
+        except TimeoutError:
+            raise _Ended("the sandbox took no job") from None
+        self._taken = line.strip() == wire.TAKEN
+        if not self._taken:
+            raise await self._ended(line.strip())
 
-    async def _next_ending(self) -> wire.Ending | None:
-        """How the next test ended; None if the sandbox was killed from outside."""
+    async def _next_ending(self, first: bool) -> wire.Ending:
+        """How the next test ended.
+
+        Args:
+            first: Whether no program can have run before.
+
+        Raises:
+            _Ended: If the sandbox ended before, stopped, or sent no sense.
+            SandboxError: If it could not start the first program.
+        """
         limits = self._job.limits
         try:
             async with asyncio.timeout(limits.wall_seconds + _GRACE_SECONDS):
                 line = await self._worker.line()
-                if not line:
-                    return await self._explain_end()
-                if line.startswith(wire.FAILED):
+                if line.startswith(wire.FAILED) and first:
                     raise SandboxError(f"the sandbox {line.strip()}")
+                if not line or line.startswith((wire.FAILED, wire.BROKEN)):
+                    raise await self._ended(line.strip())
                 ending, output, report = wire.parse_ending(line)
                 if output + report > 2 * limits.output_bytes + _EXTRA_BYTES:
-                    raise ValueError(line)
+                    raise ValueError(f"{output + report} bytes")
                 body = await self._worker.body(output + report)
         except TimeoutError:
-            return None
+            raise _Ended("the sandbox stopped, and was killed") from None
         except (ValueError, EOFError) as error:
-            raise SandboxError(f"the sandbox sent no sense: {error}") from None
+            raise _Ended(f"the sandbox was killed: it sent no sense: {error}") from None
         return ending._replace(output=body[:output], report=body[output:])
 
-    async def _explain_end(self) -> None:
-        complaint = await self._worker.complaint()
-        if complaint:
-            raise SandboxError(f"the sandbox failed: {complaint}")
+    async def _ended(self, reason: str = "") -> "_Ended":
+        found = reason or await self._worker.complaint()
+        return _Ended(f"the sandbox was killed: {found}" if found else "the sandbox was killed")
+
+
+class _Ended(Exception):
+    """The sandbox cannot go on with its job."""
 
 
 # --- what the sandbox is told: never an expected value ----------------------------------------------
 
 
-def frames_of(job: Job) -> list[dict[str, Any]]:
+def frames_of(job: Job) -> list[bytes]:
     """What is sent for a job: the program, and then its tests."""
-    return [_job_frame(job), *_test_frames(job)]
+    return [wire.pack(_job_frame(job)), *_test_frames(job)]
 
 
 def _job_frame(job: Job) -> dict[str, Any]:
@@ -161,19 +199,24 @@ def _job_frame(job: Job) -> dict[str, Any]:
     }
 
 
-def _test_frames(job: Job) -> list[dict[str, Any]]:
+def _test_frames(job: Job) -> list[bytes]:
     """The tests; each says whether it needs a fresh process or may run where the one before it did."""
     apart = job.limits.processes > 1 or keeps_state(f"{job.preamble}\n{job.code}")
     setups = {test.setup for test in job.tests if isinstance(test, CallTest)}
     fresh = {"fresh": apart or len(setups) > 1}
-    return [_test_frame(test) | fresh for test in job.tests]
+    return [_test_frame(test, fresh) for test in job.tests]
 
 
-def _test_frame(test: TestCase) -> dict[str, Any]:
+def _test_frame(test: TestCase, fresh: dict[str, Any]) -> bytes:
+    if isinstance(test, ScriptTest):  # only its checker reads the script itself, which follows
+        script = test.code.encode("utf-8", "surrogatepass")
+        return wire.pack({"kind": test.kind, "size": len(script)} | fresh) + script
+    return wire.pack(_shown_to_program(test) | fresh)
+
+
+def _shown_to_program(test: StdinTest | CallTest) -> dict[str, Any]:
     match test:
         case StdinTest():
             return {"kind": test.kind, "stdin": test.stdin.encode("utf-8", "surrogatepass")}
         case CallTest():
             return {"kind": test.kind, "call": test.call, "setup": test.setup}
-        case ScriptTest():
-            return {"kind": test.kind, "code": test.code}

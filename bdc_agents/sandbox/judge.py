@@ -5,7 +5,7 @@ import json
 import signal
 from typing import Any
 
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import LONGEST_INTEGER, long_integers, parse
 from bdc_agents.types import CallTest, Checker, Outcome, ScriptTest, StdinTest, TestCase, TestResult
 
 from . import literals
@@ -18,6 +18,7 @@ TEXT_BUDGET = 500
 
 _LIMITS: dict[str, tuple[Outcome, str]] = {
     "wall": ("timeout", "wall time limit passed"),
+    "idle": ("timeout", "the program waited for too long, and used hardly any CPU time"),
     "cpu": ("timeout", "CPU time limit passed"),
     "output": ("output", "output limit passed"),
     "memory": ("memory", "memory limit passed"),
@@ -89,7 +90,7 @@ def _reported(test: TestCase, ending: Ending, checker: Checker) -> dict[str, Any
     if "error" in report:
         return _failure(test, report)
     if isinstance(test, StdinTest):
-        return _compare_output(test, ending, checker)
+        return _compare_output(test, ending, checker, report.get("in_thread"))
     if not report:
         return {
             "outcome": "error",
@@ -124,12 +125,16 @@ def _failure(test: TestCase, report: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _compare_output(test: StdinTest, ending: Ending, checker: Checker) -> dict[str, Any]:
+def _compare_output(test: StdinTest, ending: Ending, checker: Checker, in_thread: Any) -> dict[str, Any]:
+    """The output decides: Python goes on when a thread fails. If it is wrong, that failure says why."""
     if ending.status != 0:
         return {"outcome": "error", "error": f"the program exited with status {ending.status}"}
     printed = ending.output.decode("utf-8", "replace")
-    right = text_matches(printed, test.expected, checker)
-    return {"outcome": "passed" if right else "wrong", "actual": printed}
+    if text_matches(printed, test.expected, checker):
+        return {"outcome": "passed", "actual": printed}
+    if isinstance(in_thread, dict):
+        return _failure(test, in_thread) | {"actual": printed}
+    return {"outcome": "wrong", "actual": printed}
 
 
 def _compare_value(test: CallTest, data: Any, checker: Checker) -> dict[str, Any]:
@@ -138,15 +143,16 @@ def _compare_value(test: CallTest, data: Any, checker: Checker) -> dict[str, Any
         value = literals.decode(data, accepted)
     except literals.NotAValueError:
         return {"outcome": "wrong", "actual": "a value that is much larger, or none that can be compared"}
-    right = value_matches(value, accepted, checker.tolerance)
+    right = value_matches(value, accepted, checker)
     return {"outcome": "passed" if right else "wrong", "actual": _representation(value)}
 
 
 def _representation(value: Any) -> str:
     try:
-        return repr(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a value with an integer of thousands of digits"
+        with long_integers():
+            return repr(value)
+    except ValueError:
+        return f"a value with an integer of more than {LONGEST_INTEGER:,} digits"
 
 
 # --- what a reader sees of a test ------------------------------------------------------------------

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from bdc_agents.errors import ProblemError
-from bdc_agents.syntax import syntax_tree
+from bdc_agents.syntax import long_integers, syntax_tree
 
 from .inside.values import Decoder
 
@@ -45,7 +45,8 @@ def evaluate(source: str) -> Any:
         ProblemError: If it is anything else.
     """
     try:
-        return _evaluate(syntax_tree(source.strip(), "eval").body)
+        with long_integers():
+            return _evaluate(syntax_tree(source.strip(), "eval").body)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ProblemError(
             f"expected value {source[:80]!r} cannot be used: {error}; write a Python literal such as "

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from bdc_agents.types import Checker, Frozen, Limits, Problem, TestCase, Verdict
+from bdc_agents.types import CallTest, Checker, Frozen, Limits, Problem, StdinTest, TestCase, Verdict
+
+_SPREAD = 2
+"""Blanks, line ends and digits that the checker does not mind may make an output this much longer."""
+_ESCAPED = 12
+"""Bytes of the longest encoding of one character of a literal: an astral one, as two escapes."""
 
 
 class Job(Frozen):
@@ -59,13 +64,30 @@ class Executor(Protocol):
 
 
 def job_for(problem: Problem, code: str, tests: Sequence[TestCase]) -> Job:
-    """The job that runs a program for a problem on some tests."""
+    """The job that runs a program for a problem on some tests.
+
+    Its limit on output has room for what these tests expect, whatever that of the problem: a lower
+    one would let no program pass. So it is not the problem, which the search sees, that tells how
+    much a hidden test expects.
+    """
+    needed = max((_bytes_expected(test) for test in tests), default=0)
+    room = max(problem.limits.output_bytes, needed)
     return Job(
         code=code,
         tests=tuple(tests),
         preamble=problem.preamble,
         checker=problem.checker,
-        limits=problem.limits,
+        limits=problem.limits.model_copy(update={"output_bytes": room}),
         entry_point=problem.entry_point,
         group=problem.id,
     )
+
+
+def _bytes_expected(test: TestCase) -> int:
+    """Bytes that a right program may print, or that the value of its call may take on its way."""
+    match test:
+        case StdinTest(expected=texts):
+            return _SPREAD * max(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+        case CallTest(expected=texts):
+            return _ESCAPED * max(map(len, texts))
+    return 0

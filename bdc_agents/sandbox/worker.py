@@ -17,6 +17,7 @@ from .tiers import ENVIRONMENT, Tier
 
 _START_SECONDS = 60.0
 _END_SECONDS = 2.0
+_LOOK_SECONDS = 1.0  # at whether it is stopped, which nothing tells
 _CHUNK = 1 << 18
 
 
@@ -115,12 +116,34 @@ class Worker:
         return taken
 
     async def _receive(self) -> bool:
+        loop = asyncio.get_running_loop()
+        self._watch(loop)
         try:
-            chunk = await asyncio.get_running_loop().sock_recv(self._socket, _CHUNK)
+            chunk = await loop.sock_recv(self._socket, _CHUNK)
         except ConnectionError:
             chunk = b""
+        finally:
+            self._next_look.cancel()
         self._received += chunk
         return bool(chunk)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ends the process if it is found stopped: it would never speak, nor end by itself."""
+        self._next_look = loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._is_stopped():
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._watch(loop)
+
+    def _is_stopped(self) -> bool:
+        try:
+            options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, options) is not None
+        except ChildProcessError:
+            return False
 
     async def complaint(self) -> str:
         """Ends the process; the last lines of what it, never a program, wrote as errors."""
@@ -137,6 +160,12 @@ class Worker:
             await self._ended()
         finally:
             self._close()
+
+    def let_go(self) -> None:
+        """Forgets the process, which is another one's since a fork, and lets it live."""
+        self._close()
+        # Else the last reference to it warns that it still runs, and waits for it for ever.
+        self._process.returncode = 0
 
     def end_now(self) -> None:
         """As `end`, without an event loop."""

@@ -1,13 +1,38 @@
 """Budgets: what a set of calls may take at most is reserved before any of them is made."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Self
 
-from bdc_agents.agents.protocol import Agent
-from bdc_agents.config import Budget
+from bdc_agents.agents.protocol import Agent, Request
+from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError
-from bdc_agents.search.calls import Call
 from bdc_agents.types import Usage
+
+ROLLOUTS = 16
+"""Where neither `rollouts` nor a budget says when a search ends."""
+ROLLOUTS_AT_MOST = 10_000
+"""Where only time or money ends a search: replies from a cache take neither, and a tree takes memory."""
+
+
+def rollouts_at_most(config: SearchConfig, budget: Budget, *, free: bool = False) -> int | None:
+    """How many leaves are evaluated at most; None where the budget alone decides.
+
+    Args:
+        config: An explicit number holds beside any budget.
+        budget: Of the search.
+        free: Whether an agent costs no money, so that a cap on money may never be reached.
+    """
+    if config.rollouts is not None:
+        return config.rollouts
+    if budget.calls is not None or budget.tokens is not None:
+        return None  # Every call takes a call and a token.
+    timed = budget.seconds is not None or (budget.money is not None and not free)
+    return ROLLOUTS_AT_MOST if timed else ROLLOUTS
+
+
+def is_free(agent: Agent) -> bool:
+    """Whether an agent's calls cost no money."""
+    return not agent.bound(Request(messages=())).cost
 
 
 def total(usage: Mapping[str, Mapping[str, Any]]) -> Usage:
@@ -17,62 +42,86 @@ def total(usage: Mapping[str, Mapping[str, Any]]) -> Usage:
 
 def passed(budget: Budget, used: Usage, seconds: float) -> str | None:
     """The cap that leaves no room for anything more, None while there is room."""
-    spent = _spent(used) | {"seconds": seconds}
-    return next((name for name, cap in _caps(budget) if spent[name] >= cap), None)
+    spent = Amount.of(used)._asdict()
+    reached = next((name for name, cap in caps_on_calls(budget).items() if spent[name] >= cap), None)
+    late = budget.seconds is not None and seconds >= budget.seconds
+    return reached or ("seconds" if late else None)
 
 
-def _spent(used: Usage) -> dict[str, float]:
-    """What was used, by the name of the cap on it."""
-    return {"calls": used.calls, "tokens": used.tokens, "money": used.cost or 0.0}
+def caps_on_calls(budget: Budget) -> dict[str, float]:
+    """The caps that may leave a call out, by name; none where none is set."""
+    caps = {"calls": budget.calls, "tokens": budget.tokens, "money": budget.money}
+    return {name: cap for name, cap in caps.items() if cap is not None}
 
 
-def _caps(budget: Budget) -> list[tuple[str, float]]:
-    """The caps that are set."""
-    caps: list[tuple[str, float | None]] = list(budget)
-    return [(name, cap) for name, cap in caps if cap is not None]
+class Amount(NamedTuple):
+    """What calls take, by the name of the cap on it."""
+
+    calls: int = 0
+    tokens: int = 0
+    money: float = 0.0
+
+    @classmethod
+    def of(cls, used: Usage) -> Self:
+        """What was used, or may be at most."""
+        return cls(used.calls, used.tokens, used.cost or 0.0)
+
+    def plus(self, other: "Amount", times: int = 1) -> "Amount":
+        """The sum of both, the other taken so many times."""
+        return Amount(
+            self.calls + times * other.calls,
+            self.tokens + times * other.tokens,
+            self.money + times * other.money,
+        )
 
 
-def limits_calls(budget: Budget) -> bool:
-    """Whether a call may have to be left out."""
-    return any(cap is not None for cap in (budget.calls, budget.tokens, budget.money))
+class Account:
+    """What is left of a budget: reserved before a call is made, and settled after it.
 
-
-class Want(NamedTuple):
-    """A call, and what makes no sense without it: reserved with it and asked for later."""
-
-    call: Call
-    then: tuple[Call, ...] = ()
-
-
-def afford(
-    wants: Sequence[Want], agents: Mapping[str, Agent], used: Usage, budget: Budget
-) -> tuple[list[Call], str | None]:
-    """The calls that fit into the budget together, in order, and the cap that left others out.
-
-    Every call is counted at the most it can take, so the caps hold however many are in flight.
+    Every call in flight is counted at the most it can take, so the caps hold however many there are.
 
     Args:
-        wants: Wanted calls, the most important first.
-        agents: By name.
-        used: What was settled so far.
-        budget: The caps.
+        caps: Of `caps_on_calls`; none for no limit.
+        used: What was settled before.
     """
-    fitting: list[Call] = []
-    cut = None
-    for call, then in wants:
-        after = used + sum((agents[c.agent].bound(c.request) for c in (call, *then)), Usage())
-        over = _over(budget, after)
+
+    def __init__(self, caps: Mapping[str, float], used: Usage | None = None) -> None:
+        self.limited = bool(caps)
+        self._caps = caps
+        self.used = Amount.of(used or Usage())
+
+    def reserve(self, *bounds: Usage) -> str | None:
+        """Reserves calls that are made once each, all or none; the cap that leaves no room for them."""
+        after = self.used
+        for bound in bounds:
+            after = after.plus(Amount.of(bound)._replace(calls=1))
+        over = next((name for name, cap in self._caps.items() if getattr(after, name) > cap), None)
         if over is None:
-            fitting.append(call)
-            used = after
-        else:
-            cut = over
-    return fitting, cut
+            self.used = after
+        return over
 
+    def hold(self, bound: Usage) -> None:
+        """Reserves a call that was planned, so that there is room for it."""
+        self.used = self.used.plus(Amount.of(bound)._replace(calls=1))
 
-def _over(budget: Budget, used: Usage) -> str | None:
-    spent = _spent(used)
-    return next((name for name, cap in _caps(budget) if name in spent and spent[name] > cap), None)
+    def reserve_tries(self, wanted: int) -> int:
+        """Reserves up to so many calls more, for one that may be made again, and says how many."""
+        if "calls" not in self._caps:
+            return wanted
+        more = max(0, min(wanted, int(self._caps["calls"]) - self.used.calls))
+        self.used = self.used.plus(Amount(calls=more))
+        return more
+
+    def settle(self, bound: Usage, used: Usage, tries: int = 1) -> None:
+        """Replaces what was reserved for a call by what it took.
+
+        Args:
+            bound: What `reserve` was given.
+            used: What the call took.
+            tries: Calls that were reserved for it.
+        """
+        held = Amount.of(bound)._replace(calls=tries)
+        self.used = self.used.plus(held, -1).plus(Amount.of(used))
 
 
 def check_prices(budget: Budget, bounds: Iterable[tuple[str, Usage]]) -> None:

@@ -1,13 +1,16 @@
-"""Calls of agents: made together, settled one by one."""
+"""Calls of agents: made together within a budget, settled one by one."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from hashlib import sha256
-from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from bdc_agents.agents.protocol import Agent, Reply, Request
+from bdc_agents.agents.room import grown
+from bdc_agents.agents.usage import believed, of_failed
 from bdc_agents.errors import AgentError, BDCError
+from bdc_agents.search.budget import Account
+from bdc_agents.search.clock import now
 from bdc_agents.search.state import Emit, Json
 from bdc_agents.types import Frozen, Usage
 
@@ -23,6 +26,10 @@ class Call(Frozen):
     node: str
     request: Request
 
+    def with_room(self, max_tokens: int) -> "Call":
+        """The call with a token limit for its reply."""
+        return self.model_copy(update={"request": self.request.model_copy(update={"max_tokens": max_tokens})})
+
 
 class Answer(Frozen):
     """What became of a call.
@@ -30,18 +37,17 @@ class Answer(Frozen):
     Args:
         reply: None where none came.
         error: Why the agent failed; empty where the search ran out of time.
-        spent: What the attempts of a failed call took.
+        lasting: Whether the agent can answer nothing else either.
+        usage: Of the call, with what was tried again; one without a reply counts as a call that failed.
+        room: The token limit that the agent needs, where this reply was cut off before it had it.
     """
 
     call: Call
     reply: Reply | None = None
     error: str = ""
-    spent: Usage = Usage(failed=1)
-
-    @property
-    def usage(self) -> Usage:
-        """Of this call; a call without a reply counts as failed."""
-        return self.reply.usage if self.reply else self.spent + Usage(calls=1)
+    lasting: bool = False
+    usage: Usage = Usage(calls=1, failed=1)
+    room: int | None = None
 
 
 def derive_seed(*parts: object) -> int:
@@ -57,44 +63,104 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def ask(
-    calls: Sequence[Call], agents: Mapping[str, Agent], deadline: float | None, emit: Emit
+    calls: Sequence[Call],
+    agents: Mapping[str, Agent],
+    deadline: float | None,
+    emit: Emit,
+    account: Account | None = None,
 ) -> list[Answer]:
     """Makes the calls at once and returns their answers in order.
 
     Args:
         calls: What to ask; each agent limits its own concurrency.
         agents: By name.
-        deadline: Reading of the monotonic clock, in seconds, after which replies are no longer waited for.
+        deadline: Reading of the clock at which requests are cancelled.
         emit: Told of each answer as it comes.
+        account: Where the calls are reserved; what they take is settled there. None for no caps.
     """
-    return await together(_ask_one(call, agents[call.agent], deadline, emit) for call in calls)
+    account = account or Account({})
+    asking = [_Asking(call, agents[call.agent], deadline, emit, account) for call in calls]
+    return await together(one.answer() for one in asking)
 
 
-async def _ask_one(call: Call, agent: Agent, deadline: float | None, emit: Emit) -> Answer:
-    emit({"type": "asked", "agent": call.agent, "purpose": call.purpose, "node": call.node})
-    left = None if deadline is None else max(0.0, deadline - monotonic())
-    try:
-        async with asyncio.timeout(left):
-            answer = Answer(call=call, reply=await agent.reply(call.request))
-    except BDCError as error:  # also weights that cannot be had
-        failed = error if isinstance(error, AgentError) else AgentError(call.agent, str(error))
-        answer = Answer(call=call, error=failed.reason, spent=failed.usage or Usage(failed=1))
-    except TimeoutError:
-        answer = Answer(call=call)
-    emit(_answered(answer))
-    return answer
+class _Asking:
+    """One call: its request, made again with more room where the reply is cut off."""
+
+    def __init__(
+        self, call: Call, agent: Agent, deadline: float | None, emit: Emit, account: Account
+    ) -> None:
+        self._call, self._agent, self._deadline = call, agent, deadline
+        self._emit, self._account = emit, account
+
+    async def answer(self) -> Answer:
+        """What became of the call, which is told."""
+        place = {"agent": self._call.agent, "purpose": self._call.purpose, "node": self._call.node}
+        self._emit({"type": "asked"} | place)
+        bound = self._agent.bound(self._call.request)
+        answer = await self._try(self._call.request, bound)
+        if answer.reply and answer.reply.truncated:
+            more, wider = self._wider(answer.reply.text, bound)
+            limits = {"max_tokens": bound.completion_tokens, "again": more and more.max_tokens}
+            self._emit({"type": "truncated"} | place | limits)
+            if more and wider:
+                answer = _after(answer, await self._try(more, wider), wider.completion_tokens)
+        self._emit({"type": "answered"} | place | {"usage": answer.usage.model_dump(), "error": answer.error})
+        return answer
+
+    def _wider(self, text: str, bound: Usage) -> tuple[Request | None, Usage | None]:
+        """The request with more room for its reply; none where the agent or the budget has no more."""
+        limit = grown(bound.completion_tokens, text)
+        more = self._call.request.model_copy(update={"max_tokens": limit})
+        wider = self._agent.bound(more)
+        if wider.completion_tokens <= bound.completion_tokens or self._account.reserve(wider):
+            return None, None
+        return more, wider
+
+    async def _try(self, request: Request, bound: Usage) -> Answer:
+        """One request, which is reserved, and settled whatever becomes of it."""
+        spare = self._account.reserve_tries(bound.calls - 1) if self._account.limited else bound.calls - 1
+        if spare < bound.calls - 1:
+            request = request.model_copy(update={"tries": 1 + spare})
+        # One that is cancelled may have been answered and charged all the same.
+        used = bound.model_copy(update={"calls": 1, "failed": 1})
+        try:
+            answer = await self._ask(request, bound, used)
+            used = answer.usage
+        finally:
+            if self._account.limited:
+                self._account.settle(bound, used, 1 + spare)
+        return answer
+
+    async def _ask(self, request: Request, bound: Usage, cancelled: Usage) -> Answer:
+        if self._deadline is not None and self._deadline <= now():
+            return Answer(call=self._call, usage=Usage())
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                reply = await self._agent.reply(request)
+        except BDCError as error:  # also weights that cannot be had
+            reason = error.reason if isinstance(error, AgentError) else str(error)
+            lasting = not isinstance(error, AgentError) or error.lasting
+            return Answer(call=self._call, error=reason, lasting=lasting, usage=_of_failed(error, bound))
+        except TimeoutError:
+            return Answer(call=self._call, usage=cancelled)
+        used = believed(reply.usage, bound, reply.text)
+        if reply.truncated:
+            used += Usage(truncated=1)
+        return Answer(call=self._call, reply=reply, usage=used)
 
 
-def _answered(answer: Answer) -> Json:
-    call = answer.call
-    return {
-        "type": "answered",
-        "agent": call.agent,
-        "purpose": call.purpose,
-        "node": call.node,
-        "usage": answer.usage.model_dump(),
-        "error": answer.error,
-    }
+def _of_failed(error: BDCError, bound: Usage) -> Usage:
+    """What a failed call took: a call at least, so that no search makes it for ever."""
+    used = believed(of_failed(error), bound, "")
+    return used.model_copy(update={"failed": max(1, used.failed)})
+
+
+def _after(cut: Answer, again: Answer, limit: int) -> Answer:
+    """The second answer with what both took; the first where the second is none."""
+    usage = cut.usage + again.usage
+    if again.reply is None:
+        return cut.model_copy(update={"usage": usage})
+    return again.model_copy(update={"usage": usage, "room": limit})
 
 
 def settle(answers: Sequence[Answer], malformed: Sequence[Answer] = ()) -> dict[str, Json]:
@@ -113,5 +179,14 @@ def settle(answers: Sequence[Answer], malformed: Sequence[Answer] = ()) -> dict[
 
 
 def failures(answers: Sequence[Answer]) -> dict[str, str]:
-    """Why agents failed, by agent: they take no further part."""
+    """Why calls failed, by agent: the last reason of each."""
     return {answer.call.agent: answer.error for answer in answers if answer.error}
+
+
+def rooms(answers: Sequence[Answer]) -> dict[str, int]:
+    """The token limits that agents turned out to need."""
+    found: dict[str, int] = {}
+    for answer in answers:
+        if answer.room:
+            found[answer.call.agent] = max(answer.room, found.get(answer.call.agent, 0))
+    return found

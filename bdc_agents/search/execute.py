@@ -1,14 +1,19 @@
 """Execute: run the programs on the public tests, and give their nodes a value."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from math import fsum
 
 from bdc_agents.agents.replies import normalise
-from bdc_agents.sandbox.protocol import Executor, job_for
+from bdc_agents.sandbox.protocol import Executor, Job, job_for
 from bdc_agents.search.agreement import behaviour, further_inputs
 from bdc_agents.search.calls import together
+from bdc_agents.search.clock import now
 from bdc_agents.search.state import Json
-from bdc_agents.types import Attempt, Problem, Program, Tree, content_hash
+from bdc_agents.types import Attempt, Problem, Program, Tree, Verdict, content_hash
+
+EVALUATION_TRIES = 2
+"""A node for which no reply came this often is worth 0: it may be its prompt that no agent answers."""
 
 
 def program_key(code: str) -> str:
@@ -21,32 +26,66 @@ async def execute(
     known: Mapping[str, Json],
     problem: Problem,
     executor: Executor,
-    *,
-    compare: bool = False,
+    deadline: float | None = None,
 ) -> dict[str, Program]:
-    """Runs those programs that have not run before.
+    """Runs those programs that have no verdict yet.
 
     Args:
         written: Programs by key.
-        known: Programs that have run, by key.
+        known: Programs of earlier rounds, by key.
         problem: Its public tests are the only ones run.
         executor: The sandbox.
-        compare: Run those that pass on further inputs too, and keep how they behave there.
+        deadline: Reading of the clock at which what still runs is killed.
 
     Returns:
-        The new programs with their verdicts, by key.
+        The new programs with their verdicts, by key; without one where the time was up before.
     """
-    fresh = {key: program for key, program in written.items() if key not in known}
-    ran = await together(_run(program, problem, executor, compare) for program in fresh.values())
-    return dict(zip(fresh, ran, strict=True))
+    fresh = {key: program for key, program in written.items() if not known.get(key, {}).get("verdict")}
+    jobs = [job_for(problem, program.code, problem.public_tests) for program in fresh.values()]
+    verdicts = await together(_run(job, executor, deadline) for job in jobs)
+    return {
+        key: program.model_copy(update={"verdict": verdict})
+        for (key, program), verdict in zip(fresh.items(), verdicts, strict=True)
+    }
 
 
-async def _run(program: Program, problem: Problem, executor: Executor, compare: bool) -> Program:
-    verdict = await executor.run(job_for(problem, program.code, problem.public_tests))
-    seen: tuple[str, ...] = ()
-    if compare and verdict.passed and (inputs := further_inputs(problem)):
-        seen = behaviour(await executor.run(job_for(problem, program.code, inputs)))
-    return program.model_copy(update={"verdict": verdict, "behaviour": seen})
+async def compare(
+    passing: Mapping[str, Program], problem: Problem, executor: Executor, deadline: float | None = None
+) -> dict[str, Program]:
+    """Runs programs that pass on further inputs, and keeps how they behave there.
+
+    Args:
+        passing: By key; those whose behaviour is known are left alone.
+        problem, executor, deadline: As for `execute`.
+
+    Returns:
+        The programs that were run, by key; those that the time was up for are not among them.
+    """
+    lacking = {key: program for key, program in passing.items() if not program.behaviour}
+    inputs = further_inputs(problem) if lacking else ()
+    if not inputs:
+        return {}
+    jobs = [job_for(problem, program.code, inputs) for program in lacking.values()]
+    verdicts = await together(_run(job, executor, deadline) for job in jobs)
+    return {
+        key: program.model_copy(update={"behaviour": behaviour(verdict)})
+        for (key, program), verdict in zip(lacking.items(), verdicts, strict=True)
+        if verdict
+    }
+
+
+async def _run(job: Job, executor: Executor, deadline: float | None) -> Verdict | None:
+    """The verdict; None where the deadline came first, at which the program was killed."""
+    if deadline is not None and deadline <= now():
+        return None
+    limit = asyncio.timeout_at(deadline)
+    try:
+        async with limit:
+            return await executor.run(job)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return None
 
 
 def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping[str, float]) -> Tree:
@@ -69,3 +108,11 @@ def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping
         written=written,
         evaluations=node.evaluations + 1,
     )
+
+
+def missed(tree: Tree, leaf: str) -> Tree:
+    """Records that no reply came for a leaf, so that it is asked for with other seeds, and not for ever."""
+    node = tree[leaf]
+    tries = node.evaluations + 1
+    value = 0.0 if node.value is None and tries >= EVALUATION_TRIES else node.value
+    return tree.change(leaf, evaluations=tries, value=value)

@@ -6,13 +6,22 @@ from itertools import zip_longest
 from typing import Any, cast
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import parse_json
+from bdc_agents.agents.replies import MAX_CHARS, is_whole_json, parse_json, strip_thinking
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import merge_thoughts, propose_thoughts, thoughts_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.path import latest_program, thoughts_of
+from bdc_agents.search.ratings import read_ratings
 from bdc_agents.search.state import Json
 from bdc_agents.types import Node, Problem, Thought, Tree
+
+_ITEM = re.compile(r"^ ?(?:[-*•]|\d{1,2}[.)])[ \t]+(?P<text>\S.*)$", re.MULTILINE)
+_RATED = re.compile(
+    r"[\s\u2013\u2014-]*[(\[](?:[a-z ]{0,20}[:=])?\s*(?P<rating>[\d.,]+\s*%?(?:/\d+)?)[)\]]\.?$",
+    re.IGNORECASE,
+)
+_FEWEST_WORDS = 3
+"""Of a thought in a list; fewer are a heading or a label."""
 
 
 def expand_calls(
@@ -65,40 +74,54 @@ def merge_call(
 def read_thoughts(answer: Answer, width: int) -> tuple[Thought, ...]:
     """The thoughts in a reply; empty where it cannot be read.
 
-    A missing or absurd rating becomes 0.5; an item without text is left out.
+    A missing or absurd rating becomes 0.5; an item without text is left out, and the last one of a
+    reply that was cut off, which may be half of it. A list in prose is read where there is no JSON.
     """
     if answer.reply is None:
         return ()
-    items = _items(parse_json(answer.reply.text))
-    thoughts = (_read_one(item, answer.call.agent) for item in items)
-    return tuple(thought for thought in thoughts if thought)[:width]
+    text = answer.reply.text
+    items = [item for item in map(_fields, _items(parse_json(text))) if item] or _listed(text)
+    if answer.reply.truncated and not is_whole_json(text):
+        items = items[:-1]
+    ratings = read_ratings(rating for _, rating in items)
+    return tuple(
+        Thought(text=thought, agent=answer.call.agent, prior=0.5 if rating is None else rating)
+        for (thought, _), rating in zip(items, ratings, strict=True)
+    )[:width]
 
 
 def _items(value: Any) -> list[Any]:
     """The list of thoughts, also where the reply left its wrapping out."""
     if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
+        fields = _lowered(cast("dict[str, Any]", value))
         inner = fields.get("thoughts", [fields] if "thought" in fields else [])
         return cast("list[Any]", inner) if isinstance(inner, list) else [inner]
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
-def _read_one(item: Any, agent: str) -> Thought | None:
-    if isinstance(item, str):
-        item = {"thought": item}
-    if not isinstance(item, dict):
-        return None
-    fields = cast("dict[str, Any]", item)
+def _lowered(fields: dict[str, Any]) -> dict[str, Any]:
+    return {str(key).strip().lower(): value for key, value in fields.items()}
+
+
+def _fields(item: Any) -> tuple[str, Any] | None:
+    """The text of a thought and its rating."""
+    fields = _lowered(cast("dict[str, Any]", item)) if isinstance(item, dict) else {"thought": item}
     text = fields.get("thought")
     if not isinstance(text, str) or not text.strip():
         return None
-    return Thought(text=text.strip(), agent=agent, prior=_prior(fields.get("reasonableness")))
+    return text.strip(), fields.get("reasonableness", fields.get("rating"))
 
 
-def _prior(rating: Any) -> float:
-    if isinstance(rating, bool) or not isinstance(rating, int | float) or not 0 <= rating <= 1:
-        return 0.5
-    return float(rating)
+def _listed(text: str) -> list[tuple[str, Any]]:
+    """The items of a list in prose, with the ratings that stand behind them in brackets."""
+    items: list[tuple[str, Any]] = []
+    for found in _ITEM.finditer(strip_thinking(text[:MAX_CHARS])):
+        thought, rating = found["text"].replace("**", "").strip(), None
+        if rated := _RATED.search(thought):
+            thought, rating = thought[: rated.start()].strip(), rated["rating"]
+        if len(thought.split()) >= _FEWEST_WORDS:
+            items.append((thought, rating))
+    return items
 
 
 def interleave(proposals: Iterable[Sequence[Thought]]) -> list[Thought]:

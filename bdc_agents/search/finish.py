@@ -3,12 +3,16 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from bdc_agents.config import Budget
 from bdc_agents.search.agreement import support
+from bdc_agents.search.notes import notes
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 
 
-def assemble(state: SearchState, skills: Mapping[str, float] | None = None) -> Solution:
+def assemble(
+    state: SearchState, skills: Mapping[str, float] | None = None, budget: Budget | None = None
+) -> Solution:
     """The solution of a finished search.
 
     Of programs with equal reward it is the one that those that pass agree with most, by an attempt
@@ -17,6 +21,7 @@ def assemble(state: SearchState, skills: Mapping[str, float] | None = None) -> S
     Args:
         state: Of the graph.
         skills: By agent; one that is left out counts as one half.
+        budget: Its caps, to tell where one was passed.
     """
     nodes = Tree(state.get("tree")).nodes()
     programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
@@ -26,6 +31,8 @@ def assemble(state: SearchState, skills: Mapping[str, float] | None = None) -> S
         programs,
         key=lambda name: (
             programs[name].reward,
+            # Of those that pass nothing, one that there was no time to run may still be right.
+            programs[name].verdict is None,
             round(agreed.get(name, 0.0)),
             (skills or {}).get(programs[name].agent, 0.5),
             agreed.get(name, 0.0),
@@ -46,6 +53,7 @@ def assemble(state: SearchState, skills: Mapping[str, float] | None = None) -> S
         usage={name: Usage.model_validate(used) for name, used in state.get("usage", {}).items()},
         set_aside=state.get("set_aside", {}),
         tree=_stats(nodes, len(programs), state.get("rollouts", 0)),
+        notes=notes(state, programs, budget),
         matrix=_matrix(state),
         tier=state.get("tier", ""),
         seconds=round(state.get("seconds", 0.0), 3),

@@ -10,14 +10,10 @@ while `boost` writes programs for them, side by side; `execute` runs these on th
 thought that did not help is pruned in `backpropagate`, or refined in the next round's `boost`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
-from langgraph.runtime import get_runtime
-from langgraph.types import Command
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
@@ -25,9 +21,9 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.nodes import Nodes
-from bdc_agents.search.state import Json, SearchContext, SearchInput, SearchOutput, SearchState
-from bdc_agents.search.step import SearchRuntime
-from bdc_agents.search.sync import run_sync
+from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
+from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState
+from bdc_agents.search.wiring import Graph, GraphNode, Route
 
 
 def create_search_graph(
@@ -59,14 +55,9 @@ def create_search_graph(
         search or SearchConfig(),
         budget or Budget(),
     )
-    graph = StateGraph(
+    graph = Graph(
         SearchState, context_schema=SearchContext, input_schema=SearchInput, output_schema=SearchOutput
     )
-    leads_to = {
-        "select": ("expand", "boost", "finish"),
-        "expand": ("execute", "select"),
-        "backpropagate": ("select", "boost"),
-    }
     for step in (
         nodes.start,
         nodes.select,
@@ -76,25 +67,13 @@ def create_search_graph(
         nodes.backpropagate,
         nodes.finish,
     ):
-        name = step.__name__
-        graph.add_node(name, _Step(step), destinations=leads_to.get(name))  # pyright: ignore[reportUnknownMemberType]
+        graph.add_node(step.__name__, GraphNode(step))  # pyright: ignore[reportUnknownMemberType]
     graph.add_edge(START, "start")
     graph.add_edge("start", "select")
+    graph.add_conditional_edges("select", Route(after_select), ["expand", "boost", "finish"])
+    graph.add_conditional_edges("expand", Route(after_expand), ["execute", "select"])
     graph.add_edge("boost", "execute")
     graph.add_edge("execute", "backpropagate")
+    graph.add_conditional_edges("backpropagate", Route(after_backpropagate), ["select", "boost"])
     graph.add_edge("finish", END)
     return graph
-
-
-class _Step(Runnable[SearchState, Any]):
-    """A node that also runs where the caller is not asynchronous."""
-
-    def __init__(self, step: Callable[[SearchState, SearchRuntime], Awaitable[Json | Command[str]]]) -> None:
-        self.step = step
-
-    async def ainvoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> Any:
-        del config
-        return await self.step(input, get_runtime(SearchContext))
-
-    def invoke(self, input: SearchState, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return run_sync(self.ainvoke(input, config))

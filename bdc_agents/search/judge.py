@@ -8,6 +8,7 @@ from bdc_agents.agents.replies import parse_json
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import judge_program, judge_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
+from bdc_agents.search.ratings import read_rating
 from bdc_agents.types import Problem, Program
 
 TESTS_WEIGHT, JUDGE_WEIGHT = 0.8, 0.2
@@ -42,10 +43,12 @@ def _judge_call(
 def read_score(answer: Answer) -> float | None:
     """The score in [0, 1] of a reply; None where it holds none."""
     value = parse_json(answer.reply.text) if answer.reply else None
-    score = cast("dict[str, Any]", value).get("score") if isinstance(value, dict) else value
-    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-        return None
-    return float(score)
+    fields = (
+        {key.lower(): own for key, own in cast("dict[str, Any]", value).items()}
+        if isinstance(value, dict)
+        else {}
+    )
+    return read_rating(fields.get("score") if fields else value)
 
 
 def judged_reward(score: float | None) -> float:

@@ -7,9 +7,8 @@ from asyncio import gather
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
-from langgraph.types import Command, Overwrite
+from langgraph.types import Overwrite
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
@@ -18,18 +17,22 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
-from bdc_agents.search.budget import Want, check_prices, limits_calls, passed, total
-from bdc_agents.search.calls import Answer, Call, failures, settle
-from bdc_agents.search.execute import evaluate, execute, program_key
+from bdc_agents.search.budget import check_prices, passed
+from bdc_agents.search.calls import Answer, Call, failures
+from bdc_agents.search.clock import Clock
+from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
-from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine
-from bdc_agents.search.select import can_expand, select
+from bdc_agents.search.origin import origin_of, with_budget
+from bdc_agents.search.plan import Side, stored
+from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prune, refine
+from bdc_agents.search.round import Round
+from bdc_agents.search.select import can_expand, is_open, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import Json, SearchState, news, read_context, read_problem, remembering
 from bdc_agents.search.step import SearchRuntime, Step
-from bdc_agents.types import Attempt, Node, Problem, Program, Tree, Usage
+from bdc_agents.types import Attempt, Node, Problem, Program, Thought, Tree
 
 
 class Nodes:
@@ -51,20 +54,19 @@ class Nodes:
         self.budget = budget
         self._read_context = remembering(partial(read_context, search=search, budget=budget))
         self._read_problem = remembering(read_problem)
+        self._clock = Clock()
 
-    def _step(self, state: SearchState, runtime: SearchRuntime) -> Step:
+    def _step(self, state: SearchState, runtime: SearchRuntime, side: Side | None = None) -> Step:
         config, budget = self._read_context(runtime.context)
-        return Step(self.agents, config, budget, self._read_problem, state, runtime)
+        return Step(self.agents, config, budget, self._read_problem, state, runtime, self._clock, side)
 
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
         run = self._step({}, runtime)
-        problem = read_problem(state.get("problem"))
-        answers: list[Answer] = []
+        problem = asked = read_problem(state.get("problem"))
         if not problem.public_tests and run.config.self_tests:
             wanted = self_test_calls(problem, list(run.agents), run.config)
-            calls, _ = run.afford([Want(call) for call in wanted])
-            answers = await run.ask(calls)
+            answers = await run.ask(run.afford(wanted))
             tests = agree([read_tests(answer) for answer in answers])
             problem = problem.model_copy(update={"public_tests": tests})
         if not problem.public_tests:
@@ -75,96 +77,95 @@ class Nodes:
         _check_prices(run, problem)
         run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
         return {
+            "origin": origin_of(asked, run.all_agents, run.config, run.budget),
             "problem": problem.model_dump(mode="json"),
             "tree": Overwrite(run.grown(Tree().with_nodes(Node()))),
             "programs": Overwrite({}),
-            "usage": Overwrite(settle(answers)),
-            "set_aside": Overwrite(failures(answers)),
+            **{key: Overwrite(value) for key, value in run.settled().items()},
             "credit": {},
             "refining": [],
+            "expanding": [],
+            "full": False,
             "rollouts": 0,
             "best": 0.0,
             "passing": {},
             "confirmed": False,
-            "seconds": Overwrite(run.seconds),
+            "seconds": Overwrite(run.ended()),
             "tier": self.executor.tier,
             "stopped_by": None,
         }
 
-    async def select(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
+    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Picks the next leaves beside those to refine, or says what ends the search."""
         run = self._step(state, runtime)
         refining = state.get("refining", [])
         stop = _stop(run)
         if stop:
             return _stopped(run, stop)
-        free = min(run.leaves, run.config.rollouts - state.get("rollouts", 0)) - len(refining)
-        chosen = select(run.tree, run.config, free, refining)
-        evaluating, expanding = [*chosen.evaluate], [*chosen.expand]
-        if not (evaluating or expanding or refining):
+        chosen = select(run.tree, run.config, _places(run) - len(refining), refining)
+        wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, chosen.evaluate))
+        expanding = [leaf for number, leaf in enumerate(wanted) if leaf not in wanted[:number]]
+        if not (chosen.evaluate or expanding or refining):
             return _stopped(run, "exhausted")
-        if run.config.expand == "eager":
-            expanding += [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
-        evaluating, expanding, cut = run.affordable(evaluating, refining, expanding)
+        plan, cut = Round(run).affordable(chosen.evaluate, refining, expanding)
         if cut:
             return _stopped(run, cut)
+        evaluating, expanding = [*plan.write], [*plan.expand]
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
-        steps = {"expand": expanding, "boost": evaluating or refining}
-        changes = {"evaluating": evaluating, "expanding": expanding, "drafts": []}
-        return Command(update=news(state, changes), goto=[step for step, leaves in steps.items() if leaves])
+        changes = {
+            "evaluating": evaluating,
+            "expanding": expanding,
+            "plan": stored(plan),
+            "drafts": [],
+            "stopped_by": None,
+        }
+        return news(state, changes)
 
-    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
-        """Asks for thoughts and adds them as children of the leaves.
-
-        Beside `boost` it leads on to the programs' run, alone back to a walk into the new children.
-        """
-        run = self._step(state, runtime)
-        answers = await run.ask(run.calls("expand"))
+    async def expand(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Asks for thoughts and adds them as children of the leaves."""
+        run = self._step(state, runtime, "expand")
+        answers = await run.ask(Round(run).thinking())
         read = [read_thoughts(answer, run.config.width) for answer in answers]
         malformed = [a for a, thoughts in zip(answers, read, strict=True) if a.reply and not thoughts]
-        tree, merges = run.tree, list[Answer]()
+        tree = run.tree
         for leaf in state.get("expanding", []):
             proposals = interleave(
                 thoughts for answer, thoughts in zip(answers, read, strict=True) if answer.call.node == leaf
             )
             if run.config.merge and len(proposals) > 1:
-                merged, thoughts = await _merge(run, leaf, proposals, [*answers, *merges])
-                merges += merged
-                proposals += thoughts
+                proposals += await _merge(run, leaf, proposals)
             tree = close(add_children(tree, leaf, proposals), leaf, run.config)
-        answers += merges
         changes = {
             "tree": run.grown(tree),
-            "usage": settle(answers, malformed),
-            "set_aside": failures(answers),
-            "seconds": run.seconds,
+            "expanding": list[str](),
+            **run.settled(malformed),
+            "seconds": run.ended(),
         }
-        beside_boost = state.get("evaluating") or state.get("refining")
-        return Command(update=news(state, changes), goto="execute" if beside_boost else "select")
+        return news(state, changes)
 
     async def boost(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks for programs for the leaves, for those to refine after a better thought."""
-        run = self._step(state, runtime)
-        asked = run.ask(run.calls("boost"))
-        if state.get("refining"):
-            # The longer chain goes first, so that its programs are not left to the end of the round.
-            (tree, answers, unread), more = await gather(_refined(run), asked)
-            answers += more
-        else:
-            tree, answers, unread = run.tree, await asked, list[Answer]()
+        run = self._step(state, runtime, "boost")
+        planned = Round(run)
+        writing, refining = planned.writing(), planned.refining()
+        # The longer chain goes first, so that its programs are not left to the end of the round.
+        (tree, answers, unread), more = await gather(_refined(run, planned, refining), run.ask(writing))
+        answers += more
         drafts = [(a, read_draft(a, run.problem)) for a in answers if a.call.purpose == "boost"]
         unread += [answer for answer, draft in drafts if draft and not draft.code]
         changes = {
             "tree": run.grown(tree),
             "drafts": [draft.model_dump() for _, draft in drafts if draft],
-            "usage": settle(answers, unread),
-            "set_aside": failures(answers),
-            "seconds": run.seconds,
+            **run.settled(unread),
+            "seconds": run.ended(),
         }
         return news(state, changes)
 
     async def execute(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """Runs the programs on the public tests; the mean reward is the value of their leaf."""
+        """Runs the programs on the public tests; the mean reward is the value of their leaf.
+
+        Where the time is up, what still runs is killed; what has a verdict by then counts.
+        """
         run = self._step(state, runtime)
         drafts = [Draft.model_validate(draft) for draft in state.get("drafts", [])]
         keys = [program_key(draft.code) if draft.code else "" for draft in drafts]
@@ -172,45 +173,44 @@ class Nodes:
         for key, draft in zip(keys, drafts, strict=True):
             if key:
                 written.setdefault(key, Program(code=draft.code, agent=draft.agent))
-        compare = run.config.confirm > 1
-        fresh = await execute(written, run.programs, run.problem, self.executor, compare=compare)
-        stored = {key: program.model_dump(mode="json") for key, program in fresh.items()}
-        for key, program in stored.items():
-            run.emit({"type": "program", "key": key, "program": program})
-        judged, answers = await _judge(run, state, fresh)
-        attempts = [
-            (draft.node, _attempt(run, draft, key, fresh)) for key, draft in zip(keys, drafts, strict=True)
-        ]
+        fresh = await execute(written, run.programs, run.problem, self.executor, run.deadline)
+        _tell(run, fresh)
+        judged = await _judge(run, state, fresh)
+        attempts, passed = _attempts(run, drafts, keys, fresh)
         tree = run.tree
-        for leaf in dict.fromkeys(node for node, _ in attempts):
-            tree = evaluate(tree, leaf, [attempt for node, attempt in attempts if node == leaf], judged)
-        passed = [attempt.program for _, attempt in attempts if attempt.reward >= 1]
+        leaves = [*state.get("evaluating", []), *state.get("refining", [])]
+        for leaf in leaves:
+            own = [attempt for node, attempt in attempts if node == leaf]
+            if own:
+                tree = evaluate(tree, leaf, own, judged)
+            elif not run.late:
+                tree = missed(tree, leaf)
         passing = Counter(state.get("passing", {})) + Counter(passed)
         agreed = state.get("confirmed", False)
-        if passed:
+        if passed and run.config.confirm > 1 and passing.total() > 1:
+            compared = await compare(run.known(passing, fresh), run.problem, self.executor, run.deadline)
+            _tell(run, compared)
+            fresh |= compared
+        if passed and not run.late:
             agreed = confirmed(run.known(passing, fresh), passing, run.config.confirm)
         changes = {
             "tree": run.grown(tree),
-            "programs": stored,
+            "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
             "credit": _credited(run, attempts),
             "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
             "passing": dict(passing),
             "confirmed": agreed,
-            "usage": settle(answers),
-            "set_aside": failures(answers),
-            "seconds": run.seconds,
+            **run.settled(),
+            "seconds": run.ended(),
         }
         return news(state, changes)
 
-    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Command[str]:
-        """Carries the leaves' values up their paths; those that did not help are refined or pruned.
-
-        Where those to refine leave no room for other leaves, it leads straight on to `boost`.
-        """
+    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Carries the leaves' values up their paths; those that did not help are refined or pruned."""
         run = self._step(state, runtime)
         tree, refined = run.tree, state.get("refining", [])
         solved = run.config.stop_when_solved and state.get("best", 0.0) >= 1
-        again, done = list[str](), 0
+        again, done, due = list[str](), 0, [*state.get("expanding", [])]
         for leaf in (*refined, *state.get("evaluating", [])):
             if tree[leaf].value is None:
                 continue
@@ -220,23 +220,30 @@ class Nodes:
                     continue
                 tree = prune(tree, leaf) if run.config.prune else tree
             tree = close(backpropagate(tree, leaf, run.config), leaf, run.config)
+            due.append(leaf)
             done += 1
+        eager = run.config.expand == "eager"
+        due = [leaf for leaf in due if eager and not tree[leaf].expanded and is_open(tree[leaf], run.config)]
+        full, run.tree = len(again) >= run.leaves and not _stop(run), tree
         changes = {
             "tree": run.grown(tree),
             "evaluating": [],
-            "expanding": [],
+            "expanding": due,
             "refining": again,
+            "plan": stored(Round(run).plan([], again, [])[0]) if full else {},
+            "full": full,
             "rollouts": state.get("rollouts", 0) + done,
-            "seconds": run.seconds,
+            "seconds": run.ended(),
         }
-        full = len(again) >= run.leaves and not _stop(run)
-        return Command(update=news(state, changes), goto="boost" if full else "select")
+        return news(state, changes)
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Hands over the program with the highest public reward."""
-        solution = assemble(state, self._step(state, runtime).config.skills)
+        run = self._step(state, runtime)
+        solution = assemble(state, run.config.skills, run.budget)
         runtime.stream_writer({"type": "finished", "solution": solution.model_dump(mode="json")})
-        return {"solution": solution.model_dump(mode="json")}
+        origin = with_budget(state.get("origin", {}), run.budget)
+        return {"origin": origin, "solution": solution.model_dump(mode="json")}
 
 
 def _check_prices(run: Step, problem: Problem) -> None:
@@ -253,72 +260,104 @@ def _stop(run: Step) -> str | None:
         return "solved"
     if not run.agents:
         return "agents"
-    if state.get("rollouts", 0) >= run.config.rollouts:
+    if run.rollouts is not None and state.get("rollouts", 0) >= run.rollouts:
         return "rollouts"
-    used = total(state.get("usage", {})) if limits_calls(run.budget) else Usage()
-    return passed(run.budget, used, run.seconds)
+    return passed(run.budget, run.used, run.seconds)
 
 
-def _stopped(run: Step, reason: str) -> Command[str]:
+def _expanded_early(run: Step, evaluating: Sequence[str]) -> list[str]:
+    """Leaves that are asked for children while they are evaluated: of those whose thought stays."""
+    if run.config.expand != "eager":
+        return []
+    open_ = [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
+    return [leaf for leaf in open_ if not run.config.refine or not may_change(run.tree[leaf])]
+
+
+def _places(run: Step) -> int:
+    """How many leaves this round may evaluate."""
+    left = run.leaves if run.rollouts is None else run.rollouts - run.state.get("rollouts", 0)
+    return min(run.leaves, left)
+
+
+def _stopped(run: Step, reason: str) -> Json:
     run.emit({"type": "stopped", "by": reason})
-    return Command(update={"stopped_by": reason, "seconds": run.seconds}, goto="finish")
+    return {"stopped_by": reason, "seconds": run.ended()}
 
 
-async def _refined(run: Step) -> tuple[Tree, list[Answer], list[Answer]]:
+async def _refined(
+    run: Step, planned: Round, refining: Sequence[tuple[Call, Sequence[Call]]]
+) -> tuple[Tree, list[Answer], list[Answer]]:
     """Asks for better thoughts, and for programs for each as soon as all are known.
 
     Returns:
         The tree with the better thoughts, all answers, and those that held no thought.
     """
-    answers = await run.ask(run.calls("refine"))
     tree, unread, calls = run.tree, list[Answer](), list[Call]()
-    if not answers:
+    if not refining:
         return tree, [], []
-    for answer in answers:
+    answers = await run.ask([call for call, _ in refining])
+    for (_, held), answer in zip(refining, answers, strict=True):
+        run.release(held)
         leaf = answer.call.node
         for thought in read_thoughts(answer, 1):
             tree = refine(tree, leaf, thought)
-            calls += run.programs_for(leaf, tree)
+            calls += planned.rewriting(leaf, tree)
         if answer.reply and tree[leaf].refined is None:
             unread.append(answer)
-    ahead = run.calls("boost", "expand")
-    fitting, _ = run.afford([Want(call) for call in (*ahead, *calls)], answers)
-    return tree, [*answers, *await run.ask(fitting[len(ahead) :])], unread
+    return tree, [*answers, *await run.ask(run.afford(calls))], unread
 
 
 def _can_refine(run: Step, leaf: str) -> bool:
     """Whether a leaf's thought is refined next: once, where the budget has room for it and a program."""
     if not (run.config.refine and can_refine(run.tree[leaf], run.config)):
         return False
-    return not limits_calls(run.budget) or bool(run.planned([], [leaf], [])[0])
+    return bool(Round(run).plan([], [leaf], [])[0].refine)
 
 
-async def _merge(
-    run: Step, leaf: str, proposals: Sequence[Any], asked: Sequence[Answer]
-) -> tuple[list[Answer], list[Any]]:
+async def _merge(run: Step, leaf: str, proposals: Sequence[Thought]) -> list[Thought]:
     """One more thought made of all proposals, by the agent that proposed first."""
     call = merge_call(run.problem, run.tree, leaf, proposals, proposals[0].agent, run.config)
-    planned = run.calls("boost", "refine", "expand")
-    made = [answer.call for answer in asked if answer.call.purpose == "merge"]
-    fitting, _ = run.afford([Want(wanted) for wanted in (*planned, *made, call)])
-    if call not in fitting or call.agent in failures(asked):
-        return [], []
-    answers = await run.ask([call])
-    return answers, [thought for answer in answers for thought in read_thoughts(answer, 1)]
+    if call.agent in failures(run.answers):
+        return []
+    answers = await run.ask(run.afford(run.roomy([call])))
+    return [thought for answer in answers for thought in read_thoughts(answer, 1)]
 
 
-async def _judge(
-    run: Step, state: SearchState, fresh: Mapping[str, Program]
-) -> tuple[dict[str, float], list[Answer]]:
+async def _judge(run: Step, state: SearchState, fresh: Mapping[str, Program]) -> dict[str, float]:
     """Judged rewards of new programs that pass, where a judge is wanted."""
     if not run.config.judge or not run.agents:
-        return {}, []
+        return {}
     leaf = next(iter(state.get("evaluating", [])), "0")
     calls = judge_calls(run.problem, leaf, fresh, list(run.agents), run.config)
-    fitting, _ = run.afford([Want(call) for call in calls.values()])
-    answers = {id(answer.call): answer for answer in await run.ask(fitting)}
-    asked = {key: answers[id(call)] for key, call in calls.items() if id(call) in answers}
-    return {key: judged_reward(read_score(answer)) for key, answer in asked.items()}, [*asked.values()]
+    asked = run.afford(run.roomy([*calls.values()]))
+    keys = {call.request.seed: key for key, call in calls.items()}
+    answers = await run.ask(asked)
+    return {keys[answer.call.request.seed]: judged_reward(read_score(answer)) for answer in answers}
+
+
+def _tell(run: Step, programs: Mapping[str, Program]) -> None:
+    for key, program in programs.items():
+        run.emit({"type": "program", "key": key, "program": program.model_dump(mode="json")})
+
+
+def _attempts(
+    run: Step, drafts: Sequence[Draft], keys: Sequence[str], fresh: Mapping[str, Program]
+) -> tuple[list[tuple[str, Attempt]], list[str]]:
+    """The attempts by node, but for programs that there was no time to run, and which programs passed.
+
+    What an agent writes again at temperature 0 it has not found a second time.
+    """
+    attempts: list[tuple[str, Attempt]] = []
+    passed: list[str] = []
+    for key, draft in zip(keys, drafts, strict=True):
+        if key and run.known([key], fresh)[key].verdict is None:
+            continue
+        attempt = _attempt(run, draft, key, fresh)
+        before = [*run.tree[draft.node].attempts, *(one for node, one in attempts if node == draft.node)]
+        if attempt.reward >= 1 and (draft.sampled or attempt not in before):
+            passed.append(key)
+        attempts.append((draft.node, attempt))
+    return attempts, passed
 
 
 def _attempt(run: Step, draft: Draft, key: str, fresh: Mapping[str, Program]) -> Attempt:

@@ -12,20 +12,35 @@ from bdc_agents.types import Node, Problem, Thought, Tree
 
 
 def did_not_help(tree: Tree, node_id: str) -> bool:
-    """Whether a thought is no better than its parent while some public test still fails.
+    """Whether nothing that a thought led to is better than its parent, while some public test still fails.
 
     A root that was not evaluated counts as 0. A node with a program that passes all tests has
-    helped, whatever its mean.
+    helped, whatever its mean; and so has one below which any other node has helped.
     """
     node = tree[node_id]
-    if node.parent is None or node.value is None or node.passes:
+    if node.parent is None or node.value is None:
         return False
-    return node.value <= (tree[node.parent].value or 0.0)
+    before = tree[node.parent].value or 0.0
+    below = [node]
+    while below:
+        one = below.pop()
+        if one.passes or (one.value or 0.0) > before:
+            return False
+        below += map(tree.__getitem__, one.children)
+    return True
+
+
+def may_change(node: Node) -> bool:
+    """Whether the node's thought may still be replaced: once, and only where nothing hangs below it."""
+    return node.thought is not None and node.refined is None and not node.children
 
 
 def can_refine(node: Node, config: SearchConfig) -> bool:
-    """Whether there is a failed program to learn from, and no refinement yet."""
-    return node.refined is None and any(teaches(attempt, config) for attempt in node.attempts)
+    """Whether there is a failed program to learn from, no refinement yet, and no child.
+
+    What hangs below a thought was thought of after it, and would not follow from another one.
+    """
+    return may_change(node) and any(teaches(attempt, config) for attempt in node.attempts)
 
 
 def refine_call(
@@ -56,9 +71,9 @@ def refine_call(
 
 
 def refine(tree: Tree, node_id: str, better: Thought) -> Tree:
-    """Replaces the last thought; the node is evaluated afresh, and keeps its prior and attempts."""
+    """Replaces the last thought of a leaf, which is evaluated afresh and keeps its prior and attempts."""
     node = tree[node_id]
-    if node.thought is None:
+    if node.thought is None or node.children:
         return tree
     thought = better.model_copy(update={"prior": node.thought.prior})
     return tree.change(node_id, thought=thought, refined=node.thought, value=None, written=0, evaluations=0)

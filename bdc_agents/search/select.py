@@ -50,6 +50,11 @@ def can_expand(node: Node, config: SearchConfig) -> bool:
     return bool(node.children) or node.expanded < EXPANSION_TRIES
 
 
+def is_open(node: Node, config: SearchConfig) -> bool:
+    """Whether a node that is in selection may get children."""
+    return not (node.pruned or node.closed) and can_expand(node, config)
+
+
 def needs_children(node: Node, config: SearchConfig) -> bool:
     """Whether a node the walk has reached is expanded next, rather than one of its children."""
     if not can_expand(node, config):

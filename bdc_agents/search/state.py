@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from bdc_agents.config import PRESETS, Budget, SearchConfig, explain
-from bdc_agents.errors import ConfigError, ProblemError
-from bdc_agents.types import Problem, Usage
+from bdc_agents.errors import ConfigError, ProblemError, UsageError, unknown
+from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import lay
 
 Json = dict[str, Any]
@@ -55,15 +55,29 @@ def _patches(reducer: Callable[[Json, Sequence[Json]], Json]) -> Any:
     return DeltaChannel[Json](reducer, snapshot_frequency=1000)
 
 
-def add_usage(state: dict[str, Json], write: dict[str, Json]) -> dict[str, Json]:
-    """Adds what each agent used."""
-    added = {
-        name: (Usage.model_validate(state[name]) + Usage.model_validate(used)).model_dump()
-        if name in state
-        else used
-        for name, used in write.items()
-    }
-    return state | added
+def add_usage(state: dict[str, Json], write: dict[str, Json] | list[dict[str, Json]]) -> dict[str, Json]:
+    """Adds what each agent used.
+
+    Args:
+        state: Up to now, by agent.
+        write: A list, as `news` makes one of a step's write, is added. Whoever edits a state says what
+            it is to be: a dict replaces.
+    """
+    if isinstance(write, dict):
+        return state | write
+    for step in write:
+        state = state | {
+            name: (Usage.model_validate(state[name]) + Usage.model_validate(used)).model_dump()
+            if name in state
+            else used
+            for name, used in step.items()
+        }
+    return state
+
+
+def largest(state: dict[str, int], write: dict[str, int]) -> dict[str, int]:
+    """The larger of two numbers of each key."""
+    return state | {key: max(value, state.get(key, value)) for key, value in write.items()}
 
 
 def later(state: float, write: float) -> float:
@@ -117,12 +131,17 @@ class SearchState(SearchOutput, total=False):
     """Everything between the nodes.
 
     Args:
+        origin: What decides what the search does; see `origin_of`.
         evaluating: Leaves of this round that need programs and a verdict.
-        expanding: Leaves that need children.
+        expanding: Leaves that need children; after a round, those that are due in the next one.
         refining: Leaves whose last thought did not help, and is refined before more programs.
+        plan: The calls of this round; see `Plan`.
+        full: Whether those to refine leave no room for other leaves in the next round.
         drafts: Programs written and not yet run.
         usage: By agent.
+        failing: In how many rounds in a row an agent has failed, and why the last time, by agent.
         set_aside: Why an agent takes no further part, by agent.
+        room: The token limit that an agent turned out to need, by agent.
         credit: By author of the last thought, then by coder: programs written, their total
             reward, and how many beat the parent's value.
         rollouts: Leaves evaluated.
@@ -132,12 +151,17 @@ class SearchState(SearchOutput, total=False):
         seconds: Wall time of finished steps, so that a pause before a resume does not count.
     """
 
+    origin: Json
     evaluating: list[str]
     expanding: list[str]
     refining: list[str]
+    plan: Json
+    full: bool
     drafts: list[Json]
     usage: Annotated[dict[str, Json], add_usage]
+    failing: Annotated[dict[str, Json], _of_one(merge)]
     set_aside: Annotated[dict[str, str], _of_one(merge)]
+    room: Annotated[dict[str, int], largest]
     credit: dict[str, dict[str, list[float]]]
     rollouts: int
     best: float
@@ -148,15 +172,17 @@ class SearchState(SearchOutput, total=False):
     stopped_by: str | None
 
 
-_ADDED = ("tree", "programs", "usage", "set_aside")
+_STATE = TypeAdapter(SearchState)
+_ADDED = ("tree", "programs", "usage", "failing", "set_aside", "room")
 """Parts of the state to which a step's write is added."""
 
 
 def news(state: SearchState, changes: Json) -> Json:
     """Only what changes the state: every write of a step takes time, and room in its checkpoint."""
-    return {
+    changed = {
         key: value for key, value in changes.items() if value != ({} if key in _ADDED else state.get(key))
     }
+    return changed | ({"usage": [changed["usage"]]} if "usage" in changed else {})
 
 
 def remembering(read: Callable[P, T]) -> Callable[P, T]:
@@ -190,6 +216,30 @@ def read_problem(value: Any) -> Problem:
         raise ProblemError(explain(error, "problem", Problem)) from None
 
 
+def check_whole(state: SearchState) -> None:
+    """Checks what a checkpointer gave back, of which parts may be lost or damaged.
+
+    Raises:
+        UsageError: If it is not what a search has left.
+    """
+    try:
+        _STATE.validate_python(state)
+        nodes = {node.id: node for node in Tree(state.get("tree")).nodes()}
+        programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
+        named = {attempt.program for node in nodes.values() for attempt in node.attempts} - {""}
+        linked = {child for node in nodes.values() for child in node.children} | {"0"}
+        for used in state.get("usage", {}).values():
+            Usage.model_validate(used)
+        missing = sorted((named - programs.keys()) | (linked ^ nodes.keys()))
+    except (ValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
+        missing = [f"{type(error).__name__}: {error}".splitlines()[0]]
+    if missing:
+        raise UsageError(
+            f"the steps of this search are damaged, or parts of them are lost ({missing[0]:.80}): copy the "
+            "files of its checkpointer together, such as checkpoint.sqlite with its -wal, or start anew"
+        )
+
+
 def read_context(
     context: SearchContext | None, search: SearchConfig, budget: Budget
 ) -> tuple[SearchConfig, Budget]:
@@ -198,6 +248,9 @@ def read_context(
     Raises:
         ConfigError: If a key is unknown or a value out of range.
     """
+    for key in context or {}:
+        if key not in SearchContext.__annotations__:
+            raise ConfigError(unknown("key of the context", key, SearchContext.__annotations__))
     changes = dict((context or {}).get("search") or {})
     caps = (context or {}).get("budget")
     preset = changes.pop("preset", None)

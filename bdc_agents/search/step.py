@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from time import monotonic
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -11,14 +10,14 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.bandit import Role, choose_agents
-from bdc_agents.search.boost import boost_calls
-from bdc_agents.search.budget import Want, afford, limits_calls, total
-from bdc_agents.search.calls import Answer, Call, ask, failures, settle
-from bdc_agents.search.expand import expand_calls
-from bdc_agents.search.reflect import refine_call
+from bdc_agents.search.budget import Account, caps_on_calls, is_free, rollouts_at_most, total
+from bdc_agents.search.calls import Answer, Call, ask, rooms, settle
+from bdc_agents.search.clock import Clock, now
+from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
+from bdc_agents.search.standing import failing, set_aside
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
-from bdc_agents.types import Problem, Program, Tree
+from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import lay
 
 SearchRuntime = Runtime[SearchContext]
@@ -33,6 +32,8 @@ class Step:
         read_problem: Gives the problem for what the state holds of it.
         state: The state at the start of the step.
         runtime: Carries the run's context and the stream that events go to.
+        clock: Counts from the end of the step before.
+        side: Which of two steps it is that may run side by side.
     """
 
     def __init__(
@@ -43,8 +44,13 @@ class Step:
         read_problem: Callable[[Any], Problem],
         state: SearchState,
         runtime: SearchRuntime,
+        clock: Clock,
+        side: Side | None = None,
     ) -> None:
-        self.began = monotonic()
+        self._clock = clock
+        self.side: Side | None = side
+        self.began = clock.began(state.get("seconds", 0.0))
+        self.answers: list[Answer] = []
         self.config, self.budget = config, budget
         self._read_problem = read_problem
         self.emit: Emit = runtime.stream_writer
@@ -66,33 +72,77 @@ class Step:
         """How many leaves are evaluated at once."""
         return leaves_at_once(self.config, self.state.get("rollouts", 0))
 
+    @cached_property
+    def rollouts(self) -> int | None:
+        """How many leaves are evaluated at most; None where the budget alone ends the search."""
+        free = self.budget.money is not None and any(map(is_free, self.agents.values()))
+        return rollouts_at_most(self.config, self.budget, free=free)
+
     @property
     def deadline(self) -> float | None:
-        """Reading of the monotonic clock after which no reply is waited for."""
+        """Reading of the clock at which requests are cancelled and programs killed."""
         if self.budget.seconds is None:
             return None
         return self.began + self.budget.seconds - self.state.get("seconds", 0.0)
 
     @property
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return self.deadline is not None and now() >= self.deadline
+
+    @property
     def seconds(self) -> float:
         """Wall time of the search up to now."""
-        return self.state.get("seconds", 0.0) + monotonic() - self.began
+        return self.state.get("seconds", 0.0) + now() - self.began
 
-    def afford(self, wants: Sequence[Want], since: Sequence[Answer] = ()) -> tuple[list[Call], str | None]:
-        """The calls that the rest of the budget can carry together.
+    def ended(self) -> float:
+        """Wall time of the search at the end of this step, from which the next one counts."""
+        seconds = self.seconds
+        self._clock.ended(seconds)
+        return seconds
 
-        Args:
-            wants: The most important first.
-            since: Answers of this step, which the state does not count yet.
-        """
-        if not limits_calls(self.budget):
-            return [want.call for want in wants], None
-        used = total(self.state.get("usage", {})) + total(settle(since))
-        return afford(wants, self.agents, used, self.budget)
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of this round."""
+        return Plan.model_validate(self.state.get("plan") or {})
 
-    def programs_for(self, leaf: str, tree: Tree | None = None) -> list[Call]:
-        """The calls for a leaf's programs."""
-        return boost_calls(self.problem, tree or self.tree, leaf, self.choose(leaf), self.config)
+    @property
+    def used(self) -> Usage:
+        """What earlier steps used, where there are caps on it."""
+        return total(self.state.get("usage", {})) if caps_on_calls(self.budget) else Usage()
+
+    @cached_property
+    def account(self) -> Account:
+        """What is left of the budget, of which a step that runs beside another has a share."""
+        caps = caps_on_calls(self.budget)
+        shared = self.plan.caps.get(self.side) if self.side else None
+        return Account(shared or caps, self.used)
+
+    def afford(self, calls: Sequence[Call]) -> list[Call]:
+        """The calls, the most important first, that what is left can carry; they are reserved."""
+        return afford([Want(call) for call in calls], self.agents, self.account)[0]
+
+    def held(self, calls: Sequence[Call]) -> list[Call]:
+        """Those of planned calls whose agents take part, with room reserved for each."""
+        own = [call for call in calls if call.agent in self.agents]
+        if self.account.limited:
+            for call in own:
+                self.account.hold(self._bound(call))
+        return own
+
+    def release(self, calls: Sequence[Call]) -> None:
+        """Gives back what was held for calls that are not made."""
+        if self.account.limited:
+            for call in calls:
+                self.account.settle(self._bound(call), Usage())
+
+    def _bound(self, call: Call) -> Usage:
+        return self.agents[call.agent].bound(call.request)
+
+    def roomy(self, calls: Sequence[Call]) -> list[Call]:
+        """The calls with as much room for the reply as their agents turned out to need."""
+        rooms = self.state.get("room", {})
+        return [call.with_room(rooms[call.agent]) if call.agent in rooms else call for call in calls]
 
     def choose(self, leaf: str, role: Role = "coder") -> list[str]:
         """The agents to ask at a node."""
@@ -102,87 +152,28 @@ class Step:
             list(self.agents), credit, place, self.config, role, evaluations, leaves=self.leaves
         )
 
-    def calls(self, *purposes: str) -> list[Call]:
-        """The calls of this round, of some purposes, that fit the budget.
-
-        `expand` and `boost` run side by side; both compute the same plan from the same state, so
-        that together they keep to it.
-        """
-        state = self.state
-        lists = [state.get(name, []) for name in ("evaluating", "refining", "expanding")]
-        if not limits_calls(self.budget):
-            kinds = ("boost", "refine", "expand")
-            lists = [leaves if kind in purposes else [] for kind, leaves in zip(kinds, lists, strict=True)]
-        return [call for call in self.planned(*lists)[0] if call.purpose in purposes]
-
-    def planned(
-        self, evaluating: Sequence[str], refining: Sequence[str], expanding: Sequence[str]
-    ) -> tuple[list[Call], str | None]:
-        """The calls of a round that fit the budget, and the cap that left others out.
-
-        A thought is asked for only where a program can still be written for it.
-
-        Args:
-            evaluating, refining, expanding: Leaves that need programs, a better thought, and
-                children.
-        """
-        wants = [Want(call) for leaf in evaluating for call in self.programs_for(leaf)]
-        wants += [want for leaf in refining for want in self._refinement(leaf)]
-        alone = not wants
-        for leaf in expanding:
-            for call in self._thoughts_for(leaf):
-                wants.append(Want(call, self._program(leaf) if alone else ()))
-                alone = False
-        return self.afford(wants)
-
-    def affordable(
-        self, evaluating: list[str], refining: Sequence[str], expanding: list[str]
-    ) -> tuple[list[str], list[str], str | None]:
-        """The leaves of a round that the budget has room for.
-
-        Where it carries no thought with a program for it, it may carry one more direct answer.
-
-        Args:
-            evaluating, refining, expanding: See `planned`.
-
-        Returns:
-            Leaves to evaluate and to expand, and the cap that ends the search where there is room for none.
-        """
-        if not limits_calls(self.budget):
-            return evaluating, expanding, None
-        rounds = [(evaluating, expanding)]
-        if self.config.resample and self.tree["0"].value is not None:
-            rounds.append((["0"], []))
-        cut = None
-        for evaluated, expanded in rounds:
-            planned, cut = self.planned(evaluated, refining, expanded)
-            if planned or not cut:
-                return evaluated, expanded, None
-        return [], [], cut
-
-    def _refinement(self, leaf: str) -> list[Want]:
-        agents = self.choose(leaf, "author")
-        call = refine_call(self.problem, self.tree, leaf, self.programs, agents, self.config)
-        return [Want(call, self._program(leaf))] if call else []
-
-    def _program(self, leaf: str) -> tuple[Call, ...]:
-        """One program for a leaf, as a measure of what one takes."""
-        return tuple(self.programs_for(leaf)[:1])
-
-    def _thoughts_for(self, leaf: str) -> list[Call]:
-        agents = self.choose(leaf, "author")
-        return expand_calls(self.problem, self.tree, leaf, self.programs, agents, self.config)
-
     def known(self, keys: Iterable[str], fresh: Mapping[str, Program]) -> dict[str, Program]:
         """Programs by key, whether they are of this step or of an earlier one."""
         return {key: fresh.get(key) or Program.model_validate(self.programs[key]) for key in keys}
 
     async def ask(self, calls: Sequence[Call]) -> list[Answer]:
-        """Makes the calls and tells of agents that failed."""
-        answers = await ask(calls, self.agents, self.deadline, self.emit)
-        for agent, reason in failures(answers).items():
-            self.emit({"type": "set_aside", "agent": agent, "reason": reason})
+        """Makes calls that are reserved."""
+        answers = await ask(calls, self.agents, self.deadline, self.emit, self.account)
+        self.answers += answers
         return answers
+
+    def settled(self, malformed: Sequence[Answer] = ()) -> Json:
+        """What the calls of this step change: usage, and how their agents stand.
+
+        Args:
+            malformed: Answers whose reply could not be read.
+        """
+        rows = failing(self.answers, self.state.get("failing", {}))
+        aside = set_aside(self.answers, rows)
+        for agent, reason in aside.items():
+            self.emit({"type": "set_aside", "agent": agent, "reason": reason})
+        usage = settle(self.answers, malformed)
+        return {"usage": usage, "failing": rows, "set_aside": aside, "room": rooms(self.answers)}
 
     def grown(self, tree: Tree) -> dict[str, Json]:
         """What changed of the tree; the nodes are told whole to whoever watches."""

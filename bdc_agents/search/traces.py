@@ -4,15 +4,22 @@ A trace is kept for training when its program passes all hidden tests too; that 
 hidden tests can be read, not here.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
+from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.prompts import propose_thoughts, write_program
+from bdc_agents.search.boost import read_draft
+from bdc_agents.search.calls import Answer, Call, Purpose
+from bdc_agents.search.execute import program_key
+from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.finish import assemble, written_at
 from bdc_agents.search.state import SearchState
-from bdc_agents.types import Frozen, Node, Problem, Program, Solution, Trace, Tree
+from bdc_agents.types import Frozen, Node, Problem, Program, Solution, Thought, Trace, Tree, Usage
 
 MOST = 4
 """Programs of one problem that are learned from, at most."""
@@ -22,10 +29,11 @@ class Row(Frozen):
     """One training example, as chat messages.
 
     Args:
-        kind: `p2t` problem to thoughts, `t2s` problem and thoughts to program, `direct` problem
-            to program, `dpo` a step that helped against one that did not.
+        kind: `p2t` problem and the thoughts before to the next thought, `t2s` problem and thoughts
+            to program, `direct` problem to program, `dpo` a step that helped against one that did not.
         prompt: Messages as `{"role", "content"}`.
-        completion: The reply to learn; the chosen one of a pair.
+        completion: The reply to learn, which the search reads as that thought or program; the
+            chosen one of a pair.
         rejected: The other reply of a `dpo` pair.
     """
 
@@ -63,14 +71,15 @@ def extract_traces(trace: Trace) -> tuple[Row, ...]:
             is taken to be right where it passes the public tests.
 
     Returns:
-        Problem to thoughts and thoughts to program, or problem to program where no thought was
-        needed, for each program up to `MOST`; then a pair for each step that was better than its
-        parent and than a sibling.
+        Problem to thoughts, one at a time, and thoughts to program, or problem to program where no
+        thought was needed, for each program up to `MOST`; then a pair for each step that was better
+        than its parent and than a sibling. What no reply could be read as is left out.
     """
     tree = Tree(patched={node.id: node for node in trace.nodes})
     learned = learned_programs(trace)
     rows = [row for code, node in learned for row in _sft_rows(trace.problem, tree, code, node)]
-    pairs = _pairs(trace, tree) if trace.solution.solved else ()
+    # Where other answers are right too, a step that fails its tests may be none the worse.
+    pairs = _pairs(trace, tree) if trace.solution.solved and not trace.problem.unjudged else ()
     return (*(row for number, row in enumerate(rows) if row not in rows[:number]), *pairs)
 
 
@@ -92,48 +101,78 @@ def direct_row(problem: Problem, completion: str) -> Row:
 
 
 def _sft_rows(problem: Problem, tree: Tree, program: str, node_id: str) -> Iterator[Row]:
-    code = _fenced(program)
     thoughts = tuple(node.thought for node in tree.path(node_id) if node.thought)
-    if not thoughts:
+    for number, thought in enumerate(thoughts):
+        if reply := reply_with_thought(thought):
+            ask = _ask_for_thought(problem, thoughts[:number])
+            yield Row(kind="p2t", problem_id=problem.id, prompt=ask, completion=reply)
+    code = reply_with_program(program, problem)
+    if code and thoughts:
+        ask = _messages(write_program(problem, thoughts))
+        yield Row(kind="t2s", problem_id=problem.id, prompt=ask, completion=code)
+    elif code:
         yield direct_row(problem, code)
-        return
-    ask = _messages(write_program(problem, thoughts))
-    plan = "\n".join(f"{number}. {thought.text}" for number, thought in enumerate(thoughts, 1))
-    think = _messages(propose_thoughts(problem, (), None, 0, 1))
-    yield Row(kind="p2t", problem_id=problem.id, prompt=think, completion=plan)
-    yield Row(kind="t2s", problem_id=problem.id, prompt=ask, completion=code)
 
 
 def _pairs(trace: Trace, tree: Tree) -> Iterator[Row]:
     """Children better than their parent, each against its siblings that are worse than it."""
     for parent in trace.nodes:
+        path = tuple(node.thought for node in tree.path(parent.id) if node.thought)
         children = [tree[key] for key in parent.children if tree[key].value is not None]
         for child in children:
             if _value(child) <= _value(parent):
                 continue
             for worse in (other for other in children if _value(other) < _value(child)):
-                yield _pair(trace, tree, parent, child, worse)
+                if child.thought and worse.thought and child.thought.text != worse.thought.text:
+                    yield from _pair(trace.problem, path, child.thought, worse.thought)
 
 
-def _pair(trace: Trace, tree: Tree, parent: Node, child: Node, worse: Node) -> Row:
-    path = tuple(node.thought for node in tree.path(parent.id) if node.thought)
-    return Row(
-        kind="dpo",
-        problem_id=trace.problem.id,
-        prompt=_messages(propose_thoughts(trace.problem, path, None, 0, 1)),
-        completion=child.thought.text if child.thought else "",
-        rejected=worse.thought.text if worse.thought else "",
-    )
+def _pair(problem: Problem, path: Sequence[Thought], better: Thought, worse: Thought) -> Iterator[Row]:
+    chosen, rejected = reply_with_thought(better), reply_with_thought(worse)
+    if chosen and rejected:
+        yield Row(
+            kind="dpo",
+            problem_id=problem.id,
+            prompt=_ask_for_thought(problem, path),
+            completion=chosen,
+            rejected=rejected,
+        )
 
 
 def _value(node: Node) -> float:
     return node.value or 0.0
 
 
-def _fenced(code: str) -> str:
-    return f"```python\n{code.strip()}\n```"
+def _ask_for_thought(problem: Problem, before: Sequence[Thought]) -> tuple[dict[str, str], ...]:
+    return _messages(propose_thoughts(problem, before, None, 0, 1))
 
 
 def _messages(messages: Any) -> tuple[dict[str, str], ...]:
     roles = {"system": "system", "human": "user", "ai": "assistant"}
     return tuple({"role": roles[message.type], "content": message.content} for message in messages)
+
+
+# --- replies as the search reads them ------------------------------------------------------------
+
+
+def reply_with_thought(thought: Thought) -> str:
+    """The reply that the search reads as this thought; empty where it reads none as it."""
+    thought = thought.model_copy(update={"text": thought.text.strip()})
+    step = {"thought": thought.text, "reasonableness": thought.prior}
+    reply = json.dumps({"thoughts": [step]}, ensure_ascii=False)
+    return reply if read_thoughts(_answer(reply, "expand", thought.agent), 1) == (thought,) else ""
+
+
+def reply_with_program(program: str, problem: Problem) -> str:
+    """The reply that the search reads as this program; empty where it reads none as it."""
+    longest = max(map(len, re.findall("`+", program)), default=0)
+    fence = "`" * max(3, longest + 1)  # One that the program itself, as in a docstring, does not close.
+    reply = f"{fence}python\n{program.strip()}\n{fence}"
+    draft = read_draft(_answer(reply, "boost", ""), problem)
+    same = draft is not None and program_key(draft.code) == program_key(program)
+    return reply if program.strip() and same else ""
+
+
+def _answer(text: str, purpose: Purpose, agent: str) -> Answer:
+    call = Call(agent=agent, purpose=purpose, node="0", request=Request(messages=()))
+    return Answer(call=call, reply=Reply(text=text, usage=Usage()))

@@ -8,21 +8,32 @@ GET  /metrics               counts for Prometheus
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from bdc_agents.errors import BDCError, ModelError, UsageError
 from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest, PromptTooLong
-from bdc_agents.serve.guard import RETRY_SECONDS, Guard, ServerLimits
+from bdc_agents.serve.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
+from bdc_agents.serve.hosts import ANY, Hosts
 from bdc_agents.serve.metrics import Metrics
-from bdc_agents.serve.openai import DONE, ChatBody, Completion, Refused, error_body, event, read_body
+from bdc_agents.serve.openai import (
+    DONE,
+    ChatBody,
+    Completion,
+    Refused,
+    error_body,
+    event,
+    read_body,
+    shortened,
+)
 from bdc_agents.serve.routed import RoutedModel
 
 T = TypeVar("T")
@@ -34,15 +45,27 @@ class _Gone(Exception):
     """The client has hung up."""
 
 
-def create_app(model: RoutedModel, *, key: str | None, limits: ServerLimits | None = None) -> Guard:
+def create_app(
+    model: RoutedModel,
+    *,
+    key: str | None,
+    limits: ServerLimits | None = None,
+    hosts: Iterable[str] | None = None,
+) -> Guard:
     """The server as an ASGI app; it frees the model when it ends.
 
     Args:
         model: What is served.
         key: That callers must send; None for a server that anyone may use who reaches it.
-        limits: What it takes on.
+        limits: What it takes on. Those of connections are kept by `bdc_agents.serve.server`; where
+            another server runs the app, they are its own.
+        hosts: Names under which it may be called, besides those of this machine itself; `*` for
+            every name. None for every name with a key, which no page of the web has, and for no
+            further one without.
     """
     limits = limits or ServerLimits()
+    if hosts is None:
+        hosts = () if key is None else (ANY,)
     metrics = Metrics()
     handlers = _Handlers(model, limits, metrics)
 
@@ -53,15 +76,17 @@ def create_app(model: RoutedModel, *, key: str | None, limits: ServerLimits | No
 
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", handlers.safely(handlers.chat), methods=["POST"]),
-            Route("/v1/models", handlers.models),
+            Route(CHAT, handlers.safely(handlers.chat), methods=["POST"]),
+            Route("/v1/models", handlers.safely(handlers.models)),
             Route("/v1/models/{name:path}", handlers.safely(handlers.model)),
-            Route("/health", handlers.health),
-            Route("/metrics", handlers.metrics),
+            Route("/health", handlers.safely(handlers.health)),
+            Route("/metrics", handlers.safely(handlers.metrics)),
         ],
+        exception_handlers={HTTPException: _no_such_door},
         lifespan=lifespan,
     )
-    guard = Guard(app, key, limits, metrics)
+    app.router.redirect_slashes = False  # It would redirect to whatever host the request names.
+    guard = Guard(app, key, limits, metrics, Hosts(hosts))
     app.state.guard = guard
     return guard
 
@@ -107,7 +132,7 @@ class _Handlers:
     async def chat(self, request: Request) -> Response:
         """Answers a conversation."""
         began = monotonic()
-        body = read_body(await _body(request, self._limits.body_bytes))
+        body = read_body(await request.body())
         self._check(body.model)
         messages = [message.plain() for message in body.messages]
         asked = await self._model.request(
@@ -177,10 +202,22 @@ class _Handlers:
         return handle
 
 
+async def _no_such_door(request: Request, error: Exception) -> Response:
+    """What Starlette says where nothing is at a path, or not by this method."""
+    assert isinstance(error, HTTPException)
+    where = shortened(request.scope["path"])
+    message = f"there is no {where!r} here; see /v1/models and {CHAT}"
+    if error.status_code == 405:
+        message = (
+            f"{where} is not for {shortened(request.method)}, but for {(error.headers or {}).get('Allow')}"
+        )
+    return JSONResponse(error_body(message), error.status_code, error.headers)
+
+
 def _told(error: Exception) -> tuple[int, dict[str, Any]]:
     """The HTTP status and body for an error; nothing of what is inside for one that is ours."""
     if isinstance(error, Refused):
-        return error.status, error_body(str(error), code=error.code, param=error.param)
+        return error.status, error.body()
     if isinstance(error, PromptTooLong):
         return 400, error_body(str(error), code="context_length_exceeded", param="messages")
     if isinstance(error, UsageError):
@@ -206,24 +243,6 @@ async def _chained(first: ChatPiece, rest: AsyncGenerator[ChatPiece]) -> AsyncIt
     if first.reply is None:
         async for piece in rest:
             yield piece
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, of which no more than the limit is read.
-
-    Raises:
-        Refused: If it is larger.
-    """
-    too_large = Refused(f"the body is larger than {limit} bytes", 413, "request_too_large")
-    told = request.headers.get("content-length", "0")
-    if told.isdecimal() and int(told) > limit:
-        raise too_large
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limit:
-            raise too_large
-    return bytes(data)
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:

@@ -11,9 +11,9 @@ from openai.types import Completion
 
 from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest
+from bdc_agents.serve.hosts import is_loopback
 
 CONNECT_SECONDS = 10.0
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ServerRefused(BDCError):
@@ -49,7 +49,7 @@ class CompletionServer:
         self.name = f"{name} at {self.url}"
         self.seconds = seconds
         self._key_hint = key_hint
-        local = urlsplit(self.url).hostname in _LOOPBACK
+        local = is_loopback(urlsplit(self.url).hostname or "")
         self._client = openai.AsyncOpenAI(
             base_url=f"{self.url}/v1",
             api_key=key or "none",

@@ -9,21 +9,19 @@
 on the public tests. `escalate` is the search of `bdc_agents.search`, with what is left of the budget.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime, get_runtime
-from langgraph.types import Command
+from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.sync import run_sync
+from bdc_agents.search.wiring import Graph, GraphNode, Route
 from bdc_agents.serve.answers import SolverConfig
 from bdc_agents.serve.routed import RoutedModel
 from bdc_agents.serve.stages import Keep, Stages
@@ -52,6 +50,7 @@ class SolverState(SolverOutput, total=False):
     Args:
         experts: Each expert's weight.
         programs: What System 1 has written, each with its verdict once it has run.
+        next: The node that follows, as the last one decided; empty at the end.
         usage: Of System 1.
         seconds: Wall time of finished nodes.
     """
@@ -59,6 +58,7 @@ class SolverState(SolverOutput, total=False):
     experts: dict[str, float]
     routed_by: str
     programs: list[Json]
+    next: str
     usage: Json
     seconds: float
     note: str
@@ -122,17 +122,29 @@ def create_solver_graph(
         checkpointer=None if checkpoints else False,
     )
     nodes = _Nodes(stages)
-    graph = StateGraph(
+    graph = Graph(
         SolverState, context_schema=SolverContext, input_schema=SolverInput, output_schema=SolverOutput
     )
-    leads_to = {"answer": ("check", "escalate"), "check": ("answer", "escalate", END)}
     for node in (nodes.route, nodes.answer, nodes.check, nodes.escalate):
-        name = node.__name__
-        graph.add_node(name, _Node(node), destinations=leads_to.get(name))  # pyright: ignore[reportArgumentType]
+        graph.add_node(node.__name__, GraphNode(node))
     graph.add_edge(START, "route")
     graph.add_edge("route", "answer")
+    graph.add_conditional_edges("answer", Route(after_answer), ["check", "escalate"])
+    graph.add_conditional_edges("check", Route(after_check), ["answer", "escalate", END])
     graph.add_edge("escalate", END)
     return graph
+
+
+def after_answer(state: SolverState) -> str:
+    """Programs are checked; where System 1 could write none, the search begins."""
+    fresh = any(program.get("verdict") is None for program in state.get("programs", []))
+    return "escalate" if state.get("next") == "escalate" and not fresh else "check"
+
+
+def after_check(state: SolverState) -> str:
+    """As `check` decided; an edit that comes before it did leads to another answer."""
+    decided = state.get("next")
+    return END if decided == "" else "escalate" if decided == "escalate" else "answer"
 
 
 SolverRuntime = Runtime[SolverContext]
@@ -149,35 +161,17 @@ class _Nodes:
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
         return await run.route()
 
-    async def answer(self, state: SolverState, runtime: SolverRuntime) -> Command[Any]:
+    async def answer(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Lets the routed solver write a program: the first greedily, the others by sampling."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
-        update = await run.answer()
-        goto: Literal["check", "escalate"] = "check" if update.pop("answered") else "escalate"
-        return Command(update=update | {"seconds": run.seconds}, goto=goto)
+        return await run.answer() | {"seconds": run.seconds}
 
-    async def check(self, state: SolverState, runtime: SolverRuntime) -> Command[Any]:
+    async def check(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Runs the programs on the public tests, and decides what comes next."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
-        update = await run.check()
-        goto = update.pop("goto") or END
-        return Command(update=update | {"seconds": run.seconds}, goto=goto)
+        return await run.check() | {"seconds": run.seconds}
 
     async def escalate(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Searches, and hands over the better of both systems' programs."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
         return await run.escalate() | {"seconds": run.seconds}
-
-
-class _Node(Runnable[SolverState, Any]):
-    """A node that also runs where the caller is not asynchronous."""
-
-    def __init__(self, node: Callable[[SolverState, SolverRuntime], Awaitable[Any]]) -> None:
-        self.node = node
-
-    async def ainvoke(self, input: SolverState, config: RunnableConfig | None = None, **_: Any) -> Any:
-        del config
-        return await self.node(input, get_runtime(SolverContext))
-
-    def invoke(self, input: SolverState, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return run_sync(self.ainvoke(input, config))

@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from bdc_agents.errors import UsageError
 from bdc_agents.serve.backend import ChatReply, ChatRequest, ExpertWeights
@@ -31,27 +31,63 @@ class Refused(UsageError):
         status: Of HTTP.
         code: OpenAI's name for it; empty for none.
         param: The field that is wrong; empty for none.
+        kind: OpenAI's name for whose fault it is.
+        reason: Under which it is counted where it never reached the handlers.
     """
 
-    def __init__(self, message: str, status: int = 400, code: str = "", param: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int = 400,
+        code: str = "",
+        param: str = "",
+        *,
+        kind: str = "invalid_request_error",
+        reason: str = "",
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.param = param
+        self.kind = kind
+        self.reason = reason
+
+    def body(self) -> dict[str, Any]:
+        """As OpenAI's clients read it."""
+        return error_body(str(self), self.kind, self.code, self.param)
+
+
+def _plain_text(text: str) -> str:
+    """The text, if it is one: JSON can hold halves of characters, which no tokenizer takes.
+
+    Raises:
+        ValueError: If it has one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"there is half a character (a lone surrogate) at {error.start}") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_plain_text)]
+Name = Annotated[str, Field(max_length=256)]
+"""Of a model or a kind; it is repeated in the error where it is unknown."""
 
 
 class Part(BaseModel):
     """A part of a message's content; text alone is read."""
 
-    type: str = "text"
-    text: str = ""
+    type: Name = "text"
+    text: Text = ""
 
 
 class ChatMessage(BaseModel):
     """A message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: Text | Annotated[list[Part], Field(fail_fast=True)]
+    # Without `fail_fast` a megabyte of wrong parts is told of in half a gigabyte of errors.
 
     def plain(self) -> dict[str, str]:
         """As chat templates take it.
@@ -81,14 +117,14 @@ class ChatBody(BaseModel):
     anew.
     """
 
-    model: str = ROUTED
-    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
+    model: Name = ROUTED
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1000, fail_fast=True)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    seed: int | None = None
+    stop: Text | Annotated[list[Text], Field(max_length=16, fail_fast=True)] | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=1)
@@ -127,15 +163,22 @@ def read_body(data: bytes) -> ChatBody:
     wanted = fields.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type", "text") != "text":
         raise Refused(
-            f"response_format {wanted.get('type')!r} cannot be enforced; describe the JSON in the prompt",
+            f"response_format {shortened(str(wanted['type']))!r} cannot be enforced; "
+            "describe the JSON in the prompt",
             param="response_format",
         )
     try:
         return ChatBody.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise Refused(f"{place}: {first['msg']}", param=place) from None
+        # Where a field may be of several types, the one that got furthest is the one that was meant.
+        told = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
+        place = ".".join(str(step) for step in told["loc"] if isinstance(step, int) or step.isidentifier())
+        raise Refused(f"{place}: {told['msg']}", param=place) from None
+
+
+def shortened(text: str) -> str:
+    """As much of what was sent as an error repeats."""
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Completion:

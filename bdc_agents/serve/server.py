@@ -3,13 +3,22 @@
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from bdc_agents.errors import ConfigError
+from bdc_agents.serve.connections import Connection
 from bdc_agents.serve.guard import Guard, ServerLimits
+
+BACKLOG = 256
+"""Connections that the system holds before they are accepted."""
+_OWN_FILES = 128
+"""For the base, the experts, the event loop, a process beside this one."""
 
 
 class Server(uvicorn.Server):
@@ -17,18 +26,24 @@ class Server(uvicorn.Server):
 
     Args:
         app: Of `create_app`.
-        limits: How long running requests may take then.
+        limits: See `ServerLimits`.
     """
 
     def __init__(self, app: Guard, limits: ServerLimits) -> None:
+        limits = limits.model_copy(update={"connections": min(limits.connections, _descriptors())})
+        # uvicorn takes whatever makes a protocol, though it asks for a class.
+        connection: Any = partial(Connection, limits=limits, turned_away=app.turned_away)
         config = uvicorn.Config(
             app,
-            log_level=logging.WARNING,
+            http=connection,
+            ws="none",
+            # Its warnings are one line for each request that is no HTTP: these are counted instead.
+            log_level=logging.ERROR,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=30,
+            proxy_headers=False,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=int(limits.grace),
-            h11_max_incomplete_event_size=65536,
         )
         super().__init__(config)
         self._app = app
@@ -41,6 +56,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _descriptors() -> int:
+    """Connections that fit beside all else under the process's limit of open files.
+
+    As many as `BACKLOG` more may have been accepted before the first of them is cut.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit.
+        return sys.maxsize
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - BACKLOG - _OWN_FILES)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; port 0 takes a free one.
 
@@ -49,7 +77,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=256)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(

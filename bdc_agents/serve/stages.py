@@ -17,7 +17,6 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import create_search_graph, trace_of
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.execute import program_key
-from bdc_agents.search.solve import STEPS
 from bdc_agents.serve.answers import (
     SOLVER,
     SolverAnswer,
@@ -131,6 +130,7 @@ class StageRun:
             "experts": experts,
             "routed_by": weights.by,
             "programs": [],
+            "next": "answer",
             "usage": Usage().model_dump(),
             "seconds": monotonic() - self._began,
             "note": "",
@@ -138,14 +138,14 @@ class StageRun:
         }
 
     async def answer(self) -> Json:
-        """Writes the next programs, all of one round at once; `answered` says whether it could."""
+        """Writes the next programs, all of one round at once; where it cannot, the search is next."""
         model, started = await self._stages.model(), monotonic()
         try:
             replies = await model.backend.generate(await self._requests(model))
         except PromptTooLong as error:
             if not self._may_escalate():
                 raise
-            return {"answered": False, "note": f"System 1 could not answer: {error}"}
+            return {"next": "escalate", "note": f"System 1 could not answer: {error}"}
         used = Usage.model_validate(self._state["usage"]) + Usage(seconds=monotonic() - started)
         programs: list[Json] = list(self._state["programs"])
         for reply in replies:
@@ -155,7 +155,7 @@ class StageRun:
             )
             programs.append({"code": code, "confidence": reply.probability, "verdict": None})
             self._emit({"type": "answered", "code": code, "confidence": reply.probability})
-        return {"answered": True, "programs": programs, "usage": used.model_dump()}
+        return {"next": "check", "programs": programs, "usage": used.model_dump()}
 
     async def _requests(self, model: RoutedModel) -> list[ChatRequest]:
         """The prompt as it was in training, once for each program of this round."""
@@ -178,19 +178,21 @@ class StageRun:
         ]
 
     async def check(self) -> Json:
-        """Runs the programs that have not run, and says where to go: `goto` is empty at the end."""
+        """Runs the programs that have not run, and says what is next: nothing at the end."""
         programs: list[Json] = [dict(program) for program in self._state["programs"]]
+        if not programs:  # An edit of the state may leave none.
+            return {"next": "answer"}
         tests = self._problem.public_tests
         if not tests:
             return {
-                "goto": "",
+                "next": "",
                 "answer": best_of(self._problem, programs, self._common()).model_dump(mode="json"),
             }
         await self._execute(programs)
         answer = best_of(self._problem, programs, self._common())
-        goto, note = self._next(answer, len(programs))
+        after, note = self._next(answer, len(programs))
         answer = answer.model_copy(update={"note": note})
-        return {"goto": goto, "programs": programs, "answer": answer.model_dump(mode="json"), "note": note}
+        return {"next": after, "programs": programs, "answer": answer.model_dump(mode="json"), "note": note}
 
     async def escalate(self) -> Json:
         """Searches with what is left of the budget, and keeps the trace."""
@@ -202,9 +204,7 @@ class StageRun:
         self._emit({"type": "escalated", "problem": self._problem.id, "budget": caps})
         app = await self._stages.searching()
         state = await app.ainvoke(
-            {"problem": self._problem.model_dump(mode="json")},
-            {"recursion_limit": STEPS},
-            context={"budget": caps},
+            {"problem": self._problem.model_dump(mode="json")}, context={"budget": caps}
         )
         settings = {
             "search": self._stages.search.model_dump(mode="json"),

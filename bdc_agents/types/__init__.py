@@ -6,6 +6,7 @@ A `Problem` carries only what a search may see. The tests that score a solution 
 
 from bdc_agents.types.base import Frozen
 from bdc_agents.types.problem import (
+    UNJUDGED,
     CallTest,
     Checker,
     HiddenTests,
@@ -21,6 +22,7 @@ from bdc_agents.types.result import Decision, Hidden, Lineage, Solution, Stopped
 from bdc_agents.types.tree import Attempt, Node, Thought, Tree
 
 __all__ = [
+    "UNJUDGED",
     "Attempt",
     "CallTest",
     "Checker",

@@ -1,7 +1,7 @@
 """Problems, their public tests, and the hidden ones that score a solution afterwards."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,24 +50,55 @@ class Checker(Frozen):
     """How an output or a value is compared with an accepted one.
 
     `exact` compares text as it is; `lines` ignores trailing blanks and final newlines; `tokens`
-    ignores all differences in whitespace. With a `tolerance`, numbers may differ by that much,
-    absolutely or relatively.
+    ignores all differences in whitespace.
+
+    Args:
+        tolerance: How far numbers may be apart.
+        error: What is held against the tolerance: the difference, its ratio to the larger number, or
+            `either`, where one of them within it is enough; of two whole numbers always the
+            difference, unless the ratio is named, since no large one may be wrong by thousands.
+        any_case: Words, in lower case, that may be printed in any letter case.
     """
 
     text: Literal["exact", "lines", "tokens"] = "tokens"
-    tolerance: float = Field(default=0.0, ge=0.0)
+    tolerance: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    error: Literal["either", "absolute", "relative"] = "either"
+    any_case: tuple[str, ...] = ()
+
+
+WALL_PER_CPU = 20
+"""Wall seconds for each second of CPU time: a program may get a twentieth of a processor, and still end."""
+
+
+def _generous_wall(given: dict[str, Any]) -> float:
+    return WALL_PER_CPU * given["cpu_seconds"]
 
 
 class Limits(Frozen):
-    """What one program may use; times in seconds, sizes in megabytes and bytes."""
+    """What one program may use; times in seconds, sizes in megabytes and bytes.
 
-    wall_seconds: float = Field(default=6.0, gt=0, le=600)
-    """For each test."""
+    CPU time decides. Wall time depends on what else the machine does, so there is much more of it: by
+    default twenty times as much. A program that only waits is ended as soon as it has waited for as long
+    as it might have worked.
+    """
+
     cpu_seconds: float = Field(default=6.0, gt=0, le=600)
     """For each test."""
+    wall_seconds: float = Field(default_factory=_generous_wall, gt=0, le=600 * WALL_PER_CPU)
+    """For each test; where it is not given, it follows from `cpu_seconds`."""
     memory_mb: int = Field(default=512, ge=32, le=65536)
+    """What the program takes into use on top of the interpreter; address space that it reserves is free."""
     output_bytes: int = Field(default=1_000_000, ge=1024, le=100_000_000)
     processes: int = Field(default=1, ge=1, le=256)
+
+
+UNJUDGED: dict[str, str] = {
+    "interactive": "the program talks to a judge that is not there",
+    "any-answer": "other answers than the expected ones are right, too",
+    "inexact": "the known solution does not give the expected answer, mostly since several are right",
+}
+"""Tags of problems whose tests may fail a right program, and why. What passes is right all the same,
+but for interactive ones."""
 
 
 class Problem(Frozen):
@@ -93,6 +124,11 @@ class Problem(Frozen):
     limits: Limits = Limits()
     difficulty: str | None = None
     tags: tuple[str, ...] = ()
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Its tags of `UNJUDGED`: with any, a failed test does not show that a program is wrong."""
+        return tuple(tag for tag in self.tags if tag in UNJUDGED)
 
 
 class HiddenTests:

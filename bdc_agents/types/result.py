@@ -16,12 +16,26 @@ class Usage(Frozen):
     A cached reply counts its original tokens and cost, so that a re-run searches the same tree;
     `saved` is the part of `cost` that was not charged again. Costs are in US dollars, None where
     no price is known.
+
+    Args:
+        calls: Requests that an LLM answered, or may have: an empty or damaged reply and one that came
+            too late are paid for too. A request that was refused, as with status 429, is none.
+        cached: Calls that were answered from the cache.
+        failed: Requests that failed, those that were made again included.
+        malformed: Replies that held nothing of use.
+        truncated: Replies that were cut off at their token limit.
+        misreported: Replies whose endpoint told counts that cannot be, which were corrected.
+        excess: Completion tokens beyond the limit that the endpoint was sent.
+        seconds: Spent waiting for replies.
     """
 
     calls: int = 0
     cached: int = 0
     failed: int = 0
     malformed: int = 0
+    truncated: int = 0
+    misreported: int = 0
+    excess: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -65,6 +79,7 @@ class Solution(Frozen):
             `agents` that no agent answered any more, `interrupted` that it did not end.
         usage: By agent.
         set_aside: Why an agent was taken out of the search, by agent.
+        notes: What else is worth knowing, such as requests that failed and replies that were cut off.
         matrix: Mean reward by author of the last thought, then by coder; the author of a
             direct answer is the empty string.
     """
@@ -79,6 +94,7 @@ class Solution(Frozen):
     stopped_by: StoppedBy
     usage: dict[str, Usage] = {}
     set_aside: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     tree: TreeStats
     matrix: dict[str, dict[str, float]] = {}
     tier: str = ""

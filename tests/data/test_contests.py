@@ -139,7 +139,8 @@ def test_bad_apps_rows_are_explained(changes, words):
         ("", "3.5\n", 1e-6),
         ("Your answer may have an absolute or relative error of at most $10^{-4}$.", "3.5\n", 1e-4),
         ("the absolute or relative error should not exceed 10 - 9.", "3\n", 1e-9),
-        ("There are 10 - 3 errors.", "3.5\n", 1e-3),
+        ("There are 10 - 3 errors.", "3.5\n", 1e-6),
+        ("There are 10 - 3 errors.", "3\n", 0.0),
         ("Numbers are at least 10^{-3}.", "3\n", 0.0),
     ],
 )
@@ -295,3 +296,103 @@ def test_bad_rows_of_livecodebench_are_explained(changes, words):
     with pytest.raises(ProblemError) as caught:
         livecodebench_task(LCB | changes, "test6.jsonl:1")
     assert all(word in str(caught.value) for word in ["test6.jsonl:1", *words])
+
+
+def statement_row(text: str, **changes: Any) -> dict[str, Any]:
+    return CONTEST | {"description": text} | changes
+
+
+def test_what_no_test_can_judge_is_tagged():
+    assert codecontests_task(statement_row("Add. This is an interactive problem.")).problem.unjudged == (
+        "interactive",
+    )
+    several = statement_row(
+        "If there are several answers, print any of them.", solution_passes_exact_match=False
+    )
+    assert set(codecontests_task(several).problem.unjudged) == {"inexact", "any-answer"}
+    assert apps_task(OFFICIAL | {"question": "Print any valid order."}).problem.unjudged == ("any-answer",)
+    assert codecontests_task(CONTEST).problem.unjudged == ()
+
+
+FILES = CONTEST | {"input_file": "in.txt", "output_file": "out.txt"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "a = open('in.txt').read().split()\nopen('out.txt', 'w').write(str(sum(map(int, a))))",
+        "f = open('out.txt', 'w')\nprint(sum(map(int, open('in.txt').readline().split())), file=f)",
+        "import sys\nsys.stdin = open('in.txt', 'r')\nsys.stdout = open('out.txt', 'w')\n"
+        "print(sum(map(int, input().split())))",
+        "with open('./in.txt', 'rb') as f, open('out.txt', 'wb') as g:\n"
+        "    g.write(b'%d' % sum(map(int, f.read().split())))",
+        "from pathlib import Path\na = Path('in.txt').read_text().split()\n"
+        "Path('out.txt').write_text(str(sum(map(int, a))))",
+        "print(sum(map(int, input().split())))",
+        "open('in.txt').read()\nprint(sum(map(int, open('in.txt').read().split())))",
+    ],
+)
+async def test_a_program_finds_the_files_of_its_contest(run, code):
+    assert (await run(codecontests_task(FILES), code)).passed
+
+
+async def test_other_files_are_not_the_streams(run):
+    verdict = await run(codecontests_task(FILES), "print(open('in2.txt').read())")
+    assert {result.outcome for result in verdict.results} == {"error"}
+    for name in ("", "stdin", None):
+        assert (
+            codecontests_task(CONTEST | {"input_file": name, "output_file": "stdout"}).problem.preamble == ""
+        )
+
+
+async def test_a_limit_on_output_leaves_room_for_what_is_expected(run):
+    long = "7 " * 1_100_000
+    row = CONTEST | {"private_tests": {"input": ["9"], "output": [long]}, "generated_tests": None}
+    task = codecontests_task(row)
+    assert task.problem.limits.output_bytes == Limits().output_bytes, "no limit tells of a hidden test"
+    code = f"n = input()\nprint('7 ' * 1_100_000 if n == '9' else {CONTEST['public_tests']['output'][0]})"
+    assert (await run(task, code)).passed
+    verdict = await run(task, "print('7' * 9_000_000)", task.hidden.reveal())
+    assert verdict.results[0].outcome == "output"
+
+
+async def test_a_value_that_is_expected_fits_too(run):
+    strings = ["\U0001f600" * 90_000]
+    row = {"fn_name": "f", "inputs": [[1], [2]], "outputs": [[strings], [strings]]}
+    task = apps_task(OFFICIAL | {"question": "Smile.", "input_output": json.dumps(row)})
+    assert (await run(task, "def f(n):\n    return ['\\U0001f600' * 90_000]")).passed
+
+
+async def test_integers_may_have_thousands_of_digits(run):
+    digits = "9" * 6000
+    text = f'{{"fn_name": "f", "inputs": [[1], [2]], "outputs": [[{digits}], [[{digits}, 1]]]}}'
+    task = apps_task(OFFICIAL | {"question": "Nines.", "input_output": text})
+    code = "def f(n):\n    big = 10 ** 6000 - 1\n    return big if n == 1 else (big, 1)"
+    verdict = await run(task, code)
+    assert verdict.passed
+    assert not (await run(task, code.replace("- 1", "- 2"))).passed
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print(sum(map(int, deque([input()]).pop().split())))",
+        "def depth(n):\n    return n and 1 + depth(n - 1)\n"
+        "depth(9000)\nprint(reduce(add, map(int, input().split())))",
+    ],
+)
+async def test_livecodebench_puts_its_prelude_before_stdin_programs_too(run, code):
+    assert (await run(livecodebench_task(LCB), code)).passed
+
+
+async def test_a_tolerance_holds_for_the_floats_of_a_function(run):
+    case = {"input": "3", "output": "0.33333", "testtype": "functional"}
+    row = LCB | {
+        "question_content": "Divide. Answers within 10^{-5} of the actual answer will be accepted.",
+        "metadata": '{"func_name": "f"}',
+        "public_test_cases": json.dumps([case]),
+        "private_test_cases": "[]",
+    }
+    task = livecodebench_task(row)
+    assert (await run(task, "class Solution:\n    def f(self, n):\n        return 1 / n")).passed
+    assert not (await run(task, "class Solution:\n    def f(self, n):\n        return 1 / n + 0.001")).passed

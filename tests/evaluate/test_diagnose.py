@@ -96,6 +96,15 @@ def test_a_healthy_run_has_nothing_to_report(make: Make) -> None:
     assert diagnose([]) == ()
 
 
+def test_problems_of_several_answers_are_told(make: Make) -> None:
+    traces = [make(by=name) for name in ("ann", "bob") * 10]
+    for tag in ("any-answer", "inexact"):
+        problem = traces[0].problem.model_copy(update={"tags": (tag,)})
+        found = diagnose([traces[0].model_copy(update={"problem": problem}), *traces[1:]])
+        assert [finding.kind for finding in found] == ["unjudged"]
+        assert "1 of 20" in found[0].text
+
+
 def test_agents_that_think_alike(make: Make) -> None:
     same = [make(thoughts=("sort the list", "Sort the list!"), by=n) for n in ("ann", "bob") * 6]
     assert thought_similarity(same) == (1.0, 12)

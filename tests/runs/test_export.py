@@ -111,8 +111,10 @@ def test_pairs_prefer_the_step_that_helped(run, tmp_path):
     rows = rows_of(tmp_path / "dpo.jsonl")
     assert rows
     for row in rows:
-        assert row["chosen"] == [{"role": "assistant", "content": "double the number"}]
-        assert row["rejected"] == [{"role": "assistant", "content": "halve the number"}]
+        for reply, step in (("chosen", "double the number"), ("rejected", "halve the number")):
+            ((role, text),) = [message.values() for message in row[reply]]
+            assert role == "assistant"
+            assert json.loads(text) == {"thoughts": [{"thought": step, "reasonableness": 0.5}]}
         assert [message["role"] for message in row["prompt"]] == ["system", "user"]
 
 

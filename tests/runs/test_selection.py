@@ -118,3 +118,16 @@ def test_problems_without_a_public_test_are_left_out_and_counted(data: Path) -> 
 def test_what_is_not_there_is_told(data: Path, address: str, told: str) -> None:
     with pytest.raises(BDCError, match=told):
         select_jobs([address], data=data)
+
+
+def test_dialogues_are_left_out_and_named(data: Path) -> None:
+    file = data / "talks.jsonl"
+    row = {"id": "a", "statement": "A.", "public_tests": ["f(1) -> 1"], "tags": ["interactive"]}
+    rows = [row, row | {"id": "b", "tags": ["any-answer"]}]
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    chosen = select_jobs([str(file)])
+    assert [job.id for job in chosen.jobs] == [f"{file}:b"]
+    assert chosen.interactive == (f"{file}:a",)
+    file.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match="judge that is not there"):
+        select_jobs([str(file)])

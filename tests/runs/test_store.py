@@ -99,6 +99,16 @@ def test_a_trace_is_kept_for_its_hidden_tests_and_its_honesty_alone(make_trace, 
     assert decision.hidden == (hidden if hidden and hidden.total else None)
 
 
+def test_a_dialogue_is_never_trained_on(make_trace):
+    trace = asks(make_trace())
+    talks = trace.problem.model_copy(update={"tags": ("interactive",)})
+    several = trace.problem.model_copy(update={"tags": ("any-answer",)})
+    passed = Hidden(passed=3, total=3)
+    decision = decide(trace.model_copy(update={"problem": talks}), passed, ("other",))
+    assert (decision.kept, decision.reasons) == (False, ("interactive",))
+    assert decide(trace.model_copy(update={"problem": several}), passed).kept, "what passes is right"
+
+
 def test_a_right_program_keeps_a_trace_that_hands_another_one_over(make_trace):
     decision = decide(asks(make_trace()), Hidden(passed=1, total=3), ("other",))
     assert decision == Decision(kept=True, hidden=Hidden(passed=1, total=3), right=("other",))

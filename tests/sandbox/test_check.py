@@ -52,21 +52,23 @@ def test_equality_is_pythons_where_no_nan_is_involved(one, other):
 
 @given(values, values, st.sampled_from([0.0, 1e-6, 0.5]))
 def test_equality_is_symmetric(one, other, tolerance):
-    assert value_matches(one, [other], tolerance) == value_matches(other, [one], tolerance)
+    checker = Checker(tolerance=tolerance)
+    assert value_matches(one, [other], checker) == value_matches(other, [one], checker)
 
 
 @given(values, values)
 def test_a_tolerance_only_ever_accepts_more(one, other):
-    assert value_matches(one, [other], 1e-6) or not value_matches(one, [other])
+    assert value_matches(one, [other], Checker(tolerance=1e-6)) or not value_matches(one, [other])
 
 
 @given(st.lists(st.floats(-1e6, 1e6)), st.sampled_from([list, tuple, set]))
 def test_numbers_within_the_tolerance_match(items, kind):
     moved = kind(item + 1e-9 for item in items)
     if len(moved) == len(kind(items)):
-        assert value_matches(moved, [kind(items)], 1e-6)
+        assert value_matches(moved, [kind(items)], Checker(tolerance=1e-6))
     if items:
-        assert not value_matches([item * 1.5 + 1 for item in items], [[-2e6] * len(items)], 1e-6)
+        far = [item * 1.5 + 1 for item in items]
+        assert not value_matches(far, [[-2e6] * len(items)], Checker(tolerance=1e-6))
 
 
 @given(values)
@@ -116,14 +118,27 @@ def test_equality_by_example(one, other, equal):
         ({"a": 1.0}, {"a": 1.0001}, True),
         ({1.0: "a"}, {1.0001: "a"}, False),
         ({1.0, 2.0}, {2.0001, 1.0001}, True),
-        ({1.0, "x"}, {1.0001, "x"}, False),
+        ({1.0, "x"}, {1.0001, "x"}, True),
+        ({1.0, "x"}, {1.1, "x"}, False),
+        ({(1.0, "a"), (2.0, "b")}, {(2.0001, "b"), (1.0001, "a")}, True),
+        ({(1.0, "a"), (2.0, "b")}, {(2.0001, "a"), (1.0001, "b")}, False),
+        ({(1.0, 5.0), (1.0009, 2.0)}, {(1.0, 2.0), (1.0009, 5.0)}, True),
+        ({(1.0, 5), (1.0009, 5)}, {(1.0, 5), (1.5, 5)}, False),
+        ({1.0, 1.0009, 1.0018}, {1.0009, 1.0018, 1.0027}, True),
+        ([{"a": ({0.5},)}], [{"a": ({0.5001},)}], True),
+        (1_000_000, 1_000_001, False),
+        (1_000_000, 1_000_001.0, True),
+        ([1_000_000], [1_000_001], False),
+        (-0.0, 0.0, True),
+        (complex(1, 2), complex(1, 2.01), False),
         (10**400, 10**400 + 1, False),
         (1 + 1j, 1.0001 + 1j, True),
         ("1.0", "1.0001", False),
     ],
 )
 def test_tolerance_by_example(one, other, equal):
-    assert value_matches(one, [other], 1e-3) is equal
+    assert value_matches(one, [other], Checker(tolerance=1e-3)) is equal
+    assert value_matches(other, [one], Checker(tolerance=1e-3)) is equal
 
 
 def test_an_overriding_class_is_sent_by_its_content():
@@ -267,7 +282,58 @@ def test_a_laxer_way_accepts_what_a_stricter_one_does(one, other, tolerance):
         ("lines", "x 0.5001", "x 0.5", 1e-3, True),
         ("lines", "x  0.5001", "x 0.5", 1e-3, False),
         ("exact", "0.5001", "0.5", 1e-3, True),
+        ("tokens", "1005000", "1000000", 1e-2, False),
+        ("tokens", "1005000.0", "1000000", 1e-2, True),
+        ("tokens", "3", "4", 1, True),
+        ("tokens", "1e-5", "0.00001", 1e-9, True),
+        ("tokens", "1E+2", "100.0", 1e-9, True),
+        ("tokens", "-0.0", "0.0", 1e-9, True),
+        ("tokens", "-0.0", "0.0", 0, False),
+        ("tokens", "-inf", "inf", 1e-3, False),
+        ("tokens", "+nan", "nan", 1e-3, True),
+        ("tokens", "2" + "0" * 400, "1" + "0" * 400, 1e-3, False),
+        ("tokens", "2" + "0" * 400 + ".5", "1" + "0" * 400 + ".5", 1e-3, False),
+        ("tokens", "1e999", "2e999", 1e-3, False),
+        ("tokens", "9" * 5000, "9" * 4999 + "8", 1e-3, False),
+        ("tokens", "9" * 5000, "9" * 5000, 1e-3, True),
+        ("tokens", "\u0661", "1", 1e-3, False),
+        ("tokens", "1\r\n2\r\n", "1\n2", 0, True),
+        ("tokens", "5", "\ufeff5", 0, True),
+        ("lines", "5", "\ufeff5", 0, True),
+        ("exact", "5", "\ufeff5", 0, False),
     ],
 )
 def test_text_by_example(way, actual, expected, tolerance, equal):
     assert text_matches(actual, ["?", expected], Checker(text=way, tolerance=tolerance)) is equal
+
+
+@pytest.mark.parametrize(
+    ("kind", "actual", "equal"),
+    [
+        ("absolute", "1000.0005", True),
+        ("absolute", "1000.5", False),
+        ("relative", "1000.5", True),
+        ("relative", "1010.0", False),
+        ("either", "1000.5", True),
+        ("either", "1010.0", False),
+    ],
+)
+def test_an_error_is_absolute_or_relative(kind, actual, equal):
+    checker = Checker(tolerance=1e-3, error=kind)
+    assert text_matches(actual, ["1000.0"], checker) is equal
+    assert value_matches(float(actual), [1000.0], checker) is equal
+
+
+def test_near_zero_only_an_absolute_error_accepts():
+    assert not text_matches("0.0001", ["0.0"], Checker(tolerance=1e-3, error="relative"))
+    assert text_matches("0.0001", ["0.0"], Checker(tolerance=1e-3, error="absolute"))
+
+
+@pytest.mark.parametrize("way", ["tokens", "lines", "exact"])
+def test_some_words_may_be_in_any_case_and_others_may_not(way):
+    checker = Checker(text=way, any_case=("yes", "no"))
+    assert text_matches("yEs abc", ["YES abc"], checker)
+    assert not text_matches("YES Abc", ["YES abc"], checker)
+    assert not text_matches("NO abc", ["YES abc"], checker)
+    assert not text_matches("yes", ["YES"], Checker(text=way))
+    assert text_matches("yes 0.5001", ["YES 0.5"], Checker(text=way, any_case=("yes",), tolerance=1e-3))

@@ -40,7 +40,7 @@ BOMBS = {
         {"timeout"},
     ),
     "large power": ("def f():\n    return 9 ** 9 ** 9", {"timeout", "memory"}),
-    "large integers as text": ("def f():\n    return str(10 ** 10**5)", {"error"}),
+    "large integers as text": ("def f():\n    return str(10 ** 10**7)", {"timeout"}),
     "endless repr": ("class R:\n    def __repr__(self):\n        while True: pass\ndef f():\n    return R()", {"timeout"}),
     "endless error text": (
         "class E(Exception):\n    def __str__(self):\n        while True: pass\ndef f():\n    raise E",
@@ -96,15 +96,15 @@ async def test_a_group_of_processes_has_a_bounded_memory(run):
         "    for _ in range(4):\n"
         "        pid = os.fork()\n"
         "        if pid == 0:\n"
-        "            try: x = bytearray(200 * 2**20)\n"
-        "            except MemoryError: os._exit(7)\n"
+        "            x = bytearray(200 * 2**20)\n"
+        "            time.sleep(3)\n"
         "            os._exit(0)\n"
         "        pids.append(pid)\n"
         "    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]\n"
     )
     limits = Limits(processes=8, memory_mb=100)
-    verdict = await run(code, CallTest(call="f()", expected=("[7, 7, 7, 7]",)), limits=limits)
-    assert verdict.passed, verdict.results
+    (result,) = (await run(code, CallTest(call="f()", expected=("[0, 0, 0, 0]",)), limits=limits)).results
+    assert (result.outcome, result.error) == ("memory", "memory limit passed")
 
 
 async def test_the_memory_limit_is_what_a_program_may_add(run):

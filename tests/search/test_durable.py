@@ -93,7 +93,7 @@ async def end_state(
     saver: Any, durability: str, agents: list[ScriptedAgent], executor: Any, problem: Problem
 ) -> dict:
     app = create_search_graph(agents, executor=executor, search=SEARCH).compile(checkpointer=saver)
-    config: Any = {"configurable": {"thread_id": str(uuid4())}, "recursion_limit": 1000}
+    config: Any = {"configurable": {"thread_id": str(uuid4())}}
     await app.ainvoke({"problem": problem.model_dump(mode="json")}, config, durability=durability)  # type: ignore
     return (await app.aget_state(config)).values
 

@@ -49,6 +49,14 @@ def serve(
     context: Annotated[
         int | None, typer.Option(min=16, help="Tokens of prompt and reply together; less takes less memory.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name by which clients may call the server, besides localhost; give it once for each. "
+            "Behind a proxy: the proxy's. Where others can connect and none is given, any will do.",
+        ),
+    ] = None,
     requests: Annotated[int, typer.Option(min=1, help="Requests held at once; more get a 429.")] = 32,
     seconds: Annotated[float, typer.Option(min=1, help="Time limit of one request.")] = 300.0,
     no_key: Annotated[
@@ -67,6 +75,7 @@ def serve(
         host,
         port,
         no_key=no_key,
+        allow_host=allow_host or (),
         requests=requests,
         seconds=seconds,
         backend=backend,

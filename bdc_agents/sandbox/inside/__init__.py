@@ -3,9 +3,13 @@
 launch      the zygote: isolates itself, imports, and forks a supervisor for each job
 namespaces  mounts, processes, network, IPC and host name of its own
 landlock    which files may be used
-seccomp     system calls that no program needs
+syscalls    the system calls that a sandbox may make
+seccomp     filters of these, with the arguments that are allowed
 kernel      the system calls behind these, through ctypes
-supervise   the processes of each test: limits, output cap, end of everything they started
+start       the processes of each test, the program's before its checker's
+supervise   the same, held to their limits
+ending      the end of everything that they started
+note        what a checker reports, passed on unread
 usage       the CPU time and memory that they have used
 confine     what these processes give up first
 run_test    the hostile program

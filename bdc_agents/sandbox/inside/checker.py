@@ -14,7 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import confine, peer, remote, reports, surroundings
+from . import confine, note, peer, remote, reports, surroundings, wire
 from .script import Script
 
 if TYPE_CHECKING:
@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 _REPORT, _PROGRAM = 3, 4
 
 
-def run(job: dict[str, Any], test: dict[str, Any], rules: "Rules", keep: tuple[int, ...]) -> NoReturn:
-    """Runs the script and ends the process.
+def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tuple[int, ...]) -> NoReturn:
+    """Reads the script, which no other process of the sandbox ever does, runs it and ends the process.
 
     Args:
         job: The preamble, the entry point and limits.
-        test: The script.
-        rules: What holds from here on.
-        keep: Descriptors for input, output and error output, for the report and to the program.
+        size: Bytes of the script.
+        control: The socket to the caller, from which it is read.
+        rules: What holds from then on.
+        keep: Descriptors for input, output and error output, for the note and to the program.
     """
     status = 1
     try:
+        test = {"code": wire.read(control, size).decode("utf-8", "surrogatepass")}
+        note.heard(keep[_REPORT])
         confine.confine(job["limits"], rules, keep, closed=True)
         report = _attempt(job, test)
         status = 1 if "error" in report else 0

@@ -8,11 +8,13 @@ import signal
 import sys
 from typing import Any, NamedTuple
 
-from . import kernel, seccomp
+from . import kernel, landlock, seccomp
 
-_OPEN_FILES = 128
+_OPEN_FILES = 64  # buffers of pipes and socket pairs are the kernel's memory, which no other limit counts
+_QUEUED_SIGNALS = 64  # each takes memory of the kernel; a signal of which no other waits is always taken
 _STACK_BYTES = 64 * 2**20
 _SPARE_BYTES = 32 * 2**20  # to report a MemoryError with
+_RESERVED_BYTES = 2 * 2**30  # contest programs reserve up to 512 MB for a stack, and touch a few
 _THREADS = 32  # where only one process is allowed; else they count as processes
 _SANDBOX_TASKS = 4  # the zygote, its guard, the supervisor and the checker
 
@@ -23,14 +25,17 @@ class Rules(NamedTuple):
     Args:
         seccomp: Whether to filter system calls.
         namespaces: Whether there are any around the supervisor.
-        address_space: Bytes.
+        address_space: Bytes. A program may reserve more, since only what it touches counts, and
+            that is looked at from outside.
         count_processes: Whether the limit on processes counts those of this sandbox only.
+        readable: What Landlock lets these processes read, where the supervisor reads more.
     """
 
     seccomp: bool
     namespaces: bool
     address_space: int
     count_processes: bool
+    readable: tuple[str, ...] = ()
 
 
 def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed: bool = False) -> None:
@@ -44,6 +49,7 @@ def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed:
             program must get at its own, since /dev/stdin leads through /proc/self.
     """
     os.setsid()
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a supervisor that is killed leaves nothing
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     safe = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in keep]
     for target, descriptor in enumerate(safe):
@@ -51,7 +57,11 @@ def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed:
     os.closerange(len(keep), 256)  # the control socket was descriptor 0
     _open_streams()
     _forget_ourselves()
-    _limit(limits, rules)
+    seen = os.path.exists("/proc/self/status")  # else nobody sees what a program touches of what it reserves
+    reserved = _RESERVED_BYTES if seen and not closed else 0
+    _limit(limits, rules._replace(address_space=rules.address_space + reserved))
+    if rules.readable:
+        landlock.restrict([*rules.readable], [])
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0 if closed else 1)
     if rules.seccomp:
         seccomp.install(seccomp.program_filter(limits["processes"] > 1, os.getpid(), rules.namespaces))
@@ -92,6 +102,7 @@ def _limit(limits: dict[str, Any], rules: Rules) -> None:
         resource.RLIMIT_FSIZE: (limits["file_bytes"], limits["file_bytes"]),
         resource.RLIMIT_STACK: (_STACK_BYTES, _STACK_BYTES),
         resource.RLIMIT_MSGQUEUE: (0, 0),
+        resource.RLIMIT_SIGPENDING: (_QUEUED_SIGNALS, _QUEUED_SIGNALS),
         resource.RLIMIT_AS: (rules.address_space, rules.address_space + _SPARE_BYTES),
     }
     if rules.count_processes:

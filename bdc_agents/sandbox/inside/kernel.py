@@ -68,6 +68,18 @@ def fork_into(flags: int) -> int:
     return _checked("clone", pid)
 
 
+def outlast(pid: int) -> int:
+    """Waits for the end of a child process, and brings it about if the child is stopped; its status.
+
+    Nobody here ever stops a process: whoever did wants it to hang.
+    """
+    while True:
+        _, word = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(word):
+            return os.waitstatus_to_exitcode(word)
+        os.kill(pid, signal.SIGKILL)
+
+
 def watch(pid: int) -> int:
     """A descriptor that can be read when a child process has ended."""
     try:

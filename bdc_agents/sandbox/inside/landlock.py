@@ -8,6 +8,7 @@ import os
 import struct
 
 from . import kernel
+from .namespaces import DEVICES
 
 NEEDED = 3
 """The version that the tier without namespaces needs: the first that covers `truncate`."""
@@ -18,7 +19,7 @@ _RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _NETWORK_SINCE, _BIND_CONNECT = 4, 3
 _SCOPES_SINCE, _ABSTRACT_SOCKETS_SIGNALS = 6, 3
 _PATH_BENEATH = 1
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_DEVICES = [f"/dev/{name}" for name in DEVICES]
 
 
 def version() -> int:
@@ -27,6 +28,13 @@ def version() -> int:
         return kernel.landlock(0, None, ctypes.c_size_t(0), ctypes.c_uint(1))
     except OSError:
         return 0
+
+
+def lacking() -> str:
+    """What to say where `NEEDED` is not offered."""
+    found = version()
+    text = f"Landlock version {found}, but {NEEDED} (Linux 6.2) is needed"
+    return text if found else f"{text}: the kernel has none, or a container's seccomp profile refuses it"
 
 
 def restrict(readable: list[str], writable: list[str]) -> None:

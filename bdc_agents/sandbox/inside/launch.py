@@ -1,7 +1,8 @@
 """Where the sandboxed process starts: isolate itself, import what programs use, serve jobs.
 
 In a warm tier this process, the zygote, never sees a job: for each it forks a supervisor, which
-isolates itself further, says that it is ready, and reads the job from the socket.
+isolates itself further, says that it is ready, and reads the job from the socket. Of a script test
+it reads the size only: the script is for its checker to read.
 """
 
 import gc
@@ -11,8 +12,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from . import kernel, landlock, namespaces, seccomp, supervise, wire, work
+from . import kernel, landlock, namespaces, seccomp, supervise, usage, wire, work
 from .confine import Rules
+from .ending import end_all
 
 CONTROL = 0
 """The socket to the caller; no program ever holds it."""
@@ -24,6 +26,10 @@ _MODULES = (
     *("operator", "queue", "random", "re", "statistics", "string", "threading", "typing", "_sitebuiltins"),
 )
 """What programs often import, loaded once for all."""
+
+
+class Broken(Exception):
+    """The supervisor failed while a program ran, which may be that program's doing."""
 
 
 def main() -> None:
@@ -45,7 +51,7 @@ def main() -> None:
             continue
     finally:
         if not owner:
-            supervise.end_all(())
+            end_all(())
     sys.exit(_SERVED if status == _CALLER_GONE else _FAILED)
 
 
@@ -54,6 +60,8 @@ def _isolate(setup: dict[str, Any]) -> namespaces.Owner | None:
     _prefer_for_oom()
     if setup["namespaces"]:
         return namespaces.enter(setup["folders"], setup["files"], setup["work"])
+    if setup["bubblewrap"]:
+        return namespaces.adopt()
     if os.getpid() != 1:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGTERM, _end_once)
@@ -68,11 +76,13 @@ def _end_once(*_: object) -> None:
 
 def _warm_up(setup: dict[str, Any]) -> None:
     sys.argv[:] = ["program.py"]
+    sys.set_int_max_str_digits(0)  # contests ask for longer integers; the CPU time is limited
     if setup["packages"]:
         sys.path += setup["packages"]
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
     for name in _MODULES:
         __import__(name)
+    seccomp.prepare(namespaces=_has_namespaces(setup))
     gc.collect()
     gc.freeze()  # so that a child's first collection does not copy all of this
 
@@ -82,12 +92,13 @@ def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> in
     pid = namespaces.fork() if owner else os.fork()
     if pid == 0:
         try:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             _serve(setup, owner)
         finally:
             os._exit(_FAILED)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = kernel.outlast(pid)
     if not owner:
-        supervise.end_all(())
+        end_all(())
     return status
 
 
@@ -97,48 +108,57 @@ def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
     try:
         rules = _settle(setup, owner)
         wire.send(CONTROL, f"{wire.READY}\n".encode())
-        _run_tests(wire.receive(CONTROL), rules, setup)
-        status = _SERVED
+        job = wire.receive(CONTROL)
+        wire.send(CONTROL, f"{wire.TAKEN}\n".encode())
+        if _run_tests(job, rules, setup):
+            status = _SERVED
     except (EOFError, ConnectionError):
         status = _CALLER_GONE
-    except OSError as error:
+    except (OSError, Broken) as error:
+        word = wire.BROKEN if isinstance(error, Broken) else wire.FAILED
         with suppress(OSError):
-            wire.send(CONTROL, f"{wire.FAILED} {error}\n".encode())
+            wire.send(CONTROL, f"{word} {error}\n".encode())
     finally:
         if os.getpid() != 1:
-            supervise.end_all(())
+            end_all(())
         os._exit(status)
 
 
 def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     if owner:
         namespaces.settle(owner, setup["work"], setup["work_mb"], setup["work_files"])
-    elif os.getpid() != 1:
-        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    if setup["landlock"]:
-        kernel.drop_capabilities()
+    else:
+        if os.getpid() != 1:
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        kernel.drop_capabilities()  # root would see into its checkers
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler would let programs signal process 1
     os.chdir(setup["work"])
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if setup["landlock"] and landlock.version() < landlock.NEEDED:
-        raise OSError(f"Landlock version {landlock.version()}, but {landlock.NEEDED} (Linux 6.2) is needed")
+        raise OSError(landlock.lacking())
     if setup["landlock"] or (owner and landlock.version()):
         landlock.restrict(*_visible(setup))
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
     return Rules(
         seccomp=_filter_calls(required=setup["isolated"]),
-        namespaces=setup["isolated"] and not setup["landlock"],
-        address_space=_address_space(),
-        count_processes=setup["isolated"] and not setup["landlock"],
+        namespaces=_has_namespaces(setup),
+        address_space=usage.sizes()[0],
+        count_processes=_has_namespaces(setup),
+        readable=(*setup["folders"], *setup["files"]) if setup["landlock"] else (),
     )
 
 
+def _has_namespaces(setup: dict[str, Any]) -> bool:
+    return setup["isolated"] and not setup["landlock"]
+
+
 def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """What Landlock lets a program read, and write: without namespaces, it writes nowhere."""
-    readable = [*setup["folders"], *setup["files"]]
-    if setup["landlock"]:
-        return readable, []
-    return [*readable, "/proc", "/dev"], [setup["work"]]
+    """What Landlock lets the supervisor read, and write: without namespaces, it writes nowhere.
+
+    It has to see how much memory a program takes; the program itself then reads less, see `Rules`.
+    """
+    readable = [*setup["folders"], *setup["files"], "/proc"]
+    return (readable, []) if setup["landlock"] else ([*readable, "/dev"], [setup["work"]])
 
 
 def _filter_calls(required: bool) -> bool:
@@ -152,23 +172,22 @@ def _filter_calls(required: bool) -> bool:
         return False
 
 
-def _address_space() -> int:
-    """Bytes that the bare interpreter takes already, so that limits count what programs add."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as numbers:
-            return int(numbers.read().split()[0]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
-        return 64 * 2**20
-
-
 def _prefer_for_oom() -> None:
     """If the machine's memory runs out, this process and its children go before the caller."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
         score.write("1000")
 
 
-def _run_tests(job: dict[str, Any], rules: Rules, setup: dict[str, Any]) -> None:
-    """Runs the tests that the caller sends, until it sends one of kind `end`."""
+def _run_tests(job: dict[str, Any], rules: Rules, setup: dict[str, Any]) -> bool:
+    """Runs the tests that the caller sends, until it sends one of kind `end`.
+
+    Returns:
+        Whether another job can be read: not if a checker left a part of its script.
+
+    Raises:
+        OSError: If no program could be started.
+        Broken: If anything fails later.
+    """
     if setup["landlock"]:
         job["limits"]["processes"] = 1  # without namespaces, the end of others would not be certain
     rules = rules._replace(address_space=rules.address_space + job["limits"]["memory_mb"] * 2**20)
@@ -183,7 +202,15 @@ def _run_tests(job: dict[str, Any], rules: Rules, setup: dict[str, Any]) -> None
                 if several and not (setup["landlock"] or setup.get("keep_files")):
                     _renew(setup)
                 session, several = supervise.Session(job, test, rules, CONTROL), True
-            wire.send(CONTROL, wire.pack_ending(session.run(test)))
+            if not session.answer(test):
+                return False
+        return True
+    except ConnectionError:
+        raise
+    except OSError as error:
+        if not several:
+            raise
+        raise Broken(error) from None
     finally:
         if session:
             session.close()

@@ -12,7 +12,9 @@ _NEW_USER, _NEW_PROCESSES, _NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
 _ALL = _NEW_MOUNTS | _NEW_UTS | _NEW_IPC | _NEW_USER | _NEW_PROCESSES | _NEW_NETWORK
 
 _NOBODY = 65534
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICES = ("null", "full", "random", "urandom")
+"""Not /dev/zero: memory mapped from it is counted by no limit once it is unmapped in part."""
+
 _PLAIN = kernel.MS_NOSUID | kernel.MS_NODEV
 _READ_ONLY = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID
 
@@ -49,6 +51,13 @@ def enter(folders: list[str], files: list[str], work: str) -> Owner:
     kernel.restrict_mount("/", _READ_ONLY, recursive=False)
     kernel.forbid_capabilities()
     return owner
+
+
+def adopt() -> Owner:
+    """Takes over the namespaces that bubblewrap has made; whom programs are to run as."""
+    kernel.unshare(_NEW_MOUNTS)
+    kernel.forbid_capabilities()
+    return Owner(os.geteuid(), os.getegid())
 
 
 def fork() -> int:
@@ -130,7 +139,7 @@ def _stand_guard(child: int) -> None:
     signal.signal(signal.SIGTERM, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     os.close(0)  # so that the other side sees the end of process 1
-    os.waitpid(child, 0)
+    kernel.outlast(child)
     os._exit(0)
 
 
@@ -141,11 +150,12 @@ def _build_root(folders: list[str], files: list[str], work: str) -> None:
     kernel.mount("tmpfs", root, "tmpfs", _PLAIN, "size=1m,nr_inodes=1k,mode=755")
     for folder in folders:
         _show(root, folder)
-    for file in [*files, *(f"/dev/{device}" for device in _DEVICES)]:
+    for file in [*files, *(f"/dev/{device}" for device in DEVICES)]:
         _bind(root, file, is_folder=False)
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         os.symlink(f"/proc/self/fd/{number}", f"{root}/dev/{name}")
     os.symlink("/proc/self/fd", f"{root}/dev/fd")
+    os.symlink(work, f"{root}/dev/shm")  # noqa: S108 - where the C library makes locks
     os.mkdir(f"{root}/proc")
     os.makedirs(root + work, exist_ok=True)
     _mount_proc(f"{root}/proc")

@@ -17,6 +17,7 @@ OUT_OF_MEMORY, PROGRAM_ENDED = 86, 87
 LEFT, RIGHT = "__left_side__", "__right_side__"
 """Where both sides of an `assert L == R` are kept; in a class too, these names stay as they are."""
 
+_LONGEST_TEXT = 2000
 
 TOLD = "__told_by_the_program__"
 """Where an exception that came from the other process keeps what was said about it there."""
@@ -35,6 +36,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     """Type, message and place of an exception, and both sides of an assertion that failed."""
     told: dict[str, Any] = getattr(error, TOLD, {})
     report: dict[str, Any] = dict(told) or {"error": type(error).__name__, "message": message(error)}
+    report = {key: shortened(value) for key, value in report.items()}
     frames = _frames(error)
     lines: dict[str, int | None] = {frame.tb_frame.f_code.co_filename: frame.tb_lineno for frame in frames}
     if isinstance(error, SyntaxError) and PROGRAM not in lines and TEST not in lines:
@@ -52,10 +54,16 @@ def describe(error: BaseException) -> dict[str, Any]:
 def message(error: BaseException) -> str:
     """What an exception says, cut to a length; never raises an ordinary exception."""
     try:
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
-        return text if len(text) <= 2000 else f"{text[:1000]} … {text[-1000:]}"
+        return shortened(error.msg if isinstance(error, SyntaxError) else str(error))
     except Exception:
         return "(its message could not be read)"
+
+
+def shortened(text: Any) -> Any:
+    """A text without its middle, where it is long; anything else as it is."""
+    if not isinstance(text, str) or len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[: _LONGEST_TEXT // 2]} … {text[-_LONGEST_TEXT // 2 :]}"
 
 
 def _frames(error: BaseException) -> list[types.TracebackType]:

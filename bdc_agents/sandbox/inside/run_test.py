@@ -53,8 +53,10 @@ def _add_builtins() -> None:
 
 def _on_input(job: dict[str, Any]) -> int:
     try:
-        _whole_program(job)
+        in_thread = _whole_program(job)
         report: dict[str, Any] = {"done": True}
+        if in_thread is not None:
+            report["in_thread"] = reports.describe(in_thread)
     except BaseException as error:
         confine.use_spare_memory()
         report = reports.describe(error)
@@ -62,7 +64,8 @@ def _on_input(job: dict[str, Any]) -> int:
     return 1 if "error" in report else 0
 
 
-def _whole_program(job: dict[str, Any]) -> None:
+def _whole_program(job: dict[str, Any]) -> BaseException | None:
+    """Runs it as the main module; what ended a thread of it, if something did."""
     module = types.ModuleType("__main__")
     failed_threads = _watch_threads(job)
     ours = sys.stdout
@@ -73,17 +76,23 @@ def _whole_program(job: dict[str, Any]) -> None:
             raise
     finally:
         _finish(module, ours)
-    if failed_threads:
-        raise failed_threads[0]
+    return failed_threads[0] if failed_threads else None
 
 
 def _watch_threads(job: dict[str, Any]) -> list[BaseException]:
-    """Where exceptions that end a thread are kept: contest programs often run in one."""
+    """Where exceptions that end a thread are kept: contest programs often run in one.
+
+    They do not end the program, and `SystemExit` is not even told, as anywhere in Python.
+    """
     failed: list[BaseException] = []
     if "threading" in job["code"]:
         import threading
 
-        threading.excepthook = lambda happened: failed.append(happened.exc_value or SystemError())
+        def keep(happened: Any) -> None:
+            if happened.exc_type is not SystemExit:
+                failed.append(happened.exc_value or SystemError())
+
+        threading.excepthook = keep
     return failed
 
 

@@ -1,187 +1,160 @@
-"""The seccomp filters: system calls that no program needs and that widen an attack are refused.
+"""The seccomp filters: which system calls a process may make, and with which arguments.
 
-One filter holds for the supervisor and all below it. The other, much shorter, is added in the
-process of each test, and takes what the supervisor itself needs.
+Filters are lists of what is allowed. One holds for the supervisor and all below it; another is added
+in the process of each test, and takes what only the supervisor needs.
 """
 
 import errno
+import fcntl
 import platform
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
 
+from . import syscalls
 from .kernel import set_seccomp_filter
 
-# Numbers on x86_64 and aarch64; None where the call does not exist.
-_DENIED: dict[str, tuple[int, int | None]] = {
-    # mounts and roots
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "open_tree": (428, 428),
-    "move_mount": (429, 429),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "name_to_handle_at": (303, 264),
-    "open_by_handle_at": (304, 265),
-    # other processes and namespaces
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "process_madvise": (440, 440),
-    "kcmp": (312, 272),
-    "pidfd_getfd": (438, 438),
-    "setns": (308, 268),
-    "unshare": (272, 97),
-    # large parts of the kernel with a history of holes
-    "bpf": (321, 280),
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "userfaultfd": (323, 282),
-    "perf_event_open": (298, 241),
-    "fanotify_init": (300, 262),
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    # network; some kinds of sockets, such as those to a hypervisor, know no namespaces
-    "socket": (41, 198),
-    "connect": (42, 203),
-    "bind": (49, 200),
-    "sendmsg": (46, 211),
-    "sendmmsg": (307, 269),
-    # memory that no limit counts
-    "memfd_secret": (447, 447),
-    "shmget": (29, 194),
-    "semget": (64, 190),
-    "msgget": (68, 186),
-    "mq_open": (240, 180),
-    # the machine
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "reboot": (169, 142),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "acct": (163, 89),
-    "quotactl": (179, 60),
-    "quotactl_fd": (443, 443),
-    "syslog": (103, 116),
-    "settimeofday": (164, 170),
-    "clock_settime": (227, 112),
-    "clock_adjtime": (305, 266),
-    "adjtimex": (159, 171),
-    "personality": (135, 92),
-    "vhangup": (153, 58),
-    "iopl": (172, None),
-    "ioperm": (173, None),
-    "modify_ldt": (154, None),
-    # other executables
-    "execve": (59, 221),
-    "execveat": (322, 281),
-}
-# What reaches beyond a process that has no namespaces: other processes of the user, and files that
-# Landlock does not guard against a change of their owner, rights and times.
-_DENIED_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int]] = {
-    "chmod": (90, 53),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, 54),
-    "fchown": (93, 55),
-    "lchown": (94, 54),
-    "fchownat": (260, 54),
-    "utime": (132, 88),
-    "utimes": (235, 88),
-    "futimesat": (261, 88),
-    "utimensat": (280, 88),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "removexattr": (197, 14),
-    "lremovexattr": (198, 15),
-    "fremovexattr": (199, 16),
-    "setxattrat": (463, 463),
-    "removexattrat": (466, 466),
-    "setpriority": (141, 140),
-    "ioprio_set": (251, 30),
-    "sched_setaffinity": (203, 122),
-    "sched_setscheduler": (144, 119),
-    "sched_setparam": (142, 118),
-    "sched_setattr": (314, 274),
-    "migrate_pages": (256, 238),
-    "move_pages": (279, 239),
-    "inotify_init1": (294, 26),
-}
-_SIGNALS: dict[str, tuple[int, int]] = {
-    "kill": (62, 129),
-    "tgkill": (234, 131),
-    "rt_sigqueueinfo": (129, 138),
-    "rt_tgsigqueueinfo": (297, 240),
-}
-"""Calls whose first argument is a process."""
-_SIGNALS_BY_OTHER_NAMES: dict[str, tuple[int, int]] = {
-    "tkill": (200, 130),
-    "pidfd_open": (434, 434),
-    "pidfd_send_signal": (424, 424),
-}
-_SENDTO, _PRCTL = (44, 206), (157, 167)
-_PR_SET_DUMPABLE, _PR_SET_PTRACER = 4, 0x59616D61
-_CLONE, _CLONE3, _FORK, _VFORK = (56, 220), (435, 435), (57, None), (58, None)
-_PRLIMIT, _MEMFD_CREATE = (302, 261), (319, 279)
+Block = tuple[tuple[int, int, int, int], ...]
+"""Instructions: code, how many to skip if true, and if false, and a value. Every way ends in an answer."""
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_X32_CALLS = 0x40000000
-_CLONE_NAMESPACES, _CLONE_THREAD = 0x7E020000, 0x00010000
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+_LOAD, _AND, _JUMP, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x45, 0x06
+_FARTHEST_SKIP = 255
 
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
-_FIFTH_ARGUMENT = _FIRST_ARGUMENT + 4 * 8
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_SELF = 0x5E1F5E1F
+"""Stands for the number of the program's process, which is known only when it runs."""
 
-
-def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("HBBI", code, if_true, if_false, value)
+_NEWER = 435
+"""From this call on, of Linux 5.3, libraries ask whether a call exists and do without."""
 
 
-def _refuse(number: int | None, error: int) -> bytes:
-    if number is None:
-        return b""
-    return _step(_EQUAL, number, 0, 1) + _step(_RETURN, _ERRNO | error)
+def _answer(value: int) -> Block:
+    return ((_RETURN, 0, 0, value),)
 
 
-def _check_argument(number: int | None, check: bytes) -> bytes:
-    """Applies a check to the call's first argument; what passes it is allowed."""
-    body = _step(_LOAD, _FIRST_ARGUMENT) + check + _step(_RETURN, _ALLOW)
-    return _step(_EQUAL, number or 0, 0, len(body) // 8) + body
+def _error(number: int) -> Block:
+    """The call is not made; its caller is told this error, or success for 0."""
+    return _answer(0x00050000 | number)
 
 
-_NO = _step(_RETURN, _ERRNO | errno.EPERM)
+_ALLOW, _KILL, _NO, _UNKNOWN = (
+    _answer(0x7FFF0000),
+    _answer(0x80000000),
+    _error(errno.EPERM),
+    _error(errno.ENOSYS),
+)
 
 
+def _one_of(argument: int, values: Iterable[int], otherwise: Block, then: Block = _ALLOW) -> Block:
+    """Whether the low half of an argument, which is all that the kernel looks at, is one of these."""
+    values = tuple(values)
+    tests = ((_EQUAL, len(values) - 1 - at + len(otherwise), 0, value) for at, value in enumerate(values))
+    return ((_LOAD, 0, 0, _ARGUMENTS + 8 * argument), *tests, *otherwise, *then)
+
+
+def _any_bit(argument: int, bits: int, then: Block, otherwise: Block = _ALLOW) -> Block:
+    """Whether the low half of an argument has any of these bits."""
+    return ((_LOAD, 0, 0, _ARGUMENTS + 8 * argument), (_ANY_BIT, 0, len(then), bits), *then, *otherwise)
+
+
+def _all_bits(argument: int, bits: int, then: Block, otherwise: Block = _ALLOW) -> Block:
+    """Whether the low half of an argument has all of these bits."""
+    load = ((_LOAD, 0, 0, _ARGUMENTS + 8 * argument), (_AND, 0, 0, bits))
+    return (*load, (_EQUAL, 0, len(then), bits), *then, *otherwise)
+
+
+def _null(argument: int) -> Block:
+    """Whether a pointer is null: the one argument of which both halves count."""
+    at = _ARGUMENTS + 8 * argument
+    return (
+        *((_LOAD, 0, 0, at), (_EQUAL, 0, 3, 0)),
+        *((_LOAD, 0, 0, at + 4), (_EQUAL, 0, 1, 0), *_ALLOW),
+        *_NO,
+    )
+
+
+# --- what is checked --------------------------------------------------------------------------------
+
+_SETFL, _SETLK, _SETLKW = 4, 6, 7
+_ASYNC = 0x2000  # would send signals to whoever owns the descriptor
+_FCNTL = (
+    *(fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_GETLK, fcntl.F_GETOWN),
+    *(1030, 1032, 1033, 1034),  # F_DUPFD_CLOEXEC, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS
+)
+"""Not F_SETOWN and F_SETSIG, which signal others; F_SETPIPE_SZ, which takes memory; leases and notices."""
+
+_IOCTL = (
+    *(0x5401, 0x802C542A, 0x5413, 0x540F),  # TCGETS, TCGETS2, TIOCGWINSZ, TIOCGPGRP: is it a terminal?
+    *(0x541B, 0x5421, 0x5450, 0x5451),  # FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+)
+_FICLONE = 0x40049409  # the standard library tries it, and copies where it is not supported
+
+_PRCTL = (15, 16, 3, 21, 38, 39)
+"""The name of a thread, both ways; PR_GET_DUMPABLE, PR_GET_SECCOMP; NO_NEW_PRIVS, both ways."""
+
+_SHARED_NOWHERE, _HUGE_PAGES = 0x01 | 0x20, 0x40000
+_MADVISE = (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17)
+"""Not those that move memory to where no limit counts it, merge it with others' or destroy it."""
+
+_OWN_DESCRIPTORS = 2  # CLOSE_RANGE_UNSHARE: a thread with descriptors of its own doubles their limit
+_UNIX = 1
+_CLOCKS = range(12)  # a negative number is the clock of some process
+_NEW_NAMESPACES = 0x7E020000
+_OTHER_PARENT = 0x00008000 | 0x00002000  # CLONE_PARENT, CLONE_PTRACE
+_THREAD = 0x00010F00  # memory, descriptors and signal handlers are those of the process
+
+_ITSELF = _one_of(0, (0, _SELF), _NO)
+_NOT_CLONED = _any_bit(0, _NEW_NAMESPACES | _OTHER_PARENT, _NO)
+
+
+def _checks(processes: bool) -> dict[str, Block]:
+    """What is asked of the calls that a program may make with some arguments only."""
+    # A lock keeps nobody out of a lone process, which has it at once; the kernel need not remember it.
+    lock = _error(errno.ENOLCK) if processes else _error(0)
+    set_flags = _any_bit(2, _ASYNC, _NO)
+    thread = _all_bits(0, _THREAD, _NOT_CLONED, _error(errno.EAGAIN))
+    clock, about = _one_of(0, _CLOCKS, _error(errno.EINVAL)), _ALLOW if processes else _ITSELF
+    return {
+        "fcntl": _one_of(
+            1, _FCNTL, _one_of(1, (_SETFL,), _one_of(1, (_SETLK, _SETLKW), _NO, lock), set_flags)
+        ),
+        "ioctl": _one_of(1, _IOCTL, _one_of(1, (_FICLONE,), _error(errno.ENOTTY), _error(errno.EOPNOTSUPP))),
+        "prctl": _one_of(0, _PRCTL, _error(errno.EINVAL)),
+        "mmap": _all_bits(3, _SHARED_NOWHERE, _NO, _any_bit(3, _HUGE_PAGES, _error(errno.ENOMEM))),
+        "madvise": _one_of(2, _MADVISE, _error(errno.EINVAL)),
+        "close_range": _any_bit(2, _OWN_DESCRIPTORS, _error(errno.EINVAL)),
+        "clone": _NOT_CLONED if processes else thread,
+        "socketpair": _one_of(0, (_UNIX,), _error(errno.EAFNOSUPPORT)),
+        "sendto": _null(4),
+        "prlimit64": _ITSELF,
+        **dict.fromkeys(("kill", "tgkill", "tkill", "getpgid", "getsid"), about),
+        **dict.fromkeys(("sched_getaffinity", "sched_setaffinity"), about),
+        **dict.fromkeys(("sched_getscheduler", "sched_getparam"), about),
+        **dict.fromkeys(("clock_gettime", "clock_getres", "clock_nanosleep"), clock),
+    }
+
+
+# --- filters ----------------------------------------------------------------------------------------
+
+
+def prepare(namespaces: bool) -> None:
+    """Makes the usual filters once for all processes that are forked from this one."""
+    with suppress(OSError):  # told where a filter is put in force
+        supervisor_filter()
+        template(processes=False, namespaces=namespaces)
+
+
+@cache
 def supervisor_filter() -> bytes:
     """What holds for every process of a sandbox, as a BPF program.
 
     Raises:
         OSError: If the system calls of this machine are not known here.
     """
-    which = _which()
-    return b"".join(
-        [
-            _prologue(which),
-            *_refuse_all(_DENIED, which),
-            # Its flags lie in memory, which a filter cannot read; the C library then uses clone.
-            _refuse(_CLONE3[which], errno.ENOSYS),
-            _check_argument(_CLONE[which], _step(_ANY_BIT, _CLONE_NAMESPACES, 0, 1) + _NO),
-            _check_argument(_PRLIMIT[which], _step(_EQUAL, 0, 1, 0) + _NO),  # limits of itself only
-            _step(_RETURN, _ALLOW),
-        ]
-    )
+    free = (syscalls.FREE, syscalls.OWN_FILES, syscalls.SEVERAL, syscalls.CHECKED, syscalls.SUPERVISOR)
+    return _packed(_program(free, {"clone": _NOT_CLONED}))
 
 
 def program_filter(processes: bool, pid: int, namespaces: bool) -> bytes:
@@ -195,48 +168,66 @@ def program_filter(processes: bool, pid: int, namespaces: bool) -> bytes:
     Raises:
         OSError: If the system calls of this machine are not known here.
     """
-    which = _which()
-    no_more = _step(_RETURN, _ERRNO | errno.EAGAIN)
-    itself = _step(_EQUAL, pid, 1, 0) + _step(_EQUAL, 0, 0, 1) + _step(_RETURN, _ALLOW) + _NO
-    alone = [
-        *(_refuse(call[which], errno.EAGAIN) for call in (_FORK, _VFORK)),
-        _check_argument(_CLONE[which], _step(_ANY_BIT, _CLONE_THREAD, 1, 0) + no_more),
-        *(_check_argument(call[which], itself) for call in _SIGNALS.values()),
-        *_refuse_all(_SIGNALS_BY_OTHER_NAMES, which),
-    ]
-    named = _step(_LOAD, _FIFTH_ARGUMENT) + _step(_EQUAL, 0, 0, 2)
-    named += _step(_LOAD, _FIFTH_ARGUMENT + 4) + _step(_EQUAL, 0, 1, 0) + _NO
-    options = _step(_EQUAL, _PR_SET_DUMPABLE, 1, 0) + _step(_EQUAL, _PR_SET_PTRACER, 0, 1) + _NO
-    parts = [
-        _prologue(which),
-        _refuse(_MEMFD_CREATE[which], errno.EPERM),
-        _check_argument(_SENDTO[which], named),
-        _check_argument(_PRCTL[which], options),
-    ]
-    parts += [] if processes else alone
-    parts += [] if namespaces else _refuse_all(_DENIED_WITHOUT_NAMESPACES, which)
-    return b"".join([*parts, _step(_RETURN, _ALLOW)])
+    return struct.pack("I", pid).join(template(processes, namespaces))
 
 
-def _refuse_all(calls: Mapping[str, tuple[int | None, int | None]], which: int) -> list[bytes]:
-    return [_refuse(number, errno.EPERM) for number in dict.fromkeys(row[which] for row in calls.values())]
+@cache
+def template(processes: bool, namespaces: bool) -> list[bytes]:
+    """The filter of a program, in pieces: between them stands the number of its process."""
+    free = [syscalls.FREE, *[syscalls.OWN_FILES] * namespaces, *[syscalls.SEVERAL] * processes]
+    return _packed(_program(free, _checks(processes) | _lone(processes))).split(struct.pack("I", _SELF))
 
 
-def _which() -> int:
-    """The column of the tables above that is this machine's."""
-    if platform.machine() not in _ARCHITECTURES:
-        raise OSError(f"no seccomp filter is written for {platform.machine()}")
-    return list(_ARCHITECTURES).index(platform.machine())
-
-
-def _prologue(which: int) -> bytes:
-    """Ends a process that uses another machine's calls, and loads the number of the call."""
-    architecture = list(_ARCHITECTURES.values())[which]
-    check = _step(_LOAD, _ARCHITECTURE) + _step(_EQUAL, architecture, 1, 0) + _step(_RETURN, _KILL)
-    x32 = _step(_AT_LEAST, _X32_CALLS, 0, 1) + _NO if which == 0 else b""
-    return check + _step(_LOAD, _NUMBER) + x32
+def _lone(processes: bool) -> dict[str, Block]:
+    """To start a process fails as where there are too many."""
+    return {} if processes else dict.fromkeys(("fork", "vfork"), _error(errno.EAGAIN))
 
 
 def install(program: bytes) -> None:
     """Puts the filter in force; it cannot be taken off again."""
     set_seccomp_filter(program)
+
+
+# --- making them ------------------------------------------------------------------------------------
+
+
+def _program(free: Iterable[Mapping[str, syscalls.Numbers]], checks: Mapping[str, Block]) -> Block:
+    """A program that allows these calls, and those that are checked, and no others."""
+    if platform.machine() not in _ARCHITECTURES:
+        raise OSError(f"no seccomp filter is written for {platform.machine()}")
+    which = list(_ARCHITECTURES).index(platform.machine())
+    numbers = {name: row[which] for table in (*free, _NAMED) for name, row in table.items()}
+    blocks = {number: _ALLOW for table in free for name in table if (number := numbers[name]) is not None}
+    blocks |= {number: check for name, check in checks.items() if (number := numbers[name]) is not None}
+    # Another machine's calls end the process. Those of x32 lie above all others, and are unknown.
+    foreign = ((_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, list(_ARCHITECTURES.values())[which]), *_KILL)
+    return (*foreign, (_LOAD, 0, 0, _NUMBER), *_search(_intervals(blocks)))
+
+
+_NAMED = syscalls.CHECKED | syscalls.SEVERAL
+
+
+def _intervals(blocks: Mapping[int, Block]) -> list[tuple[int, Block]]:
+    """Where each block begins, over all numbers; between calls that are allowed lie those that are not."""
+    found: list[tuple[int, Block]] = []
+    for number in sorted({0, _NEWER} | {at + more for at in blocks for more in (0, 1)}):
+        block = blocks.get(number, _NO if number < _NEWER else _UNKNOWN)
+        if not found or found[-1][1] != block:
+            found.append((number, block))
+    return found
+
+
+def _search(intervals: list[tuple[int, Block]]) -> Block:
+    """A binary search: the kernel goes through it for each call that it does not remember as allowed."""
+    if len(intervals) == 1:
+        return intervals[0][1]
+    middle = len(intervals) // 2
+    low, high = _search(intervals[:middle]), _search(intervals[middle:])
+    start = intervals[middle][0]
+    if len(low) <= _FARTHEST_SKIP:
+        return ((_AT_LEAST, len(low), 0, start), *low, *high)
+    return ((_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(low)), *low, *high)
+
+
+def _packed(program: Block) -> bytes:
+    return b"".join(struct.pack("HBBI", *step) for step in program)

@@ -1,21 +1,60 @@
 """The processes of a test, held to their limits; when it ends, so does everything they started."""
 
-import fcntl
 import os
 import select
 import signal
-import socket
 import struct
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import checker, kernel, reports, run_test, usage, wire
+from . import kernel, reports, usage, wire
 from .confine import Rules
+from .ending import Ended, end_all
+from .start import start
 
 _CHUNK = 65536
+_WHOLE_PIPE = 2**20  # what one can hold at most
 _REPORT_SLACK = 8192  # an error's text, beside the values that the output limit bounds
 _SHORTEST_WAIT = 0.01
 _LAST_WORDS_SECONDS = 1.0
+
+
+class Intake:
+    """What comes through a pipe, as far as a limit.
+
+    The program holds the other end, and through `/proc` it may open this end, too: it can fill,
+    empty and close the pipe, and open it again, at any moment.
+
+    Args:
+        descriptor: Where to read.
+        room: Bytes that may come.
+        keep: Whether what came is wanted, or only its size.
+    """
+
+    def __init__(self, descriptor: int, room: int, keep: bool) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor, self._room, self._keep = descriptor, room, keep
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets what came."""
+        self.data, self._size = bytearray(), 0
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether more came than there is room for."""
+        return self._size > self._room
+
+    def take(self, length: int = _CHUNK) -> bool:
+        """Takes in what is there; false at the end, when nobody holds the other end."""
+        try:
+            chunk = os.read(self.descriptor, length)
+        except BlockingIOError:  # the program was faster, and took it back
+            return True
+        self._size += len(chunk)
+        if self._keep and not self.overflowed:
+            self.data += chunk
+        return bool(chunk)
 
 
 class Session:
@@ -29,47 +68,83 @@ class Session:
     """
 
     def __init__(self, job: dict[str, Any], test: dict[str, Any], rules: Rules, control: int) -> None:
-        self._limits, self._control, self.kind = job["limits"], control, test["kind"]
+        self._limits, self._control, self._kind = job["limits"], control, test["kind"]
         self.alive, self._inbox = True, bytearray()
-        start = {"stdin": _start_on_input, "call": _start_on_calls, "script": _start_script}[self.kind]
-        self._ends = start(job, test, rules)
+        self._ends = start(job, test, rules, control)
         self._counter = usage.Counter(self._ends.pids, self._limits["processes"] > 1)
         self._processes = [kernel.watch(pid) for pid in self._ends.pids]
         self._poll = select.poll()
-        for descriptor in (self._processes[-1], self._ends.output, self._ends.report):
-            os.set_blocking(descriptor, False)
+        self._poll.register(control, 0)
+        self._poll.register(self._processes[-1], select.POLLIN)
+        room = self._limits["output_bytes"]
+        self._output = Intake(self._ends.output, room, keep=self._kind == "stdin")
+        self._intakes = {self._ends.output: self._output}
+        if self._ends.report is not None:
+            self._report = Intake(self._ends.report, room + _REPORT_SLACK, keep=True)
+            self._intakes[self._ends.report] = self._report
+        for descriptor in self._intakes:
             self._poll.register(descriptor, select.POLLIN)
         if self._ends.tests is not None:
             os.set_blocking(self._ends.tests, False)
-        self._poll.register(control, 0)
 
-    def run(self, test: dict[str, Any]) -> wire.Ending:
-        """Runs one test; unless it was answered while the process lives, the session is over.
+    def answer(self, test: dict[str, Any]) -> bool:
+        """Runs one test, and tells the caller how that ended.
+
+        Unless it was answered while the process lives, the session is over.
+
+        Returns:
+            Whether the caller's next frame can be read: not if a checker left a part of its script.
 
         Raises:
             SystemExit: If the caller has gone.
         """
+        ending, note = self._run(test), self._ends.note
+        if note is None:
+            wire.send(self._control, wire.pack_ending(ending))
+            return True
+        length = note.length()
+        if length > self._limits["output_bytes"] + _REPORT_SLACK:
+            ending, length = ending._replace(reason="output", answered=False), 0
+        wire.send(self._control, wire.pack_ending(ending, report_follows=length))
+        note.pass_on(self._control, length)
+        return note.heard
+
+    def _run(self, test: dict[str, Any]) -> wire.Ending:
         started = time.monotonic()
-        self.printed, self._report = bytearray(), bytearray()
+        for intake in self._intakes.values():
+            intake.restart()
         self._counter.restart()
         if self._ends.tests is not None:
             self._hand_over(wire.pack({key: test[key] for key in ("call", "setup")}))
-        reason = self._wait(started + self._limits["wall_seconds"])
-        status = 0 if reason == "answered" else self._end()
-        reason = self._drain() or reason
-        if reason == "output" and self.alive:
+        reason, status = self._wait(started + self._limits["wall_seconds"]), 0
+        if reason == "answered":
+            reason = "memory" if self._counter.too_large(self._limits) else "exit"
+        else:
+            status, peak = self._end()
+            if status == -signal.SIGXCPU:
+                reason = "cpu"
+            elif status == 0 and reason == "exit" and self._counter.too_large(self._limits, peak):
+                reason = "memory"
+        for intake in self._intakes.values():
+            intake.take(_WHOLE_PIPE)
+        if any(intake.overflowed for intake in self._intakes.values()):
+            reason = "output"
+        if reason != "exit" and self.alive:
             self._end()
+        seconds, printed = time.monotonic() - started, bytes(self._output.data)
+        if self._ends.note:
+            return wire.Ending(reason, status, self._ends.note.length() > 0, seconds, b"", b"")
         body = self._whole_report()
-        seconds = time.monotonic() - started
-        printed = bytes(self.printed) if self.kind == "stdin" else b""
-        reason = "cpu" if status == -signal.SIGXCPU else "exit" if reason == "answered" else reason
         return wire.Ending(reason, status, body is not None, seconds, printed, body or b"")
 
     def close(self) -> None:
         """Ends every process, and closes this side's descriptors."""
         if self.alive:
             self._end()
-        for descriptor in (*self._processes, self._ends.output, self._ends.report):
+        self._counter.close()
+        if self._ends.note:
+            self._ends.note.close()
+        for descriptor in (*self._processes, *self._intakes):
             os.close(descriptor)
         if self._ends.tests is not None:
             os.close(self._ends.tests)
@@ -100,62 +175,50 @@ class Session:
         if descriptor == self._processes[-1]:
             return "exit"
         if descriptor == self._ends.tests:
-            self._write_on(events)
-        elif not self._read(descriptor):
+            self._write_on(descriptor, events)
+            return None
+        intake = self._intakes[descriptor]
+        if not intake.take():
+            self._poll.unregister(descriptor)
+        if intake.overflowed:
             return "output"
-        elif self.kind == "call" and self._whole_report() is not None:
-            return "answered"
-        return None
+        return "answered" if self._kind == "call" and self._whole_report() is not None else None
 
-    def _write_on(self, events: int) -> None:
-        assert self._ends.tests is not None
+    def _write_on(self, descriptor: int, events: int) -> None:
         try:
-            del self._inbox[: os.write(self._ends.tests, self._inbox)]
+            del self._inbox[: os.write(descriptor, self._inbox)]
         except BlockingIOError:
             return
         except BrokenPipeError:
             self._inbox.clear()
         if not self._inbox or events & select.POLLERR:
-            self._poll.unregister(self._ends.tests)
-
-    def _drain(self) -> str | None:
-        """Reads what is left in the pipes; `output` if it is too much."""
-        for descriptor in (self._ends.output, self._ends.report):
-            while _readable(descriptor):
-                if not self._read(descriptor):
-                    return "output"
-        return None
-
-    def _read(self, descriptor: int) -> bool:
-        """Takes in what is there; false if that passes the limit."""
-        report = descriptor == self._ends.report
-        sink = self._report if report else self.printed
-        room = self._limits["output_bytes"] + (_REPORT_SLACK if report else 0)
-        chunk = os.read(descriptor, _CHUNK)
-        if not chunk:
             self._poll.unregister(descriptor)
-        sink += chunk[: room + 1 - len(sink)]
-        return len(sink) <= room
 
     def _whole_report(self) -> bytes | None:
         """The report, if all that its first bytes announce is there."""
-        if len(self._report) < 4:
+        data = self._report.data
+        if len(data) < 4:
             return None
-        (length,) = struct.unpack(">I", self._report[:4])
-        return bytes(self._report[4:]) if len(self._report) == 4 + length else None
+        (length,) = struct.unpack(">I", data[:4])
+        return bytes(data[4:]) if len(data) == 4 + length else None
 
     # --- ending
 
-    def _end(self) -> int:
-        """Ends every process; how the program's, or for a script its checker's, ended."""
+    def _end(self) -> tuple[int, int]:
+        """Ends every process.
+
+        Returns:
+            How the program's ended, or for a script its checker's; and the bytes of memory that
+            the program's had at most.
+        """
         program, last = self._ends.pids[0], self._ends.pids[-1]
         if program != last:
             _await_last_words(self._processes[-1], last, self._processes[0])
         self.alive = False
-        statuses = end_all(self._ends.pids)
-        if statuses.get(last) == reports.PROGRAM_ENDED:
-            return statuses.get(program, -signal.SIGKILL)
-        return statuses.get(last, -signal.SIGKILL)
+        ended = end_all(self._ends.pids)
+        killed = Ended(-signal.SIGKILL, 0)
+        first, final = ended.get(program, killed), ended.get(last, killed)
+        return (first if final.status == reports.PROGRAM_ENDED else final).status, first.peak
 
 
 def _await_last_words(checker_process: int, pid: int, program_process: int) -> None:
@@ -166,116 +229,7 @@ def _await_last_words(checker_process: int, pid: int, program_process: int) -> N
             _readable(program_process, _LAST_WORDS_SECONDS)
 
 
-# --- starting ---------------------------------------------------------------------------------------
-
-
-class Ends(NamedTuple):
-    """What the supervisor holds of the processes of a test.
-
-    Args:
-        pids: The program's; for a script, its checker's as the second.
-        output: Where the program's output comes from.
-        report: Where the report comes from.
-        tests: Where calls go to.
-    """
-
-    pids: tuple[int, ...]
-    output: int
-    report: int
-    tests: int | None = None
-
-
-def _start_on_input(job: dict[str, Any], test: dict[str, Any], rules: Rules) -> Ends:
-    output, report = os.pipe(), os.pipe()
-    keep = (_sealed(test["stdin"]), output[1], _nowhere(), report[1])
-    return Ends((_fork_program(job, "stdin", rules, keep),), output[0], report[0])
-
-
-def _start_on_calls(job: dict[str, Any], _: dict[str, Any], rules: Rules) -> Ends:
-    output, report, tests = os.pipe(), os.pipe(), os.pipe()
-    keep = (os.open(os.devnull, os.O_RDONLY), output[1], _nowhere(), report[1], tests[0])
-    return Ends((_fork_program(job, "call", rules, keep),), output[0], report[0], tests[1])
-
-
-def _start_script(job: dict[str, Any], test: dict[str, Any], rules: Rules) -> Ends:
-    output, report = os.pipe(), os.pipe()
-    ours, theirs = (end.detach() for end in socket.socketpair())
-    keep = (os.open(os.devnull, os.O_RDONLY), _nowhere(), _nowhere(), report[1], ours)
-    last = os.fork()
-    if last == 0:
-        checker.run(job, test, rules, keep)
-    _close(keep)
-    keep = (os.open(os.devnull, os.O_RDONLY), output[1], _nowhere(), theirs)
-    return Ends((_fork_program(job, "script", rules, keep), last), output[0], report[0])
-
-
-def _fork_program(job: dict[str, Any], kind: str, rules: Rules, keep: tuple[int, ...]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        run_test.run(job, kind, rules, keep)
-    _close(keep)
-    return pid
-
-
-def _close(descriptors: tuple[int, ...]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
-def _nowhere() -> int:
-    return os.open(os.devnull, os.O_WRONLY)
-
-
-def _sealed(text: bytes) -> int:
-    """A sealed file in memory with the input, so that a program can also seek in it."""
-    descriptor = os.memfd_create("stdin", os.MFD_ALLOW_SEALING)
-    wire.send(descriptor, text)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
-
-
 def _readable(descriptor: int, seconds: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return any(event & select.POLLIN for _, event in poll.poll(seconds * 1000))
-
-
-# --- ending -----------------------------------------------------------------------------------------
-
-
-def end_all(pids: tuple[int, ...]) -> dict[int, int]:
-    """Kills every process that is left and reaps it; how those named ended."""
-    statuses: dict[int, int] = {}
-    while True:
-        _kill_all(pids)
-        try:
-            ended, word = os.wait()
-        except ChildProcessError:
-            return statuses
-        if ended in pids:
-            statuses[ended] = os.waitstatus_to_exitcode(word)
-
-
-def _kill_all(pids: tuple[int, ...]) -> None:
-    if os.getpid() == 1:  # then all other processes of this namespace are the program's
-        _kill(-1)
-        return
-    for target in (*(-pid for pid in pids), *_children()):
-        _kill(target)
-
-
-def _children() -> list[int]:
-    try:
-        with open("/proc/thread-self/children", encoding="ascii") as children:
-            return [int(child) for child in children.read().split()]
-    except OSError:
-        return []
-
-
-def _kill(target: int) -> None:
-    try:
-        os.kill(target, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return

@@ -1,8 +1,9 @@
 """What passes between the caller and the sandbox.
 
-In: frames of `marshal`, which only the caller writes. Out: lines of plain words, each followed by
-the bytes that it announces; they come from the supervisor, and what a program said is only ever
-inside those bytes.
+In: frames of `marshal`, which only the caller writes. A script test is a frame that says how long the
+script is, followed by the script itself, which the supervisor leaves to the checker. Out: lines of
+plain words, each followed by the bytes that it announces; they come from the supervisor, and what a
+program said is only ever inside those bytes.
 """
 
 import marshal
@@ -10,14 +11,17 @@ import os
 import struct
 from typing import Any, NamedTuple
 
-READY, FAILED, RESULT = "ready", "failed", "result"
+READY, TAKEN, RESULT = "ready", "taken", "result"
+"""A job can be sent; it has arrived, and from here on its program may be the cause of anything."""
+FAILED, BROKEN = "failed", "broken"
+"""Followed by a reason: no program has run, so the sandbox is at fault; one has, and may have done it."""
 
 
 class Ending(NamedTuple):
     """How the process of one test ended.
 
     Args:
-        reason: `exit`, or the limit that ended it: `wall`, `cpu` or `output`.
+        reason: `exit`, or the limit that ended it: `wall`, `idle`, `cpu`, `memory` or `output`.
         status: Exit status, or a negative signal number.
         answered: Whether there is a whole report.
         seconds: Wall time.
@@ -46,11 +50,16 @@ def receive(descriptor: int) -> dict[str, Any]:
     Raises:
         EOFError: If the other side has closed.
     """
-    (length,) = struct.unpack(">I", _read(descriptor, 4))
-    return marshal.loads(_read(descriptor, length))  # noqa: S302 - written by the caller only
+    (length,) = struct.unpack(">I", read(descriptor, 4))
+    return marshal.loads(read(descriptor, length))  # noqa: S302 - written by the caller only
 
 
-def _read(descriptor: int, length: int) -> bytes:
+def read(descriptor: int, length: int) -> bytes:
+    """So many bytes, and not one more.
+
+    Raises:
+        EOFError: If the other side has closed.
+    """
     parts = bytearray()
     while len(parts) < length:
         chunk = os.read(descriptor, length - len(parts))
@@ -67,10 +76,15 @@ def send(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def pack_ending(ending: Ending) -> bytes:
-    """One line and two bodies, for `parse_ending`."""
+def pack_ending(ending: Ending, report_follows: int = 0) -> bytes:
+    """One line and two bodies, for `parse_ending`.
+
+    Args:
+        ending: How the test ended.
+        report_follows: Bytes of a report that the sender sends after this, in place of the ending's.
+    """
     answered = "yes" if ending.answered else "no"
-    sizes = f"{len(ending.output)} {len(ending.report)}"
+    sizes = f"{len(ending.output)} {report_follows or len(ending.report)}"
     line = f"{RESULT} {ending.reason} {ending.status} {answered} {ending.seconds:.6f} {sizes}\n"
     return line.encode() + ending.output + ending.report
 

@@ -43,7 +43,8 @@ def stepped(trace: Make) -> Make:
 def test_pairs_are_better_steps_against_worse_ones(stepped: Make) -> None:
     one = stepped(1)
     (pair,) = preference_pairs([one, one])
-    assert (pair.completion, pair.rejected) == ("look at every item once, 1", "guess a constant, 1")
+    assert "look at every item once, 1" in pair.completion
+    assert "guess a constant, 1" in (pair.rejected or "")
     assert preference_pairs([one.model_copy(update={"decision": Decision(kept=False)})]) == ()
     assert preference_pairs([stepped(2, ("the same", "the same"))]) == ()
     assert preference_pairs([stepped(2, ("<|im_start|>", "fine"))]) == ()

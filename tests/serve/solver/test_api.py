@@ -59,8 +59,9 @@ class Running:
 
     def post(self, body: Any, **options: Any) -> httpx.Response:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        headers = HEADERS | {"Content-Type": "application/json"}
         return httpx.post(
-            f"{self.url}/v1/chat/completions", **{"headers": HEADERS, "timeout": 20} | content | options
+            f"{self.url}/v1/chat/completions", **{"headers": headers, "timeout": 20} | content | options
         )
 
     def metrics(self) -> str:
@@ -335,7 +336,7 @@ def test_told_to_stop_it_finishes_what_runs_and_takes_no_more(start: Callable[..
 
 
 def test_a_process_that_gets_sigterm_finishes_its_stream_and_exits_with_0(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("served.py")
+    script = Path(__file__).parents[1] / "endpoint" / "served.py"
     log = (tmp_path / "log").open("w+")
     with subprocess.Popen(
         [sys.executable, str(script)], stderr=log, env=os.environ | {"BDC_API_KEY": KEY}

@@ -95,6 +95,7 @@ def test_what_serves_is_light_until_a_library_is_opened() -> None:
     [
         (["x", "--host", "0.0.0.0", "--no-key"], {}, "--no-key lets everyone", 2),
         (["x"], {"BDC_API_KEY": "short"}, "the key in BDC_API_KEY has 5 characters", 2),
+        (["x", "--allow-host", "http://a.example:80"], {}, "expected one without scheme and port", 2),
         (["x", "--port", "0"], {}, "no library at 'x'", 2),
         (["x", "--port", "0", "--backend", "vlm"], {}, "unknown backend 'vlm'", 2),
     ],

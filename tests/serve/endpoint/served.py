@@ -33,5 +33,5 @@ RoutedModel.from_library = classmethod(lambda cls, *_, **__: cls(Slow(), place, 
 if __name__ == "__main__":
     from bdc_agents.cli import main
 
-    sys.argv = ["bdc", "serve", "anywhere", "--port", "0"]
+    sys.argv = ["bdc", "serve", "anywhere", "--port", "0", *sys.argv[1:]]
     main()

@@ -1,0 +1,141 @@
+"""A round of the search: its plan is made from the state and the budget, and then followed by its steps."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from bdc_agents.search.boost import boost_calls
+from bdc_agents.search.budget import Account, caps_on_calls
+from bdc_agents.search.calls import Call
+from bdc_agents.search.expand import expand_calls
+from bdc_agents.search.plan import Plan, Want, afford, names, shares
+from bdc_agents.search.reflect import refine_call
+from bdc_agents.search.step import Step
+from bdc_agents.types import Tree
+
+
+class Round:
+    """The calls of a round.
+
+    Args:
+        step: The step that plans it, or that follows its plan.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    # --- making the plan --------------------------------------------------------------------
+
+    def plan(
+        self, evaluating: Sequence[str], refining: Sequence[str], expanding: Sequence[str]
+    ) -> tuple[Plan, str | None]:
+        """The plan within the budget, and the cap that left something out of it.
+
+        A thought is asked for only where a program can still be written for it.
+
+        Args:
+            evaluating, refining, expanding: Leaves that need programs, a better thought, and
+                children.
+        """
+        step, caps = self.step, caps_on_calls(self.step.budget)
+        account = Account(caps, step.used)
+        before = account.used
+        wants = [Want(call) for leaf in evaluating for call in self.programs_for(leaf)]
+        wants += [want for leaf in refining for want in self._refinement(leaf)]
+        boosts, cut = afford(wants, step.agents, account)
+        between, alone = account.used, not wants
+        wants = list[Want]()
+        for leaf in expanding:
+            for call in self._thoughts_for(leaf):
+                wants.append(Want(call, self._program(leaf) if alone else ()))
+                alone = False
+        expands, also_cut = afford(wants, step.agents, account)
+        sides = shares(caps, before, between.plus(before, -1), account.used.plus(between, -1))
+        refine = {call.node: call.agent for call in boosts if call.purpose == "refine"}
+        plan = Plan(
+            write=names(boosts, "boost"),
+            refine=refine,
+            rewrite={leaf: tuple(self._writers(leaf)) for leaf in refine},
+            expand=names(expands, "expand"),
+            caps=sides if caps and boosts and expands else {},
+        )
+        return plan, also_cut or cut
+
+    def affordable(
+        self, evaluating: Sequence[str], refining: Sequence[str], expanding: Sequence[str]
+    ) -> tuple[Plan, str | None]:
+        """The plan, and the cap that ends the search where there is room for nothing.
+
+        Where the budget carries no thought with a program for it, it may carry one more direct answer.
+        """
+        plan, cut = self.plan(evaluating, refining, expanding)
+        if plan.calls or not cut:
+            return plan, None
+        if self.step.config.resample and self.step.tree["0"].value is not None:
+            plan, _ = self.plan(["0"], refining, [])
+        return plan, None if plan.calls else cut
+
+    def _writers(self, leaf: str) -> list[str]:
+        """Who is asked for programs at a leaf, once for each program."""
+        return self.step.choose(leaf) * self.step.config.programs_per_agent
+
+    def _refinement(self, leaf: str) -> list[Want]:
+        call = self._refine_call(leaf, self.step.choose(leaf, "author"))
+        return [Want(call, self._program(leaf))] if call else []
+
+    def _program(self, leaf: str) -> tuple[Call, ...]:
+        """One program for a leaf, as a measure of what one takes."""
+        return tuple(self.programs_for(leaf, self._writers(leaf)[:1]))
+
+    # --- following it: every call is reserved -----------------------------------------------
+
+    @cached_property
+    def _planned(self) -> Plan:
+        return self.step.plan
+
+    def writing(self) -> list[Call]:
+        """The planned calls for programs; a leaf that the state was edited to name is asked for, too."""
+        step, leaves = self.step, self._planned.write.items()
+        calls = step.held([call for leaf, names in leaves for call in self.programs_for(leaf, names)])
+        others = [leaf for leaf in step.state.get("evaluating", []) if leaf not in self._planned.write]
+        return calls + step.afford([call for leaf in others for call in self.programs_for(leaf)])
+
+    def thinking(self) -> list[Call]:
+        """The planned calls for children; a program for one of them is held where none is written beside."""
+        leaves = self._planned.expand.items()
+        calls = self.step.held([call for leaf, names in leaves for call in self._thoughts_for(leaf, names)])
+        if calls and not (self._planned.write or self._planned.refine):
+            self.step.held(self._program(calls[0].node))
+        return calls
+
+    def refining(self) -> list[tuple[Call, list[Call]]]:
+        """The planned calls for better thoughts, each with the call for a program that is held for it."""
+        found: list[tuple[Call, list[Call]]] = []
+        for leaf, agent in self._planned.refine.items():
+            if call := self._refine_call(leaf, [agent]):
+                program = self.programs_for(leaf, self._planned.rewrite.get(leaf, ())[:1])
+                found += [(one, self.step.held(program)) for one in self.step.held([call])]
+        return found
+
+    def rewriting(self, leaf: str, tree: Tree) -> list[Call]:
+        """The planned calls for programs for a better thought, which `tree` has."""
+        return self.programs_for(leaf, self._planned.rewrite.get(leaf, ()), tree)
+
+    # --- the calls of one leaf --------------------------------------------------------------
+
+    def programs_for(
+        self, leaf: str, writers: Sequence[str] | None = None, tree: Tree | None = None
+    ) -> list[Call]:
+        """The calls for a leaf's programs."""
+        step = self.step
+        asked = self._writers(leaf) if writers is None else writers
+        return step.roomy(boost_calls(step.problem, tree or step.tree, leaf, asked, step.config))
+
+    def _refine_call(self, leaf: str, agents: Sequence[str]) -> Call | None:
+        step = self.step
+        call = refine_call(step.problem, step.tree, leaf, step.programs, agents, step.config)
+        return step.roomy([call])[0] if call else None
+
+    def _thoughts_for(self, leaf: str, agents: Sequence[str] | None = None) -> list[Call]:
+        step = self.step
+        asked = step.choose(leaf, "author") if agents is None else agents
+        return step.roomy(expand_calls(step.problem, step.tree, leaf, step.programs, asked, step.config))
