@@ -76,6 +76,8 @@ class Common:
 
     def unused(self) -> list[int]:
         """The numbers of containers that nothing here refers to any more; they are dropped."""
+        if not self._held:
+            return []
         found = []
         for number in sorted(self._held, reverse=True):  # a list after those that it holds
             value = self._held[number]

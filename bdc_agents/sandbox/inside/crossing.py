@@ -24,6 +24,9 @@ class Crossing:
         self._numbers: dict[int, int] = {}
         self._remotes: dict[int, Any] = {}
         self._contents: dict[int, list[Any]] = {}
+        self._encoder = _Encoder(self._object, self._unusual, self.common.numbers, self.common.add_sent)
+        self._decoder = self._make_decoder(self.common.add_received)
+        self._apart = _Encoder(self._object, self._unusual), self._make_decoder()
 
     def share(self, value: Any) -> int:
         """The number by which the other side knows an object."""
@@ -40,10 +43,12 @@ class Crossing:
 
     def encode(self, value: Any) -> Any:
         """A value as JSON data."""
-        return self._encoder().encode(value)
+        return self._encoder.encode(value)
 
     def changes(self) -> list[Any]:
         """What has changed on this side: containers, and objects that hold something."""
+        if not (self.common.numbers or self._contents):
+            return []
         changed = [[number, self._held(value)] for number, value in self.common.changed()]
         renewed = []
         for number, before in self._contents.items():
@@ -53,17 +58,14 @@ class Crossing:
                 renewed.append([number, self._content(self.shared[number])])
         return [changed, renewed]
 
-    def _encoder(self) -> values.Encoder:
-        return _Encoder(self._object, self._unusual, self.common.numbers, self.common.add_sent)
-
     def _held(self, value: Any) -> Any:
         if isinstance(value, values.MUTABLE) and type(value) not in values.MUTABLE:
             form = library.form_of(value)
             value = library.content(value) if form is None else value
         if type(value) in values.MUTABLE:
-            return self._encoder().holding(value)
-        (module, name, form), encoder = library.written(value), self._encoder()
-        return ["L", module, name, *map(encoder.encode, form.parts(value))]
+            return self._encoder.holding(value)
+        module, name, form = library.written(value)
+        return ["L", module, name, *map(self.encode, form.parts(value))]
 
     def _unusual(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
         kind = type(value)
@@ -94,7 +96,7 @@ class Crossing:
 
     def _content(self, value: Any) -> Any:
         """What an object holds as one of a built-in class, without what its own class says about it."""
-        return _Encoder(self._object, self._unusual).encode(library.content(value))
+        return self._apart[0].encode(library.content(value))
 
     def _named_tuple(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
         fields = getattr(type(value), "_fields", None) if isinstance(value, tuple) else None
@@ -106,7 +108,7 @@ class Crossing:
     def _exception(self, error: BaseException, encoder: values.Encoder, depth: int) -> list[Any]:
         arguments, attributes, cause = raised.parts(error, self._careful)
         if not raised.is_named(type(error)):
-            held = _Encoder(self._object, self._unusual).encode(arguments)
+            held = self._apart[0].encode(arguments)
             return [*self._object(error), held]
         parts = (arguments, tuple(attributes.items()), cause)
         sent = [encoder.encode(part, depth + 1) for part in parts]
@@ -123,10 +125,13 @@ class Crossing:
         Raises:
             TypeError, ValueError, LookupError, OverflowError, RecursionError: If it encodes none.
         """
-        return self._decoder(self.common.add_received).decode(data)
+        return self._decoder.decode(data)
 
-    def take_changes(self, changed: list[Any], renewed: list[Any]) -> None:
+    def take_changes(self, changes: list[Any]) -> None:
         """Makes the changes here that were made there."""
+        if not changes:
+            return
+        changed, renewed = changes
         news = []
         for number, data in changed:
             news.append((number, self.decode(data)))
@@ -134,9 +139,9 @@ class Crossing:
         for number, holding in news:
             self.common.change(number, holding)
         for number, data in renewed:
-            library.changed_in_place(self._remotes[number], self._decoder().decode(data))
+            library.changed_in_place(self._remotes[number], self._apart[1].decode(data))
 
-    def _decoder(self, meet: Callable[[Any], object] = id) -> values.Decoder:
+    def _make_decoder(self, meet: Callable[[Any], object] = id) -> values.Decoder:
         decoder = values.Decoder(None, lambda tag, parts: self._decode_other(decoder, tag, parts), meet)
         return decoder
 
@@ -171,7 +176,7 @@ class Crossing:
 
     def _remote(self, number: int, kind: Any, held: Any = None) -> Any:
         if number not in self._remotes:  # one for each object, so that `is` works
-            holding = self._decoder().decode(held)
+            holding = self._apart[1].decode(held)
             self._remotes[number] = kinds.instance(self._peer, number, self._kind(kind), holding)
         return self._remotes[number]
 

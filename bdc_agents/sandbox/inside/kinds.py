@@ -96,7 +96,8 @@ def instance(peer: "Peer", number: int, kind: Kind, held: Any) -> Any:
     elif base is None:
         made = object.__new__(kind)
     elif issubclass(base, library.CHANGING):
-        made = base.__new__(kind)
+        new: Any = base.__new__
+        made = new(kind)
         library.changed_in_place(made, held)
     else:
         made = base.__new__(kind, held)

@@ -115,7 +115,7 @@ class Peer:
         """Sends values, and with them what has changed on this side and what it uses no more."""
         mark = self._crossing.common.mark()
         try:
-            data = [self._crossing.encode(part) for part in parts]
+            data = self._crossing.encode(tuple(parts))
             changes = self._crossing.changes()
         except BaseException:
             self._crossing.common.take_back_sent(mark)
@@ -124,12 +124,12 @@ class Peer:
         printed = self._program.surroundings.printed() if self._program else {}
         self._channel.send([kind, data, changes, unused, printed])
 
-    def _hear(self) -> tuple[str, list[Any]]:
+    def _hear(self) -> tuple[str, tuple[Any, ...]]:
         while True:
             kind, data, changes, unused, printed = self._channel.receive()
             try:
-                parts = [self._crossing.decode(part) for part in data]
-                self._crossing.take_changes(*changes)
+                parts = self._crossing.decode(data)
+                self._crossing.take_changes(changes)
             except Exception as error:
                 if kind != "ask":
                     raise

@@ -217,7 +217,7 @@ def _getattribute(self: Any, name: str) -> Any:
     base: Any = own(kind, "_base_")
     of_base = base is not None and not name.startswith("__") and hasattr(base, name)
     if of_base and not (name in _CHANGERS or (peer.trusts(kind) and _defines(kind, name))):
-        return _found(base, name).__get__(self, base)
+        return _found(base or object, name).__get__(self, base)
     if name in _STEPS:
         return Step(self, name)
     return peer.ask("getattr", self, name)
