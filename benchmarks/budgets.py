@@ -429,18 +429,14 @@ async def try_out(seed: int, server: Server, executor: Executor) -> tuple[list[s
     return found, trace.solution.stopped_by, seconds - (budget.seconds or seconds)
 
 
-async def try_all(seeds: Sequence[int]) -> list[tuple[list[str], str, float]]:
+async def try_all(seeds: Sequence[int], tell: Callable[[tuple[list[str], str, float]], None]) -> None:
     """The searches in real time, one after the other."""
     from bdc_agents.config import SandboxConfig
 
     server, executor = Server(), create_executor(SandboxConfig(workers=1))
     try:
-        outcomes: list[tuple[list[str], str, float]] = []
-        for number, seed in enumerate(seeds, 1):
-            outcomes.append(await try_out(seed, server, executor))
-            if outcomes[-1][0] or not number % 20:
-                print(f"{number}: {outcomes[-1][0] or 'all caps held'}", file=sys.stderr, flush=True)
-        return outcomes
+        for seed in seeds:
+            tell(await try_out(seed, server, executor))
     finally:
         await executor.aclose()
 
@@ -474,20 +470,23 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     reports = json.loads(options.out.read_text()) if options.out.exists() else {}
-    began, seeds = time.monotonic(), range(options.seed * 10**6, options.seed * 10**6 + 10**6)
-    if options.simulated:
-        outcomes = []
-        for number, seed in enumerate(seeds[: options.simulated], 1):
-            outcomes.append(run_simulated(simulate(seed)))
-            if outcomes[-1][0] or not number % 100:
-                print(f"{number}: {outcomes[-1][0] or 'all caps held'}", file=sys.stderr, flush=True)
-        reports["simulated"] = report("simulated", outcomes, time.monotonic() - began)
+    seeds = range(options.seed * 10**6, options.seed * 10**6 + 10**6)
+    began, outcomes = time.monotonic(), list[tuple[list[str], str, float]]()
+
+    def tell(kind: str, outcome: tuple[list[str], str, float]) -> None:
+        outcomes.append(outcome)
+        if outcome[0] or not len(outcomes) % 20:
+            print(f"{kind} {len(outcomes)}: {outcome[0] or 'caps hold'}", file=sys.stderr, flush=True)
+            # Now and then, so that a run that is cut off has its figures, too.
+            reports[kind] = report(kind, outcomes, time.monotonic() - began)
+            options.out.write_text(json.dumps(reports, indent=1) + "\n")
+
+    for seed in seeds[: options.simulated]:
+        tell("simulated", run_simulated(simulate(seed)))
+    began, outcomes = time.monotonic(), []
     if options.real:
-        began = time.monotonic()
-        tried = asyncio.run(try_all(seeds[: options.real]))
-        reports["real"] = report("real", tried, time.monotonic() - began)
+        asyncio.run(try_all(seeds[: options.real], lambda outcome: tell("real", outcome)))
     print(json.dumps(reports, indent=1))
-    options.out.write_text(json.dumps(reports, indent=1) + "\n")
     return int(any(one["caps passed"] for one in reports.values()))
 
 

@@ -14,7 +14,7 @@ r"""Plain problems: one JSON object for each, in a `.jsonl` file or alone in a `
 | starter_code | a signature or other code to start from |
 | preamble | code that runs before every program |
 | checker | `{"text": "tokens" or "lines" or "exact", "tolerance": 1e-6}` |
-| limits | `{"wall_seconds": 6, "cpu_seconds": 6, "memory_mb": 512, ...}` |
+| limits | `{"cpu_seconds": 6, "memory_mb": 512, ...}` |
 | difficulty, tags | labels for reports, never shown to an agent |
 | reference | a program known to be right |
 

@@ -192,7 +192,7 @@ def test_every_figure_of_a_log_is_the_mean_or_the_sum_of_its_samples(
         by_id: dict[str, list[float]] = {}
         for sample in log["samples"]:
             value = sample["scores"][score["name"]]["value"]
-            by_id.setdefault(sample["id"], []).append(as_number.get(value, value))
+            by_id.setdefault(sample["id"], []).append(as_number[value] if value in as_number else value)
         ((_, metric),) = score["metrics"].items()
         assert metric["value"] == pytest.approx(fmean(map(fmean, by_id.values())))
     assert [score["name"] for score in log["results"]["scores"]] == ["tests", "share"]
