@@ -27,7 +27,7 @@ from bdc_agents.errors import BDCError
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import agreement
-from bdc_agents.types import CallTest, Limits, Problem, Program, TestCase, Trace
+from bdc_agents.types import Limits, Problem, Program, TestCase, Trace
 
 try:
     from bdc_agents.search.inputs import comparison, further_inputs
@@ -50,7 +50,9 @@ def leetcode(data: Path, name: str) -> list[tuple[Problem, list[TestCase], str]]
     found = []
     with gzip.open(data / "leetcode" / name, "rt", encoding="utf-8") as rows:
         for row in map(json.loads, rows):
-            lines = [line.strip() for line in row["test"].split("\n    ") if line.strip().startswith("assert")]
+            lines = [
+                line.strip() for line in row["test"].split("\n    ") if line.strip().startswith("assert")
+            ]
             cases: list[TestCase] = []
             for line in lines:
                 try:
@@ -91,18 +93,25 @@ async def judged(
         if not (await executor.run(job_for(problem, code, problem.public_tests))).passed:
             continue
         verdict = await executor.run(job_for(problem, code, hidden))
-        outcomes = tuple(result.actual if result.outcome == "wrong" else result.outcome for result in verdict.results)
+        outcomes = tuple(
+            result.actual if result.outcome == "wrong" else result.outcome for result in verdict.results
+        )
         kept.append((code, verdict.passed, outcomes))
     return kept
 
 
 def same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether two programs agree so far that one more attempt confirms: as the search counts it."""
-    programs = {"a": Program(code="a", agent="", behaviour=one), "b": Program(code="b", agent="", behaviour=other)}
+    programs = {
+        "a": Program(code="a", agent="", behaviour=one),
+        "b": Program(code="b", agent="", behaviour=other),
+    }
     return agreement.confirmed(programs, {"a": 1, "b": 1}, 2)
 
 
-async def measure(executor: Executor, pools: list[tuple[Problem, list[tuple[str, bool, Any]]]]) -> dict[str, Any]:
+async def measure(
+    executor: Executor, pools: list[tuple[Problem, list[tuple[str, bool, Any]]]]
+) -> dict[str, Any]:
     """Pairs that are told apart, by whether both, one or none of them is right."""
     pairs: Counter[str] = Counter()
     apart: Counter[str] = Counter()
@@ -115,7 +124,10 @@ async def measure(executor: Executor, pools: list[tuple[Problem, list[tuple[str,
                 kind = "one right" if one[1] or other[1] else "wrong apart"
             pairs[kind] += 1
             apart[kind] += not same(first, second)
-    return {kind: {"pairs": pairs[kind], "told apart": round(apart[kind] / pairs[kind], 3)} for kind in sorted(pairs)}
+    return {
+        kind: {"pairs": pairs[kind], "told apart": round(apart[kind] / pairs[kind], 3)}
+        for kind in sorted(pairs)
+    }
 
 
 async def of_traces(executor: Executor, data: Path) -> list[tuple[Problem, list[tuple[str, bool, Any]]]]:

@@ -7,8 +7,8 @@
 
 Each mutant is written into a copy of the tree and meets the tests that run its line, quickest first, up
 to the first that fails; one that runs far longer than they do without it counts as killed, too. Nothing
-in the tree itself is changed. `--minutes` ends a run early, `--only` takes modules whose path holds a
-text, `--again` forgets what survived, to try it on new tests. Results are lines of JSON in FOLDER; they
+in the tree itself is changed. `--minutes` ends a run early, `--only` takes modules whose path has
+a pattern, `--again` forgets what survived, to try it on new tests. Results are lines of JSON in FOLDER; they
 hold for the sources they were made with, so after a change to a module start with a fresh FOLDER.
 
 Why not mutmut or cosmic-ray: neither draws a sample by a seed. mutmut 3 leaves out decorated functions
@@ -127,7 +127,7 @@ def drawn(count: int, seed: int, only: str = "") -> list[Job]:
     jobs = [
         Job(module, mutant)
         for module in PURE
-        if only in module
+        if re.search(only, module)
         for mutant in mutants((ROOT / "bdc_agents" / module).read_text())
     ]
     return random.Random(seed).sample(jobs, min(count, len(jobs)))
@@ -257,13 +257,13 @@ def cover(out: Path, minutes: float, only: str) -> None:
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
     every = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
-    into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if only in file}
+    into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if re.search(only, file)}
     files = [file for file, into in into_of.items() if not into.exists()]
     files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
     if not files:
         return
     preload(files)
-    tree, end = copied(out / "copy-0"), time.monotonic() + minutes * 60
+    tree, end = copied(out / "copy-cover"), time.monotonic() + minutes * 60
     for file in files:
         into = into_of[file]
         if time.monotonic() > end:
@@ -334,18 +334,37 @@ def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     end = time.monotonic() + minutes * 60
     running: list[Running] = []
     print(f"{len(jobs)} mutants, {len(waiting)} to run", flush=True)
+    for job in [job for job in waiting if cover_of.tests(job)][:1]:
+        control(job, trees[0], cover_of)
     while running or (waiting and time.monotonic() < end):
         while waiting and len(running) < workers and time.monotonic() < end:
             tree = next(tree for tree in trees if all(one.tree != tree for one in running))
             if started := start(waiting.pop(0), tree, cover_of, results):
                 running.append(started)
-        for one in [one for one in running if (status := ended(one)) is not None]:
+        for one in tuple(running):
+            if (status := ended(one)) is None:
+                continue
             running.remove(one)
             restore(one)
             note(results, one, status)
         time.sleep(0.05)
     if waiting:
         sys.exit(f"time is up, {len(waiting)} are left; the same command goes on")
+
+
+def control(job: Job, tree: Path, cover_of: Cover) -> None:
+    """Makes sure that tests which then kill a mutant pass without one."""
+    tests = cover_of.tests(job)
+    _, status = os.waitpid(forked(tree, tree.with_suffix(".log"), lambda: tested(tests)), 0)
+    if status:
+        sys.exit(f"{tree}.log: tests fail without a mutant; run `cover` again in a fresh folder")
+
+
+def tested(tests: list[str]) -> int:
+    """Runs some tests up to the first that fails; 0 where none does."""
+    import pytest
+
+    return int(pytest.main(pytest_arguments("-x", *tests)))
 
 
 def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | None:
@@ -366,14 +385,8 @@ def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | Non
         cached.unlink()
     log = tree.with_suffix(".log")
     usual = sum(cover_of.seconds[test] for test in tests)
-
-    def work() -> int:
-        import pytest
-
-        return int(pytest.main(pytest_arguments("-x", *tests)))
-
     limit = SPARE_SECONDS + 4 * usual
-    return Running(job, forked(tree, log, work), tree, log, tests, time.monotonic(), limit)
+    return Running(job, forked(tree, log, lambda: tested(tests)), tree, log, tests, time.monotonic(), limit)
 
 
 def ended(one: Running) -> str | None:

@@ -5,7 +5,8 @@ and whether its lists are sorted, free of duplicates, or all of one length. A va
 rule may be no input at all, and right programs differ on it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ _FEW = 4
 """Items up to which lists of one length, such as pairs, have columns with values of their own."""
 _LONG = 200
 """Items from which on a list is not made longer, so that programs need no more time."""
-_LARGER = 0.15
+_LARGER = 0.25
 _EMPTY = 0.06
 """Share of the changes that make a list or text larger, or empty where no example is: most limits
 exclude that, and yet many a wrong program fails there."""
@@ -38,7 +39,10 @@ class Like:
         long = [one for one in self.lists if len(one) > 1]
         told = len(long) > 1 or any(len(one) > 3 for one in long)
         self.ascending = told and all(_ascending(one) for one in long)
-        self.distinct = told and all(_distinct(one) for one in long)
+        # A few different items are no rule: many a wrong program fails on equal ones.
+        self.distinct = (
+            len(long) > 1 and sum(map(len, long)) > 2 * _FEW and all(_distinct(one) for one in long)
+        )
         self._items: dict[int, Like] = {}
 
     def item(self, place: int) -> "Like":
@@ -57,9 +61,13 @@ class Like:
         if kind is int:
             return self._number(value, random)
         if kind is float:
-            low, high = self._range(value)
-            moved = (value + random.choice((-1.0, -0.5, 0.5, 1.0)), random.uniform(low, high), float(round(value)))
-            return min(max(random.choice(moved), low), high) if low < high else moved[0]
+            low, high = map(float, self._range(value))
+            moved = (
+                value + random.choice((-1.0, -0.5, 0.5, 1.0)),
+                random.uniform(low, high),
+                float(round(value)),
+            )
+            return min(max(random.choice(moved), low), high)
         if kind is str:
             return self._text(value, random)
         if kind in (list, tuple):
@@ -87,7 +95,14 @@ class Like:
         near = (value - 1, value + 1, value + 2, value * 2)
         seen = [one for one in self.numbers if type(one) is int] or [value]
         edges = (min(seen), max(seen), max(seen) + 1, low)
-        chosen = random.choice((random.choice(near), random.choice(edges), random.randint(min(seen), max(seen)), random.randint(low, high)))
+        chosen = random.choice(
+            (
+                random.choice(near),
+                random.choice(edges),
+                random.randint(min(seen), max(seen)),
+                random.randint(low, high),
+            )
+        )
         if chosen == value:
             chosen = value + 1 if value < high else value - 1
         return min(max(chosen, low), high)
@@ -99,21 +114,20 @@ class Like:
         if letters and all(char in "0123456789" for char in letters):
             return self._digits(text, random)
         if random.random() < 0.25 and any(char.isalpha() for char in letters):
-            letters = [chr(code) for code in range(ord(min(filter(str.isalpha, letters))), ord(max(letters)) + 1)][:64]
+            letters = [
+                chr(code) for code in range(ord(min(filter(str.isalpha, letters))), ord(max(letters)) + 1)
+            ][:64]
         words = text.split(" ")
         if len(words) > 2 and random.random() < 0.5:
-            return " ".join(_rearranged(words, random, lambda word, _: word[::-1], False, Like([])))
-        chars = _rearranged(list(text), random, lambda _c, _p: random.choice(letters), self._empty(self.texts), self)
-        return "".join(chars) if chars else ("" if "" in self.texts or random.random() < 0.5 else text[:1])
+            return " ".join(_rearranged(words, random, lambda word, _: word[::-1]))
+        chars = _rearranged(list(text or letters[0]), random, lambda *_: random.choice(letters), self.texts)
+        return "".join(chars)
 
     def _digits(self, text: str, random: Random) -> str:
         made = "".join(random.choice("0123456789") if random.random() < 0.4 else char for char in text) or "0"
         lengthened = random.choice((made, made, made + random.choice("0123456789"), made[1:] or made))
         leading = any(one.startswith("0") and len(one) > 1 for one in (*self.texts, text))
         return lengthened if leading else (lengthened.lstrip("0") or "0")
-
-    def _empty(self, examples: Sequence[Any]) -> bool:
-        return any(not len(one) for one in examples)
 
     def _list(self, items: list[Any], random: Random) -> list[Any]:
         def other(item: Any, place: int) -> Any:
@@ -123,11 +137,14 @@ class Like:
             filled = [one for one in self.lists if one]
             return list(random.choice(filled)) if filled else items
         if self.fixed:
-            made = [other(item, place) if random.random() < 1 / min(len(items), 3) else item for place, item in enumerate(items)]
+            made = [
+                other(item, place) if random.random() < 1 / min(len(items), 3) else item
+                for place, item in enumerate(items)
+            ]
             if not self.columns and random.random() < 0.3:
                 random.shuffle(made)
         else:
-            made = _rearranged(items, random, other, self._empty(self.lists), self)
+            made = _rearranged(items, random, other, self.lists)
         if self.distinct:
             made = [item for place, item in enumerate(made) if item not in made[:place]]
             if self.fixed and len(made) < len(items):
@@ -137,45 +154,64 @@ class Like:
     def _dict(self, value: dict[Any, Any], random: Random) -> dict[Any, Any]:
         dicts = [cast("dict[Any, Any]", one) for one in self.examples if type(one) is dict]
         values = Like([item for one in dicts for item in one.values()])
-        made = {key: values.varied(item, random) if random.random() < 0.6 else item for key, item in value.items()}
+        made = {
+            key: values.varied(item, random) if random.random() < 0.6 else item for key, item in value.items()
+        }
         if len(made) > 1 and random.random() < 0.3:
             made.pop(random.choice(list(made)))
         return made
 
 
-def _rearranged(items: list[Any], random: Random, other: Any, may_be_empty: bool, like: "Like") -> list[Any]:
-    """Items changed, left out, doubled, all alike, in another order, from more than one example, or none."""
-    if random.random() < (3 * _EMPTY if may_be_empty else _EMPTY):
+def _rearranged(
+    items: list[Any],
+    random: Random,
+    other: Callable[[Any, int], Any],
+    examples: Sequence[Sequence[Any]] = (),
+) -> list[Any]:
+    """Items changed, left out, doubled, all alike, in another order, with those of an example, or none.
+
+    Args:
+        items: One or more.
+        other: Another item for one at a place.
+        examples: Other values of this kind.
+    """
+    if random.random() < (_EMPTY if all(examples) else 3 * _EMPTY):
         return []
     if random.random() < _LARGER and len(items) < _LONG:
-        more = [list(one) for one in (like.lists or like.texts) if 0 < len(one) < _LONG]
-        return [*items, *(random.choice(more) if more else items)]
+        more = random.choice([one for one in (*examples, items) if 0 < len(one) < _LONG])
+        return [*items, *(other(item, place) for place, item in enumerate(more))]
     made, at = [*items], random.randrange(len(items))
-    kind = random.choice(("change", "change", "change some", "leave out", "double", "shuffle", "alike", "turn", "one", "swap"))
-    if kind == "change":
-        made[at] = other(made[at], at)
-    elif kind == "change some":
-        made = [other(item, place) if random.random() < 0.5 else item for place, item in enumerate(made)]
-    elif kind == "leave out" and len(made) > 1:
-        del made[at]
-    elif kind == "double":
-        made.insert(at, made[at])
-    elif kind == "shuffle":
-        random.shuffle(made)
-    elif kind == "alike":
-        made = [made[at]] * len(made)
-    elif kind == "one":
-        made = [made[at]]
-    elif kind == "swap":
-        made[at], made[0] = made[0], made[at]
-    else:
-        made.reverse()
+    match random.choice(_KINDS):
+        case "change":
+            made[at] = other(made[at], at)
+        case "change some":
+            made = [other(item, place) if random.random() < 0.5 else item for place, item in enumerate(made)]
+        case "leave out" if len(made) > 1:
+            del made[at]
+        case "double":
+            made.insert(at, made[at])
+        case "shuffle":
+            random.shuffle(made)
+        case "alike":
+            made = [made[at]] * len(made)
+        case "one":
+            made = [other(made[at], at)]
+        case "swap":
+            made[at], made[0] = made[0], made[at]
+        case _:
+            made.reverse()
     return made
+
+
+_KINDS = (
+    *("change", "change", "change some", "change some", "leave out", "double", "shuffle"),
+    *("alike", "turn", "one", "swap"),
+)
 
 
 def _ascending(items: Sequence[Any]) -> bool:
     try:
-        return all(one <= other for one, other in zip(items, items[1:], strict=False))
+        return all(one <= other for one, other in pairwise(items))
     except TypeError:
         return False
 
@@ -197,7 +233,9 @@ def same_sizes(values: Sequence[Sequence[Any]]) -> Iterator[tuple[int, int]]:
         return
     for list_place in range(len(values[0])):
         for place in range(len(values[0])):
-            if place != list_place and _told([(one[place], one[list_place]) for one in values], place < list_place):
+            if place != list_place and _told(
+                [(one[place], one[list_place]) for one in values], place < list_place
+            ):
                 yield place, list_place
 
 
