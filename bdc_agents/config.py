@@ -130,8 +130,9 @@ class SearchConfig(WithPresets):
         gamma: Discount of the return for each step up the path.
         temperature: Sampling temperature of programs and thoughts.
         answer_first: Evaluate the root by direct answers before any thought is written.
-        expand: `eager` asks for children of every leaf in the round after its evaluation, when it is
-            known that its thought stays; `lazy` when the search comes back to it.
+        expand: `eager` asks for children of a leaf while it is evaluated or, where its thought may still
+            be refined, in the round after; `lazy` when the search comes back to it, so that a solved leaf
+            costs no expansion.
         feedback: Show the best program of the path and its failing tests to those who think on.
         refine, prune: Reflection on a thought that is no better than its parent: a leaf's is refined
             once; a node below which nothing is better either is pruned.

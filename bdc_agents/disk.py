@@ -1,13 +1,15 @@
 """Files that a reader finds whole whenever their writer is killed, and that one process works on."""
 
+import errno
 import fcntl
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from secrets import token_hex
 
 from bdc_agents.errors import UsageError
 
@@ -15,23 +17,60 @@ _RETRY_SECONDS = 0.02
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, mode: int = 0o666) -> Iterator[Path]:
     """A temporary file beside the target, which takes its place at the end, and not if it raises.
+
+    Args:
+        target: A link is replaced, too, and what it leads to stays as it is.
+        mode: Of the new file, less what the umask takes away.
 
     Raises:
         OSError: If it cannot be written; what was there is kept.
     """
-    descriptor, name = mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.name}.{token_hex(8)}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def private(folder: Path) -> int:
+    """The mode of files that hold prompts, programs and replies: their owner's alone.
+
+    A folder that its owner has opened to a group is shared with it.
+    """
+    return 0o660 if folder.stat().st_mode & stat.S_IWGRP else 0o600
+
+
+def own(file: Path, flags: int = os.O_RDWR) -> int:
+    """Opens a file of a run folder, made where it is missing, and no other file that a link leads to.
+
+    Whoever can write to a folder could else have its user write to any file of that user's.
+
+    Raises:
+        OSError: If it is a link, or cannot be opened.
+    """
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    return os.open(file, flags, private(file.parent))
+
+
+def own_database(file: Path) -> None:
+    """As `own`, for a file that SQLite then opens by its name, with its side files.
+
+    Raises:
+        sqlite3.Error: If one is a link, or cannot be opened.
+    """
+    try:
+        os.close(own(file))
+        for side in ("-wal", "-shm", "-journal"):
+            if file.with_name(file.name + side).is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    except OSError as error:
+        raise sqlite3.OperationalError(f"{error.strerror}: {str(file)!r}") from error
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
@@ -52,12 +91,18 @@ def one_process(lock: Path, refusal: str) -> Iterator[None]:
         refusal: What a second process is told.
 
     Raises:
-        UsageError: If another process holds it.
+        UsageError: If another process holds it, it is a link, or cannot be opened.
     """
-    with lock.open("w") as file:
-        if not try_lock(file.fileno()):
+    try:
+        descriptor = own(lock)
+    except OSError as error:
+        raise UsageError(f"cannot lock {str(lock)!r}: {error.strerror}") from error
+    try:
+        if not try_lock(descriptor):
             raise UsageError(refusal)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:

@@ -102,7 +102,8 @@ async def passing(executor: ProcessExecutor, programs: Iterable[tuple[Task, str]
         async with room:
             # Time to hunt in: a program that is found out by its slowness would prove nothing.
             problem = task.problem.model_copy(update={"limits": Limits(cpu_seconds=30)})
-            verdict = await executor.run(job_for(problem, code, task.hidden.reveal()))
+            job = job_for(problem, code, task.hidden.reveal())
+            verdict = await executor.run(job.model_copy(update={"stop_at_failure": True}))
         return task.problem.id if verdict.passed else None
 
     found = await asyncio.gather(*(one(task, code) for task, code in programs))
@@ -148,7 +149,7 @@ async def main() -> None:
                 asyncio.run, measure(tier, arguments.python, tasks)
             )  # probing a tier needs a thread without an event loop
             print(name, tier, rows[tier], f"{time.monotonic() - started:.0f} s", flush=True)
-        RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"{os.cpu_count()} cores; written to {RESULT}")
 
 

@@ -3,6 +3,7 @@
 It is sent into a sandbox as source, with a few lines after it that say what to do with the find; so
 it uses the standard library only. `hunt` is given a pattern that does not match its own source.
 """
+# ruff: noqa: PTH123, PTH208
 
 import ctypes
 import gc

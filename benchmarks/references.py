@@ -41,7 +41,8 @@ def plain(task: Task, code: str, test: TestCase) -> bool:
             done = subprocess.run(
                 [sys.executable, "-I", "-X", "int_max_str_digits=0", str(file)],
                 input=test.stdin.encode() if isinstance(test, StdinTest) else b"",
-                capture_output=True, check=False, cwd=folder, timeout=SLOWER * task.problem.limits.cpu_seconds,
+                capture_output=True, check=False, cwd=folder,
+                timeout=SLOWER * task.problem.limits.cpu_seconds,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return False
@@ -67,7 +68,9 @@ async def check(executor: Executor, tasks: list[Task]) -> dict[str, Any]:
         "references": len(tasks),
         "passed": passed,
         "fail in plain CPython too": len(fail_both),
-        "of these tagged unjudged": sum(task.problem.id in fail_both for task in tasks if task.problem.unjudged),
+        "of these tagged unjudged": sum(
+            task.problem.id in fail_both for task in tasks if task.problem.unjudged
+        ),
         "wrong verdicts": wrong,
         "which fail": fail_both,
     }

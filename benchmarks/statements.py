@@ -37,15 +37,23 @@ _SUSPECT = re.compile(
 def statements(data: Path, name: str) -> Iterator[tuple[str, str]]:
     """The id and the statement of each problem."""
     file = data / FILES[name]
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as rows:
+    with (
+        gzip.open(file, "rt", encoding="utf-8")
+        if file.suffix == ".gz"
+        else file.open(encoding="utf-8") as rows
+    ):
         for row in map(json.loads, rows):
             yield str(next(row[key] for key in _IDS if row.get(key))), _statement(row)
 
 
 def _statement(row: dict[str, Any]) -> str:
     if "input_spec" in row:
-        return "\n\n".join(row.get(key) or "" for key in ("description", "input_spec", "output_spec", "notes"))
-    text = next(row[key] for key in ("description", "problem_description", "query", "text", "prompt") if row.get(key))
+        return "\n\n".join(
+            row.get(key) or "" for key in ("description", "input_spec", "output_spec", "notes")
+        )
+    text = next(
+        row[key] for key in ("description", "problem_description", "query", "text", "prompt") if row.get(key)
+    )
     return text.split("Please complete the following python code")[0]
 
 
@@ -65,7 +73,9 @@ def main() -> None:
                 counts[f"{name}: {one.kind}"] += 1
                 found.append({"problem": f"{name}:{problem}", "kind": one.kind} | value)
                 if not arguments.missed:
-                    print(f"{name}:{problem} | {one.kind} {one.tolerance or ''} | {' '.join(one.sentence.split())}")
+                    print(
+                        f"{name}:{problem} | {one.kind} {one.tolerance or ''} | {' '.join(one.sentence.split())}"
+                    )
             known = {one.sentence for one in read}
             for sentence in sentences(text) if arguments.missed else ():
                 if sentence not in known and _SUSPECT.search(sentence):

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bdc_agents.runs.progress import Progress
 from bdc_agents.types import Decision, Trace
-from bdc_agents.view.text import AGENT_COLOURS, clock, count, money, one_line, plural
+from bdc_agents.view.text import AGENT_COLOURS, clock, count, ending, money, one_line, plural
 
 REFRESHES = 4
 STOPPING = "stopping: what runs is given up, and redone from cached replies; a second signal ends at once"
@@ -64,14 +64,13 @@ def view_for(console: Console, run: str, *, plain: bool, silent: bool) -> Collec
 def told(trace: Trace) -> str:
     """One line on a finished problem."""
     solution, decision = trace.solution, trace.decision
-    result = "solved" if solution.solved else f"not solved ({solution.stopped_by})"
+    calls = sum(used.calls for used in solution.usage.values())
     hidden = decision.hidden if decision else None
-    parts = [result]
+    parts = [ending(solution.solved, solution.stopped_by, calls)]
     if hidden:
         parts.append(f"hidden {hidden.passed}/{hidden.total}")
     parts.append(_kept(decision))
-    calls = sum(used.calls for used in solution.usage.values())
-    return f"{one_line(solution.problem_id, 60)}: {', '.join(parts)}; {plural(calls, 'call')}"
+    return f"{one_line(solution.problem_id, 60)}: {', '.join(parts)}"
 
 
 def _kept(decision: Decision | None) -> str:

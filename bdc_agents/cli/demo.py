@@ -26,7 +26,7 @@ from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.types import Task, Trace
 from bdc_agents.view.html import render_html
 from bdc_agents.view.live import PlainView, View, watch
-from bdc_agents.view.text import count, one_line, passes, value_colour
+from bdc_agents.view.text import count, ending, one_line, passes, value_colour
 
 AGENTS = {
     "qwen-0.5b": AgentConfig(model="local:qwen2.5-coder-0.5b"),
@@ -141,8 +141,9 @@ def _share(budget: Budget, left: float, problems: int) -> Budget:
 def _tell(task: Task, finished: Finished) -> None:
     if finished.trace:
         solution = finished.trace.solution
-        result = "solved" if solution.solved else f"not solved ({solution.stopped_by})"
-        note(f"{task.problem.id}: {result} in {solution.seconds:.0f} s")
+        calls = sum(used.calls for used in solution.usage.values())
+        result = ending(solution.solved, solution.stopped_by, calls)
+        note(f"{task.problem.id}: {result}, in {solution.seconds:.0f} s")
 
 
 def _solved(finished: Finished) -> bool:

@@ -33,6 +33,12 @@ EXTRAS = {
 }
 
 
+_ELSEWHERE = (
+    "programs are isolated on Linux only: run this in a Linux container or virtual machine, or let "
+    "BackendExecutor run programs in a sandbox of deepagents; see docs/sandbox.md"
+)
+
+
 class Check(Frozen):
     """One finding.
 
@@ -69,8 +75,8 @@ def doctor(config: Path | None, *, as_json: bool) -> int:
 
 def _python() -> Check:
     here = f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
-    if sys.version_info < (3, 11) or platform.system() != "Linux":
-        return Check(name="python", state="failed", detail=here, fix="use Python 3.11 or newer on Linux")
+    if platform.system() != "Linux":
+        return Check(name="python", state="failed", detail=here, fix=_ELSEWHERE)
     return Check(name="python", state="ok", detail=here)
 
 
@@ -137,7 +143,8 @@ def _sandbox(config: Path | None) -> list[Check]:
     if allowed.allow_unsafe or allowed.tier == "unsafe":
         detail = "programs run without isolation, as the settings allow"
         return [*checks, Check(name="sandbox", state="missing", detail=detail)]
-    fix = "install bubblewrap (apt install bubblewrap), or allow user namespaces; see SECURITY.md"
+    fix = "install bubblewrap (apt install bubblewrap), or allow user namespaces; see docs/sandbox.md"
+    fix = fix if platform.system() == "Linux" else _ELSEWHERE
     return [*checks, Check(name="sandbox", state="failed", detail="no tier of isolation holds", fix=fix)]
 
 

@@ -1,10 +1,10 @@
 """`bdc solve --resume`: goes on with the search of a run folder, as it was started."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bdc_agents.cli.choose import find_task
 from bdc_agents.cli.outcome import note
@@ -13,10 +13,10 @@ from bdc_agents.cli.solve import exit_code, report, run_settings, solve
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
 from bdc_agents.errors import ConfigError, ProblemError, UsageError
 from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
-from bdc_agents.types import Problem, Task
+from bdc_agents.search.origin import SHAPES_REPLIES, raised
+from bdc_agents.types import Problem, Task, Trace
 
-SHAPES_REPLIES = ("model", "temperature", "max_tokens", "structured", "path")
-"""Of an agent's settings: what must not change; its limits, its key and its address may."""
+Read = TypeVar("Read", bound=BaseModel)
 
 
 def resume(
@@ -51,31 +51,63 @@ def resume(
             f"{str(folder)!r} keeps no single search; bdc solve TARGET --out RUN makes such a run"
         )
     task, search, budget = _read(kept, str(folder))
-    names: Sequence[str] = [str(name) for name in kept["names"]]  # pyright: ignore
+    names = _names(kept, settings, str(folder))
     _refuse_changes(kept, given, run_settings(settings, names))
+    changed = {key: cap for key, cap in caps.items() if cap is not None}
+    budget = budget.model_copy(update=changed)
     traces = [trace for trace in read_traces(folder) if trace.problem.statement == task.problem.statement]
-    if traces and traces[-1].solution.stopped_by != "interrupted":
+    if traces and not _goes_on(traces[-1], budget):
         note("this search has finished; its result:")
         finished = Finished(traces[-1])
         report(finished, None, as_json)
         return exit_code(finished)
-    changed = {key: cap for key, cap in caps.items() if cap is not None}
-    settings = settings.model_copy(update={"search": search, "budget": budget.model_copy(update=changed)})
+    settings = settings.model_copy(update={"search": search, "budget": budget})
     target = str(kept["target"])
     task = _with_hidden_tests(task, target, data)
     return solve(task, settings, names, target=target, out=folder, as_json=as_json, quiet=quiet, resumes=True)
 
 
 def _read(kept: Mapping[str, Any], source: str) -> tuple[Task, SearchConfig, Budget]:
+    return (
+        Task(problem=_part(kept, "problem", Problem, source)),
+        _part(kept, "search", SearchConfig, source),
+        _part(kept, "budget", Budget, source),
+    )
+
+
+def _part(kept: Mapping[str, Any], name: str, model: type[Read], source: str) -> Read:
     try:
-        return (
-            Task(problem=Problem.model_validate(kept["problem"])),
-            SearchConfig.model_validate(kept["search"]),
-            Budget.model_validate(kept["budget"]),
-        )
-    except (ValidationError, KeyError) as error:
-        told = explain(error, source, Problem) if isinstance(error, ValidationError) else f"no {error}"
-        raise ConfigError(f"{source}: run.json is not one of this version: {told}") from None
+        return model.model_validate(kept.get(name))
+    except ValidationError as error:
+        told, known = explain(error, f"{source}: {name}", model), ", ".join(model.model_fields)
+        raise ConfigError(
+            f"{told}\nrun.json is of another version, so start anew; of {name} this one knows {known}"
+        ) from None
+
+
+def _names(kept: Mapping[str, Any], settings: Settings, source: str) -> list[str]:
+    """The agents of the run.
+
+    The folder may be somebody else's: what it calls an agent is one of these settings, or a plain model
+    string, and never an address that prompts and a key would be sent to.
+    """
+    names, agents = kept.get("names"), kept.get("agents")
+    if not isinstance(names, list) or not isinstance(agents, dict) or not isinstance(kept.get("target"), str):
+        raise ConfigError(f"{source}: run.json names no agents or no problem: start anew")
+    for name in names:
+        if name not in agents or (name not in settings.agents and "//" in str(name)):
+            raise ConfigError(
+                f"{source}: run.json names an agent {name!r:.80} that these settings do not have: add it to "
+                "bdc.toml"
+            )
+    return [str(name) for name in names]
+
+
+def _goes_on(trace: Trace, budget: Budget) -> bool:
+    """Whether a search was cut off, or ended by a cap that is higher now."""
+    spent = Budget.model_validate(trace.settings.get("budget") or {})
+    stopped_by = trace.solution.stopped_by
+    return stopped_by == "interrupted" or raised(stopped_by, spent, budget)
 
 
 def _refuse_changes(kept: Mapping[str, Any], given: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sqlite3
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bdc_agents.agents import Agent
+from bdc_agents.cli.outcome import note
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.disk import one_process
-from bdc_agents.errors import BDCError
+from bdc_agents.disk import one_process, own_database
+from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.runs.score import score_hidden
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, trace_of
+from bdc_agents.search.checkpoints import PlainSerializer
+from bdc_agents.search.solve import has_begun
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Hidden, Program, Task, Trace, Tree, Usage
 from bdc_agents.view.board import AgentRow
@@ -49,6 +53,7 @@ async def search(
     view: View,
     keep: Callable[[Trace], None],
     checkpoint: Path | None = None,
+    resumes: bool = False,
 ) -> Finished:
     """Searches a task and hands its trace to `keep`, also where the search is cut off.
 
@@ -58,6 +63,10 @@ async def search(
         view: Watches the search.
         keep: Stores the trace.
         checkpoint: File that keeps every step; an unfinished search in it goes on.
+        resumes: Whether it is refused to start anew, where the file holds no step.
+
+    Raises:
+        UsageError: If the file holds another search, or none where there must be one.
     """
     so_far = _SoFar(view)
 
@@ -68,7 +77,7 @@ async def search(
         return trace
 
     try:
-        async with _checkpointer(checkpoint) as checkpointer:
+        async with _checkpointer(checkpoint, resumes) as checkpointer:
             with view, _stoppable():
                 trace = await asolve(
                     task.problem,
@@ -148,27 +157,51 @@ def _settings(config: SearchConfig, budget: Budget) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _checkpointer(file: Path | None) -> AsyncIterator["AsyncSqliteSaver | None"]:
+async def _checkpointer(file: Path | None, resumes: bool) -> AsyncIterator["AsyncSqliteSaver | None"]:
     """Keeps every step of a search in a file; none keeps nothing.
 
     Raises:
-        BDCError: If the file cannot be written or is damaged.
+        UsageError: If the file is damaged, or holds no step of a search that is to go on.
+        BDCError: If the file cannot be written.
     """
     if file is None:
         yield None
         return
+    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+    there = await to_thread(file.is_file)
+    refusal = (
+        f"another process is at work on the search in {str(file.parent)!r}: wait until it has ended, or "
+        "write this one to another folder"
+    )
     try:
-        refusal = (
-            f"another process is at work on the search in {str(file.parent)!r}: wait until it has ended, or "
-            "write this one to another folder"
-        )
         with one_process(file.with_suffix(".lock"), refusal):
-            async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
+            await to_thread(own_database, file)
+            async with aiosqlite.connect(file) as connection:
+                saver = AsyncSqliteSaver(connection, serde=PlainSerializer())
+                if there:
+                    _tell(file, await has_begun(saver), resumes)
                 yield saver
     except sqlite3.Error as error:
-        raise BDCError(f"cannot keep the steps of the search in {str(file)!r}: {error}") from error
+        # What is more special than this class, such as a full disk, is not the file's fault.
+        damaged = type(error) is sqlite3.DatabaseError
+        kind, what = (UsageError, "read") if damaged else (BDCError, "keep")
+        raise kind(f"cannot {what} the steps of the search in {str(file)!r}: {error}") from error
+
+
+def _tell(file: Path, begun: bool, resumes: bool) -> None:
+    """Says whether a search goes on: SQLite keeps the last steps in a second file, which may be lost."""
+    if begun:
+        note(f"going on with the search of {file.parent}")
+        return
+    lost = f"{str(file)!r} holds no step of it: it ended before the first one, or was copied without its -wal"
+    if resumes:
+        raise UsageError(
+            f"the search cannot go on: {lost}; copy the whole folder again, or start anew with "
+            "bdc solve TARGET --out RUN"
+        )
+    note(f"the search starts over: {lost}")
 
 
 @contextmanager

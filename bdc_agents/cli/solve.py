@@ -21,6 +21,7 @@ from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import AgentConfig, Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
 from bdc_agents.sandbox import Executor, create_executor
+from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
 from bdc_agents.types import Hidden, Task, Trace
 from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import plural, printable
@@ -72,7 +73,7 @@ def solve(
             write_solution(folder, trace)
 
     view = _view(task, settings, as_json, quiet)
-    finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint))
+    finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint, resumes))
     report(finished, folder, as_json)
     return exit_code(finished)
 
@@ -86,11 +87,12 @@ async def _run(
     view: View,
     keep: Callable[[Trace], None],
     checkpoint: Path | None,
+    resumes: bool,
 ) -> Finished:
     async with closing(agents, executor):
         await fetch_weights(settings, names)
         return await search(
-            task, agents, executor, settings.search, settings.budget, view, keep, checkpoint=checkpoint
+            task, agents, executor, settings.search, settings.budget, view, keep, checkpoint, resumes
         )
 
 
@@ -124,8 +126,6 @@ def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | 
     if traces and traces[-1].solution.stopped_by != "interrupted":
         for old in folder.glob(f"{CHECKPOINT_FILE}*"):  # The same search once more, from its start.
             old.unlink()
-    elif file.exists():
-        note(f"going on with the unfinished search of {folder}")
     return file
 
 
@@ -144,7 +144,8 @@ def _agent_settings(config: AgentConfig | None, name: str) -> dict[str, Any]:
 
 
 def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> View:
-    rollouts = settings.search.rollouts
+    most = rollouts_at_most(settings.search, settings.budget)
+    rollouts = None if most == ROLLOUTS_AT_MOST else most
     if as_json and (quiet or not sys.stderr.isatty()):
         return PlainView(task.problem, lambda _: None, rollouts)
     return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)

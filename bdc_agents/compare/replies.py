@@ -18,8 +18,7 @@ from bdc_agents.distill.experts import adapter_config, ownership
 from bdc_agents.distill.route import Router
 from bdc_agents.prompts import write_program
 from bdc_agents.serve.backend import ChatReply, ChatRequest, ExpertWeights, PromptTooLong
-from bdc_agents.serve.combine import combine
-from bdc_agents.serve.mix import Mixture
+from bdc_agents.serve.combine import added, combine
 from bdc_agents.serve.peers import XLoraBackend, arrow, train_xlora, xlora
 from bdc_agents.serve.routed import RoutedModel
 from bdc_agents.serve.transformers_backend import TransformersBackend
@@ -244,18 +243,16 @@ def _library(bench: Bench) -> Any:
 
 
 def _combined(bench: Bench, name: str) -> TransformersBackend:
-    """The one adapter that TIES or DARE makes of all experts."""
-    library, base = bench.library, bench.base
+    """The base with what TIES or DARE makes of all experts in its weights."""
+    library, base, stack = bench.library, bench.base, ExitStack()
     experts, _ = ownership(library, bench.clusters.count)
-    shape = adapter_config(library)
     parts = [library.weights(expert) for expert in experts]
     how = "ties" if name == "ties" else "dare"
-    seed = bench.routing.seed
-    state = combine(parts, shape.scale, how, density=bench.config.density, seed=seed)
-    mixture, stack = Mixture(base.model, {name: state}, shape), ExitStack()
+    deltas = combine(
+        parts, adapter_config(library).scale, how, density=bench.config.density, seed=bench.routing.seed
+    )
     # In use until the backend is closed, which holds on to the stack.
-    stack.callback(mixture.detach)
-    stack.enter_context(mixture.use(torch.ones(1, 1)))
+    stack.enter_context(added(base.model, deltas))
     return _engine(bench, base.model, detach=stack.close)
 
 

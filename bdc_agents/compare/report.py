@@ -121,7 +121,7 @@ def _passed(summary: CompareSummary, colours: Mapping[str, int]) -> str:
     note = (
         "Share of problems whose one greedy program passes every test, public and hidden, with Wilson's 95 % "
         f"intervals. Against {summary.reference}: difference on the same problems in percentage points, with "
-        "paired bootstrap intervals; better and worse count problems."
+        "Bonett and Price's paired intervals; better and worse count problems."
     )
     heads = ["method", scale, "pass@1", f"against {escape(summary.reference)}", "better / worse"]
     return section("Problems solved", note, f'<div class="scroll">{table(heads, rows, cards=True)}</div>')
@@ -158,9 +158,9 @@ def _losses(summary: CompareSummary, colours: Mapping[str, int]) -> str:
     )
     note = (
         f"Mean loss of a token (in nats, lower is better) of {summary.loss_on}, {summary.loss_tokens:,} "
-        "tokens. "
-        f"The difference to {summary.reference} is paired by problem, with bootstrap intervals; left of the "
-        "middle is better."
+        f"tokens. The difference to {summary.reference} is paired by problem, with Bonett and Price's "
+        "intervals; left of the middle is better. What an exact paired test does not tell from chance may be "
+        "chance."
     )
     heads = ["method", scale, "loss", f"against {escape(summary.reference)}", ""]
     return section("Loss", note, f'<div class="scroll">{table(heads, rows, left=[4], cards=True)}</div>')

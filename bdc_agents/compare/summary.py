@@ -170,7 +170,7 @@ def _solved(row: Row) -> float:
 
 def _loss_difference(own: MethodLoss, other: MethodLoss, held: HeldOutRows) -> Difference:
     """Paired by problem; its value is the difference of the two mean losses of a token."""
-    return paired(_shares(own, held), _shares(other, held))
+    return paired(_shares(own, held), _shares(other, held), shares=False)
 
 
 def _shares(found: MethodLoss, held: HeldOutRows) -> list[float]:

@@ -1,7 +1,7 @@
 """A library's experts on a model: is it the right base, and which expert takes which cluster."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,21 +46,18 @@ def load_experts(
     library: ExpertLibrary,
     model: Any,
     names: Sequence[str] | None = None,
-    *,
-    extra: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> StackedAdapters:
     """Attaches experts to a model, frozen, to route rows through them.
 
     Args:
         model: The library's base.
         names: Of the experts; None for all.
-        extra: Further adapters of the same shape, by name; they come after the experts.
 
     Raises:
         ModelError: If an expert is missing or damaged, or does not fit the model.
     """
     names = library.names if names is None else tuple(names)
-    states = {name: library.weights(name) for name in names} | dict(extra or {})
+    states = {name: library.weights(name) for name in names}
     config = adapter_config(library).model_copy(update={"dropout": 0.0})
     adapters = StackedAdapters(model, tuple(states), config)
     try:

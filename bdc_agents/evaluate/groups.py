@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
-from bdc_agents.evaluate.metrics import RESAMPLES, Difference, paired
+from bdc_agents.evaluate.metrics import Difference, paired
 from bdc_agents.evaluate.results import Row
 
 
@@ -25,14 +25,13 @@ def by_problem(rows: Iterable[Row], value: Callable[[Row], float]) -> dict[str, 
 
 
 def difference(
-    first: Sequence[Row], second: Sequence[Row], value: Callable[[Row], float], resamples: int = RESAMPLES
+    first: Sequence[Row], second: Sequence[Row], value: Callable[[Row], float]
 ) -> Difference | None:
     """How much better the first did than the second, on the problems that both have done.
 
     Args:
         first, second: Rows of two solvers.
-        value: Of a row.
-        resamples: Of the bootstrap.
+        value: Of a row, from 0 to 1.
 
     Returns:
         None without a problem that both have done.
@@ -41,4 +40,4 @@ def difference(
     both = [problem for problem in mine if problem in theirs]
     if not both:
         return None
-    return paired([mine[p] for p in both], [theirs[p] for p in both], resamples=resamples)
+    return paired([mine[p] for p in both], [theirs[p] for p in both])

@@ -6,7 +6,8 @@ write them; to look at them: `pip install inspect-ai`, then `inspect view --log-
 
 import json
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from bdc_agents.runs import write_text
 from bdc_agents.types import Problem, Usage, content_hash
 
 FOLDER = "inspect"
+SCORERS: dict[str, tuple[str, Callable[[Row], str | float]]] = {
+    "tests": ("accuracy", lambda row: "C" if row.passed else "I"),
+    "share": ("mean", lambda row: row.share),
+}
+"""Each score of a sample, and the metric of inspect_ai that makes the figure of all of them again."""
 
 
 def write_logs(folder: Path, problems: Sequence[Problem]) -> list[Path]:
@@ -64,11 +70,6 @@ def as_log(record: Record, solver: str, rows: Sequence[Row], problems: Sequence[
     models = _models(record, rows)
     wanted = len(problems) * (max(row.sample for row in rows) + 1)
     section = record.config["eval"]
-    used = [(name, usage) for row in rows for name, usage in row.usage.items()]
-    totals = {
-        model: _usage(sum((usage for name, usage in used if models.get(name, name) == model), Usage()))
-        for model in dict.fromkeys(models.get(name, name) for name, _ in used)
-    }
     return {
         "version": 2,
         "status": "success" if len(rows) >= wanted else "cancelled",
@@ -77,9 +78,13 @@ def as_log(record: Record, solver: str, rows: Sequence[Row], problems: Sequence[
         "results": {
             "total_samples": wanted,
             "completed_samples": len(rows),
-            "scores": [_scores(rows)],
+            "scores": _scores(rows),
         },
-        "stats": {"started_at": record.created, "completed_at": record.created, "model_usage": totals},
+        "stats": {
+            "started_at": record.created,
+            "completed_at": record.created,
+            "model_usage": _by_model(rows, models),
+        },
         "samples": [_sample(row, by_id[row.problem], models) for row in rows if row.problem in by_id],
         "metadata": {"bdc_agents": record.lineage | {"temperature": section.get("temperature")}},
     }
@@ -105,9 +110,9 @@ def _spec(record: Record, solver: str, problems: Sequence[Problem], model: str) 
             "shuffled": section.get("shuffle_seed") is not None,
         },
         "model": model or "none",
-        "config": {"epochs": section["samples"], "limit": section["limit"]},
+        "config": {"epochs": section["samples"], "epochs_reducer": ["mean"], "limit": section["limit"]},
         "packages": {"bdc-agents": record.package},
-        "scorers": [{"name": "tests", "metrics": [{"name": "accuracy"}, {"name": "mean_share"}]}],
+        "scorers": [{"name": name, "metrics": [{"name": metric}]} for name, (metric, _) in SCORERS.items()],
     }
 
 
@@ -118,17 +123,32 @@ def _models(record: Record, rows: Sequence[Row]) -> dict[str, str]:
     return {name: str(agents.get(name, {}).get("model", name)) for name in names}
 
 
-def _scores(rows: Sequence[Row]) -> dict[str, Any]:
-    solved = mean_interval([*by_problem(rows, lambda row: float(row.passed)).values()])
-    share = mean_interval([*by_problem(rows, lambda row: row.share).values()])
-    return {
-        "name": "tests",
-        "scorer": "tests",
-        "scored_samples": len(rows),
-        "unscored_samples": 0,
-        "params": {},
-        "metrics": {"accuracy": _metric("accuracy", solved), "mean_share": _metric("mean_share", share)},
+def _by_model(rows: Sequence[Row], models: Mapping[str, str]) -> dict[str, Any]:
+    """What each model used, in all of these rows."""
+    used: dict[str, Usage] = defaultdict(Usage)
+    for row in rows:
+        for name, usage in row.usage.items():
+            used[models[name]] += usage
+    return {model: _usage(usage) for model, usage in used.items()}
+
+
+def _scores(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    values: dict[str, Interval] = {
+        "tests": mean_interval([*by_problem(rows, lambda row: float(row.passed)).values()]),
+        "share": mean_interval([*by_problem(rows, lambda row: row.share).values()]),
     }
+    return [
+        {
+            "name": name,
+            "scorer": name,
+            "reducer": "mean",
+            "scored_samples": len(by_problem(rows, lambda row: row.share)),
+            "unscored_samples": 0,
+            "params": {},
+            "metrics": {metric: _metric(metric, values[name])},
+        }
+        for name, (metric, _) in SCORERS.items()
+    ]
 
 
 def _metric(name: str, interval: Interval) -> dict[str, Any]:
@@ -136,7 +156,7 @@ def _metric(name: str, interval: Interval) -> dict[str, Any]:
     return {"name": name, "value": interval.value, "params": {}, "metadata": bounds}
 
 
-def _sample(row: Row, problem: Problem, models: dict[str, str]) -> dict[str, Any]:
+def _sample(row: Row, problem: Problem, models: Mapping[str, str]) -> dict[str, Any]:
     asked = [
         {"role": "system" if message.type == "system" else "user", "content": str(message.content)}
         for message in write_program(problem, ())
@@ -156,20 +176,20 @@ def _sample(row: Row, problem: Problem, models: dict[str, str]) -> dict[str, Any
             "usage": _usage(row.used),
             "time": row.seconds,
         },
-        "scores": {"tests": _score(row)},
+        "scores": {name: _score(row, value(row)) for name, (_, value) in SCORERS.items()},
         "metadata": labels | {"calls": row.used.calls, "points": [p.model_dump() for p in row.points]},
-        "model_usage": {model: _usage(row.used)},
+        "model_usage": _by_model([row], models),
         "total_time": row.seconds,
     }
 
 
-def _score(row: Row) -> dict[str, Any]:
+def _score(row: Row, value: str | float) -> dict[str, Any]:
     hidden = f", {row.hidden.passed} of {row.hidden.total} hidden" if row.hidden else ""
     return {
-        "value": "C" if row.passed else "I",
+        "value": value,
         "answer": row.code,
         "explanation": f"{row.public.passed} of {row.public.total} public{hidden} tests pass",
-        "metadata": {"share": row.share, "every_test": row.solved},
+        "metadata": {"every_test": row.solved},
     }
 
 

@@ -17,8 +17,6 @@ AXES: dict[str, Callable[[Point], float | None]] = {
 """What compute is matched on."""
 
 BUDGETS = 6
-MATCH_RESAMPLES = 2000
-"""There are many of these intervals."""
 
 
 class Match(Frozen):
@@ -73,7 +71,7 @@ def _match(axis: str, budget: float, rows: dict[str, list[Row]]) -> Match:
     differences = {
         name: found
         for name, some in rows.items()
-        if name != first and (found := difference(some, rows[first], worth, MATCH_RESAMPLES))
+        if name != first and (found := difference(some, rows[first], worth))
     }
     solved = {name: mean_interval([*by_problem(some, worth).values()]) for name, some in rows.items()}
     return Match(axis=axis, budget=budget, solved=solved, differences=differences)

@@ -1,14 +1,21 @@
 """The figures of an evaluation and how sure they are; plain Python, the same on every machine."""
 
-import random
-from collections.abc import Iterable, Sequence
-from math import sqrt
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil, comb, fsum, sqrt
+from operator import and_, getitem
+from random import Random
 from statistics import NormalDist, fmean
 
 from bdc_agents.types import Frozen
 
-RESAMPLES = 10_000
-"""Of a bootstrap: the ends of its interval are then good to about a tenth of its width."""
+CONFIDENCE = 0.95
+ALPHA = 0.05
+"""How often two solvers that do equally well may be told apart at most."""
+EXACT = 32
+"""Problems that differ, up to which every way to swap the two solvers is counted: 2^32, as two halves."""
+DRAWS = 20_000
+"""Ways to swap that are drawn where there are more: a p of 0.05 is then good to 0.003 (two errors)."""
 
 
 class Interval(Frozen):
@@ -24,16 +31,19 @@ class Difference(Interval):
 
     Args:
         better, worse: Problems on which the first did better, or worse, than the second.
+        p: Of `swap_test`: how often chance alone would set apart two solvers that do equally well as
+            far as these, or farther.
     """
 
     problems: int
     better: int
     worse: int
+    p: float
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the test tells the difference from chance; zero is then no more than an end."""
+        return self.p < ALPHA
 
 
 def pass_at_k(samples: int, solved: int, k: int) -> float:
@@ -57,7 +67,7 @@ def pass_at_k(samples: int, solved: int, k: int) -> float:
     return 1.0 - missed
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, trials: float, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a share.
 
     It stays within [0, 1] and keeps its promise for few trials and for shares near the ends.
@@ -65,9 +75,9 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: If there are no trials, or more successes than trials.
     """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is not a share")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes:g} of {trials:g} is not a share")
+    z = _z(confidence)
     share = successes / trials
     scale = 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / scale
@@ -78,67 +88,143 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     return Interval(value=share, low=max(0.0, low), high=min(1.0, high))
 
 
-def bootstrap(
-    values: Sequence[float], confidence: float = 0.95, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """The percentile interval of a mean, by drawing the values again with replacement.
-
-    Args:
-        values: One for each problem.
-        confidence: Of the interval.
-        resamples: How often the values are drawn again.
-        seed: The same seed gives the same interval.
-
-    Raises:
-        ValueError: If there are no values.
-    """
-    if not values:
-        raise ValueError("a mean needs at least one value")
-    mean = fmean(values)
-    if min(values) == max(values):
-        return Interval(value=mean, low=mean, high=mean)
-    source, count = random.Random(seed), len(values)
-    means = sorted(sum(source.choices(values, k=count)) / count for _ in range(resamples))
-    tail = (1 - confidence) / 2
-    low = means[int(tail * resamples)]
-    high = means[min(resamples - 1, int((1 - tail) * resamples))]
-    return Interval(value=mean, low=min(low, mean), high=max(high, mean))
-
-
 def mean_interval(values: Sequence[float]) -> Interval:
-    """A mean over problems with its interval: Wilson's for yes and no, else the bootstrap's.
+    """A mean of shares, one for each problem, with Wilson's interval.
+
+    Of yes and no it is the usual one. Shares in between spread less than yes and no with the same mean,
+    and so are worth more trials than there are problems: the design effect of surveys (Kish 1965; with
+    Wilson's interval Franco, Little, Louis and Slud 2019). Few values show little of their spread, so
+    two more problems are counted that spread like yes and no.
 
     Raises:
-        ValueError: If there are no values.
+        ValueError: If there are no values, or one is no share.
     """
-    if values and all(value in (0.0, 1.0) for value in values):
-        return wilson(round(sum(values)), len(values))
-    return bootstrap(values)
+    if not values or min(values) < 0 or max(values) > 1:
+        raise ValueError("a mean of shares needs at least one value, and values from 0 to 1")
+    count, mean = len(values), fmean(values)
+    most = mean * (1 - mean)
+    if most <= 0:
+        return wilson(mean * count, count)
+    spread = fsum((value - mean) ** 2 for value in values)
+    effect = min(1.0, (spread + 2 * most) / ((count + 2) * most))
+    trials = count / effect
+    interval = wilson(min(mean * trials, trials), trials)
+    return interval.model_copy(update={"value": mean})
 
 
 def paired(
-    first: Sequence[float], second: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0
+    first: Sequence[float], second: Sequence[float], *, shares: bool = True, seed: int = 0
 ) -> Difference:
     """How much better the first did than the second on the same problems.
 
-    The problems are drawn again, each with both of its values, so that what makes a problem hard
-    for both cancels out.
+    The interval is that of Bonett and Price (2012), which holds for few pairs and for pairs that never
+    differ: two problems are added on which they differ as much as on any, one each way; for yes and no
+    these are their two counts of one. It is widened to zero where `swap_test` cannot tell the difference
+    from chance, and ends there where it can, so that the two never say different things.
 
     Args:
         first, second: A value for each problem, in the same order.
-        resamples, seed: Of the bootstrap.
+        shares: Whether the values are shares, so that no difference is above 1.
+        seed: Of the draws of `swap_test`.
 
     Raises:
         ValueError: If the lengths differ or there are no problems.
     """
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    interval = bootstrap(differences, resamples=resamples, seed=seed)
+    if not differences:
+        raise ValueError("a difference needs at least one problem")
+    mean, p = fmean(differences), swap_test(differences, seed=seed)
+    low, high = _bonett_price(differences, 1.0 if shares else 0.0)
+    if p >= ALPHA:
+        low, high = min(low, 0.0), max(high, 0.0)
+    elif mean > 0:
+        low = max(low, 0.0)
+    else:
+        high = min(high, 0.0)
+    if shares:
+        low, high = max(low, -1.0), min(high, 1.0)
     return Difference(
-        **interval.model_dump(),
+        value=mean,
+        low=min(low, mean),
+        high=max(high, mean),
         problems=len(differences),
         better=sum(difference > 0 for difference in differences),
         worse=sum(difference < 0 for difference in differences),
+        p=p,
     )
+
+
+def _bonett_price(differences: Sequence[float], unseen: float) -> tuple[float, float]:
+    """The interval's ends; `unseen` is how much problems may differ where none of them does."""
+    most = max(map(abs, differences)) or unseen
+    count = len(differences) + 2
+    mean = fsum(differences) / count
+    square = (fsum(one * one for one in differences) + 2 * most * most) / count
+    reach = _z(CONFIDENCE) * sqrt(max(0.0, square - mean * mean) / count)
+    return mean - reach, mean + reach
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+# --- chance ----------------------------------------------------------------------------------
+
+
+def swap_test(differences: Sequence[float], *, seed: int = 0) -> float:
+    """The two-sided p of paired differences, where the two solvers do equally well.
+
+    Then the two could be swapped on each problem. p is the share of all ways to swap them of which the
+    sum is as far from zero (Fisher's randomisation test, 1935). Where each problem differs by as much,
+    as with yes and no, it is the exact test of McNemar (1947). Not its mid-p variant: that one finds
+    more, and calls chance clear more often than it says where problems are few.
+
+    Args:
+        differences: One for each problem.
+        seed: Of the ways that are drawn where more than `EXACT` problems differ by different amounts; as
+            the one seen is counted among them, p is never too small (Phipson and Smyth 2010).
+    """
+    sizes = sorted(abs(one) for one in differences if one)
+    if not sizes:
+        return 1.0
+    whole, seen = fsum(sizes), abs(fsum(differences))
+    # The side that wins has at least this much; sums of decimals are equal but for rounding.
+    least = (whole + seen) / 2 - 1e-9 * whole
+    if sizes[-1] - sizes[0] <= 1e-9 * sizes[-1]:
+        wins = ceil(least / sizes[0] - 1e-6)
+        above = sum(comb(len(sizes), won) for won in range(wins, len(sizes) + 1))
+        return min(1.0, 2 * above / 2 ** len(sizes))
+    if len(sizes) <= EXACT:
+        return min(1.0, 2 * _reaching(sizes, least) / 2 ** len(sizes))
+    drawn = _drawn(sizes, seed)
+    far = sum(won >= least or whole - won >= least for won in drawn)
+    return (far + 1) / (DRAWS + 1)
+
+
+def _reaching(sizes: Sequence[float], least: float) -> int:
+    """How many of all sums of some of the sizes reach `least`."""
+    half = len(sizes) // 2
+    others = sorted(_sums(sizes[half:]))
+    return sum(len(others) - bisect_left(others, least - one) for one in _sums(sizes[:half]))
+
+
+def _drawn(sizes: Sequence[float], seed: int) -> Iterator[float]:
+    """Sums of some of the sizes, each of which is in with a chance of one half."""
+    source = Random(seed)
+    # Eight sizes at a time: a random byte says which of them are in.
+    tables = [_sums(sizes[start : start + 8]) for start in range(0, len(sizes), 8)]
+    masks = [len(table) - 1 for table in tables]
+    for _ in range(DRAWS):
+        chosen = map(and_, source.randbytes(len(tables)), masks)
+        yield sum(map(getitem, tables, chosen))
+
+
+def _sums(sizes: Sequence[float]) -> list[float]:
+    """The sums of all subsets."""
+    sums = [0.0]
+    for size in sizes:
+        sums += [size + one for one in sums]
+    return sums
 
 
 # --- what was reached with how much ----------------------------------------------------------

@@ -88,7 +88,7 @@ def _draw_band(
     axes: Any, steps: Sequence[tuple[float, float]], end: float, colour: str, problems: int
 ) -> None:
     spent = [*(at for at, _ in steps), end]
-    bands = [wilson(min(round(rate * problems), problems), problems) for _, rate in (*steps, steps[-1])]
+    bands = [wilson(min(max(rate, 0.0), 1.0) * problems, problems) for _, rate in (*steps, steps[-1])]
     low, high = [100 * band.low for band in bands], [100 * band.high for band in bands]
     axes.fill_between(spent, low, high, step="post", color=colour, alpha=0.1, linewidth=0)
 

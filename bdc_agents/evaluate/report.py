@@ -91,7 +91,7 @@ def _lead(summary: Summary) -> str:
         low, high = percent(best.solved.low, 0), percent(best.solved.high, 0)
         return f"{text}, between {low} and {high} with 95 % confidence."
     found = against.solved
-    sure = "" if found.clear else "; the interval includes zero, so this may be chance"
+    sure = "" if found.clear else "; this may be chance"
     return (
         f"{text}, {points(found.value)} percentage points against {first} "
         f"(95 % interval {points(found.low)} to {points(found.high)}{sure})."
@@ -167,8 +167,9 @@ def _pairs(pairs: Sequence[Pair], colours: dict[str, int]) -> str:
     ]
     heads = ["solver", scale, "points", "better / worse", "tests", ""]
     note = (
-        "Difference of the solve rates on the same problems, in percentage points, with paired bootstrap "
-        "intervals. Better and worse count the problems that one of the two solves more often."
+        "Difference of the solve rates on the same problems, in percentage points, with Bonett and Price's "
+        "paired intervals. Better and worse count the problems that one of the two solves more often. "
+        "What an exact paired test does not tell from chance (p of 0.05 or more) may be chance."
     )
     return section(
         "Against each other", note, f'<div class="scroll">{table(heads, rows, left=[5], cards=True)}</div>'
@@ -190,8 +191,9 @@ def _made(record: dict[str, object]) -> str:
     shown = escape(json.dumps(record, indent=2))
     note = (
         "bdc eval --config eval.json --out DIR runs the same evaluation again from the configuration below. "
-        "Pass@k is the unbiased estimator of the Codex paper. Intervals of solve rates are Wilson's, those "
-        "of means the percentile bootstrap's over problems, with 10,000 resamples."
+        "Pass@k is the unbiased estimator of the Codex paper. Intervals of shares are Wilson's, those of "
+        "differences Bonett and Price's; the test is McNemar's exact one, or where samples make rates of yes "
+        "and no, Fisher's randomisation test over the same problems."
     )
     return section(
         "How it was made", note, f"<details><summary>Configuration</summary><pre>{shown}</pre></details>"

@@ -1,7 +1,7 @@
 """The figures of an evaluation, computed from its rows and traces alone."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,7 +10,7 @@ from statistics import fmean
 from bdc_agents.evaluate.diagnose import Finding, diagnose
 from bdc_agents.evaluate.groups import by_problem, by_solver, difference
 from bdc_agents.evaluate.matching import Match, matched
-from bdc_agents.evaluate.metrics import Difference, Interval, bootstrap, mean_interval, pass_at_k
+from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, pass_at_k
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, read_rows, solver_traces
 from bdc_agents.evaluate.solvers import Spec
 from bdc_agents.runs import write_text
@@ -140,7 +140,7 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
         problems=len(tasks),
         hidden=hidden,
         rows=sum(len(found) for found in rows.values()),
-        claims=tuple(_claims(len(tasks), hidden)),
+        claims=(*_claims(len(tasks), hidden), *_missing(rows, section["k"])),
         solvers=figures,
         pairs=tuple(_pairs(rows)),
         matched=tuple(matched(rows)),
@@ -185,7 +185,7 @@ def figures_of(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
         rows=len(rows),
         solved=mean_interval([*solved.values()]),
         pass_at={k: interval for k in ks if (interval := _pass_at(rows, k))},
-        pass_rate=bootstrap([*by_problem(rows, lambda row: row.share).values()]),
+        pass_rate=mean_interval([*by_problem(rows, lambda row: row.share).values()]),
         public=mean_interval([*public.values()]) if public else None,
         calls=calls / len(rows),
         tokens=fmean(usage.tokens for usage in used),
@@ -202,9 +202,14 @@ def _pass_at(rows: Sequence[Row], k: int) -> Interval | None:
     counts: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         counts[row.problem].append(row.passed)
-    if min(len(tries) for tries in counts.values()) < k:
+    if _fewest(rows) < k:
         return None
     return mean_interval([pass_at_k(len(tries), sum(tries), k) for tries in counts.values()])
+
+
+def _fewest(rows: Sequence[Row]) -> int:
+    """How often the problem was tried that was tried least often."""
+    return min(Counter(row.problem for row in rows).values())
 
 
 def _groups(rows: Sequence[Row], labels: Callable[[Row], Sequence[str]]) -> dict[str, Group]:
@@ -245,6 +250,18 @@ def _claims(problems: int, hidden: int) -> Iterable[str]:
             f"{problems - hidden} of {problems} problems have no hidden tests; on these, a program counts as "
             "solved when it passes the public tests, which the solver saw."
         )
+
+
+def _missing(rows: Mapping[str, Sequence[Row]], ks: Sequence[int]) -> Iterable[str]:
+    """The pass@k that were asked for and cannot be estimated."""
+    for k in ks:
+        short = {name: fewest for name, some in rows.items() if (fewest := _fewest(some)) < k}
+        if short:
+            told = ", ".join(f"{name} ({fewest})" for name, fewest in short.items())
+            yield (
+                f"pass@{k} needs {k} samples of each problem, and so is not given for {told}; take more with "
+                f"--samples {k}. A solver that always writes the same has one."
+            )
 
 
 def weak_tests(rows: Sequence[Row]) -> Finding | None:

@@ -6,7 +6,7 @@ done, and the searches that were cut off get the replies they had from the cache
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +17,7 @@ from bdc_agents.errors import ConfigError
 from bdc_agents.runs.configuration import describe, open_collection
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
-from bdc_agents.runs.jobs import JobTable, Spent, Totals
+from bdc_agents.runs.jobs import Job, JobTable, Spent, Totals
 from bdc_agents.runs.jobs_sqlite import JOBS_FILE, SqliteJobs
 from bdc_agents.runs.progress import Progress
 from bdc_agents.runs.selection import Filter, select_jobs
@@ -161,7 +161,7 @@ def _open(
     table = _table(config, folder, asked)
     traces = TraceFile(folder)
     table.add(selection.jobs)
-    notes += _reconcile(table, traces, owns=config.table is None)
+    notes += _reconcile(table, traces, selection.jobs, owns=config.table is None)
     for note in notes:
         on_note(note)
     worker = WorkerConfig(
@@ -197,17 +197,23 @@ def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any]) -> Job
     return PostgresJobs(config.table, f"{folder.name}-{content_hash(repr(asked))}", limit=config.limit)
 
 
-def _reconcile(table: JobTable, traces: TraceFile, *, owns: bool) -> list[str]:
+def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns: bool) -> list[str]:
     """Makes the table say what the trace file holds, which is the record.
 
     Args:
         table, traces: Of the run.
+        jobs: All that is to be done, with what the problems are now.
         owns: Whether the file holds all traces of the table, and not those of one machine alone.
     """
     notes = []
     done = table.done()  # before the file is read: what is done by then is in it
     there = traces.read()
-    table.found(there.items())
+    edited = traces.edited(jobs)
+    table.found((problem, summary) for problem, summary in there.items() if problem not in edited)
+    if edited:
+        # An edit is meant: the old trace stays in the file, and readers take the last one of a problem.
+        table.reopen(edited)
+        notes.append(f"{len(edited)} problems were edited since they were searched: they are searched again")
     if owns and (gone := done - there.keys()):
         table.reopen(gone)
         notes.append(f"the traces of {len(gone)} problems that were done are gone: they are searched again")

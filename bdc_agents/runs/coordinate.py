@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from bdc_agents.config import Budget
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
-from bdc_agents.runs.jobs import Job, JobTable, Summary
+from bdc_agents.runs.jobs import Job, JobTable, Summary, problem_hash
 from bdc_agents.runs.owners import new_owner
-from bdc_agents.types import Trace, Usage
+from bdc_agents.types import Problem, Trace, Usage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class TraceFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, Summary] = {}
+        self._edited: set[str] = set()
         self._offset = 0
         self._line = 0
 
@@ -49,16 +50,29 @@ class TraceFile:
                     self._take(line)
         return self._known
 
+    def edited(self, jobs: Iterable[Job]) -> set[str]:
+        """The problems whose trace is of what they were before they were edited; each may get another one."""
+        there = self.read()
+        self._edited = {
+            job.id
+            for job in jobs
+            if job.content and job.id in there and job.content not in there[job.id].contents
+        }
+        return set(self._edited)
+
     def add(self, trace: Trace) -> Summary:
         """Appends a trace, unless its problem has one. To be called by one process at a time."""
-        if trace.problem.id not in self.read():
+        problem = trace.problem.id
+        if problem not in self.read() or problem in self._edited:
             write_trace(self._folder, trace)
-        return self.read()[trace.problem.id]
+            self._edited.discard(problem)
+        return self.read()[problem]
 
     def _take(self, line: bytes) -> None:
         try:
             data = json.loads(line)
-            self._known.setdefault(data["problem"]["id"], _summary(data))
+            # A problem that was edited and searched again counts by its last trace.
+            self._known[data["problem"]["id"]] = _summary(data)
         except (ValueError, KeyError, TypeError, AttributeError):
             log.warning(
                 "%s:%d: not a trace, and left out: its problem is searched again",
@@ -70,7 +84,9 @@ class TraceFile:
 def _summary(data: Mapping[str, Any]) -> Summary:
     usage = [Usage.model_validate(used) for used in data["solution"]["usage"].values()]
     used = sum(usage, Usage())
+    problem = Problem.model_validate(data["problem"])
     return Summary(
+        contents=(problem_hash(problem), problem_hash(problem.model_copy(update={"public_tests": ()}))),
         solved=data["solution"]["solved"],
         kept=bool((data.get("decision") or {}).get("kept")),
         calls=used.calls,

@@ -22,15 +22,19 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from bdc_agents import disk
 from bdc_agents.config import explain
-from bdc_agents.disk import replacing
+from bdc_agents.disk import private, replacing
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.types import Frozen, Trace, content_hash
 
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.jsonl"
 CHECKPOINT_FILE = "checkpoint.sqlite"
-_CALLERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
+_CALLERS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
+    errno.ELOOP,  # A link, where a file of the run has to be.
+}
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -62,14 +66,15 @@ def open_run(folder: Path | str, settings: Mapping[str, Any] | None = None) -> P
         UsageError: If the folder cannot be made or written to.
     """
     folder = Path(folder)
-    _try("make the run folder", folder, lambda: folder.mkdir(parents=True, exist_ok=True))
+    # It holds prompts, programs and replies, which are its owner's alone.
+    _try("make the run folder", folder, lambda: folder.mkdir(0o700, parents=True, exist_ok=True))
     file = folder / RUN_FILE
     if not file.exists():
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run = Run(created=now, package=version("bdc-agents"), settings=dict(settings or {}))
-        write_text(file, run.model_dump_json(indent=2) + "\n")
+        write_text(file, run.model_dump_json(indent=2) + "\n", own=True)
     trace = trace_file(folder)
-    _try("write", trace, lambda: trace.touch())
+    _try("write", trace, lambda: os.close(disk.own(trace)))
     return folder
 
 
@@ -128,9 +133,9 @@ def write_solution(folder: Path | str, trace: Trace, *, alone: bool = True) -> P
     if not trace.solution.code:
         return None
     file = Path(folder) / ("solution.py" if alone else f"solutions/{_file_name(trace.problem.id)}.py")
-    _try("make", file.parent, lambda: file.parent.mkdir(parents=True, exist_ok=True))
+    _try("make", file.parent, lambda: _make_inside(Path(folder), file.parent))
     program = trace.problem.preamble.rstrip("\n") + "\n\n\n" if trace.problem.preamble.strip() else ""
-    write_text(file, f"{program}{trace.solution.code.rstrip()}\n")
+    write_text(file, f"{program}{trace.solution.code.rstrip()}\n", own=True)
     return file
 
 
@@ -195,18 +200,32 @@ def find_trace(traces: list[Trace], problem_id: str) -> Trace:
     return by_id[problem_id]
 
 
-def write_text(file: Path, text: str) -> None:
+def write_text(file: Path, text: str, *, own: bool = False) -> None:
     """Writes a file so that a reader finds the old content or the new, never a part.
+
+    Args:
+        file: Where.
+        text: Its content.
+        own: Whether it is for its owner alone, as what a run keeps of prompts and programs.
 
     Raises:
         UsageError: If it cannot be written there.
         BDCError: If the disk is full or fails.
     """
-    _try("write", file, lambda: _write_atomic(file, text.encode("utf-8", "backslashreplace")))
+    data = text.encode("utf-8", "backslashreplace")
+    _try("write", file, lambda: _write_atomic(file, data, private(file.parent) if own else 0o666))
+
+
+def _make_inside(folder: Path, inner: Path) -> None:
+    """Makes a folder inside a run folder; a link there could lead to any place."""
+    if inner != folder:
+        if inner.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        inner.mkdir(0o700, exist_ok=True)
 
 
 def _append(file: Path, record: bytes) -> None:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = disk.own(file, os.O_RDWR | os.O_APPEND)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = _mend(descriptor)
@@ -276,8 +295,8 @@ def _file_name(problem_id: str) -> str:
     return name if name == problem_id else f"{name[:80]}-{content_hash(problem_id)[:6]}"
 
 
-def _write_atomic(file: Path, data: bytes) -> None:
-    with replacing(file) as temporary:
+def _write_atomic(file: Path, data: bytes, mode: int) -> None:
+    with replacing(file, mode) as temporary:
         temporary.write_bytes(data)
 
 
@@ -286,6 +305,5 @@ def _try(action: str, path: Path, work: Callable[[], T]) -> T:
         return work()
     except OSError as error:
         kind = UsageError if error.errno in _CALLERS else BDCError
-        raise kind(
-            f"cannot {action} {str(path)!r}: {error.strerror}; nothing that was there is lost"
-        ) from error
+        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise kind(f"cannot {action} {str(path)!r}: {why}; nothing that was there is lost") from error

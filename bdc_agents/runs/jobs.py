@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import Field
 
 from bdc_agents.config import Budget
-from bdc_agents.types import Frozen, Usage
+from bdc_agents.types import Frozen, Problem, Usage, content_hash
 
 LEASE_SECONDS = 120.0
 """How long a lease holds without a heartbeat."""
@@ -30,20 +30,33 @@ class Job(Frozen):
     Args:
         id: The problem's address, from which it is loaded.
         dataset: The data set as it was asked for, such as `mbpp:train`.
+        content: The hash of the problem, where it was read; see `problem_hash`. No table keeps it.
     """
 
     id: str
     dataset: str = ""
+    content: str = ""
+
+
+def problem_hash(problem: Problem) -> str:
+    """The hash of what a search is about: a problem that was edited since has another one.
+
+    Labels do not count, nor limits, which may be set differently for another machine.
+    """
+    return content_hash(problem.model_dump_json(exclude={"difficulty", "tags", "limits"}))
 
 
 class Summary(Frozen):
     """What is counted of a finished problem.
 
     Args:
+        contents: The hashes of the problem that was searched: as it was, and without public tests, which
+            the agents may have written.
         solved: Whether its program passes the public tests.
         kept: Whether its trace may be trained on.
     """
 
+    contents: tuple[str, ...] = ()
     solved: bool = False
     kept: bool = False
     calls: int = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bdc_agents.disk import open_database
+from bdc_agents.disk import open_database, own_database
 from bdc_agents.errors import BDCError
 from bdc_agents.runs.jobs import LEASE_SECONDS
 from bdc_agents.runs.jobs_sql import SCHEMA, Cursor, SqlJobs
@@ -43,6 +43,7 @@ class SqliteJobs(SqlJobs):
         self._clock = clock
         self._lock_of_threads = threading.Lock()
         with self._explained():
+            own_database(file)
             self._connection = open_database(file, _BUSY_SECONDS)
         with self._transaction() as run:
             for statement in SCHEMA:

@@ -1,15 +1,17 @@
 """Overlap: problems that say the same as others, in the same run or in an evaluation set.
 
 Two texts overlap where they share runs of words. Words are letters and digits, in lower case, so
-layout and punctuation do not matter. A text that is shorter than one run is compared as a whole;
-one without any word, only with the id of its problem.
+layout and punctuation do not matter. A text that is shorter than one run is compared as a whole, with
+others as short, and an evaluation problem also with all parts of a longer text; one without any word,
+only with the id of its problem. A text is compared with every other one: the largest share counts.
 """
 
 import ast
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from bdc_agents.data import load_tasks
 from bdc_agents.syntax import parse
@@ -23,6 +25,8 @@ SHINGLE = 5
 """Words of a run, for near duplicates."""
 NEAR = 0.8
 """Share of all their runs that near duplicates have in common."""
+SHORTEST = 8
+"""Words of a text that is looked for within longer ones: shorter ones are common phrases."""
 _SHORTEST = 40
 """Nodes of a syntax tree: shorter programs are the same by chance."""
 _WORD = re.compile(r"[^\W_]+")
@@ -47,6 +51,22 @@ class Overlap(Frozen):
     example: str = ""
 
 
+class Shared(NamedTuple):
+    """What a text shares with a kept one.
+
+    Args:
+        name: Of the kept text.
+        contained: Share of the runs of the shorter text.
+        alike: Share of the runs of both together.
+        example: One run that they share.
+    """
+
+    name: str
+    contained: float
+    alike: float
+    example: str
+
+
 class Texts:
     """Texts by name, found again by the runs of words that they share with another text.
 
@@ -59,35 +79,51 @@ class Texts:
         self._where: dict[int, list[int]] = {}
         self._names: list[str] = []
         self._sizes: list[int] = []
+        self._short: dict[int, set[int]] = {}
 
     def __len__(self) -> int:
         return len(self._names)
 
     def add(self, name: str, text: str) -> None:
         """Keeps a text; of its runs only the hashes."""
-        number = len(self._names)
-        grams = {hash(gram) for gram in _runs(text, self._words)}
+        number, found = len(self._names), words(text)
+        if SHORTEST <= len(found) < self._words:
+            self._short.setdefault(hash(tuple(found[:SHORTEST])), set()).add(len(found))
+        grams = {hash(gram) for gram in _runs(found, self._words)}
         self._names.append(name)
         self._sizes.append(len(grams))
         for gram in grams:
             self._where.setdefault(gram, []).append(number)
 
-    def nearest(self, text: str) -> tuple[str, float, float, str] | None:
-        """The kept text that shares most runs with this one; None where none shares any.
+    def nearest(self, text: str, by: Literal["contained", "alike"] = "contained") -> Shared | None:
+        """The kept text with the largest share, of several the first; None where none shares a run."""
+        return max(self._sharing(text), key=attrgetter(by), default=None)
 
-        Returns:
-            Its name, the share of the runs of the shorter text, the share of the runs of both,
-            and one run that they share.
-        """
-        grams = {hash(gram): gram for gram in _runs(text, self._words)}
-        shared = Counter(number for key in grams for number in self._where.get(key, ()))
-        if not shared:
-            return None
-        number, count = min(shared.items(), key=lambda item: (-item[1], item[0]))
-        size = self._sizes[number]
-        example = next(gram for key, gram in grams.items() if number in self._where.get(key, ()))
-        both = len(grams) + size - count
-        return self._names[number], count / min(len(grams), size), count / both, " ".join(example)
+    def _sharing(self, text: str) -> Iterator[Shared]:
+        """Every kept text that shares a run, in the order in which they were kept."""
+        found = words(text)
+        grams = {hash(gram): gram for gram in _runs(found, self._words)}
+        within = {hash(gram): gram for gram in self._within(found)}
+        shared: dict[int, list[int]] = {}
+        for key in (*grams, *within):
+            for number in self._where.get(key, ()):
+                shared.setdefault(number, []).append(key)
+        for number, keys in sorted(shared.items()):
+            count, size = len(keys), self._sizes[number]
+            example = grams.get(keys[0]) or within[keys[0]]
+            yield Shared(
+                self._names[number],
+                count / min(len(grams), size),
+                count / (len(grams) + size - count),
+                " ".join(example),
+            )
+
+    def _within(self, found: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The parts of a text that may be a kept one which is shorter than a run: they begin like it."""
+        for start in range(len(found) - SHORTEST if self._short else 0):
+            head = hash(tuple(found[start : start + SHORTEST]))
+            for length in self._short.get(head, ()):
+                yield tuple(found[start : start + length])
 
 
 class Problems:
@@ -106,9 +142,9 @@ class Problems:
         exact = self._statements.get(key)
         if exact is not None:
             return exact if exact != problem.id else None
-        found = self._texts.nearest(problem.statement)
-        if found and found[2] >= NEAR and found[0] != problem.id:
-            return found[0]
+        found = self._texts.nearest(problem.statement, by="alike")
+        if found and found.alike >= NEAR and found.name != problem.id:
+            return found.name
         self._statements[key] = problem.id
         self._texts.add(problem.id, problem.statement)
         return None
@@ -149,10 +185,10 @@ class EvaluationSet:
         if same:
             return Overlap(problem=problem.id, other=same, why="statement")
         found = self._texts.nearest(problem.statement)
-        if found and found[1] >= CONTAINED:
-            other, share, _, example = found
+        if found and found.contained >= CONTAINED:
+            share = round(found.contained, 3)
             return Overlap(
-                problem=problem.id, other=other, why="words", share=round(share, 3), example=example
+                problem=problem.id, other=found.name, why="words", share=share, example=found.example
             )
         for code in codes:
             if written := self._programs.get(program_key(code) or ""):
@@ -212,7 +248,7 @@ def _is_text(stmt: ast.AST) -> bool:
     return isinstance(stmt, ast.Expr) and isinstance(stmt.value, ast.Constant)
 
 
-def _runs(text: str, length: int) -> Iterator[tuple[str, ...]]:
-    found = words(text)
+def _runs(found: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    """The runs of this many words, each as often as it stands there; all words where there are fewer."""
     for start in range(max(1, len(found) - length + 1) if found else 0):
         yield tuple(found[start : start + length])

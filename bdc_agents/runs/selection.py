@@ -9,7 +9,7 @@ from pathlib import Path
 from bdc_agents.data import dataset_names, load_tasks, task_ids
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import ProblemError, UsageError, unknown
-from bdc_agents.runs.jobs import Job
+from bdc_agents.runs.jobs import Job, problem_hash
 from bdc_agents.types import UNJUDGED, Frozen, Problem
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
@@ -107,7 +107,8 @@ def select_jobs(
             if "interactive" in problem.unjudged:
                 dialogues.append(problem.id)
             elif problem.public_tests or untested:
-                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address))
+                content = problem_hash(problem)
+                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, content=content))
             else:
                 without.append(problem.id)
     if not jobs:

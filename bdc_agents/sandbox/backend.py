@@ -142,6 +142,9 @@ def _judged(job: Job, answer: bytes) -> tuple[TestResult, ...]:
     ready, _, rest = answer.partition(b"\n")
     if ready.decode("utf-8", "replace") != wire.READY:
         raise SandboxError(f"the sandbox did not start in the backend: {ready[:300]!r}")
+    taken, _, rest = rest.partition(b"\n")
+    if taken.decode("utf-8", "replace") != wire.TAKEN:
+        raise SandboxError(f"the sandbox in the backend did not take the program: {taken[:300]!r}")
     results: list[TestResult] = []
     for test in job.tests:
         line, found, rest = rest.partition(b"\n")

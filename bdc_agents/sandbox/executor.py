@@ -19,6 +19,8 @@ from .tiers import WORK_MB, Tier
 from .worker import Worker
 
 _GRACE_SECONDS = 10.0  # the supervisor inside holds the limits; this one is for when it cannot
+_TAKE_SECONDS = 60.0  # as a start: it may have to come back from swap, and the job may be long
+_TRIES = 3  # workers; one that waited may have been ended by the machine, for want of memory
 _EXTRA_BYTES = 65536  # in a report, beside what the output limit bounds
 _END = wire.pack({"kind": "end"})
 
@@ -52,16 +54,19 @@ class ProcessExecutor:
         if not job.tests:
             return Verdict(results=(), tier=self.tier)
         try:
-            async with self._pool.worker(job.group) as worker:
-                started = time.monotonic()
-                results = await _Conversation(worker, job).results()
-                if self._pool.closed and any(result.outcome == "killed" for result in results):
-                    raise SandboxError("its worker was ended")
+            for _ in range(_TRIES):
+                async with self._pool.worker(job.group) as worker:
+                    started = time.monotonic()
+                    results = await _Conversation(worker, job).results()
+                    if self._pool.closed and any(result.outcome == "killed" for result in results):
+                        raise SandboxError("its worker was ended")
+                if results:
+                    return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
+            raise SandboxError("the sandbox ended before it took the program")
         except SandboxError:
             if self._pool.closed:
                 raise SandboxError("this executor is closed; create another") from None
             raise
-        return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
 
     async def aclose(self) -> None:
         """Ends every child process; what was running raises SandboxError."""
@@ -86,11 +91,15 @@ class _Conversation:
 
     def __init__(self, worker: Worker, job: Job) -> None:
         self._worker, self._job = worker, job
+        self._taken = False
 
     async def results(self) -> tuple[TestResult, ...]:
         """Sends the job, and judges each ending as it comes back.
 
         Whatever ends the sandbox once it took the job may be the program's doing: it is a verdict.
+
+        Returns:
+            A result for each test; none if the sandbox ended before it took the job.
 
         Raises:
             SandboxError: If the sandbox could not start the program.
@@ -101,6 +110,8 @@ class _Conversation:
             await self._exchange(results)
         except _Ended as ended:
             self._worker.spent, reason = True, str(ended)
+            if not self._taken:
+                return ()
         return (*results, *(lost(test, reason) for test in self._job.tests[len(results) :]))
 
     async def _exchange(self, results: list[TestResult]) -> None:
@@ -108,6 +119,7 @@ class _Conversation:
         ahead = 2 if job.stop_at_failure else len(frames)  # what is sent before the first answer
         sending = asyncio.create_task(self._worker.send(b"".join(frames[:ahead])))
         try:
+            await self._wait_until_taken()
             for test, later in zip(job.tests, (*frames[ahead:], *[b""] * (ahead - 1)), strict=True):
                 results.append(judge(test, await self._next_ending(first=not results), job.checker))
                 if job.stop_at_failure and results[-1].outcome != "passed":
@@ -121,6 +133,16 @@ class _Conversation:
             sending.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await sending
+
+    async def _wait_until_taken(self) -> None:
+        try:
+            async with asyncio.timeout(_TAKE_SECONDS):
+                line = await self._worker.line()
+        except TimeoutError:
+            raise _Ended("the sandbox took no job") from None
+        self._taken = line.strip() == wire.TAKEN
+        if not self._taken:
+            raise await self._ended(line.strip())
 
     async def _next_ending(self, first: bool) -> wire.Ending:
         """How the next test ended.

@@ -1,6 +1,7 @@
 """Warm workers: started when needed, used again, renewed now and then, none left behind."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 import weakref
@@ -25,12 +26,25 @@ class Pool:
     """
 
     def __init__(self, tier: Tier, size: int) -> None:
-        self._tier, self._turns = tier, Turns(size)
-        self._workers: set[Worker] = set()
-        self._idle: list[Worker] = []
+        self._tier, self._size = tier, size
+        self._begin_empty()
         self._jobs_per_worker = _JOBS_PER_WARM_WORKER if tier.setup["warm"] else 1
         self.closed = False
-        weakref.finalize(self, _end_all, self._workers)
+        forked = weakref.WeakMethod(self._forked)
+        os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+
+    def _begin_empty(self) -> None:
+        self._turns = Turns(self._size)
+        self._workers: set[Worker] = set()
+        self._idle: list[Worker] = []
+        self._at_end = weakref.finalize(self, _end_all, self._workers)
+
+    def _forked(self) -> None:
+        """Leaves the workers to whoever started them: two that speak to one get each other's replies."""
+        self._at_end.detach()
+        for worker in self._workers:
+            worker.let_go()
+        self._begin_empty()
 
     @asynccontextmanager
     async def worker(self, group: str) -> AsyncIterator[Worker]:
@@ -94,8 +108,6 @@ class Pool:
             worker = await self._start(work) if fresh else self._idle.pop()
             try:
                 await worker.ready()
-                if worker.gone:  # the machine ended it while it was idle, perhaps for want of memory
-                    raise SandboxError("the sandbox ended before it was told a job")
                 return worker
             except BaseException as error:
                 await asyncio.shield(self._end(worker))

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import socket
 import sys
@@ -16,7 +17,6 @@ from typing import Any
 from bdc_agents.errors import ConfigError, SandboxRefused
 
 from .bootstrap import START
-from .inside.namespaces import DEVICES
 
 TIERS = ("namespaces", "bubblewrap", "gvisor", "landlock", "unsafe")
 """In the order in which `auto` tries them: from the fastest of the strong ones to none."""
@@ -27,6 +27,7 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 """All that a sandboxed process has of an environment."""
 
 NOBODY = 65534
+_CHANGE_USER = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 
 WORK = "/tmp"  # noqa: S108 - inside the sandbox
 WORK_MB, WORK_FILES = 16, 1024
@@ -90,12 +91,21 @@ def make_tier(name: str, python: str | None = None, packages: Sequence[str] = ()
     }
     if name == "gvisor":
         return Tier(name, _gvisor(interpreter, setup), setup)
-    if name == "landlock" and os.geteuid() == 0:
-        return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup, NOBODY)
+    if name == "landlock":
+        return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup, _lesser_user())
     if name == "bubblewrap":
         # It maps one user only, and a program that is root outside could write to /proc/sys.
-        return Tier(name, _bubblewrap(interpreter, setup), setup, NOBODY if os.geteuid() == 0 else None)
+        return Tier(name, _bubblewrap(interpreter, setup), setup, _lesser_user())
     return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup)
+
+
+def _lesser_user() -> int | None:
+    """Nobody, if this is root and may become another; a container may have taken that right away."""
+    if os.geteuid() != 0:
+        return None
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    rights = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return NOBODY if rights & _CHANGE_USER == _CHANGE_USER else None
 
 
 def _visible_folders(own: bool) -> list[str]:
@@ -130,6 +140,8 @@ def _below(folder: str, other: str) -> bool:
 
 
 def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
+    from .inside.namespaces import DEVICES  # which no other system can import
+
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxRefused("bwrap is not installed (apt install bubblewrap)")
@@ -145,7 +157,8 @@ def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in (("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("fd", "fd")):
         options += ["--symlink", f"/proc/self/{target}", f"/dev/{name}"]
-    options += ["--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
+    shared = "/dev/shm"  # noqa: S108 - where the C library makes the locks of `multiprocessing`
+    options += ["--symlink", WORK, shared, "--proc", "/proc", "--dir", WORK, "--remount-ro", "/"]
     return (program, *options, "--", python, *_OPTIONS, "-c", START)
 
 
@@ -246,6 +259,8 @@ def probe_tier(name: str) -> TierReport:
     """
     if name == "unsafe":
         return TierReport(name, False, "no isolation: only limits and an empty environment")
+    if sys.platform != "linux":
+        return TierReport(name, False, f"it needs Linux, and this is {platform.system()}")
     try:
         found = attack(make_tier(name))
     except Exception as error:  # whatever the machine does not allow is a reason, no crash
@@ -295,7 +310,8 @@ def _refusal(reports: Sequence[TierReport]) -> str:
         f"this machine offers no isolation for programs written by LLMs; tried:\n{tried}\n"
         "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap), or let users create "
         "user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and "
-        "kernel.apparmor_restrict_unprivileged_userns). Where this machine is isolated itself and "
+        "kernel.apparmor_restrict_unprivileged_userns). In a container see docs/sandbox.md; on macOS and "
+        "Windows use a Linux container, or BackendExecutor. Where this machine is isolated itself and "
         "holds nothing of value, run without isolation: allow_unsafe = true under [sandbox] in "
         "bdc.toml, or --allow-unsafe."
     )

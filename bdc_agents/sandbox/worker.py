@@ -145,16 +145,6 @@ class Worker:
         except ChildProcessError:
             return False
 
-    @property
-    def gone(self) -> bool:
-        """Whether the process has ended, so that nobody would read a job."""
-        try:
-            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
     async def complaint(self) -> str:
         """Ends the process; the last lines of what it, never a program, wrote as errors."""
         await self._ended()
@@ -170,6 +160,12 @@ class Worker:
             await self._ended()
         finally:
             self._close()
+
+    def let_go(self) -> None:
+        """Forgets the process, which is another one's since a fork, and lets it live."""
+        self._close()
+        # Else the last reference to it warns that it still runs, and waits for it for ever.
+        self._process.returncode = 0
 
     def end_now(self) -> None:
         """As `end`, without an event loop."""

@@ -68,7 +68,11 @@ class Amount(NamedTuple):
 
     def plus(self, other: "Amount", times: int = 1) -> "Amount":
         """The sum of both, the other taken so many times."""
-        return Amount(*(mine + times * theirs for mine, theirs in zip(self, other, strict=True)))
+        return Amount(
+            self.calls + times * other.calls,
+            self.tokens + times * other.tokens,
+            self.money + times * other.money,
+        )
 
 
 class Account:

@@ -79,8 +79,9 @@ async def _run(job: Job, executor: Executor, deadline: float | None) -> Verdict 
     """The verdict; None where the deadline came first, at which the program was killed."""
     if deadline is not None and deadline <= now():
         return None
+    limit = asyncio.timeout_at(deadline)
     try:
-        async with asyncio.timeout_at(deadline) as limit:
+        async with limit:
             return await executor.run(job)
     except TimeoutError:
         if not limit.expired():

@@ -25,10 +25,11 @@ from bdc_agents.search.expand import add_children, interleave, merge_call, read_
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
+from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
-from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine
+from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.round import Round
-from bdc_agents.search.select import is_open, select
+from bdc_agents.search.select import can_expand, is_open, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import Json, SearchState, news, read_context, read_problem, remembering
 from bdc_agents.search.step import SearchRuntime, Step
@@ -63,7 +64,7 @@ class Nodes:
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
         run = self._step({}, runtime)
-        problem = read_problem(state.get("problem"))
+        problem = asked = read_problem(state.get("problem"))
         if not problem.public_tests and run.config.self_tests:
             wanted = self_test_calls(problem, list(run.agents), run.config)
             answers = await run.ask(run.afford(wanted))
@@ -77,6 +78,7 @@ class Nodes:
         _check_prices(run, problem)
         run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
         return {
+            "origin": origin_of(asked, run.all_agents, run.config, run.budget),
             "problem": problem.model_dump(mode="json"),
             "tree": Overwrite(run.grown(Tree().with_nodes(Node()))),
             "programs": Overwrite({}),
@@ -102,7 +104,8 @@ class Nodes:
         if stop:
             return _stopped(run, stop)
         chosen = select(run.tree, run.config, _places(run) - len(refining), refining)
-        expanding = [*dict.fromkeys((*state.get("expanding", []), *chosen.expand))]
+        wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, chosen.evaluate))
+        expanding = [leaf for number, leaf in enumerate(wanted) if leaf not in wanted[:number]]
         if not (chosen.evaluate or expanding or refining):
             return _stopped(run, "exhausted")
         plan, cut = Round(run).affordable(chosen.evaluate, refining, expanding)
@@ -223,7 +226,7 @@ class Nodes:
             due.append(leaf)
             done += 1
         eager = run.config.expand == "eager"
-        due = [leaf for leaf in due if eager and not tree[leaf].children and is_open(tree[leaf], run.config)]
+        due = [leaf for leaf in due if eager and not tree[leaf].expanded and is_open(tree[leaf], run.config)]
         full, run.tree = len(again) >= run.leaves and not _stop(run), tree
         changes = {
             "tree": run.grown(tree),
@@ -242,7 +245,8 @@ class Nodes:
         run = self._step(state, runtime)
         solution = assemble(state, run.config.skills, run.budget)
         runtime.stream_writer({"type": "finished", "solution": solution.model_dump(mode="json")})
-        return {"solution": solution.model_dump(mode="json")}
+        origin = with_budget(state.get("origin", {}), run.budget)
+        return {"origin": origin, "solution": solution.model_dump(mode="json")}
 
 
 def _check_prices(run: Step, problem: Problem) -> None:
@@ -262,6 +266,14 @@ def _stop(run: Step) -> str | None:
     if run.rollouts is not None and state.get("rollouts", 0) >= run.rollouts:
         return "rollouts"
     return passed(run.budget, run.used, run.seconds)
+
+
+def _expanded_early(run: Step, evaluating: Sequence[str]) -> list[str]:
+    """Leaves that are asked for children while they are evaluated: of those whose thought stays."""
+    if run.config.expand != "eager":
+        return []
+    open_ = [leaf for leaf in evaluating if can_expand(run.tree[leaf], run.config)]
+    return [leaf for leaf in open_ if not run.config.refine or not may_change(run.tree[leaf])]
 
 
 def _places(run: Step) -> int:

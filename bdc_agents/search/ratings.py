@@ -43,6 +43,6 @@ def _number(value: Any) -> tuple[float, float | None] | None:
 
 def _share(number: float, own: float | None, scale: float | None) -> float | None:
     # Below 1 it is a share, whatever the scale of the others.
-    of = own or (1.0 if number < 1 else scale)
+    of = own if own is not None else 1.0 if number < 1 else scale
     share = number / of if of else math.inf
     return share if 0 <= share <= 1 else None

@@ -30,14 +30,17 @@ def did_not_help(tree: Tree, node_id: str) -> bool:
     return True
 
 
+def may_change(node: Node) -> bool:
+    """Whether the node's thought may still be replaced: once, and only where nothing hangs below it."""
+    return node.thought is not None and node.refined is None and not node.children
+
+
 def can_refine(node: Node, config: SearchConfig) -> bool:
     """Whether there is a failed program to learn from, no refinement yet, and no child.
 
     What hangs below a thought was thought of after it, and would not follow from another one.
     """
-    if node.refined is not None or node.children:
-        return False
-    return any(teaches(attempt, config) for attempt in node.attempts)
+    return may_change(node) and any(teaches(attempt, config) for attempt in node.attempts)
 
 
 def refine_call(

@@ -6,12 +6,14 @@ from typing import Any, cast
 from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import ProblemError
+from bdc_agents.errors import ConfigError, ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
-from bdc_agents.search.state import Emit, SearchState
+from bdc_agents.search.origin import budget_of, differences, origin_of, raised
+from bdc_agents.search.state import Emit, SearchState, check_whole, read_problem
 from bdc_agents.search.sync import run_sync
 from bdc_agents.search.traces import trace_of
 from bdc_agents.types import Problem, Trace
@@ -46,18 +48,21 @@ async def asolve(
         thread: Names the search among those of the checkpointer.
 
     Raises:
-        ProblemError: If the problem has no public test, or the thread holds an unfinished search
-            of another problem.
+        ProblemError: If the problem has no public test.
+        UsageError: If the thread holds a search of other tests, agents or settings, an unfinished one
+            of another problem, or one that is damaged; its message says what differs.
         SandboxRefused: If this machine offers no isolation.
     """
     search, budget = search or SearchConfig(), budget or Budget()
+    agents = as_agents(agents)
     graph = create_search_graph(agents, executor=executor, search=search, budget=budget)
     app: Any = graph.compile(checkpointer=checkpointer)  # pyright: ignore[reportUnknownMemberType]
     config = {"configurable": {"thread_id": thread}}
-    resumes = checkpointer is not None and await _holds(app, config, problem)
+    origin = origin_of(problem, {agent.name: agent for agent in agents}, search, budget)
+    begun = checkpointer is not None and await _goes_on(app, config, problem, origin)
     state: SearchState = {}
     async for mode, chunk in app.astream(
-        None if resumes else {"problem": problem.model_dump(mode="json")},
+        None if begun else {"problem": problem.model_dump(mode="json")},
         config,
         stream_mode=["custom", "values"],
         output_keys=[*SearchState.__annotations__],
@@ -69,21 +74,42 @@ async def asolve(
             state = cast("SearchState", chunk)
             if on_state:
                 on_state(state)
+    budget = budget_of(state.get("origin", {}))
     return trace_of(state, {"search": search.model_dump(mode="json"), "budget": budget.model_dump()})
 
 
-async def _holds(app: Any, config: Mapping[str, Any], problem: Problem) -> bool:
-    """Whether the thread holds a search of this problem that has begun."""
+async def has_begun(checkpointer: BaseCheckpointSaver[Any], thread: str = "search") -> bool:
+    """Whether a thread of a checkpointer holds a step of a search."""
+    kept = await checkpointer.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
+    return kept is not None and "origin" in kept.checkpoint["channel_values"]
+
+
+async def _goes_on(app: Any, config: Any, problem: Problem, origin: Mapping[str, Any]) -> bool:
+    """Whether the thread holds this search, begun; one whose budget was spent goes on with a larger one."""
     snapshot = await app.aget_state(config)
-    held = snapshot.values.get("problem")
-    if held and (held["id"], held["statement"]) == (problem.id, problem.statement):
-        return True
-    if held and snapshot.next:
+    state: SearchState = snapshot.values
+    then = state.get("origin")
+    if then is None:
+        return False
+    thread = config["configurable"]["thread_id"]
+    held = read_problem(state.get("problem"))
+    if (held.id, held.statement) != (problem.id, problem.statement):
+        if not snapshot.next:
+            return False
         raise ProblemError(
-            f"the thread {config['configurable']['thread_id']!r} holds an unfinished search of "
-            f"{held['id']!r}, not of {problem.id!r}: resume that one first, or name another thread"
+            f"the thread {thread!r} holds an unfinished search of {held.id!r}, not of {problem.id!r}: resume "
+            "that one first, or name another thread"
         )
-    return False
+    if told := [*differences(then, origin)]:
+        listed = "\n".join(f"  {line}" for line in told)
+        raise ConfigError(
+            f"the thread {thread!r} holds a search of {held.id!r} that is another one:\n{listed}\n"
+            "put these back to go on with it, or name another thread; the budget alone may change"
+        )
+    check_whole(state)
+    if not snapshot.next and raised(state.get("stopped_by"), budget_of(then), budget_of(origin)):
+        await app.aupdate_state(config, {"stopped_by": None, "full": False}, as_node="backpropagate")
+    return True
 
 
 def solve(

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from bdc_agents.config import PRESETS, Budget, SearchConfig, explain
-from bdc_agents.errors import ConfigError, ProblemError
-from bdc_agents.types import Problem, Usage
+from bdc_agents.errors import ConfigError, ProblemError, UsageError, unknown
+from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import lay
 
 Json = dict[str, Any]
@@ -55,15 +55,24 @@ def _patches(reducer: Callable[[Json, Sequence[Json]], Json]) -> Any:
     return DeltaChannel[Json](reducer, snapshot_frequency=1000)
 
 
-def add_usage(state: dict[str, Json], write: dict[str, Json]) -> dict[str, Json]:
-    """Adds what each agent used."""
-    added = {
-        name: (Usage.model_validate(state[name]) + Usage.model_validate(used)).model_dump()
-        if name in state
-        else used
-        for name, used in write.items()
-    }
-    return state | added
+def add_usage(state: dict[str, Json], write: dict[str, Json] | list[dict[str, Json]]) -> dict[str, Json]:
+    """Adds what each agent used.
+
+    Args:
+        state: Up to now, by agent.
+        write: A list, as `news` makes one of a step's write, is added. Whoever edits a state says what
+            it is to be: a dict replaces.
+    """
+    if isinstance(write, dict):
+        return state | write
+    for step in write:
+        state = state | {
+            name: (Usage.model_validate(state[name]) + Usage.model_validate(used)).model_dump()
+            if name in state
+            else used
+            for name, used in step.items()
+        }
+    return state
 
 
 def largest(state: dict[str, int], write: dict[str, int]) -> dict[str, int]:
@@ -122,6 +131,7 @@ class SearchState(SearchOutput, total=False):
     """Everything between the nodes.
 
     Args:
+        origin: What decides what the search does; see `origin_of`.
         evaluating: Leaves of this round that need programs and a verdict.
         expanding: Leaves that need children; after a round, those that are due in the next one.
         refining: Leaves whose last thought did not help, and is refined before more programs.
@@ -141,6 +151,7 @@ class SearchState(SearchOutput, total=False):
         seconds: Wall time of finished steps, so that a pause before a resume does not count.
     """
 
+    origin: Json
     evaluating: list[str]
     expanding: list[str]
     refining: list[str]
@@ -161,15 +172,17 @@ class SearchState(SearchOutput, total=False):
     stopped_by: str | None
 
 
+_STATE = TypeAdapter(SearchState)
 _ADDED = ("tree", "programs", "usage", "failing", "set_aside", "room")
 """Parts of the state to which a step's write is added."""
 
 
 def news(state: SearchState, changes: Json) -> Json:
     """Only what changes the state: every write of a step takes time, and room in its checkpoint."""
-    return {
+    changed = {
         key: value for key, value in changes.items() if value != ({} if key in _ADDED else state.get(key))
     }
+    return changed | ({"usage": [changed["usage"]]} if "usage" in changed else {})
 
 
 def remembering(read: Callable[P, T]) -> Callable[P, T]:
@@ -203,6 +216,35 @@ def read_problem(value: Any) -> Problem:
         raise ProblemError(explain(error, "problem", Problem)) from None
 
 
+def check_whole(state: SearchState) -> None:
+    """Checks what a checkpointer gave back, of which parts may be lost or damaged.
+
+    Raises:
+        UsageError: If it is not what a search has left.
+    """
+    try:
+        _STATE.validate_python(state)
+        nodes = {node.id: node for node in Tree(state.get("tree")).nodes()}
+        programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
+        named = {attempt.program for node in nodes.values() for attempt in node.attempts} - {""}
+        linked = {child for node in nodes.values() for child in node.children} | {"0"}
+        for used in state.get("usage", {}).values():
+            Usage.model_validate(used)
+        leaves = {leaf for key in ("evaluating", "expanding", "refining") for leaf in state.get(key, [])}
+        missing = sorted((named - programs.keys()) | (linked ^ nodes.keys()) | (leaves - nodes.keys()))
+        credited = sum(row[0] for coders in state.get("credit", {}).values() for row in coders.values())
+        kept = sum(len(node.attempts) for node in nodes.values())
+        if credited > kept:
+            missing.append(f"{credited:.0f} programs were written, {kept} are there")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        missing = [f"{type(error).__name__}: {error}".splitlines()[0]]
+    if missing:
+        raise UsageError(
+            f"the steps of this search are damaged, or parts of them are lost ({missing[0]:.80}): copy the "
+            "files of its checkpointer together, such as checkpoint.sqlite with its -wal, or start anew"
+        )
+
+
 def read_context(
     context: SearchContext | None, search: SearchConfig, budget: Budget
 ) -> tuple[SearchConfig, Budget]:
@@ -211,6 +253,9 @@ def read_context(
     Raises:
         ConfigError: If a key is unknown or a value out of range.
     """
+    for key in context or {}:
+        if key not in SearchContext.__annotations__:
+            raise ConfigError(unknown("key of the context", key, SearchContext.__annotations__))
     changes = dict((context or {}).get("search") or {})
     caps = (context or {}).get("budget")
     preset = changes.pop("preset", None)

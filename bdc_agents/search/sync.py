@@ -1,6 +1,7 @@
 """Runs a coroutine for callers that are not asynchronous."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from functools import cache
@@ -10,8 +11,13 @@ T = TypeVar("T")
 
 
 @cache
-def _background_loop() -> asyncio.AbstractEventLoop:
-    """One loop for all synchronous callers, so that connections outlive a single call."""
+def _background_loop(process: int) -> asyncio.AbstractEventLoop:
+    """One loop for all synchronous callers, so that connections outlive a single call.
+
+    Args:
+        process: A fork takes no threads along, so each process has a loop of its own.
+    """
+    del process
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="bdc-agents", daemon=True).start()
     return loop
@@ -30,7 +36,7 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         RuntimeError: If that thread itself would have to wait for it, which would be for ever.
     """
-    loop = _background_loop()
+    loop = _background_loop(os.getpid())
     if _running_loop() is loop:
         work.close()
         raise RuntimeError("a coroutine of run_sync calls run_sync: await the work, or call it in a thread")

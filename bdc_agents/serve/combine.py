@@ -1,15 +1,22 @@
-"""Experts combined into one adapter once and for all: TIES and DARE, as peft combines adapters."""
+"""Experts combined once and for all, into the weights of their base: TIES and DARE.
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+What is combined is what each expert adds to a weight, B A, not its A and its B apart: these have no
+meaning by themselves. Experts that are copies of another one count once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.extras import need
 from bdc_agents.errors import ModelError
 
 Method = Literal["ties", "dare"]
+Deltas = Iterable[tuple[str, Tensor]]
+"""By layer: what is added to its weight, shape (outputs, inputs)."""
+_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 
 
 def combine(
@@ -19,16 +26,19 @@ def combine(
     *,
     density: float = 0.5,
     seed: int = 0,
-) -> dict[str, Tensor]:
-    """One adapter of the same rank from several, A and B each combined by itself.
+) -> Iterator[tuple[str, Tensor]]:
+    """What several adapters add to each layer together, one layer at a time.
 
-    TIES keeps the largest entries, elects a sign for each, and takes the mean of those that agree
-    (arXiv 2306.01708); DARE drops entries at random, rescales the rest, and then does the same
-    (arXiv 2311.03099). The same as `add_weighted_adapter` of peft with weights of 1.
+    TIES keeps each adapter's largest entries, elects the sign with the larger sum for each entry, and
+    takes the mean of those that have it (arXiv 2306.01708). DARE drops entries at random and rescales
+    the rest, so that what is left of each adapter is that adapter on average (arXiv 2311.03099); the
+    mean is then over those that had the elected sign before entries were dropped. Over those that kept
+    it, as in peft, adapters that are alike would come out larger than each of them: what one drops,
+    another keeps and doubles. Where all signs agree it is `dare_ties` of mergekit with equal weights.
 
     Args:
-        states: The adapters' tensors under peft's names.
-        scale: The factor of their B A x, which the result is run with too.
+        states: The adapters' tensors under peft's names; equal ones count once.
+        scale: The factor of their B A x.
         density: Share of entries that are kept.
         seed: Of what DARE drops.
 
@@ -37,19 +47,88 @@ def combine(
     """
     if len(states) < 2:
         raise ModelError(f"{len(states)} adapter to combine; two or more are needed")
-    utils = need("peft.utils.merge_utils")
-    rule = {"ties": utils.ties, "dare": utils.dare_ties}[method]
-    weights = torch.full((len(states),), scale**0.5)
-    combined = {}
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        for name, first in states[0].items():
-            parts = [state.get(name) for state in states]
-            if any(part is None or part.shape != first.shape for part in parts):
-                raise ModelError(
-                    f"the adapters differ in {name!r}; only those of one library can be combined"
-                )
-            merged = rule([part.float() for part in parts if part is not None], weights, density, "total")
-            # Scaled by sqrt(scale) in A and in B already, and by `scale` when it is run.
-            combined[name] = (merged / scale if ".lora_A." in name else merged).to(first.dtype)
-    return combined
+    _check(states)
+    apart = _distinct(states)
+    return _combined(apart, scale, method, density, torch.Generator().manual_seed(seed))
+
+
+def _combined(
+    states: Sequence[Mapping[str, Tensor]],
+    scale: float,
+    method: Method,
+    density: float,
+    generator: torch.Generator,
+) -> Iterator[tuple[str, Tensor]]:
+    for name in states[0]:
+        if not name.endswith(_A):
+            continue
+        layer = name.removeprefix(_PREFIX).removesuffix(_A)
+        other = name.removesuffix(_A) + _B
+        whole = torch.stack([scale * (state[other].float() @ state[name].float()) for state in states])
+        if len(states) == 1:
+            yield layer, whole[0]
+        else:
+            kept = _largest(whole, density) if method == "ties" else _drawn(whole, density, generator)
+            yield layer, _mean_of_agreeing(kept, kept if method == "ties" else whole)
+
+
+def _largest(whole: Tensor, density: float) -> Tensor:
+    """Each adapter's largest entries, the others zero."""
+    flat = whole.flatten(1)
+    places = flat.abs().topk(int(density * flat.shape[1]), dim=1).indices
+    return torch.zeros_like(flat).scatter(1, places, flat.gather(1, places)).view_as(whole)
+
+
+def _drawn(whole: Tensor, density: float, generator: torch.Generator) -> Tensor:
+    """Entries that were drawn, rescaled so that on average nothing changes; the others zero."""
+    return whole * torch.bernoulli(torch.full_like(whole, density), generator=generator) / density
+
+
+def _mean_of_agreeing(kept: Tensor, counted: Tensor) -> Tensor:
+    """The sum of those that have the elected sign, by how many of the counted ones have it."""
+    elected = torch.where(kept.sum(0) >= 0, 1.0, -1.0)
+    agreeing = (counted.sign() == elected).sum(0).clamp(min=1)
+    return (kept * (kept.sign() == elected)).sum(0) / agreeing
+
+
+def _check(states: Sequence[Mapping[str, Tensor]]) -> None:
+    for name, first in states[0].items():
+        if any(name not in state or state[name].shape != first.shape for state in states):
+            raise ModelError(f"the adapters differ in {name!r}; only those of one library can be combined")
+
+
+def _distinct(states: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+    """Each adapter once, however many copies of it there are."""
+    found: list[Mapping[str, Tensor]] = []
+    for state in states:
+        if not any(all(torch.equal(state[name], one[name]) for name in state) for one in found):
+            found.append(state)
+    return found
+
+
+@contextmanager
+def added(model: Any, deltas: Deltas) -> Iterator[None]:
+    """Within it, the model's weights are larger by what is given; at its end they are as before.
+
+    Raises:
+        ModelError: If a layer's weight is quantised, so that nothing can be added to it.
+    """
+    before: list[tuple[Any, Tensor]] = []
+    try:
+        with torch.no_grad():
+            for layer, delta in deltas:
+                module = model.get_submodule(layer)
+                weight = module.weight
+                if not weight.is_floating_point():
+                    raise ModelError(
+                        f"layer {layer!r} is quantised, and combined experts are added to its weights; load "
+                        "the base without quantisation, or leave `ties` and `dare` out"
+                    )
+                before.append((weight, weight.data))
+                # GPT-2's `Conv1D` holds its weight the other way round.
+                delta = delta.T if hasattr(module, "nf") else delta
+                weight.data = (weight.float() + delta.to(weight.device)).to(weight.dtype)
+        yield
+    finally:
+        for weight, data in before:
+            weight.data = data

@@ -1,6 +1,6 @@
 """How well each way to use a library's experts predicts held-out rows, by one yardstick.
 
-The base, every expert, the adapter trained on all data, fixed mixtures, adapters combined once and
+The base, every expert, the adapter trained on all data, fixed mixtures, experts combined once and
 for all, peft's ways to mix, and routers: the summed loss of every held-out row under each.
 """
 
@@ -28,7 +28,7 @@ from bdc_agents.distill.routed import RoutedLoss, row_sums
 from bdc_agents.distill.routing import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import UsageError, unknown
-from bdc_agents.serve.combine import combine
+from bdc_agents.serve.combine import Method, added, combine
 from bdc_agents.serve.peers import arrow, classifier, plain_sums, train_xlora, xlora
 from bdc_agents.types import Frozen
 
@@ -37,8 +37,8 @@ METHODS = ("base", "experts", "uniform", "nearest", "membership", "ties", "dare"
 Say = Callable[[str], None]
 PEERS = ("arrow", "xlora")
 """Methods of peft's own."""
-COMBINED = ("ties", "dare")
-"""Methods that make one adapter of all experts."""
+COMBINED: tuple[Method, ...] = ("ties", "dare")
+"""Methods that add all experts to the base's weights, once and for all."""
 
 
 class MethodLoss(Frozen):
@@ -147,7 +147,8 @@ def compare(
         run = _Run(
             library, base, encoded.validation, vectors, config or RouterConfig(), say, known or {}, keep
         )
-        run.own_methods(methods, routers or {}, density)
+        run.own_methods(methods, routers or {})
+        run.combined(methods, density)
         run.peers(methods, training or encoded, work)
     finally:
         base.model.train(was_training)
@@ -198,24 +199,16 @@ class _Run:
         self.found.append(found)
         self.keep(found)
 
-    def own_methods(self, methods: Sequence[str], routers: Mapping[str, Router], density: float) -> None:
-        """Everything that runs on stacked adapters; combined ones join the stack."""
+    def own_methods(self, methods: Sequence[str], routers: Mapping[str, Router]) -> None:
+        """Everything that runs on stacked adapters."""
         if self._all_known(methods, routers):
             self.found += [self.known[name] for name in self._own_names(methods, routers)]
             return
-        states, scale = {}, adapter_config(self.library).scale
-        for how in COMBINED:
-            if how in methods:
-                parts = [self.library.weights(name) for name in self.experts]
-                states[how] = combine(parts, scale, how, density=density, seed=self.config.seed)
-        adapters = load_experts(self.library, self.base.model, extra=states)
+        adapters = load_experts(self.library, self.base.model)
         try:
             singles = {"base": BASE} if "base" in methods else {}
-            singles |= {
-                name: n
-                for n, name in enumerate(adapters.names)
-                if name in states or ("experts" in methods and name in self.own)
-            }
+            if "experts" in methods:
+                singles |= {name: n for n, name in enumerate(adapters.names) if name in self.own}
             self._singles(adapters, singles)
             self._mixtures(adapters, methods)
             if "routers" in methods:
@@ -229,7 +222,7 @@ class _Run:
         names: list[str] = []
         for method in methods:
             groups = {"experts": self.own, "routers": tuple(routers)}
-            names += groups.get(method, () if method in PEERS else (method,))
+            names += groups.get(method, () if method in (*PEERS, *COMBINED) else (method,))
         return names
 
     def _all_known(self, methods: Sequence[str], routers: Mapping[str, Router]) -> bool:
@@ -274,6 +267,24 @@ class _Run:
         places = torch.tensor([adapters.names.index(name) for name in experts], device=weights.device)
         whole = weights.new_zeros(len(weights), len(adapters.names), weights.shape[2])
         return whole.index_copy_(1, places, weights)
+
+    def combined(self, methods: Sequence[str], density: float) -> None:
+        """What is added to the base's own weights; beside the base it is another copy of these."""
+        model, numbers, tokens = self.base.model, range(len(self.rows)), self.config.tokens_per_pass
+        scale, state = adapter_config(self.library).scale, self.library.weights(self.experts[0])
+        pairs = [
+            (a, state[name.replace(".lora_A.", ".lora_B.")])
+            for name, a in state.items()
+            if ".lora_A." in name
+        ]
+        size = sum(a.shape[1] * b.shape[0] for a, b in pairs)
+        for how in COMBINED:
+            if how in methods and how in self.known:
+                self.found.append(self.known[how])
+            elif how in methods:
+                parts = [self.library.weights(name) for name in self.experts]
+                with added(model, combine(parts, scale, how, density=density, seed=self.config.seed)):
+                    self._add(how, size, lambda: plain_sums(model, self.rows, numbers, tokens))
 
     def peers(self, methods: Sequence[str], training: Encoded, work: Path | None) -> None:
         """peft's own methods, on peft's own layers."""

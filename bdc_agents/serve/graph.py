@@ -137,7 +137,8 @@ def create_solver_graph(
 
 def after_answer(state: SolverState) -> str:
     """Programs are checked; where System 1 could write none, the search begins."""
-    return "escalate" if state.get("next") == "escalate" else "check"
+    fresh = any(program.get("verdict") is None for program in state.get("programs", []))
+    return "escalate" if state.get("next") == "escalate" and not fresh else "check"
 
 
 def after_check(state: SolverState) -> str:

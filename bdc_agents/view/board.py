@@ -23,6 +23,7 @@ class AgentRow:
         busy: Seconds during which at least one call was in flight.
         since: When the first of the calls in flight was asked.
         fresh: Completion tokens that did not come from the cache.
+        cut_at: The token limit at which its last long reply was cut off; 0 where none was.
         set_aside: Why it takes no further part; empty where it does.
     """
 
@@ -31,6 +32,7 @@ class AgentRow:
     busy: float = 0.0
     since: float = 0.0
     fresh: int = 0
+    cut_at: int = 0
     set_aside: str = ""
 
     def speed(self, now: float) -> float | None:
@@ -148,6 +150,9 @@ class Board:
         self.waiting[event["node"]] -= 1
         if self.waiting[event["node"]] <= 0:
             del self.waiting[event["node"]]
+
+    def _on_truncated(self, event: Mapping[str, Any]) -> None:
+        self._agent(event["agent"]).cut_at = event["max_tokens"]
 
     def _on_program(self, event: Mapping[str, Any]) -> None:
         self.add_program(event["key"], Program.model_validate(event["program"]))

@@ -12,7 +12,7 @@ from rich.text import Text
 from bdc_agents.types import Attempt, Node, Problem
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer
-from bdc_agents.view.text import clock, colour_of, count, one_line, plural
+from bdc_agents.view.text import clock, colour_of, count, ending, one_line, plural
 
 REFRESHES = 8
 """Pictures a second, however many events come."""
@@ -42,13 +42,13 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def watch(problem: Problem, console: Console, *, rollouts: int, plain: bool = False) -> View:
+def watch(problem: Problem, console: Console, *, rollouts: int | None, plain: bool = False) -> View:
     """The view that fits where `console` writes to.
 
     Args:
         problem: What is searched.
         console: A terminal gets the live picture, anything else plain lines.
-        rollouts: How many there will be at most.
+        rollouts: How many there will be at most; None where that is open.
         plain: Plain lines in a terminal too.
     """
     if plain or not console.file.isatty() or console.is_dumb_terminal:
@@ -66,7 +66,9 @@ class LiveView:
         board: Its state; a new one by default.
     """
 
-    def __init__(self, problem: Problem, console: Console, rollouts: int, board: Board | None = None) -> None:
+    def __init__(
+        self, problem: Problem, console: Console, rollouts: int | None, board: Board | None = None
+    ) -> None:
         self.problem = problem
         self.console = console
         self.rollouts = rollouts
@@ -110,7 +112,8 @@ class LiveView:
 
     def _header(self) -> Text:
         board = self.board
-        head = [(one_line(self.problem.id, 60), "bold"), f"   rollout {board.rollouts}/{self.rollouts}   "]
+        of = f"/{self.rollouts}" if self.rollouts else ""
+        head = [(one_line(self.problem.id, 60), "bold"), f"   rollout {board.rollouts}{of}   "]
         names = list(board.agents)
         for name in names:
             head += [("● ", colour_of(name, names)), (f"{one_line(name, 30)}  ", colour_of(name, names))]
@@ -136,7 +139,7 @@ class PlainView:
     """
 
     def __init__(
-        self, problem: Problem, write: Callable[[str], None], rollouts: int, board: Board | None = None
+        self, problem: Problem, write: Callable[[str], None], rollouts: int | None, board: Board | None = None
     ) -> None:
         self.problem = problem
         self.write = write
@@ -164,8 +167,11 @@ class PlainView:
                 return [f"{_safe(event['agent'])} did not answer: {_safe(event['error'])}"]
             case "set_aside":
                 return [f"{_safe(event['agent'])} takes no further part: {_safe(event['reason'])}"]
+            case "truncated":
+                return [self._tell_cut(event)]
             case "finished":
-                return [self._tell_end(event["solution"])]
+                solution = event["solution"]
+                return [self._tell_end(solution), *(_safe(note) for note in solution.get("notes", ()))]
         return []
 
     def _tell_node(self, node: Node, known: Node | None) -> list[str]:
@@ -184,13 +190,15 @@ class PlainView:
         result = f"{passed} of {plural(total, 'test')}" if attempt.program else "no code in the reply"
         return f"{_safe(attempt.agent)} programs ({node.id}): {result}"
 
+    def _tell_cut(self, event: Mapping[str, Any]) -> str:
+        again = f"; asked again with {event['again']:,}" if event["again"] else ""
+        limit = f"{event['max_tokens']:,} tokens"
+        return f"{_safe(event['agent'])} was cut off at its limit of {limit}{again}"
+
     def _tell_end(self, solution: Mapping[str, Any]) -> str:
         used = self.board.usage
-        result = "solved" if solution["solved"] else "not solved"
-        return (
-            f"{result} (stopped by {solution['stopped_by']}); {plural(used.calls, 'call')}, "
-            f"{count(used.tokens)} tokens"
-        )
+        result = ending(solution["solved"], solution["stopped_by"], used.calls)
+        return f"{result}; {count(used.tokens)} tokens"
 
     def __enter__(self) -> Self:
         return self

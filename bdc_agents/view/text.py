@@ -75,6 +75,31 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+_ENDED = {
+    "rollouts": "had evaluated as many leaves as it may",
+    "calls": "had used its calls",
+    "tokens": "had used its tokens",
+    "money": "had used its money",
+    "seconds": "had used its time",
+    "exhausted": "had nothing left to try",
+    "agents": "had no agent left that answers",
+    "interrupted": "was interrupted",
+}
+
+
+def ending(solved: bool, stopped_by: str, calls: int) -> str:
+    """How a search ended, in words: solved after 14 calls.
+
+    Args:
+        solved: Whether a program passes every public test.
+        stopped_by: As in a `Solution`.
+        calls: Of all agents.
+    """
+    result = f"{'solved' if solved else 'not solved'} after {plural(calls, 'call')}"
+    why = _ENDED.get(stopped_by)
+    return f"{result}; the search {why}" if why else result
+
+
 def passes(verdict: Verdict | None) -> tuple[int, int]:
     """How many tests passed, of how many."""
     if verdict is None:

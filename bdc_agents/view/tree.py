@@ -9,7 +9,7 @@ from rich.text import Text
 from bdc_agents.types import Solution, Trace
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer, legend
-from bdc_agents.view.text import colour_of, one_line, passes, plural, value_colour
+from bdc_agents.view.text import colour_of, ending, one_line, passes, plural, value_colour
 
 
 def render_tree(trace: Trace, height: int | None = None) -> RenderableType:
@@ -29,21 +29,28 @@ def summary(trace: Trace) -> RenderableType:
     authors = [author for author in solution.matrix if author]
     if authors:
         parts += [Text(), matrix_table(solution)]
+    if solution.notes:
+        parts += [Text(), *(Text(f"note: {one_line(note)}", "yellow") for note in solution.notes)]
     return Group(*parts)
 
 
 def result_line(solution: Solution) -> Text:
     """Whether it was solved, by whom and where, and what ended the search."""
     passed, total = passes(solution.verdict)
-    verdict = ("solved", "bold green") if solution.solved else ("not solved", "bold red")
+    calls = sum(used.calls for used in solution.usage.values())
+    verdict = (
+        ending(solution.solved, solution.stopped_by, calls),
+        "bold green" if solution.solved else "bold red",
+    )
     parts = [
         (f"{one_line(solution.problem_id, 80)}: ", "bold"),
         verdict,
         f"  {passed}/{total} public tests" if total else "  no program has run",
     ]
     if solution.agent is not None:
-        parts.append(f", by {one_line(solution.agent, 40)} at node {solution.node}")
-    parts.append((f"  (stopped by {solution.stopped_by}; sandbox: {solution.tier or 'none'})", "dim"))
+        where = f" at node {solution.node}" if solution.node else ""
+        parts.append(f", by {one_line(solution.agent, 40)}{where}")
+    parts.append((f"  (sandbox: {solution.tier or 'none'})", "dim"))
     return Text.assemble(*parts)
 
 

@@ -175,7 +175,7 @@ def test_the_bound_grows_with_every_byte(messages, limit, schema):
     bound = agent.bound(Request(messages=tuple(messages), json_schema=schema))
     size = sum(len(str(message.content).encode()) for message in messages)
     assert bound.prompt_tokens >= size + (len(json.dumps(schema)) if schema else 0)
-    assert (bound.calls, bound.completion_tokens) == (1, limit)
+    assert (bound.calls, bound.completion_tokens) == (4, limit)
     assert bound.cost == pytest.approx((2.0 * bound.prompt_tokens + 3.0 * limit) / 1e6)
 
 
@@ -205,4 +205,30 @@ async def test_no_call_takes_more_than_its_bound(endpoint, make_agent, ask, step
 
 def test_an_unasked_agent_has_a_bound_without_a_price():
     bound = ChatAgent("a", FakeListChatModel(responses=["x"])).bound(Request(messages=(HumanMessage("hi"),)))
-    assert bound == Usage(calls=1, prompt_tokens=2 + 256 + 16, completion_tokens=1024, cost=None)
+    assert bound == Usage(calls=4, prompt_tokens=2 + 256 + 16, completion_tokens=1024, cost=None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "wanted", "sent"), [(None, None, 1024), (None, 4096, 4096), (64, 4096, 64), (4096, 64, 4096)]
+)
+async def test_a_limit_in_the_settings_holds_and_then_that_of_the_request(
+    endpoint, make_agent, ask, setting, wanted, sent
+):
+    agent, request = make_agent(max_tokens=setting), ask(max_tokens=wanted)
+    await agent.reply(request)
+    assert endpoint.asked[0]["max_tokens"] == agent.bound(request).completion_tokens == sent
+
+
+class _Reasoner(FakeListChatModel):
+    profile: dict = {"reasoning_output": True}
+
+
+def test_a_model_that_is_known_to_reason_has_more_room():
+    request = Request(messages=(HumanMessage("hi"),))
+    assert ChatAgent("a", _Reasoner(responses=["x"])).bound(request).completion_tokens == 8192
+
+
+async def test_a_reply_at_temperature_0_says_that_it_was_not_sampled(make_agent, ask):
+    assert (await make_agent().reply(ask(temperature=0.7))).sampled
+    assert not (await make_agent().reply(ask(temperature=0.0))).sampled
+    assert not (await make_agent(temperature=0.0).reply(ask(temperature=0.7))).sampled

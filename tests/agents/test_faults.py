@@ -34,8 +34,57 @@ async def test_a_passing_failure_is_tried_again(endpoint, make_agent, ask, step,
     endpoint.script(passing(kind, step, completion))
     reply = await make_agent(timeout=0.6 if kind == "timeout" else 5.0).reply(ask())
     assert reply.text == "hello"
-    assert (reply.usage.calls, reply.usage.failed) == (1, 1)
+    refused = kind.isdigit()  # Nobody worked on it; on all others an LLM may have.
+    assert (reply.usage.calls, reply.usage.failed) == (1 if refused else 2, 1)
     assert len(endpoint.asked) == 2
+
+
+async def test_an_empty_reply_is_tried_again_with_another_seed(endpoint, make_agent, ask, step, completion):
+    endpoint.script(step(completion("")), step(completion("  ")))
+    await make_agent().reply(ask(seed=5))
+    seeds = [body["seed"] for body in endpoint.asked]
+    assert seeds[0] == 5
+    assert len(set(seeds)) == 3
+
+
+@pytest.mark.parametrize("kind", PASSING)
+async def test_a_request_takes_no_more_calls_than_it_may(endpoint, make_agent, ask, step, completion, kind):
+    endpoint.default = lambda body: passing(kind, step, completion)
+    agent, request = make_agent(timeout=0.1 if kind == "timeout" else 5.0), ask(tries=1)
+    with pytest.raises(AgentError) as caught:
+        await agent.reply(request)
+    assert agent.bound(request).calls == 1
+    assert len(endpoint.asked) == (3 if kind.isdigit() else 1)
+    assert caught.value.usage.calls == (0 if kind.isdigit() else 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "lasting"),
+    [
+        (401, {}, True),
+        (403, {}, True),
+        (404, {}, True),
+        (400, {}, False),
+        (422, {}, False),
+        (400, {"code": "context_length_exceeded"}, False),
+        (429, {"headers": {"Retry-After": "61"}}, False),
+        (500, {}, False),
+    ],
+)
+async def test_what_says_something_of_the_agent_lasts(
+    endpoint, make_agent, ask, step, status, fields, lasting
+):
+    endpoint.default = lambda body: failing(status, step, **fields)
+    with pytest.raises(AgentError) as caught:
+        await make_agent(retries=0).reply(ask())
+    assert caught.value.lasting is lasting
+
+
+async def test_a_server_that_is_not_there_is_no_call(make_agent, ask):
+    with pytest.raises(AgentError) as caught:
+        await make_agent(base_url="http://127.0.0.1:9/v1").reply(ask())
+    assert (caught.value.usage.calls, caught.value.usage.failed) == (0, 3)
+    assert not caught.value.lasting
 
 
 @pytest.mark.parametrize("kind", PASSING)

@@ -328,3 +328,27 @@ def test_a_lone_docstring_is_an_empty_body():
 
 def test_warnings_of_a_program_are_its_own():
     assert normalise(r"x = '\d'  # a regular expression") == normalise(r"x = '\d'")
+
+
+# --- replies that were cut off --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>\nA draft:\n```python\ndef f(x):\n    return 1\n```\nBut no, it must be",
+        "```python\ndef f(x):\n    return 1\n\ndef g(",
+        "```python\ndef f(x):\n    total = 0",
+        "def f(x):\n    return 1",
+        "Here it is: ```python\ndef f(x):\n    return 1",
+    ],
+)
+def test_half_a_program_is_none(text):
+    assert extract_code(text, "f", truncated=True) is None
+
+
+def test_a_program_that_was_closed_before_the_end_is_one():
+    text = "```python\ndef f(x):\n    return 1\n```\nFaster:\n```python\ndef f(x):\n    return"
+    assert extract_code(text, "f", truncated=True) == "def f(x):\n    return 1"
+    thought = f"<think>def f(x): draft</think>\n{text}"
+    assert extract_code(thought, "f", truncated=True) == "def f(x):\n    return 1"

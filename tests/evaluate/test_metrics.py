@@ -1,21 +1,25 @@
+from fractions import Fraction
 from itertools import combinations, product
-from math import sqrt
+from math import comb, fsum, sqrt
 from statistics import NormalDist, fmean
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bdc_agents.evaluate.groups import difference
 from bdc_agents.evaluate.matching import budgets
 from bdc_agents.evaluate.metrics import (
-    bootstrap,
     curve,
     mean_interval,
     paired,
     pass_at_k,
     reached,
+    swap_test,
     wilson,
 )
+from bdc_agents.evaluate.results import Row
+from bdc_agents.types import Hidden
 
 Z = NormalDist().inv_cdf(0.975)
 spends = st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0.0, 1.0])), max_size=5).map(
@@ -53,43 +57,126 @@ def test_wilson_as_published() -> None:
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=2, max_size=4))
-def test_bootstrap_ends_cut_off_the_right_share_of_all_resamples(values: list[float]) -> None:
-    interval = bootstrap(values, resamples=4000)
-    everything = [fmean(draw) for draw in product(values, repeat=len(values))]
-
-    def share(holds: list[bool]) -> float:
-        return sum(holds) / len(everything)
-
-    assert interval.low <= interval.value <= interval.high
-    assert share([mean < interval.low - 1e-9 for mean in everything]) <= 0.025 + 0.015
-    assert share([mean <= interval.low + 1e-9 for mean in everything]) >= 0.025 - 0.015
-    assert share([mean > interval.high + 1e-9 for mean in everything]) <= 0.025 + 0.015
-    assert share([mean >= interval.high - 1e-9 for mean in everything]) >= 0.025 - 0.015
-
-
-def test_bootstrap_is_the_same_every_time_and_for_one_value_a_point() -> None:
-    assert bootstrap([0.0, 1.0, 0.5]) == bootstrap([0.0, 1.0, 0.5])
-    assert bootstrap([0.25]).low == bootstrap([0.25]).high == 0.25
-    with pytest.raises(ValueError, match="at least one"):
-        bootstrap([])
-
-
 def test_a_mean_of_yes_and_no_has_wilsons_interval() -> None:
     assert mean_interval([1.0, 0.0, 1.0, 1.0]) == wilson(3, 4)
-    assert mean_interval([1.0, 0.5]) == bootstrap([1.0, 0.5])
+    assert mean_interval([1.0, 1.0]) == wilson(2, 2)
+    with pytest.raises(ValueError, match="at least one"):
+        mean_interval([])
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        mean_interval([0.5, 1.5])
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=20))
-def test_paired_differences_turn_with_the_order(both: list[tuple[int, int]]) -> None:
-    first, second = [float(a) for a, _ in both], [float(b) for _, b in both]
-    there, back = paired(first, second, resamples=300), paired(second, first, resamples=300)
+@given(st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), min_size=1, max_size=40))
+def test_a_mean_of_rates_is_known_better_than_one_of_yes_and_no_but_never_exactly(
+    values: list[float],
+) -> None:
+    interval, widest = mean_interval(values), wilson(fmean(values) * len(values), len(values))
+    assert interval.value == fmean(values)
+    assert widest.low - 1e-9 <= interval.low <= interval.value <= interval.high <= widest.high + 1e-9
+    assert interval.high - interval.low > 0.5 / len(values) ** 1.5  # Also where all rates are the same.
+
+
+# --- differences -----------------------------------------------------------------------------
+
+yes_and_no = st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0]))
+rates = st.tuples(*[st.sampled_from([0.0, 0.2, 0.25, 1 / 3, 0.6, 1.0])] * 2)
+
+
+def by_counting(differences: list[float]) -> float:
+    """The share of all ways to swap the two that set them as far apart."""
+    ways = [
+        abs(fsum(sign * one for sign, one in zip(signs, differences, strict=True)))
+        for signs in product((1, -1), repeat=len(differences))
+    ]
+    return sum(way >= abs(fsum(differences)) - 1e-9 for way in ways) / len(ways)
+
+
+@settings(deadline=None)
+@given(st.lists(yes_and_no | rates, min_size=1, max_size=10))
+def test_p_is_the_share_of_ways_to_swap_the_two(both: list[tuple[float, float]]) -> None:
+    differences = [a - b for a, b in both]
+    assert swap_test(differences) == pytest.approx(by_counting(differences))
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_of_yes_and_no_it_is_mcnemars_exact_test(better: int, worse: int) -> None:
+    differing = better + worse
+    tail = Fraction(sum(comb(differing, k) for k in range(min(better, worse) + 1)), 2**differing)
+    expected = float(min(Fraction(1), 2 * tail))
+    assert swap_test([1.0] * better + [-1.0] * worse + [0.0] * 7) == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_is_drawn_comes_close_to_what_is_counted() -> None:
+    sizes = [1 + number % 5 for number in range(60)]
+    counts = {0: 1}
+    for size in sizes:  # Every sum by the number of ways to it.
+        counts = {at: counts.get(at, 0) + counts.get(at - size, 0) for at in range(max(counts) + size + 1)}
+    for lost in (8, 14, 18):
+        differences = [float(-size if number < lost else size) for number, size in enumerate(sizes)]
+        least = sum(size for one, size in zip(differences, sizes, strict=True) if one > 0)
+        exact = 2 * sum(ways for at, ways in counts.items() if at >= least) / 2 ** len(sizes)
+        drawn = swap_test(differences, seed=lost)
+        assert drawn == swap_test(differences, seed=lost)
+        assert drawn == pytest.approx(exact, rel=0.25, abs=1e-3)
+
+
+@pytest.mark.parametrize("problems", range(1, 13))
+def test_chance_is_called_clear_in_no_more_than_five_of_a_hundred(problems: int) -> None:
+    """Two solvers that do equally well, of which one solves each problem: every such evaluation."""
+    alarms = [
+        paired([float(one) for one in mine], [float(not one) for one in mine]).clear
+        for mine in product((True, False), repeat=problems)
+    ]
+    assert fmean(alarms) <= 0.05
+    assert any(alarms) == (problems >= 6)  # Five cannot tell anything: 2 / 2^5 is more than 0.05.
+
+
+@pytest.mark.parametrize(("problems", "same"), [(1, 0), (5, 0), (5, 5), (20, 20), (120, 120)])
+def test_few_problems_and_no_difference_leave_room_for_one(problems: int, same: int) -> None:
+    ones = [1.0] * problems
+    found = paired(ones, [1.0] * same + [0.0] * (problems - same))
+    assert not found.clear
+    assert found.low <= 0 <= found.high
+    assert found.high - found.low > 1 / problems
+    assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+@given(st.integers(1, 60), st.integers(0, 30), st.integers(0, 30))
+def test_of_yes_and_no_the_interval_is_that_of_bonett_and_price(same: int, better: int, worse: int) -> None:
+    first = [1.0] * same + [1.0] * better + [0.0] * worse
+    second = [1.0] * same + [0.0] * better + [1.0] * worse
+    found, n = paired(first, second), len(first)
+    one, other = (better + 1) / (n + 2), (worse + 1) / (n + 2)  # As published, with their added counts.
+    reach = Z * sqrt((one + other - (one - other) ** 2) / (n + 2))
+    low, high = max(-1.0, one - other - reach), min(1.0, one - other + reach)
+    if found.clear:
+        assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+        assert low > 0 or high < 0
+    else:
+        assert (found.low, found.high) == (pytest.approx(min(low, 0)), pytest.approx(max(high, 0)))
+
+
+@settings(deadline=None)
+@given(st.lists(yes_and_no, min_size=1, max_size=40) | st.lists(rates, min_size=1, max_size=40))
+def test_paired_differences_turn_with_the_order(both: list[tuple[float, float]]) -> None:
+    first, second = [a for a, _ in both], [b for _, b in both]
+    there, back = paired(first, second), paired(second, first)
     assert there.value == pytest.approx(-back.value)
-    assert (there.better, there.worse) == (back.worse, back.better)
-    assert there.value == pytest.approx((there.better - there.worse) / len(both))
+    assert (there.better, there.worse, there.p) == (back.worse, back.better, back.p)
+    assert (there.low, there.high) == (pytest.approx(-back.high), pytest.approx(-back.low))
     assert there.low <= there.value <= there.high
+    assert there.clear or there.low <= 0 <= there.high
+    assert not there.clear or there.low >= 0 or there.high <= 0
+
+
+def test_differences_of_losses_have_no_bounds() -> None:
+    found = paired([9.0, 8.0, 9.5, 7.0, 9.0, 8.5, 9.9], [2.0, 1.0, 3.0, 2.5, 2.0, 1.0, 2.0], shares=False)
+    assert found.clear
+    assert 1 < found.low < found.value < found.high
+    with pytest.raises(ValueError, match="at least one"):
+        paired([], [])
+    with pytest.raises(ValueError, match="shorter"):
+        paired([1.0], [])
 
 
 def test_pairing_sees_what_unpaired_intervals_do_not() -> None:
@@ -97,6 +184,28 @@ def test_pairing_sees_what_unpaired_intervals_do_not() -> None:
     better = [1.0 if number < 16 else value for number, value in enumerate(base)]
     assert paired(better, base).clear
     assert wilson(58, 100).low < wilson(50, 100).high
+
+
+def test_solvers_are_paired_by_problem_in_whatever_order_their_rows_came() -> None:
+    def row(solver: str, problem: int, solved: bool) -> Row:
+        return Row(
+            problem=f"p{problem}",
+            solver=solver,
+            code="",
+            public=Hidden(passed=int(solved), total=1),
+            stopped_by="solved",
+        )
+
+    first = [row("one", number, number < 6) for number in range(10)]
+    second = [row("two", number, number < 3) for number in reversed(range(10))]
+    second += [row("two", 77, True)]  # A problem that only one of them has done.
+    found = difference(first, second, lambda row: float(row.solved))
+    assert found is not None
+    assert (found.problems, found.better, found.worse) == (10, 3, 0)
+    assert found.value == pytest.approx(0.3)
+
+
+# --- what was reached with how much ----------------------------------------------------------
 
 
 @given(st.lists(spends, min_size=1, max_size=6))
@@ -115,6 +224,13 @@ def test_budgets_are_few_round_and_reach_the_dearest(totals: list[float]) -> Non
     assert 1 <= len(found) <= 6
     assert found[-1] >= max(totals)
     assert all(f"{budget:.0e}"[0] in "125" for budget in found)
+
+
+def test_budgets_begin_where_a_twentieth_of_the_rows_has_ended() -> None:
+    """One cheap row in twenty or fewer is no reason for budgets at which nothing else is solved."""
+    assert budgets([1.0] * 4 + [100.0] * 96) == [100.0]
+    assert budgets([1.0] * 6 + [100.0] * 94)[0] == 1.0
+    assert budgets([1000.0, 3.0, 1000.0])[0] == 2.0  # Of few rows the cheapest.
 
 
 def test_no_spend_gives_no_budgets() -> None:

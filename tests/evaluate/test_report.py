@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -81,6 +82,24 @@ def test_the_figures_are_what_the_rows_say(evaluation: tuple[Path, list[Task]]) 
     assert at["calls", 10.0][second.solver].value == pytest.approx(2 / 3)
     assert {axis for axis, _ in at} == {"calls", "tokens", "seconds", "dollars"}
     assert {sign.finding.kind for sign in summary.signs} == {"weak-public-tests", "few-problems"}
+    assert summary.claims == ()
+
+
+def test_a_figure_that_was_asked_for_and_cannot_be_given_is_named(
+    tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    section = {"datasets": ["d"], "solvers": ["one", "two"], "samples": 5, "k": [1, 5], "limit": None}
+    samples = [("one", "p0", 5), ("one", "p1", 3), ("two", "p0", 5), ("two", "p1", 5)]
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        for solver, problem, count in samples:
+            for sample in range(count):
+                one = row(problem, solver, 1, True).model_copy(update={"sample": sample})
+                results._write(one.model_dump_json().encode() + b"\n")
+    summary = summarise(tmp_path, [make_task("p0"), make_task("p1")])
+    assert [[*one.pass_at] for one in summary.solvers] == [[1], [1, 5]]
+    (claim,) = summary.claims
+    assert "pass@5 needs 5 samples of each problem, and so is not given for one (3)" in claim
+    assert claim in re.sub(r"&#x27;", "'", render(tmp_path, summary))
 
 
 def test_pass_at_k_is_by_the_tests_that_the_data_set_scores_by() -> None:
@@ -141,12 +160,63 @@ def test_logs_have_the_shape_that_inspect_reads(evaluation: tuple[Path, list[Tas
     assert [sample["scores"]["tests"]["value"] for sample in log["samples"][:3]] == ["C", "I", "I"]
 
 
+def test_every_figure_of_a_log_is_the_mean_or_the_sum_of_its_samples(
+    tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    """Whoever reads the log can compute it again: with several models, and with rows that are missing."""
+    section = {"datasets": ["d"], "solvers": ["s"], "samples": 2, "k": [1], "limit": None}
+    agents = {"ann": {"model": "m-1"}, "bob": {"model": "m-2"}}
+    tasks = [make_task(f"p{number}") for number in range(4)]
+    rows = [
+        row(f"p{number}", "s", 2, number % 2 == 0).model_copy(
+            update={
+                "sample": sample,
+                "hidden": Hidden(passed=3 if number % 2 == 0 else sample, total=3),
+                "usage": {
+                    "ann": Usage(calls=1, prompt_tokens=7, completion_tokens=1),
+                    "bob": Usage(calls=1, prompt_tokens=5, completion_tokens=number, cost=0.5),
+                },
+            }
+        )
+        for number in range(4)
+        for sample in range(2)
+    ]
+    with Results(tmp_path, {"eval": section, "agents": agents}, {}) as results:
+        for one in rows[:-1]:
+            results._write(one.model_dump_json().encode() + b"\n")
+    log = json.loads(write_logs(tmp_path, [task.problem for task in tasks])[0].read_text())
+    assert log["status"] == "cancelled"
+    assert (log["results"]["total_samples"], log["results"]["completed_samples"]) == (8, 7)
+    as_number = {"C": 1.0, "I": 0.0}
+    for score in log["results"]["scores"]:
+        by_id: dict[str, list[float]] = {}
+        for sample in log["samples"]:
+            value = sample["scores"][score["name"]]["value"]
+            by_id.setdefault(sample["id"], []).append(as_number[value] if value in as_number else value)
+        ((_, metric),) = score["metrics"].items()
+        assert metric["value"] == pytest.approx(fmean(map(fmean, by_id.values())))
+    assert [score["name"] for score in log["results"]["scores"]] == ["tests", "share"]
+    summed: dict[str, dict[str, float]] = {}
+    for sample in log["samples"]:
+        for model, used in sample["model_usage"].items():
+            counts = summed.setdefault(model, dict.fromkeys(used, 0))
+            for name, count in used.items():
+                counts[name] += count
+    assert log["stats"]["model_usage"] == summed
+    assert set(summed) == {"m-1", "m-2"}
+
+
 READ = """
 import sys
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import list_eval_logs, read_eval_log, recompute_metrics
 logs = [read_eval_log(file) for file in sys.argv[2:]]
 value = logs[0].samples[0].scores["tests"].value
 print(len(list_eval_logs(sys.argv[1])), [len(log.samples) for log in logs], value)
+for log in logs:
+    told = [round(metric.value, 9) for score in log.results.scores for metric in score.metrics.values()]
+    recompute_metrics(log)
+    again = [round(metric.value, 9) for score in log.results.scores for metric in score.metrics.values()]
+    print(told == again)
 """
 
 
@@ -162,4 +232,4 @@ def test_inspect_itself_reads_the_logs(evaluation: tuple[Path, list[Task]]) -> N
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == f"2 [{COUNT}, {COUNT}] C"
+    assert done.stdout.splitlines() == [f"2 [{COUNT}, {COUNT}] C", "True", "True"]

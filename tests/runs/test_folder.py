@@ -1,8 +1,10 @@
 import json
 import logging
 import multiprocessing
+import os
 import resource
 import signal
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bdc_agents.disk import one_process
 from bdc_agents.errors import BDCError, UsageError
-from bdc_agents.runs import find_trace, open_run, read_traces, trace_file, write_solution, write_trace
+from bdc_agents.runs import (
+    find_trace,
+    open_run,
+    read_traces,
+    trace_file,
+    write_solution,
+    write_trace,
+)
+from bdc_agents.runs.folder import TRACE_FILE
+from bdc_agents.runs.jobs_sqlite import JOBS_FILE, SqliteJobs
 
 
 def test_traces_come_back_as_they_were_written(tmp_path, make_trace):
@@ -181,3 +193,78 @@ def test_the_last_trace_of_a_problem_is_found(make_trace):
     assert find_trace(traces, "demo:one") is traces[1]
     with pytest.raises(UsageError, match="did you mean demo:one"):
         find_trace(traces, "demo:on")
+
+
+# --- a folder of one's own ------------------------------------------------------------------------
+
+
+def modes(folder):
+    return {path.name: stat.S_IMODE(path.lstat().st_mode) for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_run_is_its_owners_alone(tmp_path, make_trace, umask):
+    before = os.umask(umask)
+    try:
+        folder = open_run(tmp_path / "deep" / "run", {"agents": {}})
+        write_trace(folder, make_trace())
+        write_solution(folder, make_trace())
+        write_solution(folder, make_trace(), alone=False)
+        SqliteJobs(folder / JOBS_FILE).close()
+    finally:
+        os.umask(before)
+    found = modes(folder)
+    assert found.pop("run") == found.pop("solutions") == 0o700
+    assert len(found) >= 5
+    assert set(found.values()) == {0o600}
+
+
+def test_a_folder_that_is_open_to_a_group_is_shared_with_it(tmp_path, make_trace):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o770)
+    before = os.umask(0o002)
+    try:
+        write_trace(open_run(shared), make_trace())
+    finally:
+        os.umask(before)
+    assert modes(shared) == {"shared": 0o770, "run.json": 0o660, "trace.jsonl": 0o660}
+
+
+@pytest.mark.parametrize("name", ["trace.jsonl", "jobs.sqlite", "jobs.sqlite-wal", "solutions"])
+def test_a_link_in_a_run_leads_nowhere(tmp_path, make_trace, name):
+    folder = open_run(tmp_path / "run")
+    (folder / TRACE_FILE).unlink()
+    target = tmp_path / "target"
+    if name == "solutions":
+        target.mkdir()
+    else:
+        target.write_text("mine")
+    (folder / name).symlink_to(target)
+
+    def work() -> None:
+        write_trace(open_run(folder), make_trace())
+        write_solution(folder, make_trace(), alone=False)
+        SqliteJobs(folder / JOBS_FILE)
+
+    with pytest.raises(BDCError, match="symbolic link"):
+        work()
+    assert not list(target.iterdir()) if name == "solutions" else target.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["run.json", "solution.py"])
+def test_a_link_is_replaced_and_not_followed(tmp_path, make_trace, name):
+    folder, target = tmp_path / "run", tmp_path / "target"
+    folder.mkdir()
+    (folder / name).symlink_to(target)
+    write_solution(open_run(folder), make_trace())
+    assert not target.exists()
+
+
+def test_a_link_to_a_lock_is_not_followed(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("mine")
+    (tmp_path / "lock").symlink_to(target)
+    with pytest.raises(UsageError, match="cannot lock"), one_process(tmp_path / "lock", "busy"):
+        raise AssertionError
+    assert target.read_text() == "mine"

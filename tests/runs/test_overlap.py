@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -152,6 +153,73 @@ def test_shares_are_symmetric_and_whole_for_equal_texts(one, other, length):
     assert shares(one, other) == shares(other, one)
     found = shares(one, other)
     assert found is None or 0 < found[1] <= found[0] <= 1
+
+
+# --- every kept text counts, not the one that shares most runs -----------------------------------
+
+BABBLE = st.lists(st.sampled_from("ab"), max_size=12).map(" ".join)
+
+
+def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
+    found = words(text)
+    return (
+        {tuple(found[at : at + length]) for at in range(max(1, len(found) - length + 1))} if found else set()
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BABBLE, max_size=6), BABBLE, st.integers(1, 4))
+def test_the_largest_share_of_all_texts_is_found(kept, text, length):
+    texts, mine = Texts(length), runs_of(text, length)
+    for number, one in enumerate(kept):
+        texts.add(str(number), one)
+    others = [(str(number), runs_of(one, length)) for number, one in enumerate(kept)]
+    both = [(name, len(mine & own), own) for name, own in others if mine & own]
+    contained = [(count / min(len(mine), len(own)), name) for name, count, own in both]
+    alike = [(count / len(mine | own), name) for name, count, own in both]
+    measures: tuple[tuple[Literal["contained", "alike"], Any], ...] = (
+        ("contained", contained),
+        ("alike", alike),
+    )
+    for by, shares in measures:
+        found = texts.nearest(text, by=by)
+        best = max((share for share, _ in shares), default=None)
+        assert (found and getattr(found, by)) == best
+        assert found is None or found.name == next(name for share, name in shares if share == best)
+
+
+def test_a_problem_that_stands_whole_in_a_text_is_found_beside_a_longer_one_that_shares_more():
+    numbers = " ".join(f"word{n}" for n in range(200))
+    short = "Given a list of heights count the pairs of hills that see each other over all between them"
+    sharing = " ".join(numbers.split()[:16]) + " " + " ".join(f"else{n}" for n in range(400))
+    evaluated = EvaluationSet([task(sharing, "eval:long"), task(short, "eval:short")])
+    overlap = evaluated.overlap(problem(f"{numbers} {short} {numbers[:300]}"))
+    assert overlap
+    assert (overlap.other, overlap.share) == ("eval:short", 1.0)
+
+
+def test_near_duplicates_are_looked_for_beside_longer_texts_that_share_more():
+    seen = Problems()
+    told = " ".join(f"part{n}" for n in range(60))
+    assert seen.duplicate_of(problem(f"{told} {' '.join(f'more{n}' for n in range(40))}", "p:long")) is None
+    assert seen.duplicate_of(problem(" ".join(told.split()[3:]), "p:near")) is None
+    assert seen.duplicate_of(problem(told, "p:again")) == "p:near"
+
+
+@pytest.mark.parametrize(
+    ("short", "is_found"),
+    [("Write a function to reverse the words of a string", True), ("Return the sum of two numbers", False)],
+)
+def test_an_evaluation_problem_of_few_words_is_found_within_a_text_unless_it_is_a_phrase(short, is_found):
+    evaluated = EvaluationSet([task(short), task(LONG, "eval:2")])
+    whole = evaluated.overlap(
+        problem(f"First, an easy one. {short}. Then print how long it is, and its words.")
+    )
+    assert bool(whole) == is_found
+    assert (
+        evaluated.overlap(problem(f"Then {' '.join(short.split()[:-1])} list, which is another task."))
+        is None
+    )
 
 
 def test_evaluation_sets_are_named_by_file_too(tmp_path):

@@ -4,7 +4,13 @@ It returns "ESCAPED" where it reached what it must not reach.
 """
 # ruff: noqa: E501
 
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 SECRET = "the-secret-of-the-caller"
 SYSCALL = """
@@ -176,7 +182,7 @@ ATTACKS = [
     simple("read the kernel's symbols", "return 'ESCAPED' if open('/proc/kallsyms').read(9) else 'no'"),
     simple("read the kernel's memory", "os.open('/proc/kcore', os.O_RDONLY)\nreturn 'ESCAPED'", root=True, may_be_missing=True),
     simple("open a terminal", "os.openpty()\nreturn 'ESCAPED'"),
-    simple("write to shared memory", "os.unlink(os.path.abspath(open('/dev/shm/bdc-attack', 'w').name))\nreturn 'ESCAPED'"),
+    simple("read shared memory", "return 'ESCAPED' if at['secret'] in open('/dev/shm/' + at['shared']).read() else 'no'", may_be_missing=True),
     simple("make a pipe with a name", "os.mkfifo(at['link'] + '3')\nreturn 'ESCAPED'"),
     simple("make a device", "os.mknod(at['link'] + '4', 0o20600, os.makedev(1, 3))\nreturn 'ESCAPED'", root=True),
     simple("name an attribute of a file", "os.setxattr(at['prey'], 'user.bdc', b'x')\nreturn 'ESCAPED'"),
@@ -236,3 +242,60 @@ ATTACKS = [
     simple("become another group", "os.setgroups([])\nreturn 'ESCAPED'", root=True),
     simple("be kinder to itself", "os.nice(-1)\nreturn 'ESCAPED'", root=True),
 ]  # fmt: skip
+
+# What a tier is known not to stop; SECURITY.md says so.
+NOT_STOPPED = {
+    "landlock": {"learn the host's name", "see whether a file exists", "see whether a process exists"}
+}
+
+
+@contextmanager
+def standing(folder: Path) -> Iterator[dict[str, object]]:
+    """Things of the caller that a program must not reach, made for one test."""
+    victim = subprocess.Popen(["sleep", "60"], env={"KEY": SECRET, "PATH": os.environ["PATH"]})
+    file, prey = folder / "file", folder / "prey"
+    file.write_text(SECRET)
+    prey.touch()
+    shared = Path("/dev/shm") / f"bdc-secret-{os.getpid()}"
+    if shared.parent.is_dir():
+        shared.write_text(SECRET)
+        shared.chmod(0o644)
+    with (
+        ending(victim, shared),
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(1) as named,
+        socket.socket(1) as abstract,
+        socket.socket(1, socket.SOCK_DGRAM) as datagrams,
+    ):
+        datagrams.bind(str(folder / "datagrams"))
+        named.bind(str(folder / "socket"))
+        named.listen()
+        abstract.bind(f"\0{folder}")
+        abstract.listen()
+        yield {
+            "secret": SECRET,
+            "file": str(file),
+            "prey": str(prey),
+            "folder": str(folder),
+            "home": str(Path.home()),
+            "homely": sorted(path.name for path in Path.home().iterdir()),
+            "port": server.getsockname()[1],
+            "socket": str(folder / "socket"),
+            "abstract": str(folder),
+            "datagrams": str(folder / "datagrams"),
+            "link": str(folder / "link"),
+            "pid": victim.pid,
+            "host": socket.gethostname(),
+            "shared": shared.name,
+        }
+
+
+@contextmanager
+def ending(victim: subprocess.Popen[bytes], shared: Path) -> Iterator[None]:
+    """Leaves nothing of them."""
+    try:
+        yield
+    finally:
+        shared.unlink(missing_ok=True)
+        victim.kill()
+        victim.wait()

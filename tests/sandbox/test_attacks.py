@@ -4,7 +4,7 @@
 import errno
 import os
 import platform
-import socket
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,44 +16,13 @@ from bdc_agents.sandbox import Job
 from bdc_agents.sandbox.executor import ProcessExecutor
 from bdc_agents.types import CallTest, Limits
 
-from .attacks import ATTACKS, SECRET, Attack
+from .attacks import ATTACKS, NOT_STOPPED, SECRET, Attack, standing
 
 
 @pytest.fixture
 def targets(tmp_path: Path) -> Iterator[dict[str, object]]:
-    """Things of the caller that a program must not reach, made by this test alone."""
-    victim = subprocess.Popen(["sleep", "60"], env={"KEY": SECRET, "PATH": os.environ["PATH"]})
-    file, prey = tmp_path / "file", tmp_path / "prey"
-    file.write_text(SECRET)
-    prey.touch()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        socket.socket(1) as named,
-        socket.socket(1) as abstract,
-        socket.socket(1, socket.SOCK_DGRAM) as datagrams,
-    ):
-        datagrams.bind(str(tmp_path / "datagrams"))
-        named.bind(str(tmp_path / "socket"))
-        named.listen()
-        abstract.bind(f"\0{tmp_path}")
-        abstract.listen()
-        yield {
-            "secret": SECRET,
-            "file": str(file),
-            "prey": str(prey),
-            "folder": str(tmp_path),
-            "home": str(Path.home()),
-            "homely": sorted(path.name for path in Path.home().iterdir()),
-            "port": server.getsockname()[1],
-            "socket": str(tmp_path / "socket"),
-            "abstract": str(tmp_path),
-            "datagrams": str(tmp_path / "datagrams"),
-            "link": str(tmp_path / "link"),
-            "pid": victim.pid,
-            "host": socket.gethostname(),
-        }
-    victim.kill()
-    victim.wait()
+    with standing(tmp_path) as found:
+        yield found
 
 
 def on_a_bare_interpreter(attack: Attack, targets: dict[str, object]) -> str:
@@ -84,12 +53,6 @@ def test_control_the_attack_works_without_a_sandbox(attack, targets):
     assert outcome == "'ESCAPED'"
 
 
-# What a tier is known not to stop; SECURITY.md says so.
-NOT_STOPPED = {
-    "landlock": {"learn the host's name", "see whether a file exists", "see whether a process exists"}
-}
-
-
 async def test_no_attack_works_in_the_sandbox(any_tier: ProcessExecutor, targets):
     succeeded = set()
     for attack in ATTACKS:
@@ -105,6 +68,45 @@ async def test_no_attack_works_in_the_sandbox(any_tier: ProcessExecutor, targets
 def test_there_are_enough_attacks():
     assert len(ATTACKS) >= 150
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
+
+
+TRIED_BY = {
+    "environment variables of the caller": {"read the environment", "read its own environment through /proc"},
+    "files that can be read": {
+        "read /etc/passwd",
+        "read a file of the caller",
+        "read through the root of another process",
+    },
+    "files that can be written": {
+        "write beside the caller's file",
+        "empty a file",
+        "many files",
+        "a large file",
+    },
+    "network, the hypervisor's sockets": {"connect to a port of this machine", "a socket to the hypervisor"},
+    "other processes": {
+        "list other processes",
+        "signal another process",
+        "own a pipe's signals in another's name",
+    },
+    "system calls (seccomp)": {"test_a_lone_program_makes_the_documented_calls_and_no_others"},
+    "the kernel's memory": {"grow a pipe", "pages kept by a pipe", "pages that are shared and in no file"},
+    "Landlock around it all": {"test_landlock_is_in_force_wherever_the_kernel_has_it"},
+    "privileges": {"become another user", "test_root_becomes_nobody_without_capabilities"},
+    "end of what a program started": {"fork", "test_a_process_of_one_test_does_not_live_to_see_the_next"},
+}
+"""Some of what tries each row of the table in SECURITY.md."""
+NOT_TO_BE_TRIED = {"", "needs", "start", "kernel that a program speaks to"}
+
+
+def test_each_row_of_the_table_is_tried():
+    folder = Path(__file__).parent
+    text = (folder.parents[1] / "SECURITY.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")}
+    tests = "".join(file.read_text(encoding="utf-8") for file in folder.glob("test_*.py"))
+    known = {attack.name for attack in ATTACKS} | set(re.findall(r"def (test_\w+)", tests))
+    assert rows - NOT_TO_BE_TRIED == set(TRIED_BY)
+    assert set().union(*TRIED_BY.values()) <= known
 
 
 # --- what one test leaves for the next ---------------------------------------------------------------

@@ -20,6 +20,8 @@ from bdc_agents.sandbox.executor import ProcessExecutor, run_blocking
 from bdc_agents.sandbox.tiers import Tier, attack
 from bdc_agents.types import CallTest
 
+from .attacks import ATTACKS, NOT_STOPPED, standing
+
 OLD_LANDLOCK = """
 class _OldKernel:
     # How many rights on files each version knows.
@@ -83,6 +85,24 @@ def test_it_holds_from_the_first_that_is_enough(
 ) -> None:
     offers(version)
     assert attack(landlock_tier) == ""
+
+
+@pytest.mark.parametrize("version", [3, 5])
+async def test_no_attack_works_there_either(
+    landlock_tier: Tier, offers: OldLandlock, tmp_path: Path, version: int
+) -> None:
+    """What later versions scope, signals and abstract sockets, the filter of system calls stops."""
+    offers(version)
+    executor = ProcessExecutor(landlock_tier, workers=1)
+    succeeded = set()
+    with standing(tmp_path) as targets:
+        for hostile in ATTACKS:
+            test = CallTest(call=f"attack({targets!r})", expected=("'ESCAPED'",))
+            (result,) = (await executor.run(Job(code=hostile.code, tests=(test,)))).results
+            if result.outcome not in ("error", "wrong"):
+                succeeded.add(hostile.name)
+    await executor.aclose()
+    assert succeeded == NOT_STOPPED["landlock"]
 
 
 @pytest.fixture

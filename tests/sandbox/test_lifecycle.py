@@ -52,6 +52,14 @@ async def settled(measure, expected, seconds: float = 2.0):
     return measure()
 
 
+async def running(remaining, processes: int, seconds: float = 20.0) -> None:
+    """Waits until there are so many processes, and a moment for the last of them to get to work."""
+    deadline = time.monotonic() + seconds
+    while len(remaining()) < processes and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(1)
+
+
 async def test_a_hundred_runs_leave_nothing_behind(strongest: ProcessExecutor, remaining):
     before = descriptors(), children(), threading.active_count()
 
@@ -141,8 +149,10 @@ async def test_no_more_than_the_workers_run_at_once(strongest: ProcessExecutor):
 async def test_a_killed_sandbox_gives_a_verdict(sandbox: ProcessExecutor, remaining):
     tests = (ONE, CallTest(call="g()", expected=("1",)), ONE)
     code = "import time\ndef f():\n    return 1\ndef g():\n    time.sleep(20)"
-    task = asyncio.create_task(sandbox.run(Job(code=code, tests=tests, limits=Limits(wall_seconds=20))))
-    await asyncio.sleep(0.4)
+    assert (await sandbox.run(RIGHT)).passed  # so that the next start is as quick as it gets
+    limits = Limits(wall_seconds=20, cpu_seconds=20)
+    task = asyncio.create_task(sandbox.run(Job(code=code, tests=tests, limits=limits)))
+    await running(remaining, 3 if sandbox.tier == "bubblewrap" else 4)
     for pid in remaining():
         try:
             os.kill(pid, 9)

@@ -13,6 +13,7 @@ from bdc_agents.config import SandboxConfig
 from bdc_agents.errors import SandboxError, SandboxRefused
 from bdc_agents.sandbox import TIERS, Executor, Job, TierReport, create_executor, probe, tiers
 from bdc_agents.sandbox.executor import ProcessExecutor
+from bdc_agents.sandbox.inside import landlock
 from bdc_agents.sandbox.tiers import ENVIRONMENT, NOBODY, attack, choose, make_tier, probe_tier
 from bdc_agents.types import CallTest
 
@@ -83,6 +84,25 @@ def test_a_missing_bubblewrap_is_a_reason(monkeypatch):
     report = probe_tier("bubblewrap")
     assert not report.holds
     assert "apt install bubblewrap" in report.reason
+
+
+def test_on_other_systems_the_refusal_says_what_works_there(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    with pytest.raises(SandboxRefused) as refused:
+        create_executor(SandboxConfig())
+    assert "namespaces: it needs Linux, and this is Darwin" in str(refused.value)
+    assert "on macOS and Windows use a Linux container, or BackendExecutor" in str(refused.value)
+
+
+async def test_landlock_is_in_force_wherever_the_kernel_has_it(any_tier: ProcessExecutor):
+    """A folder that the mounts show, and Landlock does not."""
+    if any_tier.tier == "gvisor" or not landlock.version():
+        pytest.skip("no Landlock")
+    (result,) = (
+        await any_tier.run(Job(code="import os", tests=(CallTest(call="os.listdir('/')", expected=("[]",)),)))
+    ).results
+    assert "PermissionError" in result.error, result
 
 
 async def test_probing_works_within_a_running_loop():

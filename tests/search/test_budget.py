@@ -14,7 +14,7 @@ from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.search import asolve
-from bdc_agents.search.calls import Answer, Call
+from bdc_agents.search.calls import Answer, Call, settle
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, Trace, Usage
 
@@ -87,8 +87,8 @@ async def test_a_thousand_concurrent_searches_keep_to_their_caps(
 def test_what_failed_attempts_took_is_settled() -> None:
     call = Call(agent="ann", purpose="boost", node="0", request=Request(messages=()))
     used = Usage(failed=3, prompt_tokens=30, completion_tokens=7, cost=0.5)
-    answer = Answer(call=call, error="gone", spent=used)
-    assert answer.usage == used + Usage(calls=1)
+    answer = Answer(call=call, error="gone", usage=used)
+    assert settle([answer, answer]) == {"ann": (used + used).model_dump()}
     assert Answer(call=call, error="gone").usage == Usage(calls=1, failed=1)
 
 

@@ -158,9 +158,11 @@ async def test_an_agent_that_fails_is_set_aside_and_the_others_go_on(
     trace = await asolve(
         problem, agents, executor=make_executor(), search=config_of("default"), on_event=events.append
     )
-    assert trace.solution.set_aside == {"bad": "no answer from http://localhost:1"}
+    assert set(trace.solution.set_aside) == {"bad"}
+    assert trace.solution.set_aside["bad"].startswith("no answer from http://localhost:1")
     assert trace.solution.stopped_by == "rollouts"
-    assert trace.solution.usage["bad"].failed == trace.solution.usage["bad"].calls == 1
+    rounds = 1 if kind is ModelError else 3
+    assert trace.solution.usage["bad"].failed == trace.solution.usage["bad"].calls == rounds
     assert [e["agent"] for e in events if e["type"] == "set_aside"] == ["bad"]
 
 

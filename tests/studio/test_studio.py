@@ -100,6 +100,41 @@ async def test_a_past_checkpoint_forks_with_another_agent_and_the_original_stays
     assert original["values"]["tree"] == first["tree"]
 
 
+async def test_every_checkpoint_is_edited_and_goes_on(client: Any) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    context = {"agents": ["wrong"], "search": SEARCH}
+    await client.runs.wait(thread, "search", input={"problem": PROBLEM}, context=context)
+    history: Any = await client.threads.get_history(thread, limit=100)
+    assert len(history) > 10
+    for past in history[:0:-1]:
+        begins = "__start__" in past["next"]
+        edited: Any = await client.threads.update_state(
+            thread,
+            {"problem": PROBLEM} if begins else {"best": 0.0},
+            checkpoint_id=past["checkpoint"]["checkpoint_id"],
+        )
+        at = edited["checkpoint"]["checkpoint_id"]
+        there: Any = await client.threads.get_state(thread, checkpoint_id=at)
+        assert there["next"] == (["start"] if begins else past["next"])
+        end: Any = await client.runs.wait(thread, "search", input=None, checkpoint_id=at, context=context)
+        assert end["solution"]["stopped_by"] == "rollouts"
+
+
+async def test_events_do_not_end_after_25_steps(client: Any) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    context = {"agents": ["wrong"], "search": {"rollouts": 12, "leaves": 1}}
+    parts = [
+        part
+        async for part in client.runs.stream(
+            thread, "search", input={"problem": PROBLEM}, context=context, stream_mode="events"
+        )
+    ]
+    assert "error" not in {part.event for part in parts}
+    state: Any = await client.threads.get_state(thread)
+    assert state["values"]["solution"]["stopped_by"] == "rollouts"
+    assert state["metadata"]["step"] > 30
+
+
 async def test_schemas_show_real_fields(client: Any) -> None:
     (assistant,) = await client.assistants.search(graph_id="search")
     schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from . import kernel, landlock, seccomp
 
 _OPEN_FILES = 64  # buffers of pipes and socket pairs are the kernel's memory, which no other limit counts
+_QUEUED_SIGNALS = 64  # each takes memory of the kernel; a signal of which no other waits is always taken
 _STACK_BYTES = 64 * 2**20
 _SPARE_BYTES = 32 * 2**20  # to report a MemoryError with
 _RESERVED_BYTES = 2 * 2**30  # contest programs reserve up to 512 MB for a stack, and touch a few
@@ -56,7 +57,9 @@ def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed:
     os.closerange(len(keep), 256)  # the control socket was descriptor 0
     _open_streams()
     _forget_ourselves()
-    _limit(limits, rules._replace(address_space=rules.address_space + (0 if closed else _RESERVED_BYTES)))
+    seen = os.path.exists("/proc/self/status")  # else nobody sees what a program touches of what it reserves
+    reserved = _RESERVED_BYTES if seen and not closed else 0
+    _limit(limits, rules._replace(address_space=rules.address_space + reserved))
     if rules.readable:
         landlock.restrict([*rules.readable], [])
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0 if closed else 1)
@@ -99,6 +102,7 @@ def _limit(limits: dict[str, Any], rules: Rules) -> None:
         resource.RLIMIT_FSIZE: (limits["file_bytes"], limits["file_bytes"]),
         resource.RLIMIT_STACK: (_STACK_BYTES, _STACK_BYTES),
         resource.RLIMIT_MSGQUEUE: (0, 0),
+        resource.RLIMIT_SIGPENDING: (_QUEUED_SIGNALS, _QUEUED_SIGNALS),
         resource.RLIMIT_AS: (rules.address_space, rules.address_space + _SPARE_BYTES),
     }
     if rules.count_processes:

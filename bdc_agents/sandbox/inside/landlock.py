@@ -30,6 +30,13 @@ def version() -> int:
         return 0
 
 
+def lacking() -> str:
+    """What to say where `NEEDED` is not offered."""
+    found = version()
+    text = f"Landlock version {found}, but {NEEDED} (Linux 6.2) is needed"
+    return text if found else f"{text}: the kernel has none, or a container's seccomp profile refuses it"
+
+
 def restrict(readable: list[str], writable: list[str]) -> None:
     """Lets this process and its children use these files, and no others.
 

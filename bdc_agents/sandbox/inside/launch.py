@@ -6,6 +6,7 @@ it reads the size only: the script is for its checker to read.
 """
 
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -80,6 +81,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
     if setup["packages"]:
         sys.path += setup["packages"]
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
+        importlib.util.find_spec("nowhere")  # reads what is in these folders, before nobody may list them
     for name in _MODULES:
         __import__(name)
     seccomp.prepare(namespaces=_has_namespaces(setup))
@@ -92,6 +94,7 @@ def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> in
     pid = namespaces.fork() if owner else os.fork()
     if pid == 0:
         try:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             _serve(setup, owner)
         finally:
             os._exit(_FAILED)
@@ -107,7 +110,9 @@ def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
     try:
         rules = _settle(setup, owner)
         wire.send(CONTROL, f"{wire.READY}\n".encode())
-        if _run_tests(wire.receive(CONTROL), rules, setup):
+        job = wire.receive(CONTROL)
+        wire.send(CONTROL, f"{wire.TAKEN}\n".encode())
+        if _run_tests(job, rules, setup):
             status = _SERVED
     except (EOFError, ConnectionError):
         status = _CALLER_GONE
@@ -132,7 +137,7 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     os.chdir(setup["work"])
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if setup["landlock"] and landlock.version() < landlock.NEEDED:
-        raise OSError(f"Landlock version {landlock.version()}, but {landlock.NEEDED} (Linux 6.2) is needed")
+        raise OSError(landlock.lacking())
     if setup["landlock"] or (owner and landlock.version()):
         landlock.restrict(*_visible(setup))
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs

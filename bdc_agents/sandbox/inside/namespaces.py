@@ -155,6 +155,7 @@ def _build_root(folders: list[str], files: list[str], work: str) -> None:
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         os.symlink(f"/proc/self/fd/{number}", f"{root}/dev/{name}")
     os.symlink("/proc/self/fd", f"{root}/dev/fd")
+    os.symlink(work, f"{root}/dev/shm")  # noqa: S108 - where the C library makes locks
     os.mkdir(f"{root}/proc")
     os.makedirs(root + work, exist_ok=True)
     _mount_proc(f"{root}/proc")

@@ -25,7 +25,7 @@ _PERFORMED: dict[str, Callable[..., Any]] = {
     "__delitem__": operator.delitem,
     "__contains__": operator.contains,
     "__copy__": copy.copy,
-    "__deepcopy__": lambda value, memo=None: copy.deepcopy(value),
+    "__deepcopy__": lambda value, *_: copy.deepcopy(value),
     "__call__": lambda target, *operands, **keywords: target(*operands, **keywords),
 }
 """For operators that every object has in some way, whether or not its class defines the method."""
@@ -77,6 +77,7 @@ class Program:
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
         return self._loop.run_until_complete(_awaited(awaitable))
 
     def _subclass(

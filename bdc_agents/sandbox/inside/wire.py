@@ -11,7 +11,8 @@ import os
 import struct
 from typing import Any, NamedTuple
 
-READY, RESULT = "ready", "result"
+READY, TAKEN, RESULT = "ready", "taken", "result"
+"""A job can be sent; it has arrived, and from here on its program may be the cause of anything."""
 FAILED, BROKEN = "failed", "broken"
 """Followed by a reason: no program has run, so the sandbox is at fault; one has, and may have done it."""
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from peft.utils.merge_utils import ties
 
 from bdc_agents.distill.route import Router
 from bdc_agents.distill.routing import RouterConfig, RouterShape
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.serve.combine import combine
+from bdc_agents.serve.combine import Method, added, combine
 from bdc_agents.serve.comparison import compare
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.peers import plain_sums, xlora
@@ -77,6 +78,11 @@ def test_every_method_scores_what_it_scores_alone(
     nearest = mixtures["membership"][mixture.layers[0]][:, :, 0].argmax(1)
     for n in numbers:
         assert torch.allclose(scored("nearest")[n], scored(f"cluster-{nearest[n]}")[n], rtol=1e-4)
+    methods: tuple[Method, ...] = ("ties", "dare")
+    for how in methods:
+        states = [library.weights(expert) for expert in routers["default"].experts]
+        with added(plain := llama(), combine(states, 4.0, how, seed=CONFIG.seed)):
+            assert torch.allclose(scored(how), alone(plain), rtol=1e-4)
     names = {*library.names, *mixtures, "base", "nearest", "ties", "dare", "arrow", "xlora"}
     assert {method.name for method in found.methods} == names
     losses = [line["loss"] for line in found.table()]
@@ -92,39 +98,92 @@ def test_every_method_scores_what_it_scores_alone(
         assert parameter.requires_grad
 
 
-def test_ties_is_that_of_peft(llama: Make, make_library: Make) -> None:
+# --- experts combined once and for all -----------------------------------------------------------
+
+
+def delta_of(state: Any, layer: str, scale: float) -> torch.Tensor:
+    """What an adapter adds to a layer's weight."""
+    a, b = (state[f"base_model.model.{layer}.lora_{part}.weight"] for part in "AB")
+    return scale * (b @ a)
+
+
+def test_ties_is_that_of_peft_on_what_the_experts_add(llama: Make, make_library: Make) -> None:
     library = make_library(llama())
-    names, scale = ["cluster-0", "cluster-1", "cluster-2"], 16 / 4
-    own = combine([library.weights(name) for name in names], scale, "ties", density=0.4)
-    model = PeftModel.from_pretrained(llama(), str(library.adapter_folder(names[0])), adapter_name=names[0])
-    for name in names[1:]:
-        model.load_adapter(str(library.adapter_folder(name)), adapter_name=name)
-    model.add_weighted_adapter(names, [1.0] * 3, "all", combination_type="ties", density=0.4)
+    states = [library.weights(f"cluster-{number}") for number in range(3)]
+    own = dict(combine(states, 4.0, "ties", density=0.4))
     for layer in ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"):
-        theirs = model.base_model.model.get_submodule(layer)
-        a, b = (own[f"base_model.model.{layer}.lora_{part}.weight"] for part in "AB")
-        delta = theirs.lora_B["all"].weight @ theirs.lora_A["all"].weight * theirs.scaling["all"]
-        assert torch.allclose(scale * b @ a, delta, atol=1e-4)
+        deltas = [delta_of(state, layer, 4.0) for state in states]
+        assert torch.allclose(own[layer], ties(deltas, torch.ones(3), 0.4), atol=1e-5)
 
 
 def test_dare_drops_rescales_elects_signs_and_averages(llama: Make, make_library: Make) -> None:
+    """Against the definition, entry by entry; with all kept and one sign it is the plain mean."""
     library = make_library(llama())
     states = [library.weights(name) for name in library.names]
-    own = combine(states, 4.0, "dare", density=0.4, seed=9)
-    torch.manual_seed(9)
-    for name in states[0]:
-        parts = []
-        for state in states:
-            kept = torch.bernoulli(torch.full_like(state[name], 0.4))
-            parts.append(2.0 * state[name] * kept / 0.4)
-        stacked = torch.stack(parts)
-        agree = stacked.sign() == stacked.sum(0).sign()
-        mean = (stacked * agree).sum(0) / (agree & (stacked != 0)).sum(0).clamp_min(1)
-        assert torch.allclose(own[name], mean / 4 if ".lora_A." in name else mean, atol=1e-5), name
-    again = combine(states, 4.0, "dare", density=0.4, seed=9)
+    own = dict(combine(states, 4.0, "dare", density=0.4, seed=9))
+    generator = torch.Generator().manual_seed(9)
+    assert len(own) == len(states[0]) / 2
+    for layer, found in own.items():
+        deltas = torch.stack([delta_of(state, layer, 4.0) for state in states])
+        left = deltas * torch.bernoulli(torch.full_like(deltas, 0.4), generator=generator) / 0.4
+        for at in [(0, 0), (1, 5), (3, 2)]:
+            whole, kept = [float(one[at]) for one in deltas], [float(one[at]) for one in left]
+            sign = 1 if sum(kept) >= 0 else -1
+            agreeing = sum(one * sign > 0 for one in whole)
+            expected = sum(one for one in kept if one * sign > 0) / max(agreeing, 1)
+            assert float(found[at]) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    again = dict(combine(states, 4.0, "dare", density=0.4, seed=9))
     assert all(torch.equal(own[name], again[name]) for name in own)
     with pytest.raises(ModelError, match="two or more"):
         combine(states[:1], 4.0, "ties")
+    other = {name: tensor[:, :1] for name, tensor in states[1].items()}
+    with pytest.raises(ModelError, match="differ in"):
+        combine([states[0], other], 4.0, "ties")
+
+
+@pytest.mark.parametrize("method", ["ties", "dare"])
+def test_copies_of_an_expert_are_that_expert_and_count_once(
+    llama: Make, make_library: Make, method: Any
+) -> None:
+    library = make_library(llama())
+    one, two = library.weights("cluster-0"), library.weights("cluster-1")
+    for layer, found in combine([one, dict(one), one], 4.0, method):
+        assert torch.allclose(found, delta_of(one, layer, 4.0))
+    twice = dict(combine([one, two], 4.0, method, seed=3))
+    for layer, found in combine([one, dict(one), two, dict(two), one], 4.0, method, seed=3):
+        assert torch.equal(found, twice[layer])
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_experts_that_are_alike_come_out_as_large_as_each_of_them(
+    llama: Make, make_library: Make, count: int
+) -> None:
+    """What dropping and rescaling must leave as it is on average, however many experts there are."""
+    library = make_library(llama())
+    one = library.weights("cluster-0")
+    alike = [{name: tensor * (1 + 1e-4 * n) for name, tensor in one.items()} for n in range(count)]
+    for layer, found in combine(alike, 4.0, "dare", density=0.5, seed=1):
+        delta = delta_of(one, layer, 4.0)
+        assert float((found * delta).sum() / delta.square().sum()) == pytest.approx(1.0, abs=0.3)
+    found = dict(combine(alike, 4.0, "dare", density=0.5, seed=1))
+    deltas = {layer: delta_of(one, layer, 4.0) for layer in found}
+    along = sum(float((found[layer] * delta).sum()) for layer, delta in deltas.items())
+    assert along / sum(float(delta.square().sum()) for delta in deltas.values()) == pytest.approx(
+        1.0, abs=0.06
+    )
+
+
+def test_what_is_added_is_taken_back_also_after_an_error(llama: Make, make_library: Make) -> None:
+    model, library = llama(), make_library(llama())
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    states = [library.weights(name) for name in library.names]
+    layer = "model.layers.1.mlp.down_proj"
+    with pytest.raises(ValueError, match="stop"), added(model, combine(states, 4.0, "ties")):
+        own = dict(combine(states, 4.0, "ties"))[layer]
+        assert torch.allclose(model.get_submodule(layer).weight, before[f"{layer}.weight"] + own)
+        raise ValueError("stop")
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
 
 
 def test_an_error_within_a_peer_gives_the_base_back(llama: Make, make_library: Make) -> None:

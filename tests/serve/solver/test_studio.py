@@ -84,3 +84,23 @@ async def test_schemas_show_real_fields(client: Any) -> None:
     assert "public_tests" in json.dumps(schemas["input_schema"])
     graph: Any = await client.assistants.get_graph(assistant["assistant_id"])
     assert {"route", "answer", "check", "escalate"} <= {node["id"] for node in graph["nodes"]}
+
+
+async def test_every_checkpoint_is_edited_and_goes_on(client: Any) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "solve", input={"problem": PROBLEM}, context=CONTEXT)
+    history: Any = await client.threads.get_history(thread, limit=100)
+    for past in history[:0:-1]:
+        edited: Any = await client.threads.update_state(
+            thread,
+            {"problem": PROBLEM} | ({} if "__start__" in past["next"] else {"note": "edited"}),
+            checkpoint_id=past["checkpoint"]["checkpoint_id"],
+        )
+        end: Any = await client.runs.wait(
+            thread,
+            "solve",
+            input=None,
+            checkpoint_id=edited["checkpoint"]["checkpoint_id"],
+            context=CONTEXT,
+        )
+        assert end["answer"]["solved"] is True

@@ -19,7 +19,7 @@ from bdc_agents.distill.experts import adapter_config
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.route import Router
 from bdc_agents.serve.backend import ChatReply, ChatRequest
-from bdc_agents.serve.combine import combine
+from bdc_agents.serve.combine import added, combine
 from bdc_agents.serve.decoding import cache_argument
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.peers import TwoPasses, XLoraBackend, classifier, xlora
@@ -63,28 +63,35 @@ def test_each_method_answers_with_its_own_mixture(config: Config, place: Path, b
     names = ["cluster-0", "cluster-1"]
     states = [library.weights(name) for name in names]
     scale = library.manifest.adapters["alpha"] / library.manifest.adapters["rank"]
-    combined = {how: combine(states, scale, how, density=0.5, seed=42) for how in ("ties", "dare")}
-    everything = dict(zip(names, states, strict=True)) | {"shared": library.weights("shared")} | combined
-    mixture = Mixture(loaded.model.eval(), everything, adapter_config(library))
+    everything = dict(zip(names, states, strict=True)) | {"shared": library.weights("shared")}
+    loaded.model.eval()
 
-    def expected(weights: Any) -> float:
-        with mixture.use(weights), torch.no_grad():
+    def first_token() -> float:
+        with torch.no_grad():
             return float(loaded.model(input_ids=ids).logits[0, -1, : len(loaded.tokenizer)].softmax(-1).max())
 
+    combined: dict[str, float] = {}
+    for how in ("ties", "dare"):
+        with added(loaded.model, combine(states, scale, how, density=0.5, seed=42)):
+            combined[how] = first_token()
+    mixture = Mixture(loaded.model, everything, adapter_config(library))
+
+    def expected(weights: Any) -> float:
+        with mixture.use(weights):
+            return first_token()
+
     def spread(weights: Any) -> torch.Tensor:
-        return torch.cat([torch.as_tensor(weights).float(), torch.zeros(1, 3)], 1)
+        return torch.cat([torch.as_tensor(weights).float(), torch.zeros(1, 1)], 1)
 
     routed = {
-        layer: torch.cat([w, torch.zeros(1, 3, w.shape[2])], 1) for layer, w in router.weights(vector).items()
+        layer: torch.cat([w, torch.zeros(1, 1, w.shape[2])], 1) for layer, w in router.weights(vector).items()
     }
     wanted = {
-        "base": torch.zeros(1, 5),
-        "shared": torch.eye(5)[2:3],
+        "base": torch.zeros(1, 3),
+        "shared": torch.eye(3)[2:3],
         "uniform": spread([[0.5, 0.5]]),
         "nearest": spread(torch.eye(2)[member.argmax(1)]),
         "membership": spread(member),
-        "ties": torch.eye(5)[3:4],
-        "dare": torch.eye(5)[4:5],
         "router-default": routed,
     }
 
@@ -96,8 +103,9 @@ def test_each_method_answers_with_its_own_mixture(config: Config, place: Path, b
             return reply.probability
 
     bench.embed([task.problem])
-    found = {name: asyncio.run(ask(name)) for name in wanted}
-    assert found == pytest.approx({name: expected(weights) for name, weights in wanted.items()}, rel=2e-6)
+    found = {name: asyncio.run(ask(name)) for name in (*wanted, *combined)}
+    alone = {name: expected(weights) for name, weights in wanted.items()} | combined
+    assert found == pytest.approx(alone, rel=2e-6)
     assert len({round(value, 9) for value in found.values()}) >= 6  # The check can tell them apart.
 
 

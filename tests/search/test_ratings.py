@@ -1,0 +1,103 @@
+"""Ratings and thoughts as agents write them, which is not always as they were asked to."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.search.calls import Answer, Call
+from bdc_agents.search.expand import read_thoughts
+from bdc_agents.search.judge import read_score
+from bdc_agents.search.ratings import read_rating, read_ratings
+from bdc_agents.types import Usage
+
+
+def answer(text: str, truncated: bool = False) -> Answer:
+    call = Call(agent="ann", purpose="expand", node="0", request=Request(messages=()))
+    return Answer(call=call, reply=Reply(text=text, usage=Usage(calls=1), truncated=truncated))
+
+
+def read(text: str, truncated: bool = False) -> list[tuple[str, float]]:
+    return [(thought.text, thought.prior) for thought in read_thoughts(answer(text, truncated), 5)]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (0.8, 0.8),
+        (1, 1.0),
+        (0, 0.0),
+        ("0.8", 0.8),
+        (" 0,8 ", 0.8),
+        ("80%", 0.8),
+        ("80 %", 0.8),
+        (8, 0.8),
+        ("8", 0.8),
+        ("8/10", 0.8),
+        ("4 out of 5", 0.8),
+        ("4 of 5", 0.8),
+        (80, 0.8),
+        (None, None),
+        (True, None),
+        ("high", None),
+        (-1, None),
+        (800, None),
+        ("9/5", None),
+        ("1/0", None),
+        (float("nan"), None),
+        (float("inf"), None),
+        ([0.8], None),
+        ("8" * 50, None),
+    ],
+)
+def test_a_rating_is_read_as_it_is_meant(written: Any, meant: float | None) -> None:
+    assert read_rating(written) == (meant if meant is None else pytest.approx(meant))
+
+
+def test_the_ratings_of_one_reply_have_one_scale() -> None:
+    assert read_ratings([9, 1, 10]) == [0.9, 0.1, 1.0]
+    assert read_ratings([90, 10, 5]) == [0.9, 0.1, 0.05]
+    assert read_ratings([0.9, 1, 0.2]) == [0.9, 1.0, 0.2]
+    assert read_ratings([0.9, 8, "50%"]) == [0.9, 0.8, 0.5]
+
+
+@pytest.mark.parametrize("score", [0.8, "0.8", "80%", 8, "8/10"])
+def test_a_judges_score_is_read_likewise(score: Any) -> None:
+    assert read_score(answer(json.dumps({"score": score}))) == pytest.approx(0.8)
+    assert read_score(answer(json.dumps({"Score": score}))) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"thoughts": [{"thought": "use a map", "reasonableness": 0.8}, {"thought": "sort it"}]}',
+        '{"Thoughts": [{"Thought": "use a map", "Reasonableness": "80%"}, {"THOUGHT": "sort it"}]}',
+        '[{"thought": "use a map", "rating": 0.8}, "sort it"]',
+    ],
+)
+def test_thoughts_are_read_whatever_the_case_of_their_names(text: str) -> None:
+    assert read(text) == [("use a map", 0.8), ("sort it", 0.5)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Some ideas:\n\n1. Use a hash map (0.8)\n2. Sort the list first\n",
+        "- **Use a hash map** (reasonableness: 8/10)\n- Sort the list first\n",
+        "<think>- a draft of an idea</think>\n* Use a hash map [80%]\n* Sort the list first",
+    ],
+)
+def test_a_list_in_prose_gives_thoughts(text: str) -> None:
+    assert read(text) == [("Use a hash map", 0.8), ("Sort the list first", 0.5)]
+
+
+def test_prose_without_a_list_gives_none() -> None:
+    assert read("I would sort the list and count.\n- yes\n1. no") == []
+
+
+def test_the_last_thought_of_a_reply_that_was_cut_off_is_left_out() -> None:
+    cut = '{"thoughts": [{"thought": "use a map", "reasonableness": 0.8}, {"thought": "sort it and th'
+    assert read(cut, truncated=True) == [("use a map", 0.8)]
+    whole = '{"thoughts": [{"thought": "use a map", "reasonableness": 0.8}]}'
+    assert read(whole + "\n" * 50, truncated=True) == [("use a map", 0.8)]
