@@ -79,7 +79,7 @@ def main() -> None:
             known = {one.sentence for one in read}
             for sentence in sentences(text) if arguments.missed else ():
                 if sentence not in known and _SUSPECT.search(sentence):
-                    print(f"{name}:{problem} | not read | {' '.join(sentence.split())[:300]}")
+                    print(f"{name}:{problem} | not read | {' '.join(sentence.split())[:250]}")
     print(json.dumps(counts, indent=1))
     if arguments.out:
         # No sentence is recorded: ids and values tell all that others need, whatever the licence.
