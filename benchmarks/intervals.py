@@ -65,7 +65,9 @@ def case(setting: tuple[int, int, float, int]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=2000, help="evaluations of each kind")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)

@@ -7,8 +7,8 @@
 
 Each mutant is written into a copy of the tree and meets the tests that run its line, quickest first, up
 to the first that fails; one that runs far longer than they do without it counts as killed, too. Nothing
-in the tree itself is changed. `--minutes` ends a run early, `--only` takes modules whose path holds a
-text, `--again` forgets what survived, to try it on new tests. Results are lines of JSON in FOLDER; they
+in the tree itself is changed. `--minutes` ends a run early, `--only` takes modules whose path has
+a pattern, `--again` forgets what survived, to try it on new tests. Results are lines of JSON in FOLDER; they
 hold for the sources they were made with, so after a change to a module start with a fresh FOLDER.
 
 Why not mutmut or cosmic-ray: neither draws a sample by a seed. mutmut 3 leaves out decorated functions
@@ -27,7 +27,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -43,7 +44,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 
 PURE = {
-    "evaluate/breakdown.py": "rates by group",
     "evaluate/choose.py": "which answer of several is taken",
     "evaluate/diagnose.py": "what a search's trace says about its parts",
     "evaluate/groups.py": "how problems are grouped",
@@ -73,7 +73,7 @@ PURE = {
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for
 anything or asks for the time (`check_pure`); some read a file that they are given. What only draws or
-writes (plots, pieces, report, collection_report) is left out: it is looked at."""
+writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
 TESTS = (
@@ -87,7 +87,8 @@ TESTS = (
 )
 SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_vllm_real.py", "*/killed_search.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
-HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx numpy torch peft"
+HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
+TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
 SPARE_SECONDS = 60.0
 """On top of four times what the tests took: a machine that does other work is slow."""
@@ -95,10 +96,11 @@ SPARE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Job:
-    """A mutant of a module."""
+    """A mutant of a module, and which of several that read the same within a function."""
 
     module: str
     mutant: Mutant
+    number: int = 1
 
     @property
     def id(self) -> str:
@@ -110,7 +112,7 @@ class Job:
     def name(self) -> str:
         """The same also where lines have moved, for the list of equivalent ones."""
         change = " ".join(f"{self.mutant.before} -> {self.mutant.after}".split())
-        return f"{self.module} {self.mutant.inside}: {change}"
+        return f"{self.module} {self.mutant.inside} {self.number}: {change}"
 
 
 def check_pure() -> None:
@@ -124,12 +126,13 @@ def check_pure() -> None:
 
 def drawn(count: int, seed: int, only: str = "") -> list[Job]:
     """A sample of all mutants of the modules."""
-    jobs = [
-        Job(module, mutant)
-        for module in PURE
-        if only in module
-        for mutant in mutants((ROOT / "bdc_agents" / module).read_text())
-    ]
+    jobs: list[Job] = []
+    met: Counter[tuple[str, str, str, str]] = Counter()
+    for module in (module for module in PURE if re.search(only, module)):
+        for mutant in mutants((ROOT / "bdc_agents" / module).read_text()):
+            same = (module, mutant.inside, mutant.before, mutant.after)
+            met[same] += 1
+            jobs.append(Job(module, mutant, met[same]))
     return random.Random(seed).sample(jobs, min(count, len(jobs)))
 
 
@@ -153,12 +156,13 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def preload() -> None:
-    """Loads what is slow to load and never changes."""
-    for name in HEAVY.split():
+def preload(paths: Iterable[str]) -> None:
+    """Loads what is slow to load, never changes, and is used by modules or tests at these paths."""
+    torch = bool(find_spec("torch")) and any(re.search("distill/|serve/", path) for path in paths)
+    for name in [*HEAVY.split(), *(TORCH.split() if torch else ())]:
         with suppress(ModuleNotFoundError):
             import_module(name)
-    if find_spec("torch"):
+    if torch:
         import_module("torch").set_num_threads(1)
 
 
@@ -253,15 +257,18 @@ def covered_by(file: str, into: Path) -> int:
 
 def cover(out: Path, minutes: float, only: str) -> None:
     """Runs each file of tests once, and keeps what it runs."""
-    preload()
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
-    tree, end = copied(out / "copy-0"), time.monotonic() + minutes * 60
-    files = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
+    every = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
+    into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if re.search(only, file)}
+    files = [file for file, into in into_of.items() if not into.exists()]
+    files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
+    if not files:
+        return
+    preload(files)
+    tree, end = copied(out / "copy-cover"), time.monotonic() + minutes * 60
     for file in files:
-        into = kept / f"{file.replace('/', '+')}.json"
-        if only not in file or into.exists() or any(fnmatch(file, pattern) for pattern in SKIPPED):
-            continue
+        into = into_of[file]
         if time.monotonic() > end:
             sys.exit("time is up; the same command goes on")
         began = time.monotonic()
@@ -321,27 +328,46 @@ class Running:
 
 def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     """Runs what has no result yet."""
-    preload()
-    cover_of = Cover(out / "cover")
     results = out / "results.jsonl"
     done = {line["id"] for line in read(results)}
     waiting = [job for job in jobs if job.id not in done]
+    preload(job.module for job in waiting)
+    cover_of = Cover(out / "cover")
     trees = [copied(out / f"copy-{n}") for n in range(workers)]
     end = time.monotonic() + minutes * 60
     running: list[Running] = []
     print(f"{len(jobs)} mutants, {len(waiting)} to run", flush=True)
+    for job in [job for job in waiting if cover_of.tests(job)][:1]:
+        control(job, trees[0], cover_of)
     while running or (waiting and time.monotonic() < end):
         while waiting and len(running) < workers and time.monotonic() < end:
             tree = next(tree for tree in trees if all(one.tree != tree for one in running))
             if started := start(waiting.pop(0), tree, cover_of, results):
                 running.append(started)
-        for one in [one for one in running if (status := ended(one)) is not None]:
+        for one in tuple(running):
+            if (status := ended(one)) is None:
+                continue
             running.remove(one)
             restore(one)
             note(results, one, status)
         time.sleep(0.05)
     if waiting:
         sys.exit(f"time is up, {len(waiting)} are left; the same command goes on")
+
+
+def control(job: Job, tree: Path, cover_of: Cover) -> None:
+    """Makes sure that tests which then kill a mutant pass without one."""
+    tests = cover_of.tests(job)
+    _, status = os.waitpid(forked(tree, tree.with_suffix(".log"), lambda: tested(tests)), 0)
+    if status:
+        sys.exit(f"{tree}.log: tests fail without a mutant; run `cover` again in a fresh folder")
+
+
+def tested(tests: list[str]) -> int:
+    """Runs some tests up to the first that fails; 0 where none does."""
+    import pytest
+
+    return int(pytest.main(pytest_arguments("-x", *tests)))
 
 
 def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | None:
@@ -362,14 +388,8 @@ def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | Non
         cached.unlink()
     log = tree.with_suffix(".log")
     usual = sum(cover_of.seconds[test] for test in tests)
-
-    def work() -> int:
-        import pytest
-
-        return int(pytest.main(pytest_arguments("-x", *tests)))
-
     limit = SPARE_SECONDS + 4 * usual
-    return Running(job, forked(tree, log, work), tree, log, tests, time.monotonic(), limit)
+    return Running(job, forked(tree, log, lambda: tested(tests)), tree, log, tests, time.monotonic(), limit)
 
 
 def ended(one: Running) -> str | None:

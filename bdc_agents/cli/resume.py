@@ -79,8 +79,10 @@ def _part(kept: Mapping[str, Any], name: str, model: type[Read], source: str) ->
     try:
         return model.model_validate(kept.get(name))
     except ValidationError as error:
-        told = explain(error, f"{source}: {name}", model)
-        raise ConfigError(f"{told}\nrun.json is not one of this version: start anew") from None
+        told, known = explain(error, f"{source}: {name}", model), ", ".join(model.model_fields)
+        raise ConfigError(
+            f"{told}\nrun.json is of another version, so start anew; of {name} this one knows {known}"
+        ) from None
 
 
 def _names(kept: Mapping[str, Any], settings: Settings, source: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import ast
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bdc_agents.data.rows import is_literal_node
 from bdc_agents.errors import ProblemError
@@ -35,6 +35,43 @@ def case_from_assert(text: str, *, setup: str = "", source: str = "test") -> Cal
         return ScriptTest(code=f"{setup}\n{text}" if setup else text)
     call, expected = sides
     return CallTest(call=call, expected=(expected,), setup=setup)
+
+
+def asserts_something(code: str) -> bool:
+    """Whether test code can fail for anything but an error of the program.
+
+    It can by an `assert` of something that depends on the program, by a call whose name says that
+    it asserts or exits, and by a `raise`; tests of pytest's and unittest's forms are run, so what
+    stands in them counts.
+
+    Args:
+        code: Python code.
+    """
+    tree = parse(code)
+    return tree is not None and any(_can_fail(node) for node in _reached(tree))
+
+
+def _reached(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under a condition that never holds."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        never = isinstance(child, ast.If) and isinstance(child.test, ast.Constant) and not child.test.value
+        if not never:
+            yield from _reached(child)
+
+
+def _can_fail(node: ast.AST) -> bool:
+    match node:
+        case ast.Raise():
+            return True
+        case ast.Assert(test=ast.Tuple(elts=[_, *_])):
+            return False  # `assert (f(1) == 2, "text")`: a tuple is true
+        case ast.Assert(test=test):
+            depends = (ast.Name, ast.Attribute, ast.Call, ast.Await)
+            return any(isinstance(part, depends) for part in ast.walk(test))
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name.startswith("assert") or name in ("exit", "quit", "_exit", "fail", "testmod")
+    return False
 
 
 def _equality(tree: ast.Module) -> tuple[ast.expr, ast.expr] | None:

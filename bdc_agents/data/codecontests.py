@@ -19,6 +19,9 @@ from bdc_agents.types import Limits, Task
 
 PYTHON_FACTOR = 3.0
 LEAST_SECONDS = 3.0
+LONGEST_SECONDS = 100
+LARGEST_MEMORY_MB = 65536
+"""Limits above these are mistakes of a row; its problem has the default ones."""
 _PYTHON3 = 3
 _FIRST_LETTER = 7
 _LEVELS = {1: "easy", 2: "medium", 3: "hard", 4: "harder", 5: "hardest"}
@@ -87,16 +90,15 @@ def codecontests_task(row: Any, source: str = "row") -> Task:
 
 
 def _limits(fields: _ContestRow) -> Limits:
-    chosen = Limits()
+    chosen: dict[str, Any] = {}
     limit = fields.time_limit
     seconds = limit.seconds + limit.nanos / 1e9 if limit else 0.0
-    if 0 < seconds <= 100:
-        allowed = max(LEAST_SECONDS, PYTHON_FACTOR * seconds)
-        chosen = chosen.model_copy(update={"wall_seconds": allowed, "cpu_seconds": allowed})
+    if 0 < seconds <= LONGEST_SECONDS:
+        chosen["cpu_seconds"] = max(LEAST_SECONDS, PYTHON_FACTOR * seconds)
     megabytes = (fields.memory_limit_bytes or 0) // 1_000_000
-    if 0 < megabytes <= 65536:
-        chosen = chosen.model_copy(update={"memory_mb": max(chosen.memory_mb, megabytes)})
-    return chosen
+    if Limits().memory_mb < megabytes <= LARGEST_MEMORY_MB:
+        chosen["memory_mb"] = megabytes
+    return Limits(**chosen)
 
 
 def _difficulty(code: int | None) -> str | None:

@@ -14,7 +14,7 @@ r"""Plain problems: one JSON object for each, in a `.jsonl` file or alone in a `
 | starter_code | a signature or other code to start from |
 | preamble | code that runs before every program |
 | checker | `{"text": "tokens" or "lines" or "exact", "tolerance": 1e-6}` |
-| limits | `{"wall_seconds": 6, "cpu_seconds": 6, "memory_mb": 512, ...}` |
+| limits | `{"cpu_seconds": 6, "memory_mb": 512, ...}` |
 | difficulty, tags | labels for reports, never shown to an agent |
 | reference | a program known to be right |
 
@@ -35,7 +35,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from bdc_agents.data.asserts import call_of, case_from_assert, entry_point_of
+from bdc_agents.data.asserts import asserts_something, call_of, case_from_assert, entry_point_of
 from bdc_agents.data.rows import build_task, is_literal, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers, parse
@@ -52,6 +52,10 @@ from bdc_agents.types import (
 )
 
 _ARROW = "->"
+STATES_NOTHING = (
+    "states nothing that could fail, so it would pass any program; write what must hold, "
+    'as in "assert f(1) == 2"'
+)
 
 
 def _one_or_more(value: Any) -> Any:
@@ -82,6 +86,12 @@ def _code(text: str) -> str:
         tree = parse(text)
     if tree is None:
         raise ValueError("not Python code")
+    return text
+
+
+def _asserting(text: str) -> str:
+    if not asserts_something(_code(text)):
+        raise ValueError(f"{STATES_NOTHING}: {text!r:.80}")
     return text
 
 
@@ -116,7 +126,7 @@ class CallRow(Frozen):
 class CodeRow(Frozen):
     """Test code that passes when it raises nothing."""
 
-    code: Annotated[str, AfterValidator(_code)]
+    code: Annotated[str, AfterValidator(_asserting)]
 
 
 def _kind(value: Any) -> str | None:
@@ -240,10 +250,8 @@ def _case(row: StdinRow | CallRow | CodeRow | str, source: str) -> TestCase:
 def _short_form(text: str, source: str) -> TestCase:
     if text.lstrip().startswith("assert") or _ARROW not in text:
         test = case_from_assert(text, source=source)
-        if "assert" not in text:  # code that states nothing would always pass
-            raise ProblemError(
-                f'{source}: states nothing: {text!r:.120}; write "assert f(1) == 2" or "1 -> 2"'
-            )
+        if isinstance(test, ScriptTest) and not asserts_something(text):
+            raise ProblemError(f'{source}: {STATES_NOTHING}, or as in "1 -> 2": {text!r:.120}')
         return test
     given, expected = (part.strip() for part in text.rsplit(_ARROW, 1))
     if is_literal(expected) and entry_point_of([given]) and _is_call(given):

@@ -107,10 +107,13 @@ def load_base(
 
 def _load(source: str, name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     transformers, main = need("transformers"), options["revision"] or "main"
-    given = {key: value for key, value in options.items() if value is not None}
+    # Said aloud: where it is left out, transformers asks whether to run the code that a model names.
+    given = {key: value for key, value in options.items() if value is not None} | {"trust_remote_code": False}
     try:
         with _quietly():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=main)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                source, revision=main, trust_remote_code=False
+            )
             model = transformers.AutoModelForCausalLM.from_pretrained(source, **given)
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(

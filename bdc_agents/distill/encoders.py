@@ -225,9 +225,11 @@ def _load(
 ) -> tuple[Any, Any]:
     torch = need("torch")
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Said aloud: where it is left out, transformers asks whether to run the code that a model names.
+    given: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
     with _explained(source):
-        loaded = model.from_pretrained(source, revision=config.revision, dtype=torch.float32, **extra)
-        words = tokenizer.from_pretrained(source, revision=config.revision)
+        loaded = model.from_pretrained(source, dtype=torch.float32, **given, **extra)
+        words = tokenizer.from_pretrained(source, **given)
     if not words.is_fast:
         raise ModelError(f"encoder {source!r} has no fast tokenizer, which cutting long texts needs")
     return loaded.to(device).eval(), words

@@ -278,7 +278,7 @@ def _timeouts(traces: Sequence[Trace]) -> Iterator[Finding]:
     late = sum(_hit(program, "timeout") for program in programs)
     big = sum(_hit(program, "memory") for program in programs)
     for kind, count, what, advice in (
-        ("timeouts", late, "ran out of time", "the problem's limits.wall_seconds, and whether the machine"),
+        ("timeouts", late, "ran out of time", "the problem's limits.cpu_seconds, and whether the machine"),
         ("memory", big, "ran out of memory", "the problem's limits.memory_mb, and whether the machine"),
     ):
         rate = count / len(programs) if programs else 0.0

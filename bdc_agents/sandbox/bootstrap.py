@@ -10,20 +10,10 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *(
-        "kernel",
-        "wire",
-        "note",
-        "values",
-        "library",
-        "raised",
-        "reports",
-        "syscalls",
-        "seccomp",
-        "namespaces",
-    ),
-    *("landlock", "confine", "usage", "work", "remote", "operators", "kinds", "granted", "surroundings"),
-    *("served", "peer", "script", "checker", "run_test", "start", "ending", "supervise", "launch"),
+    *("kernel", "wire", "note", "values", "library", "common", "raised", "reports", "syscalls", "seccomp"),
+    *("namespaces", "landlock", "confine", "usage", "work", "remote", "operators", "kinds", "granted"),
+    *("surroundings", "served", "channel", "crossing", "peer", "script", "checker", "run_test", "start"),
+    *("ending", "supervise", "launch"),
 )
 """Each after those that it imports."""
 

@@ -20,7 +20,7 @@ class Job(Frozen):
         preamble: Code that runs before the program in the same namespace. The lines in verdicts
             are the program's own.
         checker: How outputs and values are compared.
-        limits: Wall and CPU seconds for each test, memory and output for the program.
+        limits: CPU and wall seconds for each test, memory and output for the program.
         entry_point: The name under which script tests find the program's function, even if it is
             that of a built-in.
         stop_at_failure: Leave out the tests after the first that fails; for callers who give no

@@ -6,9 +6,10 @@ from math import fsum
 
 from bdc_agents.agents.replies import normalise
 from bdc_agents.sandbox.protocol import Executor, Job, job_for
-from bdc_agents.search.agreement import behaviour, further_inputs
+from bdc_agents.search.agreement import behaviour
 from bdc_agents.search.calls import together
 from bdc_agents.search.clock import now
+from bdc_agents.search.inputs import comparison, further_inputs
 from bdc_agents.search.state import Json
 from bdc_agents.types import Attempt, Problem, Program, Tree, Verdict, content_hash
 
@@ -65,7 +66,7 @@ async def compare(
     inputs = further_inputs(problem) if lacking else ()
     if not inputs:
         return {}
-    jobs = [job_for(problem, program.code, inputs) for program in lacking.values()]
+    jobs = [job_for(comparison(problem), program.code, inputs) for program in lacking.values()]
     verdicts = await together(_run(job, executor, deadline) for job in jobs)
     return {
         key: program.model_copy(update={"behaviour": behaviour(verdict)})

@@ -49,6 +49,7 @@ def assemble(
         agent=best.agent if best else None,
         node=written_at(nodes, key),
         verdict=best.verdict if best else None,
+        confirmed=_confirmed(state, programs),
         stopped_by=state.get("stopped_by") or "interrupted",  # pyright: ignore[reportArgumentType]
         usage={name: Usage.model_validate(used) for name, used in state.get("usage", {}).items()},
         set_aside=state.get("set_aside", {}),
@@ -58,6 +59,12 @@ def assemble(
         tier=state.get("tier", ""),
         seconds=round(state.get("seconds", 0.0), 3),
     )
+
+
+def _confirmed(state: SearchState, programs: Mapping[str, Program]) -> bool | None:
+    """Whether attempts agree; None where those that pass were not compared."""
+    compared = any(programs[key].behaviour for key in state.get("passing", {}) if key in programs)
+    return state.get("confirmed", False) if compared else None
 
 
 def written_at(nodes: tuple[Node, ...], key: str | None) -> str | None:

@@ -24,6 +24,7 @@ from bdc_agents.search.clock import Clock
 from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
+from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
@@ -194,6 +195,8 @@ class Nodes:
             fresh |= compared
         if passed and not run.late:
             agreed = confirmed(run.known(passing, fresh), passing, run.config.confirm)
+            # Without further inputs no other attempt could tell more than the first that passes.
+            agreed = agreed or not further_inputs(run.problem)
         changes = {
             "tree": run.grown(tree),
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},

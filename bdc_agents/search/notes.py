@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from bdc_agents.config import Budget
 from bdc_agents.search.budget import Amount, caps_on_calls
+from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.state import SearchState
-from bdc_agents.types import Program, Usage
+from bdc_agents.types import Problem, Program, Usage
 
 
 def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | None) -> tuple[str, ...]:
@@ -21,6 +22,11 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
     unrun = sum(program.verdict is None for program in programs.values())
     if unrun:
         found.append(f"the time was up before {_count(unrun, 'program')} had run to the end")
+    if state.get("passing") and not further_inputs(Problem.model_validate(state.get("problem"))):
+        found.append(
+            "no further input could be made from the public tests, so agreement tells nothing here: the "
+            "program is as sure as these tests alone"
+        )
     found += _passed(sum(usage.values(), Usage()), budget or Budget())
     return tuple(found)
 

@@ -230,8 +230,13 @@ def check_whole(state: SearchState) -> None:
         linked = {child for node in nodes.values() for child in node.children} | {"0"}
         for used in state.get("usage", {}).values():
             Usage.model_validate(used)
-        missing = sorted((named - programs.keys()) | (linked ^ nodes.keys()))
-    except (ValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
+        leaves = {leaf for key in ("evaluating", "expanding", "refining") for leaf in state.get(key, [])}
+        missing = sorted((named - programs.keys()) | (linked ^ nodes.keys()) | (leaves - nodes.keys()))
+        credited = sum(row[0] for coders in state.get("credit", {}).values() for row in coders.values())
+        kept = sum(len(node.attempts) for node in nodes.values())
+        if credited > kept:
+            missing.append(f"{credited:.0f} programs were written, {kept} are there")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         missing = [f"{type(error).__name__}: {error}".splitlines()[0]]
     if missing:
         raise UsageError(

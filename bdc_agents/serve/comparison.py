@@ -269,16 +269,22 @@ class _Run:
         return whole.index_copy_(1, places, weights)
 
     def combined(self, methods: Sequence[str], density: float) -> None:
-        """What is added to the base's own weights, and takes no room besides them."""
+        """What is added to the base's own weights; beside the base it is another copy of these."""
         model, numbers, tokens = self.base.model, range(len(self.rows)), self.config.tokens_per_pass
-        scale = adapter_config(self.library).scale
+        scale, state = adapter_config(self.library).scale, self.library.weights(self.experts[0])
+        pairs = [
+            (a, state[name.replace(".lora_A.", ".lora_B.")])
+            for name, a in state.items()
+            if ".lora_A." in name
+        ]
+        size = sum(a.shape[1] * b.shape[0] for a, b in pairs)
         for how in COMBINED:
             if how in methods and how in self.known:
                 self.found.append(self.known[how])
             elif how in methods:
                 parts = [self.library.weights(name) for name in self.experts]
                 with added(model, combine(parts, scale, how, density=density, seed=self.config.seed)):
-                    self._add(how, 0, lambda: plain_sums(model, self.rows, numbers, tokens))
+                    self._add(how, size, lambda: plain_sums(model, self.rows, numbers, tokens))
 
     def peers(self, methods: Sequence[str], training: Encoded, work: Path | None) -> None:
         """peft's own methods, on peft's own layers."""

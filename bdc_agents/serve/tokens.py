@@ -22,7 +22,9 @@ def library_tokenizer(library: ExpertLibrary) -> Any:
         raise ModelError(f"library {library.folder} has no tokenizer; make the library again")
     for path in files:
         library.read(path)  # Checks its hash.
-    tokenizer = need("transformers").AutoTokenizer.from_pretrained(library.folder / "tokenizer")
+    tokenizer = need("transformers").AutoTokenizer.from_pretrained(
+        library.folder / "tokenizer", trust_remote_code=False
+    )
     if not tokenizer.chat_template:
         raise ModelError(f"the tokenizer of library {library.folder} has no chat template")
     return tokenizer

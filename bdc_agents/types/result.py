@@ -75,6 +75,8 @@ class Solution(Frozen):
 
     Args:
         solved: Whether the program passes every public test.
+        confirmed: Whether enough attempts that pass do the same on further inputs; None where none were
+            compared: only one passed, or no further input could be made, so that agreement tells nothing.
         stopped_by: What ended the search; `exhausted` means no node was left to select,
             `agents` that no agent answered any more, `interrupted` that it did not end.
         usage: By agent.
@@ -91,6 +93,7 @@ class Solution(Frozen):
     agent: str | None = None
     node: str | None = None
     verdict: Verdict | None = None
+    confirmed: bool | None = None
     stopped_by: StoppedBy
     usage: dict[str, Usage] = {}
     set_aside: dict[str, str] = {}

@@ -3,10 +3,12 @@
 import fcntl
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 
+import ormsgpack
 import pytest
 
 from bdc_agents.runs import read_traces
@@ -153,3 +155,115 @@ def test_two_processes_never_work_on_one_search(bdc, killed, workplace):
     assert refused.returncode == 2
     assert "another process is at work on the search in 'run'" in refused.stderr
     assert bdc("solve", "--resume", "run", "--json").returncode == 1
+
+
+# --- steps that are lost, or somebody else's ------------------------------------------------------
+
+
+def empty(run):
+    for file in run.glob("checkpoint.sqlite*"):
+        file.unlink()
+    (run / "checkpoint.sqlite").touch()
+
+
+def without_tables(run):
+    with sqlite3.connect(run / "checkpoint.sqlite") as base:
+        for table in ("writes", "checkpoints"):
+            base.execute(f"DROP TABLE {table}")
+    base.close()
+
+
+def without_writes(run):
+    with sqlite3.connect(run / "checkpoint.sqlite") as base:
+        base.execute("DELETE FROM writes")
+    base.close()
+
+
+def truncated(run):
+    with sqlite3.connect(run / "checkpoint.sqlite") as base:
+        base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    base.close()
+    file = run / "checkpoint.sqlite"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 // 4096 * 4096 + 100])
+
+
+def of_another_version(run):
+    kept = json.loads((run / "run.json").read_text())
+    kept["settings"]["search"]["new_knob"] = 3
+    (run / "run.json").write_text(json.dumps(kept))
+
+
+def of_a_foreign_address(run):
+    kept = json.loads((run / "run.json").read_text())
+    kept["settings"]["names"] = ["openai:m@http://127.0.0.1:9"]
+    kept["settings"]["agents"] = {"openai:m@http://127.0.0.1:9": {"model": "m"}}
+    (run / "run.json").write_text(json.dumps(kept))
+
+
+def poisoned(run):
+    mark = run.parent / "mark"
+    call = ormsgpack.packb(("subprocess", "getoutput", (f"touch {mark}",)))
+    with sqlite3.connect(run / "checkpoint.sqlite") as base:
+        for table, column in (("checkpoints", "checkpoint"), ("writes", "value")):
+            blob = ormsgpack.packb({"v": 1, "channel_values": ormsgpack.Ext(1, call)})
+            base.execute(f"UPDATE {table} SET {column} = ?, type = 'msgpack'", (blob,))
+    base.close()
+
+
+def pickled(run):
+    with sqlite3.connect(run / "checkpoint.sqlite") as base:
+        base.execute("UPDATE checkpoints SET checkpoint = ?, type = 'pickle'", (b"cos\nsystem\n.",))
+    base.close()
+
+
+def linked(run):
+    empty(run)
+    (run / "checkpoint.sqlite").unlink()
+    (run.parent / "mine").touch()
+    (run / "checkpoint.sqlite").symlink_to(run.parent / "mine")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (empty, "holds no step"),
+        (without_tables, "holds no step"),
+        (without_writes, "parts of them are lost"),
+        (truncated, "checkpoint.sqlite"),
+        (of_another_version, "rollouts"),
+        (of_a_foreign_address, "names an agent"),
+        (poisoned, "plain data"),
+        (pickled, "plain data"),
+        (linked, "symbolic link"),
+    ],
+)
+def test_lost_and_foreign_steps_are_refused_and_nothing_is_run_or_asked(bdc, killed, workplace, damage, said):
+    damage(workplace / "run")
+    before = len(killed)
+    done = bdc("solve", "--resume", "run")
+    assert done.returncode in {2, 3} if damage in (truncated, linked) else done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert len(killed) == before
+    assert not (workplace / "mark").exists()
+    assert not (workplace / "mine").exists() or not (workplace / "mine").read_bytes()
+
+
+def test_the_same_command_says_that_it_starts_over(bdc, killed, workplace):
+    empty(workplace / "run")
+    done = bdc(*DOUBLE, *SEARCH, "--json")
+    assert done.returncode == 1
+    assert "starts over" in done.stderr
+
+
+def test_a_raised_cap_goes_on(bdc, configure, workplace):
+    requests = configure(respond)
+    assert bdc(*DOUBLE, "--calls", "6", "--out", "run").returncode == 1
+    first = len(requests)
+    done = bdc("solve", "--resume", "run", "--calls", "9", "--json")
+    assert "going on" in done.stderr
+    result = json.loads(done.stdout)
+    assert first < sum(used["calls"] for used in result["usage"].values()) <= 9
+    again = bdc("solve", "--resume", "run", "--calls", "9", "--json")
+    assert "finished" in again.stderr
+    assert json.loads(again.stdout) == result

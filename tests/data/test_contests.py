@@ -180,7 +180,7 @@ async def test_an_official_contest_row(run):
     assert task.problem.id == "codecontests:1_A. Sum"
     assert task.problem.difficulty == "C"
     assert task.problem.tags == ("math", "rating:800")
-    assert task.problem.limits == Limits(wall_seconds=4.5, cpu_seconds=4.5, memory_mb=1000)
+    assert task.problem.limits == Limits(cpu_seconds=4.5, memory_mb=1000)
     assert inputs(task.problem.public_tests) == ["1 2"]
     assert inputs(task.hidden.reveal()) == ["3 4", "5 6"]
     assert (await run(task, task.hidden.reveal_reference())).passed

@@ -226,5 +226,12 @@ def test_budgets_are_few_round_and_reach_the_dearest(totals: list[float]) -> Non
     assert all(f"{budget:.0e}"[0] in "125" for budget in found)
 
 
+def test_budgets_begin_where_a_twentieth_of_the_rows_has_ended() -> None:
+    """One cheap row in twenty or fewer is no reason for budgets at which nothing else is solved."""
+    assert budgets([1.0] * 4 + [100.0] * 96) == [100.0]
+    assert budgets([1.0] * 6 + [100.0] * 94)[0] == 1.0
+    assert budgets([1000.0, 3.0, 1000.0])[0] == 2.0  # Of few rows the cheapest.
+
+
 def test_no_spend_gives_no_budgets() -> None:
     assert budgets([0.0, 0.0]) == []

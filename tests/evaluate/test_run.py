@@ -143,6 +143,24 @@ async def test_a_row_no_agent_answered_for_is_left_to_a_later_visit(
     assert (report.made, report.unanswered) == (20, ())
 
 
+async def test_agents_that_fail_now_and_then_do_not_end_an_evaluation(
+    evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task], right: str
+) -> None:
+    """Only failures without an answer in between do."""
+    asked = 0
+
+    def respond(_: object) -> str:
+        nonlocal asked
+        asked += 1
+        if asked % 3:
+            raise AgentError("ann", "overloaded")
+        return right
+
+    tasks = [make_task(f"p{number}") for number in range(18)]
+    report = await evaluation.visit(tasks, make_agent(respond), config=EvalConfig(concurrency=1))
+    assert (report.made, len(report.unanswered)) == (6, 12)
+
+
 async def test_cancelling_keeps_what_is_finished(
     evaluation: Evaluation, make_agent: Agent, make_task: Callable[..., Task], right: str
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -176,7 +177,11 @@ def test_the_largest_share_of_all_texts_is_found(kept, text, length):
     both = [(name, len(mine & own), own) for name, own in others if mine & own]
     contained = [(count / min(len(mine), len(own)), name) for name, count, own in both]
     alike = [(count / len(mine | own), name) for name, count, own in both]
-    for by, shares in (("contained", contained), ("alike", alike)):
+    measures: tuple[tuple[Literal["contained", "alike"], Any], ...] = (
+        ("contained", contained),
+        ("alike", alike),
+    )
+    for by, shares in measures:
         found = texts.nearest(text, by=by)
         best = max((share for share, _ in shares), default=None)
         assert (found and getattr(found, by)) == best

@@ -4,6 +4,7 @@
 import errno
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,45 @@ async def test_no_attack_works_in_the_sandbox(any_tier: ProcessExecutor, targets
 def test_there_are_enough_attacks():
     assert len(ATTACKS) >= 150
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
+
+
+TRIED_BY = {
+    "environment variables of the caller": {"read the environment", "read its own environment through /proc"},
+    "files that can be read": {
+        "read /etc/passwd",
+        "read a file of the caller",
+        "read through the root of another process",
+    },
+    "files that can be written": {
+        "write beside the caller's file",
+        "empty a file",
+        "many files",
+        "a large file",
+    },
+    "network, the hypervisor's sockets": {"connect to a port of this machine", "a socket to the hypervisor"},
+    "other processes": {
+        "list other processes",
+        "signal another process",
+        "own a pipe's signals in another's name",
+    },
+    "system calls (seccomp)": {"test_a_lone_program_makes_the_documented_calls_and_no_others"},
+    "the kernel's memory": {"grow a pipe", "pages kept by a pipe", "pages that are shared and in no file"},
+    "Landlock around it all": {"test_landlock_is_in_force_wherever_the_kernel_has_it"},
+    "privileges": {"become another user", "test_root_becomes_nobody_without_capabilities"},
+    "end of what a program started": {"fork", "test_a_process_of_one_test_does_not_live_to_see_the_next"},
+}
+"""Some of what tries each row of the table in SECURITY.md."""
+NOT_TO_BE_TRIED = {"", "needs", "start", "kernel that a program speaks to"}
+
+
+def test_each_row_of_the_table_is_tried():
+    folder = Path(__file__).parent
+    text = (folder.parents[1] / "SECURITY.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")}
+    tests = "".join(file.read_text(encoding="utf-8") for file in folder.glob("test_*.py"))
+    known = {attack.name for attack in ATTACKS} | set(re.findall(r"def (test_\w+)", tests))
+    assert rows - NOT_TO_BE_TRIED == set(TRIED_BY)
+    assert set().union(*TRIED_BY.values()) <= known
 
 
 # --- what one test leaves for the next ---------------------------------------------------------------

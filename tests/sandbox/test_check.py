@@ -141,6 +141,22 @@ def test_tolerance_by_example(one, other, equal):
     assert value_matches(other, [one], Checker(tolerance=1e-3)) is equal
 
 
+@given(
+    st.lists(st.integers(-1000, 1000), min_size=1, max_size=6, unique=True),
+    st.sampled_from([0.0, 1e-6, 1e-3]),
+    st.sampled_from([set, frozenset]),
+    st.sampled_from([lambda inner: inner, lambda inner: [inner], lambda inner: {"key": inner}]),
+)
+def test_a_set_of_numbers_is_held_to_the_tolerance_and_no_less(items, tolerance, kind, within):
+    """In any order, also where the set is a part of something else."""
+    expected = within(kind(items))
+    for moved in (0.0, 1e-7, 1e-4, 0.1):
+        close = all(math.isclose(item, item + moved, rel_tol=tolerance, abs_tol=tolerance) for item in items)
+        shifted = within(kind(item + moved for item in reversed(items)))
+        assert value_matches(shifted, [expected], tolerance) == (close if tolerance else moved == 0.0)
+        assert not value_matches(within(kind([*items, 5000])), [expected], tolerance)
+
+
 def test_an_overriding_class_is_sent_by_its_content():
     class Forged(list):
         def __eq__(self, other: object) -> bool:

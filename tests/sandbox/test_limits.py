@@ -2,13 +2,15 @@
 # ruff: noqa: ASYNC110, E501
 
 import asyncio
+import multiprocessing
+import os
 import time
 
 import pytest
 
 from bdc_agents.sandbox import Job
 from bdc_agents.sandbox.executor import ProcessExecutor
-from bdc_agents.types import CallTest, Limits, StdinTest
+from bdc_agents.types import CallTest, Limits, ScriptTest, StdinTest
 
 ONE = CallTest(call="f()", expected=("1",))
 FORK_BOMB = "import os\ndef f():\n    while True:\n        try: os.fork()\n        except OSError: pass"
@@ -171,3 +173,136 @@ async def test_the_memory_of_a_whole_group_is_limited(run):
     )
     (result,) = (await run(code, ONE, limits=Limits(processes=8, memory_mb=100))).results
     assert (result.outcome, result.error) == ("memory", "memory limit passed")
+
+
+# --- what a program touches, and what it only reserves ----------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["1 << 26", "2**28", "2**29 - 1"])
+async def test_the_reserved_stack_of_a_thread_is_no_memory(sandbox: ProcessExecutor, size):
+    code = (
+        f"import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size({size})\n"
+        "def deep(n): return 0 if n == 0 else 1 + deep(n - 1)\n"
+        "def main(): print(deep(int(input())))\n"
+        "thread = threading.Thread(target=main)\nthread.start()\nthread.join()\n"
+    )
+    test = StdinTest(stdin="20000\n", expected=("20000",))
+    verdict = await sandbox.run(Job(code=code, tests=(test,), limits=Limits(memory_mb=64)))
+    assert verdict.passed, verdict.results
+
+
+async def test_reserved_memory_is_free_until_it_is_touched(any_tier: ProcessExecutor):
+    code = (
+        "import mmap\ndef f(touch):\n    room = mmap.mmap(-1, 2**30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "    for at in range(0, touch * 2**20, 4096): room[at] = 1\n    return 1\n"
+    )
+    tests = [CallTest(call=f"f({touch})", expected=("1",)) for touch in (1, 90, 1)]
+    results = (await any_tier.run(Job(code=code, tests=tuple(tests), limits=Limits(memory_mb=64)))).results
+    assert [result.outcome for result in results] == ["passed", "memory", "passed"], results
+
+
+async def test_memory_that_was_given_back_counts(any_tier: ProcessExecutor):
+    """However short the moment was: the kernel keeps the peak."""
+    code = "def f(size):\n    return len(bytearray(size * 2**20)) > 0\nif __name__ == '__main__':\n    print(f(int(input())))\n"
+    tests = [StdinTest(stdin=str(size), expected=("True",)) for size in (20, 100)]
+    tests += [CallTest(call=f"f({size})", expected=("True",)) for size in (20, 100, 20)]
+    results = (await any_tier.run(Job(code=code, tests=tuple(tests), limits=Limits(memory_mb=64)))).results
+    assert [result.outcome for result in results] == ["passed", "memory", "passed", "memory", "passed"], (
+        results
+    )
+
+
+async def test_a_long_input_is_no_memory_of_the_program(run):
+    text = "x" * 40_000_000
+    verdict = await run(
+        "import os\nprint(os.fstat(0).st_size)",
+        *[StdinTest(stdin=text, expected=("40000000",))] * 2,
+        limits=Limits(memory_mb=32),
+    )
+    assert verdict.passed, verdict.results
+
+
+# --- time -------------------------------------------------------------------------------------------
+
+
+def test_wall_time_follows_from_cpu_time():
+    assert Limits(cpu_seconds=2).wall_seconds >= 10 * 2
+    assert Limits().wall_seconds >= 10 * Limits().cpu_seconds
+    assert Limits(wall_seconds=2).wall_seconds == 2
+    assert Limits.model_validate(Limits(cpu_seconds=3).model_dump()) == Limits(cpu_seconds=3)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+async def test_a_busy_machine_fails_no_right_program(strongest_tier):
+    """All shares one core with four busy processes: what takes a second of CPU takes five of wall time."""
+    core = {min(os.sched_getaffinity(0))}
+    allowed = os.sched_getaffinity(0)
+    others = [multiprocessing.Process(target=spin, daemon=True) for _ in range(4)]
+    os.sched_setaffinity(0, core)
+    executor = ProcessExecutor(strongest_tier, workers=1)
+    try:
+        for other in others:
+            other.start()
+        code = "import time\ndef f():\n    while time.process_time() < 1.2: pass\n    return 1"
+        verdict = await executor.run(Job(code=code, tests=(ONE,), limits=Limits(cpu_seconds=1.8)))
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for other in others:
+            other.kill()
+            other.join()
+        await executor.aclose()
+    assert verdict.passed, verdict.results
+    assert verdict.results[0].seconds > 1.8, "the machine was not busy enough to show anything"
+
+
+@pytest.mark.parametrize("kind", ["stdin", "call", "script"])
+async def test_a_program_that_only_waits_is_ended_long_before_its_wall_time(any_tier: ProcessExecutor, kind):
+    code = "import time\ndef f():\n    time.sleep(10**6)\nif __name__ == '__main__':\n    f()\n"
+    test = {
+        "stdin": StdinTest(stdin="", expected=("",)),
+        "call": ONE,
+        "script": ScriptTest(code="assert f()"),
+    }
+    started = time.monotonic()
+    (result,) = (
+        await any_tier.run(Job(code=code, tests=(test[kind],), limits=Limits(cpu_seconds=1)))
+    ).results
+    assert (result.outcome, time.monotonic() - started < 10) == ("timeout", True)
+    assert "waited" in result.error
+
+
+async def test_a_program_that_waits_for_less_than_it_might_work_passes(run):
+    code = "import time\ndef f():\n    time.sleep(1.2)\n    return 1"
+    assert (await run(code, ONE, limits=Limits(cpu_seconds=2))).passed
+
+
+# --- numbers and output of many digits --------------------------------------------------------------
+
+LONG = "7" * 6000
+
+
+async def test_integers_of_any_length_are_read_and_printed(run):
+    code = "def f(x):\n    return int(x) % 9, len(str(3 ** 20_000)), str(int(x)) == x\nif __name__ == '__main__':\n    print(int(input()))\n"
+    tests = (
+        StdinTest(stdin=LONG, expected=(LONG,)),
+        CallTest(call=f"f('{LONG}')", expected=(f"({7 * 6000 % 9}, 9543, True)",)),
+        CallTest(call=f"{LONG} % 10", expected=("7",)),
+        ScriptTest(
+            code=f"assert f('{LONG}') == ({7 * 6000 % 9}, 9543, True)\nassert {LONG} == int('{LONG}')"
+        ),
+    )
+    verdict = await run(code, *tests)
+    assert verdict.passed, verdict.results
+
+
+async def test_megabytes_of_output_pass_quickly(run):
+    code = "print('x' * int(input()))"
+    started = time.monotonic()
+    tests = [StdinTest(stdin="20000000", expected=("x" * 20_000_000,))]
+    verdict = await run(code, *tests, limits=Limits(output_bytes=30_000_000))
+    assert verdict.passed, verdict.results
+    assert time.monotonic() - started < 20

@@ -80,6 +80,9 @@ async def test_a_tolerance_holds_for_values(call):
     checker = Checker(tolerance=1e-6)
     assert (await call("", "[1 / 3]", "[0.3333333]", checker=checker)).outcome == "passed"
     assert (await call("", "[1 / 3]", "[0.3333333]")).outcome == "wrong"
+    assert (await call("", "{1 / 3, 2.5}", "{2.5, 0.3333333}", checker=checker)).outcome == "passed"
+    assert (await call("", "{1 / 3, 2.5}", "{2.5, 0.3333333}")).outcome == "wrong"
+    assert (await call("", "[{1 / 3}]", "[{0.3334}]", checker=checker)).outcome == "wrong"
 
 
 async def test_setup_runs_before_the_call(run):
@@ -190,6 +193,15 @@ async def test_every_outcome_of_a_stdin_test(run, code, outcome, error, line):
     assert (result.outcome, result.error, result.line) == (outcome, error, line)
 
 
+async def test_a_thread_that_fails_does_not_end_the_program(run):
+    """As in Python: the exit status is 0, and the output decides."""
+    for line in ("exit()", "sys.exit(3)", "raise SystemExit", "raise KeyError", "1 / 0"):
+        code = f"import sys, threading\nnumber = int(input())\ndef work():\n    {line}\n"
+        code += "threading.Thread(target=work).start()\nprint(number)\n"
+        verdict = await run(code, StdinTest(stdin="42", expected=("42",)))
+        assert verdict.passed, (line, verdict.results)
+
+
 async def test_cpu_time_is_limited_apart_from_wall_time(call):
     limits = Limits(wall_seconds=10, cpu_seconds=0.5)
     result = await call("def f():\n    while True: pass", "f()", limits=limits)
@@ -231,10 +243,9 @@ async def test_a_value_larger_than_the_output_limit_is_an_output_failure(call):
     assert result.outcome == "output"
 
 
-async def test_an_integer_too_long_to_be_written_is_still_judged(call):
-    result = await call("", "10 ** 5000", "1")
-    assert result.outcome == "wrong"
-    assert "thousands of digits" in result.actual
+async def test_an_integer_of_thousands_of_digits_is_judged(call):
+    assert (await call("", "10 ** 5000", "1")).outcome == "wrong"
+    assert (await call("", "10 ** 5000", "1" + "0" * 5000)).outcome == "passed"
 
 
 async def test_a_value_nested_too_deeply_is_wrong(call):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,8 +15,8 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import ProblemError
+from bdc_agents.config import AgentConfig, Budget, SearchConfig
+from bdc_agents.errors import ConfigError, ProblemError, UsageError
 from bdc_agents.search import asolve, create_search_graph
 from bdc_agents.testing import ScriptedAgent, ScriptedEndpoint, ScriptedExecutor
 from bdc_agents.types import Problem, Trace
@@ -186,3 +187,126 @@ async def test_a_thread_with_another_unfinished_problem_is_left_alone(
         await asolve(other, pair, executor=make_executor(), checkpointer=saver, thread="a")
     fresh: Trace = await asolve(other, pair, executor=make_executor(), checkpointer=saver, thread="b")
     assert fresh.problem.id == "other"
+
+
+# --- the search that it was ---------------------------------------------------------------------
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "search.seed": {"search": SEARCH.model_copy(update={"seed": 7})},
+    "search.rollouts": {"search": SEARCH.model_copy(update={"rollouts": 9})},
+    "problem.public_tests": {"tests": 3},
+    "agents.bob": {"agents": 1},
+}
+
+
+@pytest.mark.parametrize("steps", [4, None])
+@pytest.mark.parametrize("said", OTHERS)
+async def test_another_search_on_its_thread_is_refused_and_says_what_differs(
+    said: str, steps: int | None, pair: Any, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    saver, executor = InMemorySaver(), make_executor()
+    if steps:
+        await cut_off(problem, pair, executor, saver, steps)
+    else:
+        await asolve(problem, pair, executor=executor, search=SEARCH, checkpointer=saver, thread="a")
+    asked = len(pair[0].requests)
+    other = OTHERS[said]
+    tests = problem.public_tests[: other.get("tests")]
+    with pytest.raises(UsageError, match=said):
+        await asolve(
+            problem.model_copy(update={"public_tests": tests}),
+            pair[: other.get("agents")],
+            executor=executor,
+            search=other.get("search", SEARCH),
+            checkpointer=saver,
+            thread="a",
+        )
+    assert len(pair[0].requests) == asked
+
+
+async def test_agents_of_another_model_are_other_agents(
+    make_executor: MakeExecutor, problem: Problem
+) -> None:
+    class Named(ScriptedAgent):
+        def __init__(self, model: str) -> None:
+            super().__init__("ann", lambda _: "```python\nx = 1\n```")
+            self.config = AgentConfig(model=model)
+
+    saver, search = InMemorySaver(), SearchConfig(rollouts=1)
+    await asolve(problem, [Named("a")], executor=make_executor(), search=search, checkpointer=saver)
+    await asolve(problem, [Named("a")], executor=make_executor(), search=search, checkpointer=saver)
+    with pytest.raises(UsageError, match=r"agents\.ann"):
+        await asolve(problem, [Named("b")], executor=make_executor(), search=search, checkpointer=saver)
+
+
+async def test_a_raised_budget_goes_on_from_where_it_was(
+    pair: Any, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    async def searched(calls: int, saver: Any) -> Trace:
+        return await asolve(
+            problem,
+            pair,
+            executor=make_executor(),
+            search=SearchConfig(leaves=1),
+            budget=Budget(calls=calls),
+            checkpointer=saver,
+        )
+
+    saver = InMemorySaver()
+    first = await searched(12, saver)
+    assert first.solution.stopped_by == "calls"
+    asked = sum(len(agent.requests) for agent in pair)
+    more = await searched(30, saver)
+    assert more.solution.stopped_by == "calls"
+    made = sum(used.calls for used in more.solution.usage.values())
+    assert asked < made <= 30
+    assert made == sum(len(agent.requests) for agent in pair)
+    assert {node.id for node in first.nodes} <= {node.id for node in more.nodes}
+    assert first.programs.keys() <= more.programs.keys()
+    assert (first.settings["budget"]["calls"], more.settings["budget"]["calls"]) == (12, 30)
+    # With less nothing is taken back: what comes is labelled with what it was made with.
+    less = await searched(5, saver)
+    assert (less.solution, less.settings["budget"]["calls"]) == (more.solution, 30)
+
+
+async def test_steps_of_which_parts_are_lost_are_refused(
+    pair: Any, make_executor: MakeExecutor, problem: Problem, tmp_path: Path
+) -> None:
+    file = tmp_path / "checkpoint.sqlite"
+    async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
+        await cut_off(problem, pair, make_executor(), saver, 9)
+    with sqlite3.connect(file) as base:
+        base.execute("DELETE FROM writes WHERE channel = 'programs'")
+    base.close()
+    async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
+        with pytest.raises(UsageError, match="parts of them are lost"):
+            await asolve(
+                problem, pair, executor=make_executor(), search=SEARCH, checkpointer=saver, thread="a"
+            )
+
+
+# --- what an edit and a context may say -----------------------------------------------------------
+
+
+async def test_the_whole_state_written_back_changes_nothing(
+    pair: Any, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    graph = create_search_graph(pair, executor=make_executor(), search=SEARCH)
+    app: Any = graph.compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "a"}}
+    await app.ainvoke({"problem": problem.model_dump(mode="json")}, config)
+    async for snapshot in app.aget_state_history(config):
+        if snapshot.values.get("tree"):
+            edited = await app.aupdate_state(snapshot.config, snapshot.values)
+            assert (await app.aget_state(edited)).values == snapshot.values
+
+
+@pytest.mark.parametrize("key", ["agent", "serach", "seed", "calls"])
+async def test_unknown_keys_of_a_context_are_refused(
+    key: str, pair: Any, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    app: Any = create_search_graph(pair, executor=make_executor()).compile()
+    with pytest.raises(ConfigError, match=f"unknown key of the context '{key}'"):
+        await app.ainvoke({"problem": problem.model_dump(mode="json")}, context={key: 1})
+    assert not pair[0].requests

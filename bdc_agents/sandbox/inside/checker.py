@@ -104,6 +104,12 @@ class Names(dict[str, Any]):
             self._program.trust(value)
         return value
 
+    def copy(self) -> "Names":
+        """The same names, for what runs code of its own among them, such as `doctest`."""
+        other = Names(self._program, self._entry_point, self._classes)
+        other.update(self)
+        return other
+
     def _look_up(self, name: str) -> Any:
         found = self.ask(name)
         if not found:
@@ -133,7 +139,13 @@ class Main(types.ModuleType):
 
     def __init__(self, names: Names, program: peer.Peer) -> None:
         super().__init__(reports.MAIN)
-        vars(self).update(_names=names, _program=program)
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_program", program)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__":  # where `doctest` finds functions, and `dataclass` the names of types
+            return super().__getattribute__("_names")
+        return super().__getattribute__(name)
 
     def __getattr__(self, name: str) -> Any:
         try:

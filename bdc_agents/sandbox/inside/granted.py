@@ -8,11 +8,12 @@ leads to a frame or to code.
 import collections.abc
 import functools
 import io
+import operator
 import sys
 import types
 from typing import Any
 
-from . import reports
+from . import library, reports
 from .remote import SPECIALS, is_class, is_remote
 
 _NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")
@@ -20,21 +21,26 @@ _LEADING = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
 """How attributes begin that lead from a generator, coroutine or traceback to a frame, and on from there."""
 
 _OPEN_MODULES = frozenset(
-    "io _io queue _queue threading _thread collections re csv _csv random tempfile string itertools".split()
+    (
+        *("io", "_io", "queue", "_queue", "threading", "_thread", "collections", "re", "csv", "_csv"),
+        *("random", "tempfile", "string", "itertools"),
+    )
 )
 """Modules of the standard library whose objects have no attribute that leads elsewhere."""
 
-_COMPARED_KEY = type(functools.cmp_to_key(lambda one, other: 0))
-_CALLABLE = (
+_COMPARED_KEY: Any = type(functools.cmp_to_key(lambda *_: 0))
+_CALLABLE: tuple[Any, ...] = (
     types.FunctionType,
     types.MethodType,
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
     functools.partial,
+    operator.itemgetter,
+    operator.attrgetter,
+    operator.methodcaller,
     type(functools.lru_cache(lambda: None)),
     _COMPARED_KEY,
 )
-_CALCULATING = ("math", "cmath", "operator", "_operator", "statistics")
 _CHANGES = ("setattr", "delattr")
 
 
@@ -113,9 +119,9 @@ def _inherited(kind: type) -> set[str]:
 
 
 def _attribute(target: Any, name: str) -> Any:
-    if isinstance(target, (types.FunctionType, types.MethodType)) or isinstance(target, type):
-        if name in _NAMES_OF_FUNCTIONS:
-            return getattr(target, name)
+    named = isinstance(target, (types.FunctionType, types.MethodType, type))
+    if named and name in _NAMES_OF_FUNCTIONS:
+        return getattr(target, name)
     if name.startswith(("_", *_LEADING)) or not _is_open(target):
         raise AttributeError(f"{type(target).__name__!r} object has no attribute {name!r} for a program")
     return getattr(target, name)
@@ -138,8 +144,10 @@ def _may_be_called(target: Any) -> bool:
     if isinstance(target, types.BuiltinFunctionType):
         owner = target.__self__
         if isinstance(owner, types.ModuleType) or owner is None:
-            return target.__module__ in _CALCULATING
+            return target is print or library.name_of(target) is not None
         return not isinstance(owner, type)
+    if isinstance(target, type) and library.BUILTINS.get(target.__name__) is target:
+        return True
     if isinstance(target, functools.partial):
         return _may_be_called(target.func)
     if isinstance(target, types.MethodType):

@@ -5,6 +5,7 @@ import collections
 import collections.abc
 import numbers
 import types
+import typing
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,15 @@ def content_base(kind: type) -> type | None:
 
 def described(kind: type) -> list[Any]:
     """Name, bases, the names that it defines, and the abstract classes that it is of."""
-    bases = [base for base in kind.__bases__ if base is not object and base.__module__ not in _IDEAS]
+    bases = [base for base in kind.__bases__ if base not in _IDEAS]
     names = [name for name in vars(kind) if type(name) is str]
     unhashable = vars(kind).get("__hash__", 0) is None
     abstract = [base.__name__ for base in kind.__mro__ if _ABSTRACT.get(base.__name__) is base]
     return [kind.__name__, bases, names, unhashable, abstract]
 
 
-_IDEAS = ("abc", "collections.abc", "typing", "numbers")
-"""Modules whose classes only say what others are like."""
+_IDEAS = (object, abc.ABC, typing.Generic, typing.Protocol)
+"""Bases that define nothing that a script could use."""
 
 
 # --- making ---------------------------------------------------------------------------------------
@@ -85,16 +86,18 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
 
 def instance(peer: "Peer", number: int, kind: Kind, held: Any) -> Any:
     """What stands for an object of a class; what it holds, or an exception's arguments, is here too."""
-    base = remote.own(kind, "_base_")
+    base: Any = remote.own(kind, "_base_")
+    made: Any
     if remote.inherits(kind, BaseException):
         mro = remote.own(kind, "__mro__")
         root: Any = next(one for one in mro if not is_class(one) and issubclass(one, BaseException))
         made = root.__new__(kind)
-        BaseException.args.__set__(made, held if isinstance(held, tuple) else ())
+        made.args = held if isinstance(held, tuple) else ()
     elif base is None:
         made = object.__new__(kind)
     elif issubclass(base, library.CHANGING):
-        made = base.__new__(kind)
+        new: Any = base.__new__
+        made = new(kind)
         library.changed_in_place(made, held)
     else:
         made = base.__new__(kind, held)
@@ -119,17 +122,11 @@ def _members(peer: "Peer", names: list[Any]) -> Iterator[tuple[str, Any]]:
         if type(name) is not str or name in remote.BASICS or name in ("_peer_", "_number_", "_base_"):
             continue
         if name in remote.SPECIALS:
-            yield name, make(name)
+            yield name, remote.anext if name == "__anext__" else make(name)
         elif name == "__await__":
-            yield name, _await
+            yield name, remote.awaits
         elif not name.startswith("__") or name == "__init__":
             yield name, Inherited(name)
-
-
-def _await(self: Any) -> Iterator[Any]:
-    """Awaits by running what is awaited to its end in the other process."""
-    return remote.own(self, "_peer_").ask("await", self)
-    yield
 
 
 class Remote(metaclass=Kind):
@@ -138,25 +135,26 @@ class Remote(metaclass=Kind):
     _peer_: Any = None
     _number_: Any = None
     _base_: Any = None
+    _local_: frozenset[str] = frozenset()
 
 
 # --- kinds that both sides know ---------------------------------------------------------------------
 
 
-def _bound(self: Any, instance: Any, owner: Any = None) -> Any:
+def _bound(self: Any, instance: Any, _owner: Any = None) -> Any:
     return self if instance is None else types.MethodType(self, instance)
 
 
-def _send(self: Any, value: Any) -> Any:
+def _send(self: Any, _value: Any) -> Any:
     raise StopIteration(remote.own(self, "_peer_").ask("await", self))
 
 
-def _raise(self: Any, kind: Any, *rest: Any) -> Any:
+def _raise(_self: Any, kind: Any, *rest: Any) -> Any:
     raise rest[0] if rest and rest[0] is not None else kind
 
 
 _CALLED = {"__call__": remote.special("__call__"), "__get__": _bound}
-_COROUTINE = {"__await__": _await, "send": _send, "throw": _raise, "close": lambda self: None}
+_COROUTINE = {"__await__": remote.awaits, "send": _send, "throw": _raise, "close": lambda _: None}
 _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
     "function": (types.FunctionType, _CALLED),
     "method": (types.MethodType, _CALLED),
@@ -170,8 +168,9 @@ _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
 
 
 def _fixed(name: str, kind: type, members: dict[str, Any]) -> Kind:
-    shown = {"__class__": property(lambda self: kind)}  # so that `inspect` knows them
-    return type.__new__(Kind, name, (Remote,), {"_number_": None, **remote.BASICS, **members, **shown})
+    shown = {"__class__": property(lambda _: kind)}  # so that `inspect` knows them
+    space = {"_number_": None, "_local_": frozenset(members), **remote.BASICS, **members, **shown}
+    return type.__new__(Kind, name, (Remote,), space)
 
 
 FIXED = {name: _fixed(name, *form) for name, form in _FIXED.items()}

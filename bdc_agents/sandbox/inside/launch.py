@@ -6,6 +6,7 @@ it reads the size only: the script is for its checker to read.
 """
 
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -80,6 +81,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
     if setup["packages"]:
         sys.path += setup["packages"]
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
+        importlib.util.find_spec("nowhere")  # reads what is in these folders, before nobody may list them
     for name in _MODULES:
         __import__(name)
     seccomp.prepare(namespaces=_has_namespaces(setup))

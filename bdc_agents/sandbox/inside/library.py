@@ -4,6 +4,7 @@ Only instances of these very classes cross like this; one of a subclass is an ob
 What is decoded may come from a hostile process: nothing here runs code that it names.
 """
 
+import builtins
 import collections
 import importlib
 import operator
@@ -53,30 +54,30 @@ def _counter(kind: Any, pairs: Any) -> Any:
 
 
 def _namespace(kind: Any, fields: Any) -> Any:
-    return kind(**fields)
+    return kind(**dict(fields))
 
 
-def _pattern(kind: Any, text: Any, flags: Any) -> Any:
+def _pattern(_kind: Any, text: Any, flags: Any) -> Any:
     return sys.modules["re"].compile(text, flags)
 
 
-def _view(kind: Any, items: Any) -> Any:
-    return types.MappingProxyType(items)
+def _view(_kind: Any, items: Any) -> Any:
+    return types.MappingProxyType(dict(items))
 
 
-def _keys(kind: Any, keys: Any) -> Any:
+def _keys(_kind: Any, keys: Any) -> Any:
     return dict.fromkeys(keys).keys()
 
 
-def _values(kind: Any, found: Any) -> Any:
+def _values(_kind: Any, found: Any) -> Any:
     return dict(enumerate(found)).values()
 
 
-def _pairs(kind: Any, pairs: Any) -> Any:
+def _pairs(_kind: Any, pairs: Any) -> Any:
     return dict(pairs).items()
 
 
-def _field(kind: Any, name: Any, type_name: Any, flags: Any) -> Any:
+def _field(_kind: Any, name: Any, type_name: Any, flags: Any) -> Any:
     """A dataclass's field, for `fields`, `asdict` and `astuple`; without its defaults."""
     dataclasses = sys.modules["dataclasses"]
     init, shown, compared, keyword, sort = flags
@@ -93,28 +94,28 @@ def _parts_of_field(value: Any) -> list[Any]:
 
 
 _WHOLE = Form(lambda value: [str(value)], lambda kind, text: kind(str(text)))
-_ITEMS = Form(lambda value: [list(value)], _called)
-_ADDRESS = "IPv4Address IPv6Address IPv4Network IPv6Network IPv4Interface IPv6Interface".split()
-_PATHS = "PurePosixPath PureWindowsPath PosixPath".split()
+_ITEMS = Form(lambda value: [tuple(value)], _called)
+_ADDRESS = ["IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network", "IPv4Interface", "IPv6Interface"]
+_PATHS = ["PurePosixPath", "PureWindowsPath", "PosixPath"]
 
 FORMS: dict[tuple[str, str], Form] = {
     ("builtins", "range"): Form(lambda value: [value.start, value.stop, value.step], _called),
     ("builtins", "slice"): Form(lambda value: [value.start, value.stop, value.step], _called),
     ("builtins", "bytearray"): Form(lambda value: [bytes(value)], _called, True),
-    ("builtins", "ellipsis"): Form(lambda value: [], lambda kind: ...),
-    ("builtins", "NotImplementedType"): Form(lambda value: [], lambda kind: NotImplemented),
-    ("builtins", "dict_keys"): Form(lambda value: [list(value)], _keys),
-    ("builtins", "dict_values"): Form(lambda value: [list(value)], _values),
-    ("builtins", "dict_items"): Form(lambda value: [list(value)], _pairs),
-    ("builtins", "mappingproxy"): Form(lambda value: [dict(value)], _view),
-    ("collections", "deque"): Form(lambda value: [list(value), value.maxlen], _called, True),
-    ("collections", "Counter"): Form(lambda value: [list(value.items())], _counter, True),
-    ("collections", "OrderedDict"): Form(lambda value: [list(value.items())], _called, True),
+    ("builtins", "ellipsis"): Form(lambda _: [], lambda _: ...),
+    ("builtins", "NotImplementedType"): Form(lambda _: [], lambda _: NotImplemented),
+    ("builtins", "dict_keys"): Form(lambda value: [tuple(value)], _keys),
+    ("builtins", "dict_values"): Form(lambda value: [tuple(value)], _values),
+    ("builtins", "dict_items"): Form(lambda value: [tuple(value)], _pairs),
+    ("builtins", "mappingproxy"): Form(lambda value: [tuple(value.items())], _view),
+    ("collections", "deque"): Form(lambda value: [tuple(value), value.maxlen], _called, True),
+    ("collections", "Counter"): Form(lambda value: [tuple(value.items())], _counter, True),
+    ("collections", "OrderedDict"): Form(lambda value: [tuple(value.items())], _called, True),
     ("collections", "defaultdict"): Form(
-        lambda value: [value.default_factory, list(value.items())], _defaults, True
+        lambda value: [value.default_factory, tuple(value.items())], _defaults, True
     ),
     ("collections", "ChainMap"): Form(lambda value: value.maps, _called),
-    ("types", "SimpleNamespace"): Form(lambda value: [dict(vars(value))], _namespace, True),
+    ("types", "SimpleNamespace"): Form(lambda value: [tuple(vars(value).items())], _namespace, True),
     ("array", "array"): Form(lambda value: [value.typecode, value.tobytes()], _called, True),
     ("decimal", "Decimal"): _WHOLE,
     ("fractions", "Fraction"): Form(lambda value: [value.numerator, value.denominator], _called),
@@ -134,6 +135,41 @@ FORMS: dict[tuple[str, str], Form] = {
     **{("ipaddress", name): _WHOLE for name in _ADDRESS},
 }
 
+_CALCULATING = "abs all any bin callable chr divmod format hash hex iter len max min next oct ord pow"
+BUILTINS: dict[str, Any] = {
+    name: value
+    for name, value in vars(builtins).items()
+    if (isinstance(value, type) and name not in ("type", "super"))
+    or name in f"{_CALCULATING} repr round sorted sum".split()
+}
+"""Sent by name, and then each side's own; what makes code or reads files is not among them."""
+
+MODULES = ("math", "cmath", "operator", "_operator", "statistics")
+"""Modules whose functions only calculate: sent by name, too."""
+
+
+def name_of(value: Any) -> tuple[str, str] | None:
+    """Module and name of a function that only calculates."""
+    module, name = str(getattr(value, "__module__", "")), str(getattr(value, "__name__", ""))
+    if module == "builtins" and BUILTINS.get(name) is value:
+        return module, name
+    known = module in MODULES and getattr(sys.modules[module], name, None) is value
+    return (module, name) if known else None
+
+
+def named(module: str, name: str) -> Any:
+    """The function or built-in class of that name.
+
+    Raises:
+        LookupError: If it is none of those.
+    """
+    if module == "builtins":
+        return BUILTINS[name]
+    found = getattr(importlib.import_module(module), name) if module in MODULES else None
+    if not isinstance(found, (types.BuiltinFunctionType, types.FunctionType)):
+        raise LookupError(name)
+    return found
+
 
 def form_of(value: Any) -> tuple[str, str, Form] | None:
     """Module, name and form of a value's class; None for a class that is not written here."""
@@ -148,6 +184,18 @@ def form_of(value: Any) -> tuple[str, str, Form] | None:
     if form.make is _at and value.tzinfo is not None and form_of(value.tzinfo) is None:
         return None  # its time zone is an object of the program
     return module, name, form
+
+
+def written(value: Any) -> tuple[str, str, Form]:
+    """Module, name and form of a value's class.
+
+    Raises:
+        TypeError: If it is not written here.
+    """
+    found = form_of(value)
+    if found is None:
+        raise TypeError(type(value))
+    return found
 
 
 def class_of(module: str, name: str) -> type | None:
@@ -191,29 +239,26 @@ def named_tuple(name: str, fields: list[Any], items: list[Any]) -> Any:
 
 
 def changed_in_place(mine: Any, theirs: Any) -> None:
-    """Makes a container what the other side made of it; where the two differ in kind, does nothing."""
+    """Makes a container what the other side made of it; where the two differ in kind, does nothing.
+
+    The methods of the built-in classes do it: those of a subclass are not run.
+    """
     if isinstance(mine, list) and isinstance(theirs, list):
         list.__setitem__(mine, slice(None), theirs)
-    elif isinstance(mine, (dict, set)) and isinstance(theirs, dict if isinstance(mine, dict) else set):
-        base = _own_base(mine)
+    elif isinstance(mine, dict) and isinstance(theirs, dict):
+        base: Any = collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
         base.clear(mine)
-        if isinstance(mine, dict):
-            for key, item in dict.items(theirs):
-                base.__setitem__(mine, key, item)
-        else:
-            set.update(mine, theirs)
-    elif type(mine) is type(theirs) and type(mine).__name__ in ("bytearray", "array"):
-        mine[:] = theirs
+        for key, item in dict.items(theirs):
+            base.__setitem__(mine, key, item)
+    elif isinstance(mine, set) and isinstance(theirs, set):
+        set.clear(mine)
+        set.update(mine, theirs)
     elif isinstance(mine, collections.deque) and isinstance(theirs, collections.deque):
         collections.deque.clear(mine)
         collections.deque.extend(mine, theirs)
     elif isinstance(mine, types.SimpleNamespace) and isinstance(theirs, types.SimpleNamespace):
         vars(mine).clear()
         vars(mine).update(vars(theirs))
-
-
-def _own_base(mine: Any) -> Any:
-    """The class of C whose methods change a dictionary or set: those of a subclass are not run."""
-    if isinstance(mine, set):
-        return set
-    return collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
+    elif type(mine) is type(theirs) and type(mine).__name__ in ("bytearray", "array"):
+        container: Any = mine
+        container[:] = theirs

@@ -69,7 +69,7 @@ def _equal(self: Any, name: str, other: Any) -> Any:
 
 def _contains(self: Any, item: Any) -> bool:
     peer: Peer = own(self, "_peer_")
-    if own(type(self), "_base_") is not None and not peer.trusts(type(self)):
+    if hasattr(own(type(self), "_base_"), "__contains__") and not peer.trusts(type(self)):
         return bool(_of_base(self, "__contains__", item))
     if not _plain(item) or peer.trusts(type(self)):
         return bool(_ask(self, "__contains__", item))

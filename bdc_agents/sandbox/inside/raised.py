@@ -63,7 +63,12 @@ def parts(error: BaseException, careful: bool) -> list[Any]:
         return [(), {}, None]
     own = vars(error).items()
     attributes = {str(key): value for key, value in own if not (careful and key.startswith("_"))}
-    return [error.args, attributes, None if careful else error.__cause__]
+    if isinstance(error, (ImportError, NameError, AttributeError)):
+        attributes["name"] = error.name
+    arguments = error.args
+    if isinstance(error, OSError) and error.filename is not None and len(arguments) == 2:
+        arguments = (*arguments, error.filename)
+    return [arguments, attributes, None if careful else error.__cause__]
 
 
 def make(kind: type[BaseException], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
@@ -77,7 +82,8 @@ def make(kind: type[BaseException], arguments: tuple[Any, ...], attributes: dict
     if error is None:
         error = kind.__new__(kind, *arguments)
         error.args = arguments
-    vars(error).update(attributes)
+    for name, value in attributes.items():
+        object.__setattr__(error, str(name), value)
     return error
 
 

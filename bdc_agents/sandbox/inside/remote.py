@@ -5,7 +5,7 @@ A `Kind` stands for a class: it has the other's bases and names, so `isinstance`
 done to one is done over there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import reports
@@ -22,7 +22,7 @@ WAY_OUT = 'write it as a test with "call" and "expected": its value is compared 
 
 
 def _specials(names: str) -> frozenset[str]:
-    return frozenset(f"__{name}__" for name in names.split())
+    return frozenset(f"__{name}__" for name in names.split(" "))
 
 
 FREE = _specials(
@@ -32,28 +32,31 @@ FREE = _specials(
 """They tell the program nothing that a script expects."""
 NUMBERS = _specials("bool int float complex index abs round trunc floor ceil")
 EQUALITY, ORDER, CONTAINS = _specials("eq ne"), _specials("lt le gt ge"), _specials("contains")
-_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor".split()
-ARITHMETIC = _specials(" ".join(f"{name} r{name} i{name}" for name in _BINARY))
+_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
+ARITHMETIC = _specials(" ".join(f"{name} r{name} i{name}" for name in _BINARY.split(" ")))
 JUDGED = EQUALITY | ORDER | CONTAINS | ARITHMETIC
 """They can tell the program what a script expects: see `operators`."""
 SPECIALS = FREE | NUMBERS | JUDGED
 """Methods with which a class tells Python what its operators do, as far as they cross."""
 
 _CHANGERS = frozenset(
-    "append extend insert pop remove clear sort reverse update setdefault popitem add discard "
-    "difference_update intersection_update symmetric_difference_update appendleft extendleft popleft "
-    "rotate move_to_end subtract".split()
+    (
+        *("append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update"),
+        *("setdefault", "popitem", "add", "discard", "difference_update", "intersection_update"),
+        *("symmetric_difference_update", "appendleft", "extendleft", "popleft", "rotate"),
+        *("move_to_end", "subtract"),
+    )
 )
 """Methods of built-in containers that change them: the program's own object is to change."""
 
-_OWN = frozenset({"__class__", "_peer_", "_number_", "_derived_", reports.TOLD})
-_OWN_OF_EXCEPTIONS = frozenset(
-    "__traceback__ __cause__ __context__ __suppress_context__ args with_traceback".split()
-)
-_OWN_OF_CLASSES = frozenset(
-    "__mro__ mro __class__ __bases__ __base__ __name__ __qualname__ __subclasses__ __flags__ "
-    "__basicsize__ __dictoffset__ __instancecheck__ __subclasscheck__ __call__ _peer_ _number_ _base_ "
-    "_match_ __subclasshook__ __abstractmethods__ __class_getitem__ __init_subclass__ __hash__".split()
+_COPIES = _specials("copy deepcopy reduce reduce_ex")
+_OWN = frozenset(("__class__", "_peer_", "_number_", reports.TOLD)) | _COPIES
+_OWN_OF_EXCEPTIONS = _specials("traceback cause context suppress_context") | {"args", "with_traceback"}
+_OWN_OF_CLASSES = (
+    _COPIES
+    | _specials("mro class bases base name qualname subclasses flags basicsize dictoffset hash call")
+    | _specials("instancecheck subclasscheck subclasshook abstractmethods class_getitem init_subclass")
+    | {"mro", "_peer_", "_number_", "_base_", "_local_"}
 )
 _STEPS = frozenset({"__next__", "send", "throw", "asend", "athrow", "__anext__"})
 """Methods that say by an exception that there is no next item."""
@@ -83,7 +86,7 @@ class Kind(type):
     def __init__(cls, name: str, bases: tuple[type, ...], space: dict[str, Any], **_: Any) -> None:
         super().__init__(name, bases, space)
 
-    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:  # noqa: D102 - as of any class
         return own(cls, "_peer_").ask("call", cls, *arguments, **keywords)
 
     def __getattribute__(cls, name: str) -> Any:
@@ -157,9 +160,11 @@ class Step:
     def __init__(self, target: Any, name: str) -> None:
         self._target, self._name = target, name
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *operands: Any) -> Any:
         """The next item."""
-        return own(self._target, "_peer_").ask("step", self._target, self._name, *arguments)
+        if self._name in ("throw", "athrow") and len(operands) > 1:
+            operands = operands[1:2] if isinstance(operands[1], BaseException) else operands[:1]
+        return own(self._target, "_peer_").ask("step", self._target, self._name, *operands)
 
 
 class Inherited:
@@ -187,17 +192,32 @@ def special(name: str) -> Callable[..., Any]:
     return asked
 
 
+def anext(self: Any) -> Any:
+    """What awaits the next item, and may say by an exception that there is none."""
+    awaited = own(self, "_peer_").ask("special", self, "__anext__")
+    if is_remote(awaited):
+        own(awaited, "__dict__")["_last_"] = True
+    return awaited
+
+
+def awaits(self: Any) -> Iterator[Any]:
+    """Awaits by running what is awaited to its end in the other process."""
+    operation = "await_next" if "_last_" in own(self, "__dict__") else "await"
+    return own(self, "_peer_").ask(operation, self)
+    yield
+
+
 def _getattribute(self: Any, name: str) -> Any:
     kind = type(self)
     if name in _OWN or (name in _OWN_OF_EXCEPTIONS and inherits(kind, BaseException)):
         return object.__getattribute__(self, name)
     peer: Peer = own(self, "_peer_")
-    if name in JUDGED and peer.careful:
+    if name in own(kind, "_local_") or (name in JUDGED and peer.careful):
         return object.__getattribute__(self, name)
-    base = own(kind, "_base_")
-    if base is not None and not name.startswith("__") and hasattr(base, name):
-        if not (name in _CHANGERS or (peer.trusts(kind) and _defines(kind, name))):
-            return _found(base, name).__get__(self, base)
+    base: Any = own(kind, "_base_")
+    of_base = base is not None and not name.startswith("__") and hasattr(base, name)
+    if of_base and not (name in _CHANGERS or (peer.trusts(kind) and _defines(kind, name))):
+        return _found(base or object, name).__get__(self, base)
     if name in _STEPS:
         return Step(self, name)
     return peer.ask("getattr", self, name)
@@ -218,7 +238,7 @@ def _defines(kind: type, name: str) -> bool:
 
 
 def _setattr(self: Any, name: str, value: Any) -> None:
-    if name in _OWN or (name in _OWN_OF_EXCEPTIONS and issubclass_of(type(self), BaseException)):
+    if name in _OWN or (name in _OWN_OF_EXCEPTIONS and inherits(type(self), BaseException)):
         object.__setattr__(self, name, value)
     else:
         own(self, "_peer_").ask("setattr", self, name, value)
@@ -228,7 +248,7 @@ def _delattr(self: Any, name: str) -> None:
     own(self, "_peer_").ask("delattr", self, name)
 
 
-def _reduce(self: Any, *_: object) -> Any:
+def _reduce(*_: object) -> Any:
     raise UnsupportedError("an object of the program cannot be pickled by its test; " + WAY_OUT)
 
 

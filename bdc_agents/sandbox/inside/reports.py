@@ -34,8 +34,8 @@ def send(descriptor: int, report: dict[str, Any]) -> None:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Type, message and place of an exception, and both sides of an assertion that failed."""
-    told: dict[str, Any] | None = getattr(error, TOLD, None)
-    report = dict(told) if told else {"error": type(error).__name__, "message": message(error)}
+    told: dict[str, Any] = getattr(error, TOLD, {})
+    report: dict[str, Any] = dict(told) or {"error": type(error).__name__, "message": message(error)}
     report = {key: shortened(value) for key, value in report.items()}
     frames = _frames(error)
     lines: dict[str, int | None] = {frame.tb_frame.f_code.co_filename: frame.tb_lineno for frame in frames}

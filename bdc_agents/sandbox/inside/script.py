@@ -1,6 +1,7 @@
 """A script as it is run: what it asserts is counted, and the tests that it only defines are called."""
 
 import ast
+import importlib
 import inspect
 import sys
 import types
@@ -33,7 +34,7 @@ class Script:
 
     def __init__(self, code: str) -> None:
         self.tree = ast.parse(code, reports.TEST)
-        self._tests = [node.name for node in self.tree.body if _is_test(node)]
+        self._tests = list(filter(None, map(_name_of_test, self.tree.body)))
         self._called: set[str] = set()
         self._failures: list[BaseException] = []
         self._cases_run: set[type] = set()
@@ -118,8 +119,7 @@ class Script:
 
     def _watch_unittest(self) -> None:
         """Takes note of every test case that is run, and of every failure, whoever runs it."""
-        import unittest
-
+        unittest: Any = importlib.import_module("unittest")
         result, case = unittest.TestResult, unittest.TestCase
         for name in ("addFailure", "addError"):
             setattr(result, name, self._noted(getattr(result, name)))
@@ -138,9 +138,9 @@ class Script:
             self._cases_run.add(type(this))
             return run(this, found)
 
-        setattr(result, "addSubTest", add_sub_test)
-        setattr(result, "addUnexpectedSuccess", add_unexpected)
-        setattr(case, "run", run_case)
+        result.addSubTest = add_sub_test
+        result.addUnexpectedSuccess = add_unexpected
+        case.run = run_case
 
     def _noted(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def noted(this: Any, test: Any, error: Any) -> None:
@@ -150,8 +150,7 @@ class Script:
         return noted
 
     def _watch_doctest(self) -> None:
-        import doctest
-
+        doctest: Any = importlib.import_module("doctest")
         run = doctest.DocTestRunner.run
 
         def run_examples(this: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -161,7 +160,7 @@ class Script:
                 self._failures.append(AssertionError(f"{found.failed} of {found.attempted} doctests failed"))
             return found
 
-        setattr(doctest.DocTestRunner, "run", run_examples)
+        doctest.DocTestRunner.run = run_examples
 
 
 def _call(function: Any, name: str) -> None:
@@ -188,10 +187,12 @@ def _call(function: Any, name: str) -> None:
 # --- watching ---------------------------------------------------------------------------------------
 
 
-def _is_test(node: ast.stmt) -> bool:
+def _name_of_test(node: ast.stmt) -> str | None:
+    """The name of what pytest would take for a test."""
     if isinstance(node, ast.ClassDef):
-        return node.name.startswith("Test")
-    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test")
+        return node.name if node.name.startswith("Test") else None
+    is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    return node.name if is_function and node.name.startswith("test") else None
 
 
 class _Watched(ast.NodeTransformer):

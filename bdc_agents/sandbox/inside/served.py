@@ -3,7 +3,6 @@
 import copy
 import inspect
 import operator
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ _PERFORMED: dict[str, Callable[..., Any]] = {
     "__delitem__": operator.delitem,
     "__contains__": operator.contains,
     "__copy__": copy.copy,
-    "__deepcopy__": lambda value, memo=None: copy.deepcopy(value),
+    "__deepcopy__": lambda value, *_: copy.deepcopy(value),
     "__call__": lambda target, *operands, **keywords: target(*operands, **keywords),
 }
 """For operators that every object has in some way, whether or not its class defines the method."""
@@ -58,7 +57,6 @@ class Program:
             "await_next": self._await,
             "subclass": self._subclass,
             "define": self._namespace.__setitem__,
-            "patch": _patch,
         }
 
     def perform(self, operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
@@ -77,6 +75,7 @@ class Program:
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
         return self._loop.run_until_complete(_awaited(awaitable))
 
     def _subclass(
@@ -123,9 +122,3 @@ def _forwarding(function: Any) -> Callable[..., Any]:
         return function(*operands, **keywords)
 
     return method
-
-
-def _patch(module: str, name: str, value: Any) -> None:
-    """Sets what a script has patched in a module; see `surroundings`."""
-    __import__(module)
-    setattr(sys.modules[module], name, value)

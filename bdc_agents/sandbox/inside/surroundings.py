@@ -7,6 +7,7 @@ what is printed.
 
 import builtins
 import io
+import operator
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ class OfScript:
         self._names = names
         self._found = {name: getattr(sys, name) for name in (*_STREAMS, "stdin")}
         self._input = builtins.input
+        self._last = self._now()
         self._told: dict[str, Any] = {}
         self._seeded = False
         if "random" in code:
@@ -44,8 +46,19 @@ class OfScript:
 
         return seed
 
+    def _now(self) -> tuple[Any, ...]:
+        own_input = dict.get(self._names, "input", builtins.input)
+        return sys.stdout, sys.stderr, sys.stdin, own_input
+
     def changes(self) -> dict[str, Any]:
         """What has changed since the last time, for `OfProgram.change`."""
+        now = self._now()
+        if not self._seeded and all(map(operator.is_, now, self._last)):
+            return {}
+        self._last = now
+        return self._changes()
+
+    def _changes(self) -> dict[str, Any]:
         now: dict[str, Any] = {name: getattr(sys, name) is not self._found[name] for name in _STREAMS}
         now["stdin"] = sys.stdin if sys.stdin is not self._found["stdin"] else None
         own = dict.get(self._names, "input", builtins.input)
@@ -101,6 +114,8 @@ class OfProgram:
 
     def printed(self) -> dict[str, str]:
         """What was printed since the last time to the streams that the script has redirected."""
+        if not self._caught:
+            return {}
         found = {name: caught.getvalue() for name, caught in self._caught.items()}
         for caught in self._caught.values():
             caught.seek(0)

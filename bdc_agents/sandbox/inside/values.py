@@ -17,7 +17,7 @@ MUTABLE = (list, dict, set)
 Other = Callable[[Any, "Encoder", int], Any]
 
 
-def describe(value: Any, encoder: "Encoder", depth: int) -> list[Any]:
+def describe(value: Any, *_: object) -> list[Any]:
     """A value of another type as its type's name and its repr: `["o", name, repr]`."""
     return ["o", type(value).__name__, show(value)]
 
@@ -58,12 +58,12 @@ class Encoder:
     """Makes JSON data of values.
 
     Args:
-        other: What to send for a value, at a depth, that is of no built-in type and whose class
-            has no built-in base either.
+        other: What to send for a value that is of no built-in type and whose class has no built-in
+            base either.
         unusual: Asked first about a value of no built-in type; None where it leaves the matter to
             this class, which sends the content of the built-in base.
         known: Containers, by their `id`, that are sent as a number only: the reader has them.
-        met: Gets every container that can change, each after those that it holds.
+        meet: Called with every container that can change, after those that it holds.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Encoder:
         other: Other,
         unusual: Other | None = None,
         known: Mapping[int, int] | None = None,
-        met: list[Any] | None = None,
+        meet: Callable[[Any], object] = id,
     ) -> None:
-        self._other, self._unusual, self._known, self._met = other, unusual, known, met
+        self._other, self._unusual, self._known, self.meet = other, unusual, known, meet
 
     def encode(self, value: Any, depth: int = 0) -> Any:
         """The data."""
@@ -87,31 +87,23 @@ class Encoder:
         if self._known and id(value) in self._known:
             return ["r", self._known[id(value)]]
         if kind is dict or kind in _TAGS:
-            return self.container(value, depth)
+            data = self.holding(value, depth)
+            if kind in MUTABLE:
+                self.meet(value)
+            return data
         if kind is bytes:
             return ["b", value.hex()]
         if kind is complex:
             return ["c", value.real, value.imag]
         return self._encode_other(value, depth)
 
-    def container(self, value: Any, depth: int = 0) -> list[Any]:
-        """The data of a container of a built-in type, with its items."""
+    def holding(self, value: Any, depth: int = 0) -> list[Any]:
+        """The data of a container of a built-in type, with its items, even if it is a known one."""
         kind, items = type(value), value
         if kind is dict:
             items = [part for pair in value.items() for part in pair]
         sent = items if _as_they_are(items) else [self.encode(item, depth + 1) for item in items]
-        data = ["d" if kind is dict else _TAGS[kind], *sent]
-        return data if kind in (tuple, frozenset) else self.meet(value, data)
-
-    def held(self, value: Any) -> Any:
-        """The data of a container with its items, even if the reader knows it."""
-        return self.container(value) if type(value) in MUTABLE else self._encode_other(value, 0)
-
-    def meet(self, value: Any, data: list[Any]) -> list[Any]:
-        """Takes note of a container that can change; its data."""
-        if self._met is not None:
-            self._met.append(value)
-        return data
+        return ["d" if kind is dict else _TAGS[kind], *sent]
 
     def _encode_other(self, value: Any, depth: int) -> Any:
         if self._unusual is not None:
@@ -122,13 +114,13 @@ class Encoder:
             plain = content(value)
         except TypeError:
             return self._other(value, self, depth)
-        if type(plain) not in MUTABLE or self._met is None:
+        if type(plain) not in MUTABLE:
             return self.encode(plain, depth)
-        data = self.container(plain, depth)
-        self._met[-1] = value  # what is changed there is to be changed in the value itself
+        data = self.holding(plain, depth)
+        self.meet(value)  # what is changed there is to be changed in the value itself
         return data
 
-    def _too_deep(self, kind: type) -> list[Any]:
+    def _too_deep(self, kind: type, /) -> list[Any]:
         return ["o", kind.__name__, "nested too deeply to be compared"]
 
 
@@ -148,13 +140,16 @@ class Decoder:
         room: Members of sets and keys of dictionaries that are taken at most: their hashes may
             collide, and then they are slow to build. None for any number.
         other: From a tag and its parts to a value, for tags that are not known here.
-        made: Gets every container that can change, in the order of the encoder's `met`.
+        meet: Called with every container that can change, in the order of the encoder's calls.
     """
 
     def __init__(
-        self, room: int | None, other: Callable[[str, list[Any]], Any], made: list[Any] | None = None
+        self,
+        room: int | None,
+        other: Callable[[str, list[Any]], Any],
+        meet: Callable[[Any], object] = id,
     ) -> None:
-        self._room, self._other, self.made = room, other, made
+        self._room, self._other, self._meet = room, other, meet
 
     def decode(self, data: Any) -> Any:
         """The value.
@@ -189,9 +184,8 @@ class Decoder:
         return self._other(tag, parts)
 
     def make(self, value: Any) -> Any:
-        """Takes note of a container that can change."""
-        if self.made is not None:
-            self.made.append(value)
+        """Takes note of a container that can change; gives it back."""
+        self._meet(value)
         return value
 
     def _items(self, parts: list[Any]) -> list[Any]:

@@ -50,6 +50,35 @@ async def test_the_same_call_again_asks_nothing_and_changes_nothing(world: World
     assert len(world.endpoint.requests) == asked
 
 
+async def test_problems_that_were_edited_are_searched_again_and_the_others_are_not(world: World) -> None:
+    file = world.folder / "tasks.jsonl"
+    rows = [
+        {"id": name, "statement": f"Write f(x) for {name}.", "public_tests": ["assert f(1) == 1"]}
+        for name in ("one", "two", "three")
+    ]
+
+    def write() -> None:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write()
+    config = CollectConfig(datasets=(str(file),))
+    await world.collect(config=config)
+    before = {trace.problem.id: trace for trace in read_traces(world.folder / "run")}
+    rows[0]["public_tests"] = ["assert f(2) == 2"]
+    rows[1]["statement"] = "Write f(x) quickly."
+    write()
+    collected = await world.collect(config=config)
+    assert collected.progress.done_here == 2
+    assert any("2 problems were edited" in note for note in collected.notes)
+    traces = read_traces(world.folder / "run")
+    assert len(traces) == 5
+    now = {trace.problem.id: trace for trace in traces}
+    changed = {name.rpartition(":")[2] for name in now if now[name] != before[name]}
+    assert changed == {"one", "two"}
+    again = await world.collect(config=config)
+    assert (again.progress.done_here, again.notes) == (0, ())
+
+
 async def test_no_secret_is_written(world: World) -> None:
     agents = {name: world.agent(name, api_key="hush") for name in world.settings.agents}
     await world.collect(agents=agents, config=DEMO.model_copy(update={"limit": 1}))

@@ -497,6 +497,8 @@ def test_who_asks_on_and_leaves_before_the_answer_is_noticed(start: Callable[...
     with server.connect() as connection:
         connection.sendall(posted(ASK) + b"GET /")
         until(lambda: server.counted("bdc_requests_in_flight") == 2)
+        connection.sendall(b"health")  # After which uvicorn alone would read no more.
+        time.sleep(0.5)
     until(lambda: server.counted("bdc_requests_in_flight") == 1)
 
 

@@ -14,7 +14,7 @@ from bdc_agents.distill.route import Router
 from bdc_agents.distill.routing import RouterConfig, RouterShape
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.serve.combine import added, combine
+from bdc_agents.serve.combine import Method, added, combine
 from bdc_agents.serve.comparison import compare
 from bdc_agents.serve.mix import Mixture
 from bdc_agents.serve.peers import plain_sums, xlora
@@ -78,10 +78,11 @@ def test_every_method_scores_what_it_scores_alone(
     nearest = mixtures["membership"][mixture.layers[0]][:, :, 0].argmax(1)
     for n in numbers:
         assert torch.allclose(scored("nearest")[n], scored(f"cluster-{nearest[n]}")[n], rtol=1e-4)
-    for name, how in (("ties", "ties"), ("dare", "dare")):
+    methods: tuple[Method, ...] = ("ties", "dare")
+    for how in methods:
         states = [library.weights(expert) for expert in routers["default"].experts]
         with added(plain := llama(), combine(states, 4.0, how, seed=CONFIG.seed)):
-            assert torch.allclose(scored(name), alone(plain), rtol=1e-4)
+            assert torch.allclose(scored(how), alone(plain), rtol=1e-4)
     names = {*library.names, *mixtures, "base", "nearest", "ties", "dare", "arrow", "xlora"}
     assert {method.name for method in found.methods} == names
     losses = [line["loss"] for line in found.table()]
@@ -177,9 +178,10 @@ def test_what_is_added_is_taken_back_also_after_an_error(llama: Make, make_libra
     before = {name: p.clone() for name, p in model.named_parameters()}
     states = [library.weights(name) for name in library.names]
     layer = "model.layers.1.mlp.down_proj"
-    with pytest.raises(ValueError, match="stop"), added(model, combine(states, 4.0, "ties")):
-        own = dict(combine(states, 4.0, "ties"))[layer]
+    own = dict(combine(states, 4.0, "ties"))[layer]
+    with added(model, combine(states, 4.0, "ties")):
         assert torch.allclose(model.get_submodule(layer).weight, before[f"{layer}.weight"] + own)
+    with pytest.raises(ValueError, match="stop"), added(model, combine(states, 4.0, "ties")):
         raise ValueError("stop")
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name])

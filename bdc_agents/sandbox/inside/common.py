@@ -1,0 +1,98 @@
+"""The containers that two processes have in common: a list that one changes is changed in the other.
+
+Each side has its own list, dictionary or set under a number that both know. Every message says what
+has changed since the last one. A container that one side no longer uses is no longer common.
+"""
+
+import sys
+from typing import Any
+
+from . import library
+
+_MOST_CONTAINERS, _MOST_ITEMS = 2_000, 50_000
+"""More are not kept common between messages, since each message looks at all of them."""
+
+_OWN_REFERENCES = 3  # the table's, the loop's and that of `getrefcount` itself
+
+
+class Common:
+    """One side's containers.
+
+    Args:
+        mine: Whether the numbers of containers that this side sends are the even ones.
+    """
+
+    def __init__(self, mine: bool) -> None:
+        self._held: dict[int, Any] = {}
+        self._before: dict[int, list[Any]] = {}
+        self.numbers: dict[int, int] = {}
+        self._next_mine, self._next_theirs = (0, 1) if mine else (1, 0)
+
+    def __getitem__(self, number: int) -> Any:
+        return self._held[number]
+
+    def add_sent(self, value: Any) -> None:
+        """Takes in a container that is sent, under the next number of this side's."""
+        self._add(self._next_mine, value)
+        self._next_mine += 2
+
+    def add_received(self, value: Any) -> None:
+        """Takes in a container that was received."""
+        self._add(self._next_theirs, value)
+        self._next_theirs += 2
+
+    def _add(self, number: int, value: Any) -> None:
+        self._held[number], self.numbers[id(value)] = value, number
+        self._before[number] = library.items(value)
+
+    def take_back_received(self) -> None:
+        """Forgets the last container that was received: it only said what another one holds."""
+        self._next_theirs -= 2
+        self.drop([self._next_theirs])
+
+    def mark(self) -> int:
+        """Where `take_back_sent` goes back to."""
+        return self._next_mine
+
+    def take_back_sent(self, mark: int) -> None:
+        """Forgets the containers of a message that is not sent after all."""
+        self.drop(list(range(mark, self._next_mine, 2)))
+        self._next_mine = mark
+
+    def changed(self) -> list[tuple[int, Any]]:
+        """The containers that hold other things than when the sides last spoke."""
+        found = []
+        for number, value in list(self._held.items()):
+            now = library.items(value)
+            if not library.same_items(now, self._before[number]):
+                self._before[number] = now
+                found.append((number, value))
+        return found
+
+    def change(self, number: int, holding: Any) -> None:
+        """Makes a container hold what the other side's does."""
+        library.changed_in_place(self._held[number], holding)
+        self._before[number] = library.items(self._held[number])
+
+    def unused(self) -> list[int]:
+        """The numbers of containers that nothing here refers to any more; they are dropped."""
+        if not self._held:
+            return []
+        found = []
+        for number in sorted(self._held, reverse=True):  # a list after those that it holds
+            value = self._held[number]
+            if sys.getrefcount(value) <= _OWN_REFERENCES:
+                found.append(number)
+                del value
+                self.drop([number])
+        if len(self._held) > _MOST_CONTAINERS or sum(map(len, self._before.values())) > _MOST_ITEMS:
+            found += self._held
+            self.drop(list(self._held))
+        return found
+
+    def drop(self, numbers: list[int]) -> None:
+        """Takes containers out: each side goes on with its own."""
+        for number in numbers:
+            if number in self._held:
+                self.numbers.pop(id(self._held.pop(number)), None)
+                self._before.pop(number)

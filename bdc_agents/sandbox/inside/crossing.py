@@ -1,0 +1,227 @@
+"""What a value is sent as, and what is made of that: plain data by content, all else by number."""
+
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from . import kinds, library, raised, remote, values
+from .common import Common
+from .remote import Kind, is_class, own
+
+
+class Crossing:
+    """The objects of this side that the other one knows, and what stands for those of the other.
+
+    Args:
+        peer: The connection, as those that stand for something need it.
+        careful: Whether this is the side of the script.
+    """
+
+    def __init__(self, peer: Any, careful: bool) -> None:
+        self._peer, self._careful = peer, careful
+        self.common = Common(mine=careful)
+        self.shared: list[Any] = []
+        self._numbers: dict[int, int] = {}
+        self._remotes: dict[int, Any] = {}
+        self._contents: dict[int, list[Any]] = {}
+        self._encoder = _Encoder(self._object, self._unusual, self.common.numbers, self.common.add_sent)
+        self._decoder = self._make_decoder(self.common.add_received)
+        self._apart = _Encoder(self._object, self._unusual), self._make_decoder()
+
+    def share(self, value: Any) -> int:
+        """The number by which the other side knows an object."""
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self.shared)
+            self.shared.append(value)  # kept alive, so that its id stays its own
+        return self._numbers[id(value)]
+
+    def adopt(self, number: int, kind: Kind) -> None:
+        """Takes a class of the script for what stands for its twin in the program."""
+        self._remotes[number] = kind
+
+    # --- sending
+
+    def encode(self, value: Any) -> Any:
+        """A value as JSON data."""
+        return self._encoder.encode(value)
+
+    def changes(self) -> list[Any]:
+        """What has changed on this side: containers, and objects that hold something."""
+        if not (self.common.numbers or self._contents):
+            return []
+        changed = [[number, self._held(value)] for number, value in self.common.changed()]
+        renewed = []
+        for number, before in self._contents.items():
+            now = library.items(self.shared[number])
+            if not library.same_items(now, before):
+                self._contents[number] = now
+                renewed.append([number, self._content(self.shared[number])])
+        return [changed, renewed]
+
+    def _held(self, value: Any) -> Any:
+        if isinstance(value, values.MUTABLE) and type(value) not in values.MUTABLE:
+            form = library.form_of(value)
+            value = library.content(value) if form is None else value
+        if type(value) in values.MUTABLE:
+            return self._encoder.holding(value)
+        module, name, form = library.written(value)
+        return ["L", module, name, *map(self.encode, form.parts(value))]
+
+    def _unusual(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
+        kind = type(value)
+        if type(kind) is Kind or kind is Kind:
+            return ["y", own(value, "_number_")]
+        fixed = kinds.fixed_name(value)
+        if fixed is not None:
+            name = library.name_of(value)
+            return ["N", *name] if name else ["m", self.share(value), fixed]
+        if isinstance(value, type):
+            return class_name(value) or ["k", self.share(value)]
+        found = library.form_of(value)
+        if found is not None:
+            module, name, form = found
+            data = ["L", module, name, *(encoder.encode(part, depth + 1) for part in form.parts(value))]
+            if form.changes:
+                encoder.meet(value)
+            return data
+        if isinstance(value, BaseException):
+            return self._exception(value, encoder, depth)
+        if self._careful:
+            return self._named_tuple(value, encoder, depth)
+        if kinds.content_base(kind) is None:
+            return None
+        if isinstance(value, library.CHANGING):
+            self._contents.setdefault(self.share(value), library.items(value))
+        return [*self._object(value), self._content(value)]
+
+    def _content(self, value: Any) -> Any:
+        """What an object holds as one of a built-in class, without what its own class says about it."""
+        return self._apart[0].encode(library.content(value))
+
+    def _named_tuple(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
+        fields = getattr(type(value), "_fields", None) if isinstance(value, tuple) else None
+        if not fields:
+            return None
+        items = [encoder.encode(one, depth + 1) for one in tuple.__iter__(value)]
+        return ["n", type(value).__name__, list(fields), items]
+
+    def _exception(self, error: BaseException, encoder: values.Encoder, depth: int) -> list[Any]:
+        arguments, attributes, cause = raised.parts(error, self._careful)
+        if not raised.is_named(type(error)):
+            held = self._apart[0].encode(arguments)
+            return [*self._object(error), held]
+        parts = (arguments, tuple(attributes.items()), cause)
+        sent = [encoder.encode(part, depth + 1) for part in parts]
+        return ["x", type(error).__module__, type(error).__qualname__, *sent]
+
+    def _object(self, value: Any, *_: object) -> list[Any]:
+        return ["m", self.share(value), self.share(type(value))]
+
+    # --- receiving
+
+    def decode(self, data: Any) -> Any:
+        """The value.
+
+        Raises:
+            TypeError, ValueError, LookupError, OverflowError, RecursionError: If it encodes none.
+        """
+        return self._decoder.decode(data)
+
+    def take_changes(self, changes: list[Any]) -> None:
+        """Makes the changes here that were made there."""
+        if not changes:
+            return
+        changed, renewed = changes
+        news = []
+        for number, data in changed:
+            news.append((number, self.decode(data)))
+            self.common.take_back_received()
+        for number, holding in news:
+            self.common.change(number, holding)
+        for number, data in renewed:
+            library.changed_in_place(self._remotes[number], self._apart[1].decode(data))
+
+    def _make_decoder(self, meet: Callable[[Any], object] = id) -> values.Decoder:
+        decoder = values.Decoder(None, lambda tag, parts: self._decode_other(decoder, tag, parts), meet)
+        return decoder
+
+    def _decode_other(self, decoder: values.Decoder, tag: str, parts: list[Any]) -> Any:
+        match tag:
+            case "m":
+                return self._remote(*parts)
+            case "y":
+                return self.shared[int(parts[0])]
+            case "r":
+                return self.common[int(parts[0])]
+            case "k":
+                return self._kind(int(parts[0]))
+            case "N":
+                return library.named(*parts)
+            case "C":
+                return library.class_of(*parts)
+            case "X":
+                return raised.class_named(*parts, otherwise=Exception)
+            case "L":
+                module, name, *data = parts
+                form = library.FORMS[module, name]
+                made = form.make(library.class_of(module, name), *map(decoder.decode, data))
+                return decoder.make(made) if form.changes else made
+            case "x":
+                module, name, *data = parts
+                return self._made_exception(module, name, *map(decoder.decode, data))
+            case "n":
+                name, fields, items = parts
+                return library.named_tuple(str(name), fields, [decoder.decode(item) for item in items])
+        raise ValueError(tag)
+
+    def _remote(self, number: int, kind: Any, held: Any = None) -> Any:
+        if number not in self._remotes:  # one for each object, so that `is` works
+            holding = self._apart[1].decode(held)
+            self._remotes[number] = kinds.instance(self._peer, number, self._kind(kind), holding)
+        return self._remotes[number]
+
+    def _kind(self, name: Any) -> Kind:
+        if isinstance(name, str):
+            return kinds.FIXED[name]
+        number = int(name)
+        if number not in self._remotes:
+            description = self._peer.ask("describe", number)
+            self._remotes[number] = kinds.made(self._peer, number, description)
+        return self._remotes[number]
+
+    def _made_exception(self, module: str, name: str, arguments: Any, attributes: Any, cause: Any) -> Any:
+        error = raised.make(raised.class_named(module, name, Exception), arguments, dict(attributes))
+        if isinstance(cause, BaseException):
+            error.__cause__ = cause
+        return error
+
+
+def class_name(kind: type) -> list[Any] | None:
+    """What a class that both sides have is sent as; None for one that only this side has."""
+    if is_class(kind):
+        return ["y", own(kind, "_number_")]
+    module, name = kind.__module__, kind.__qualname__
+    if library.BUILTINS.get(name) is kind:
+        return ["N", "builtins", name]
+    if (module, name) in library.FORMS and library.class_of(module, name) is kind:
+        return ["C", module, name]
+    return ["X", module, name] if raised.is_named(kind) else None
+
+
+def member(value: Any) -> list[Any]:
+    """A name of a class of the script: of which sort it is, and what its twin in the program calls."""
+    if isinstance(value, types.FunctionType):
+        return ["function", value]
+    if isinstance(value, (staticmethod, classmethod)):
+        return [type(value).__name__, value.__func__]
+    if isinstance(value, property):
+        return ["property", (value.fget, value.fset, value.fdel)]
+    return ["value", value]
+
+
+class _Encoder(values.Encoder):
+    def _too_deep(self, _: type) -> NoReturn:
+        raise ValueError(
+            f"a value that is nested more than {values.MAX_DEPTH} deep, or holds itself, does not cross "
+            f"between a script test and its program; {remote.WAY_OUT}"
+        )

@@ -1,0 +1,227 @@
+"""Further inputs: those of a problem's public tests, varied, to compare programs on.
+
+An input is a call, the calls of an object in turn, or the text of stdin. What a test asserts is left
+out: nobody knows what a further input gives, only whether two programs give the same.
+"""
+
+import ast
+import builtins
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+from bdc_agents.search.observed import SEEN, expressions, literal
+from bdc_agents.search.stdin_text import varied_text
+from bdc_agents.search.variation import Like, same_sizes
+from bdc_agents.syntax import parse, syntax_tree
+from bdc_agents.types import CallTest, Problem, StdinTest, TestCase, content_hash
+
+INPUTS = 16
+_TRIES = 24 * INPUTS
+UNMATCHED = "'no program gives this'"
+SHARE_OF_TIME = 0.25
+"""Of a problem's CPU time: an input like those of the public tests takes a right program little, and a
+program that is slow on one is compared on the others."""
+
+_CONSTRUCTORS = frozenset(("list", "tuple", "set", "frozenset", "dict"))
+_AS_DATA = "__as_data"
+# What stands for objects of classes, such as nodes of lists and trees, whose repr is an address.
+_DESCRIBE = f"""\
+def {_AS_DATA}(value):
+    found, known, pending = [], {{}}, [value]
+    while pending and len(found) < 5000:
+        one = pending.pop()
+        if isinstance(one, (list, tuple)):
+            found.append(type(one).__name__ + str(len(one)))
+            pending += reversed(one)
+        elif isinstance(one, dict):
+            found.append("dict" + str(len(one)))
+            pending += [part for pair in one.items() for part in pair]
+        elif not hasattr(one, "__dict__") or callable(one):
+            found.append(one)
+        elif id(one) in known:
+            found.append(("again", known[id(one)]))
+        else:
+            known[id(one)] = len(known)
+            found.append(type(one).__name__)
+            pending += [vars(one)[name] for name in sorted(vars(one), reverse=True)]
+    return found if known else value"""
+
+
+@lru_cache(maxsize=64)
+def further_inputs(problem: Problem) -> tuple[TestCase, ...]:
+    """Tests with the inputs of the public ones varied; what they expect matches nothing.
+
+    The same problem gives the same inputs; none where no input can be read from its tests.
+    """
+    cases = [case for test in problem.public_tests for case in _cases(test, problem)]
+    known = {_input_of(case.test()) for case in cases}
+    random = Random(content_hash(problem.model_dump_json()))
+    made: list[TestCase] = []
+    for turn in range(_TRIES if cases else 0):
+        test = _varied(cases, turn % len(cases), random)
+        if test and _input_of(test) not in known:
+            known.add(_input_of(test))
+            made.append(test)
+        if len(made) == INPUTS:
+            break
+    return tuple(made)
+
+
+def comparison(problem: Problem) -> Problem:
+    """The problem as programs are compared on it: with less time for each input."""
+    limits = problem.limits
+    seconds = max(min(1.0, limits.cpu_seconds), SHARE_OF_TIME * limits.cpu_seconds)
+    share = seconds / limits.cpu_seconds
+    update = {"cpu_seconds": seconds, "wall_seconds": share * limits.wall_seconds}
+    return problem.model_copy(update={"limits": limits.model_copy(update=update)})
+
+
+# --- from a test to the code or text that gives its input -------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Case:
+    """An input: code to run first and an expression to look at, or the text of stdin."""
+
+    setup: str = ""
+    call: str = ""
+    stdin: str = ""
+    describe: bool = False
+    tree: ast.Module = field(default_factory=lambda: ast.Module([], []))
+
+    def test(self) -> TestCase:
+        if not self.call:
+            return StdinTest(stdin=self.stdin, expected=(UNMATCHED,))
+        return _call_test(self.setup, self.call, self.describe)
+
+
+def _call_test(setup: str, call: str, describe: bool) -> CallTest:
+    if describe:
+        setup, call = f"{setup}\n{_DESCRIBE}".strip(), f"{_AS_DATA}({call})"
+    return CallTest(call=call, setup=setup, expected=(UNMATCHED,))
+
+
+def _input_of(test: TestCase) -> str:
+    return (
+        test.stdin
+        if isinstance(test, StdinTest)
+        else f"{getattr(test, 'setup', '')}\n{getattr(test, 'call', '')}"
+    )
+
+
+def _cases(test: TestCase, problem: Problem) -> Iterator[_Case]:
+    describe = any("class " in text for text in (problem.preamble, problem.starter_code, problem.statement))
+    if isinstance(test, StdinTest):
+        if test.stdin.strip():
+            yield _Case(stdin=test.stdin)
+        return
+    if isinstance(test, CallTest):
+        found = [(test.setup, test.call.strip())]
+    else:
+        found = list(expressions(test, problem))
+        describe = describe or "class " in test.code
+    for setup, call in found:
+        tree = parse(f"{setup}\n({call}\n)")
+        if tree and any(True for _ in _sites(tree)):
+            yield _Case(setup=setup, call=call, describe=describe, tree=tree)
+
+
+# --- varied calls -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A literal that can be varied.
+
+    Args:
+        key: The same for those that stand at the same place of other calls.
+        value: What it is.
+        put: Puts another in its place.
+    """
+
+    key: tuple[str, int | str]
+    value: Any
+    put: Callable[[ast.expr], None]
+
+
+def _sites(tree: ast.Module) -> Iterator[_Site]:
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call):
+                yield from _arguments(node)
+            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.For):
+                name = "iter" if isinstance(node, ast.For) else "value"
+                target = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+                yield from _site((target, name), getattr(node, name), _setter(node, name))
+
+
+def _arguments(call: ast.Call) -> Iterator[_Site]:
+    name = ast.unparse(call.func)
+    if name == f"{SEEN}.append" or (hasattr(builtins, name) and name not in _CONSTRUCTORS):
+        return
+    for place, node in enumerate(call.args):
+        yield from _site((name, place), node, _item_setter(call.args, place))
+    for keyword in call.keywords:
+        yield from _site((name, keyword.arg or ""), keyword.value, _setter(keyword, "value"))
+
+
+def _site(key: tuple[str, int | str], node: Any, put: Callable[[ast.expr], None]) -> Iterator[_Site]:
+    value = literal(node) if isinstance(node, ast.expr) else None
+    if value is not None and value != []:
+        yield _Site(key, value, put)
+
+
+def _setter(node: ast.AST, name: str) -> Callable[[ast.expr], None]:
+    return lambda value: setattr(node, name, value)
+
+
+def _item_setter(nodes: list[ast.expr], place: int) -> Callable[[ast.expr], None]:
+    return lambda value: nodes.__setitem__(place, value)
+
+
+def _varied(cases: Sequence[_Case], chosen: int, random: Random) -> TestCase | None:
+    if cases[chosen].call:
+        return _varied_code(cases, chosen, random)
+    texts = [case.stdin for case in cases if not case.call]
+    return _Case(stdin=varied_text(texts, texts.index(cases[chosen].stdin), random)).test()
+
+
+def _varied_code(cases: Sequence[_Case], chosen: int, random: Random) -> TestCase | None:
+    """A case with one or more of its literals varied."""
+    examples = [list(_sites(case.tree)) for case in cases]
+    tree = deepcopy(cases[chosen].tree)
+    sites = list(_sites(tree))
+    values = [site.value for site in sites]
+    places = random.sample(range(len(sites)), random.randint(1, min(len(sites), 3)))
+    for place in places:
+        like = Like([one.value for found in examples for one in found if one.key == sites[place].key])
+        values[place] = like.varied(values[place], random)
+    alike = [
+        [site.value for site in found]
+        for found in examples
+        if [s.key for s in found] == [s.key for s in sites]
+    ]
+    _keep_sizes(values, alike)
+    for site, value in zip(sites, values, strict=True):
+        site.put(syntax_tree(repr(value), "eval").body)
+    *setup, last = tree.body
+    if not isinstance(last, ast.Expr):
+        return None
+    return _call_test("\n".join(map(ast.unparse, setup)), ast.unparse(last.value), cases[chosen].describe)
+
+
+def _keep_sizes(values: list[Any], examples: Sequence[Sequence[Any]]) -> None:
+    """Makes numbers and lists fit to the lists that they belong to in every example."""
+    for place, listed in same_sizes(examples):
+        size = len(values[listed])
+        if type(values[place]) is int:
+            values[place] = size
+        elif len(values[place]) != size:
+            longer, shorter = (listed, place) if size > len(values[place]) else (place, listed)
+            values[longer] = values[longer][: len(values[shorter])]
