@@ -73,8 +73,8 @@ def main() -> None:
                 counts[f"{name}: {one.kind}"] += 1
                 found.append({"problem": f"{name}:{problem}", "kind": one.kind} | value)
                 if not arguments.missed:
-                    told = f"{one.kind} {one.tolerance or ''}"
-                    print(f"{name}:{problem} | {told} | {' '.join(one.sentence.split())}")
+                    sentence = " ".join(one.sentence.split())
+                    print(f"{name}:{problem} | {one.kind} {one.tolerance or ''} | {sentence}")
             known = {one.sentence for one in read}
             for sentence in sentences(text) if arguments.missed else ():
                 if sentence not in known and _SUSPECT.search(sentence):

@@ -15,6 +15,7 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
+from bdc_agents.search.attempts import attempts_of, credited
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
@@ -33,7 +34,7 @@ from bdc_agents.search.select import can_expand, is_open, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import Json, SearchState, news, read_context, read_problem, remembering
 from bdc_agents.search.step import SearchRuntime, Step
-from bdc_agents.types import Attempt, Node, Problem, Program, Thought, Tree
+from bdc_agents.types import Node, Problem, Program, Thought, Tree
 
 
 class Nodes:
@@ -177,7 +178,7 @@ class Nodes:
         fresh = await execute(written, run.programs, run.problem, self.executor, run.deadline)
         _tell(run, fresh)
         judged = await _judge(run, state, fresh)
-        attempts, passed = _attempts(run, drafts, keys, fresh)
+        attempts, passed = attempts_of(run, drafts, keys, fresh)
         tree = run.tree
         leaves = [*state.get("evaluating", []), *state.get("refining", [])]
         for leaf in leaves:
@@ -199,7 +200,7 @@ class Nodes:
         changes = {
             "tree": run.grown(tree),
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
-            "credit": _credited(run, attempts),
+            "credit": credited(run, attempts),
             "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
             "passing": dict(passing),
             "confirmed": agreed,
@@ -341,45 +342,3 @@ async def _judge(run: Step, state: SearchState, fresh: Mapping[str, Program]) ->
 def _tell(run: Step, programs: Mapping[str, Program]) -> None:
     for key, program in programs.items():
         run.emit({"type": "program", "key": key, "program": program.model_dump(mode="json")})
-
-
-def _attempts(
-    run: Step, drafts: Sequence[Draft], keys: Sequence[str], fresh: Mapping[str, Program]
-) -> tuple[list[tuple[str, Attempt]], list[str]]:
-    """The attempts by node, but for programs that there was no time to run, and which programs passed.
-
-    What an agent writes again at temperature 0 it has not found a second time.
-    """
-    attempts: list[tuple[str, Attempt]] = []
-    passed: list[str] = []
-    for key, draft in zip(keys, drafts, strict=True):
-        if key and run.known([key], fresh)[key].verdict is None:
-            continue
-        attempt = _attempt(run, draft, key, fresh)
-        before = [*run.tree[draft.node].attempts, *(one for node, one in attempts if node == draft.node)]
-        if attempt.reward >= 1 and (draft.sampled or attempt not in before):
-            passed.append(key)
-        attempts.append((draft.node, attempt))
-    return attempts, passed
-
-
-def _attempt(run: Step, draft: Draft, key: str, fresh: Mapping[str, Program]) -> Attempt:
-    node = run.tree[draft.node]
-    author = node.thought.agent if node.thought else ""
-    refined = node.refined is not None
-    if not key:
-        return Attempt(program="", agent=draft.agent, author=author, reward=0.0, refined=refined)
-    program = run.known([key], fresh)[key]
-    return Attempt(program=key, agent=draft.agent, author=author, reward=program.reward, refined=refined)
-
-
-def _credited(run: Step, attempts: Sequence[tuple[str, Attempt]]) -> dict[str, dict[str, list[float]]]:
-    """The credit with these attempts added."""
-    credit = {author: dict(coders) for author, coders in run.state.get("credit", {}).items()}
-    for node_id, attempt in attempts:
-        parent = run.tree[node_id].parent
-        before = (run.tree[parent].value or 0.0) if parent else 0.0
-        row = credit.setdefault(attempt.author, {}).get(attempt.agent, [0.0, 0.0, 0.0])
-        better = float(attempt.reward > before)
-        credit[attempt.author][attempt.agent] = [row[0] + 1, row[1] + attempt.reward, row[2] + better]
-    return credit

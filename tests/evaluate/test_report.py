@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -187,12 +188,12 @@ def test_every_figure_of_a_log_is_the_mean_or_the_sum_of_its_samples(
     log = json.loads(write_logs(tmp_path, [task.problem for task in tasks])[0].read_text())
     assert log["status"] == "cancelled"
     assert (log["results"]["total_samples"], log["results"]["completed_samples"]) == (8, 7)
-    as_number = {"C": 1.0, "I": 0.0}
+    as_number: dict[Any, Any] = {"C": 1.0, "I": 0.0}
     for score in log["results"]["scores"]:
         by_id: dict[str, list[float]] = {}
         for sample in log["samples"]:
             value = sample["scores"][score["name"]]["value"]
-            by_id.setdefault(sample["id"], []).append(as_number[value] if value in as_number else value)
+            by_id.setdefault(sample["id"], []).append(float(as_number.get(value, value)))
         ((_, metric),) = score["metrics"].items()
         assert metric["value"] == pytest.approx(fmean(map(fmean, by_id.values())))
     assert [score["name"] for score in log["results"]["scores"]] == ["tests", "share"]

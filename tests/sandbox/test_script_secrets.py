@@ -252,14 +252,18 @@ CLAIMS = (
 )  # fmt: skip
 
 
+THOROUGHLY = ("an object", "an object that lies in numbers", "a class in place of the function", "an int")
+
+
 @pytest.mark.parametrize("name", CLASSES)
 async def test_no_object_passes_for_the_answer(run, name):
     """Whatever its operators say; the right answer does pass."""
     liar = NUMERIC_LIAR if "numbers" in name else LIAR
-    tests = tuple(ScriptTest(code=claim) for claim in CLAIMS)
+    claims = CLAIMS if name in THOROUGHLY else CLAIMS[::4]
+    tests = tuple(ScriptTest(code=claim) for claim in claims)
     verdict = await run(liar + CLASSES[name], *tests, entry_point="f")
     passed = [
-        claim for claim, result in zip(CLAIMS, verdict.results, strict=True) if result.outcome == "passed"
+        claim for claim, result in zip(claims, verdict.results, strict=True) if result.outcome == "passed"
     ]
     assert passed == [], name
 

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import operator
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +57,6 @@ class Program:
             "await_next": self._await,
             "subclass": self._subclass,
             "define": self._namespace.__setitem__,
-            "patch": _patch,
         }
 
     def perform(self, operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
@@ -124,9 +122,3 @@ def _forwarding(function: Any) -> Callable[..., Any]:
         return function(*operands, **keywords)
 
     return method
-
-
-def _patch(module: str, name: str, value: Any) -> None:
-    """Sets what a script has patched in a module; see `surroundings`."""
-    __import__(module)
-    setattr(sys.modules[module], name, value)

@@ -178,9 +178,10 @@ def test_what_is_added_is_taken_back_also_after_an_error(llama: Make, make_libra
     before = {name: p.clone() for name, p in model.named_parameters()}
     states = [library.weights(name) for name in library.names]
     layer = "model.layers.1.mlp.down_proj"
-    with pytest.raises(ValueError, match="stop"), added(model, combine(states, 4.0, "ties")):
-        own = dict(combine(states, 4.0, "ties"))[layer]
+    own = dict(combine(states, 4.0, "ties"))[layer]
+    with added(model, combine(states, 4.0, "ties")):
         assert torch.allclose(model.get_submodule(layer).weight, before[f"{layer}.weight"] + own)
+    with pytest.raises(ValueError, match="stop"), added(model, combine(states, 4.0, "ties")):
         raise ValueError("stop")
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name])
