@@ -79,7 +79,7 @@ class Common:
         if not self._held:
             return []
         found = []
-        for number in sorted(self._held, reverse=True):  # a list after those that it holds
+        for number in reversed(list(self._held)):  # a list before those that it holds
             value = self._held[number]
             if sys.getrefcount(value) <= _OWN_REFERENCES:
                 found.append(number)
