@@ -52,11 +52,14 @@ class Channel:
             MemoryError: If the message is too long.
             ValueError: If it is no JSON.
         """
-        data = self._at_least(_LENGTH.size, self._rest, _FIRST)
+        data = self._rest or self._chunk(_FIRST)
+        while len(data) < _LENGTH.size:
+            data += self._chunk(_FIRST)
         end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
         if end > _LONGEST:
             raise MemoryError
-        data = self._at_least(end, data, end - len(data))
+        if len(data) < end:
+            data = self._rest_of(data, end)
         body, self._rest = data[_LENGTH.size : end].decode(), data[end:]
         message, read = _read(body)
         if read != len(body):
@@ -65,21 +68,18 @@ class Channel:
             self._lose()
         return message
 
-    def _at_least(self, length: int, data: bytes, most: int) -> bytes:
-        """What was read, and more until it is long enough; `most` bytes at first."""
-        if len(data) >= length:
-            return data
+    def _rest_of(self, data: bytes, length: int) -> bytes:
         parts = bytearray(data)
         while len(parts) < length:
-            try:
-                chunk = os.read(self._descriptor, max(most, length - len(parts)))
-            except OSError:
-                chunk = b""
-            if not chunk:
-                self._lose()
-            parts += chunk
-            most = 0
+            parts += self._chunk(length - len(parts))
         return bytes(parts)
+
+    def _chunk(self, most: int) -> bytes:
+        try:
+            chunk = os.read(self._descriptor, most)
+        except OSError:
+            chunk = b""
+        return chunk or self._lose()
 
     def _lose(self) -> NoReturn:
         self.gone = True

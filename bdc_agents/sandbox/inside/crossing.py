@@ -45,11 +45,15 @@ class Crossing:
         """Values as JSON data."""
         return self._encoder.encode_all(parts)
 
-    def changes(self) -> list[Any]:
-        """What has changed on this side: containers, and objects that hold something."""
+    def changes(self, mark: int) -> list[Any]:
+        """What has changed on this side: containers, and objects that hold something.
+
+        Args:
+            mark: Of the message, see `Common.changed`.
+        """
         if not (self.common.numbers or self._contents):
             return []
-        changed = [[number, self._held(value)] for number, value in self.common.changed()]
+        changed = [[number, self._held(value)] for number, value in self.common.changed(mark)]
         renewed = []
         for number, before in self._contents.items():
             now = library.items(self.shared[number])

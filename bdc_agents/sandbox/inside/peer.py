@@ -128,7 +128,7 @@ class Peer:
         mark = self._crossing.common.mark()
         try:
             data = self._crossing.encode_all(parts)
-            changes = self._crossing.changes()
+            changes = self._crossing.changes(mark)
         except BaseException:
             self._crossing.common.take_back_sent(mark)
             raise

@@ -106,6 +106,8 @@ class Encoder:
     def holding(self, value: Any, depth: int = 0) -> list[Any]:
         """The data of a container of a built-in type, with its items, even if it is a known one."""
         kind, items = type(value), value
+        if not value:
+            return ["d" if kind is dict else _TAGS[kind]]
         if kind is dict:
             items = [part for pair in value.items() for part in pair]
         sent = items if _as_they_are(items) else self.encode_all(items, depth + 1)
