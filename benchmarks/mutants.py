@@ -27,6 +27,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -95,10 +96,11 @@ SPARE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Job:
-    """A mutant of a module."""
+    """A mutant of a module, and which of several that read the same within a function."""
 
     module: str
     mutant: Mutant
+    number: int = 1
 
     @property
     def id(self) -> str:
@@ -110,7 +112,7 @@ class Job:
     def name(self) -> str:
         """The same also where lines have moved, for the list of equivalent ones."""
         change = " ".join(f"{self.mutant.before} -> {self.mutant.after}".split())
-        return f"{self.module} {self.mutant.inside}: {change}"
+        return f"{self.module} {self.mutant.inside} {self.number}: {change}"
 
 
 def check_pure() -> None:
@@ -124,12 +126,13 @@ def check_pure() -> None:
 
 def drawn(count: int, seed: int, only: str = "") -> list[Job]:
     """A sample of all mutants of the modules."""
-    jobs = [
-        Job(module, mutant)
-        for module in PURE
-        if re.search(only, module)
-        for mutant in mutants((ROOT / "bdc_agents" / module).read_text())
-    ]
+    jobs: list[Job] = []
+    met: Counter[tuple[str, str, str, str]] = Counter()
+    for module in (module for module in PURE if re.search(only, module)):
+        for mutant in mutants((ROOT / "bdc_agents" / module).read_text()):
+            same = (module, mutant.inside, mutant.before, mutant.after)
+            met[same] += 1
+            jobs.append(Job(module, mutant, met[same]))
     return random.Random(seed).sample(jobs, min(count, len(jobs)))
 
 
@@ -231,7 +234,7 @@ class Contexts:
 
 def covered_by(file: str, into: Path) -> int:
     """Runs a file of tests under coverage."""
-    import coverage
+    import coverage  # pyright: ignore[reportMissingImports]
     import pytest
 
     modules = {module: str(Path.cwd() / "bdc_agents" / module) for module in PURE}

@@ -31,7 +31,8 @@ _AS_SETS = (
 _ALSO_RIGHT = {
     "are_equivalent": "True",
     "sum_div": "out == 0",
-    "surface_Area": "abs(out - round(given[0] ** 2 + 2 * given[0] * ((given[0] / 2) ** 2 + given[1] ** 2) ** 0.5))"
+    "surface_Area": "abs(out - round(given[0] ** 2"
+    " + 2 * given[0] * ((given[0] / 2) ** 2 + given[1] ** 2) ** 0.5))"
     " <= 1e-6",
     "digit_distance_nums": "out == sum(abs(int(a) - int(b)) for a, b in zip(*(str(one).zfill("
     "max(len(str(other)) for other in given)) for one in given)))",

@@ -76,7 +76,7 @@ def plural(number: int, noun: str) -> str:
 
 
 _ENDED = {
-    "rollouts": "had evaluated as many leaves as it may",
+    "rollouts": "had done its rollouts",
     "calls": "had used its calls",
     "tokens": "had used its tokens",
     "money": "had used its money",
@@ -95,9 +95,19 @@ def ending(solved: bool, stopped_by: str, calls: int) -> str:
         stopped_by: As in a `Solution`.
         calls: Of all agents.
     """
-    result = f"{'solved' if solved else 'not solved'} after {plural(calls, 'call')}"
+    why = why_ended(stopped_by)
+    return f"{outcome(solved, calls)}; {why}" if why else outcome(solved, calls)
+
+
+def outcome(solved: bool, calls: int) -> str:
+    """Whether it was solved, and after how many calls."""
+    return f"{'solved' if solved else 'not solved'} after {plural(calls, 'call')}"
+
+
+def why_ended(stopped_by: str) -> str:
+    """Why a search ended, in words; empty where it was solved."""
     why = _ENDED.get(stopped_by)
-    return f"{result}; the search {why}" if why else result
+    return f"the search {why}" if why else ""
 
 
 def passes(verdict: Verdict | None) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from bdc_agents.types import Solution, Trace
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer, legend
-from bdc_agents.view.text import colour_of, ending, one_line, passes, plural, value_colour
+from bdc_agents.view.text import colour_of, one_line, outcome, passes, plural, value_colour, why_ended
 
 
 def render_tree(trace: Trace, height: int | None = None) -> RenderableType:
@@ -39,7 +39,7 @@ def result_line(solution: Solution) -> Text:
     passed, total = passes(solution.verdict)
     calls = sum(used.calls for used in solution.usage.values())
     verdict = (
-        ending(solution.solved, solution.stopped_by, calls),
+        outcome(solution.solved, calls),
         "bold green" if solution.solved else "bold red",
     )
     parts = [
@@ -50,7 +50,8 @@ def result_line(solution: Solution) -> Text:
     if solution.agent is not None:
         where = f" at node {solution.node}" if solution.node else ""
         parts.append(f", by {one_line(solution.agent, 40)}{where}")
-    parts.append((f"  (sandbox: {solution.tier or 'none'})", "dim"))
+    more = (why_ended(solution.stopped_by), f"sandbox: {solution.tier or 'none'}")
+    parts.append((f"  ({'; '.join(filter(None, more))})", "dim"))
     return Text.assemble(*parts)
 
 

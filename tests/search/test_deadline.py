@@ -151,3 +151,22 @@ async def test_real_programs_are_killed_in_time(
         assert all(one.verdict is None for one in trace.programs.values())
     finally:
         await executor.aclose()
+
+
+@pytest.mark.parametrize("seconds", [0.1 + 0.2, 0.7, 1.1, 2.3])
+def test_a_clock_that_stands_still_at_the_deadline_ends_the_search(seconds: float, problem: Problem) -> None:
+    """Sums of seconds round: at the deadline itself they may say that a hair of time is left."""
+
+    class Slow(ScriptedAgent):
+        async def reply(self, request: Request) -> Reply:
+            await asyncio.sleep(0.1)
+            return await super().reply(request)
+
+    for number in range(5):
+        agent = Slow("ann", writing(WRONG).respond)
+        executor = Timed({"return": 0.01 + number / 30})
+        search = SearchConfig(leaves=1 + number)
+        trace = run_simulated(
+            asolve(problem, [agent], executor=executor, search=search, budget=Budget(seconds=seconds))
+        )
+        assert trace.solution.stopped_by in ("seconds", "exhausted")
