@@ -55,7 +55,7 @@ class Like:
 
     def varied(self, value: Any, random: Random) -> Any:
         """Another value of the same type."""
-        kind: Any = type(value)
+        kind = cast("Any", type(value))
         if kind is bool:
             return not value
         if kind is int:
@@ -74,7 +74,7 @@ class Like:
             return kind(self._list(list(value), random))
         if kind in (set, frozenset):
             # Their own order is another in every process.
-            inner = Like([sorted(one, key=repr) for one in self.examples if type(one) is kind])
+            inner = Like([sorted(cast("set[Any]", one), key=repr) for one in self.examples if type(one) is kind])
             return kind(inner._list(sorted(value, key=repr), random))
         if kind is dict:
             return self._dict(value, random)
