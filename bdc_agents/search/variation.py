@@ -74,7 +74,8 @@ class Like:
             return kind(self._list(list(value), random))
         if kind in (set, frozenset):
             # Their own order is another in every process.
-            inner = Like([sorted(cast("set[Any]", one), key=repr) for one in self.examples if type(one) is kind])
+            sets = [cast("set[Any]", one) for one in self.examples if type(one) is kind]
+            inner = Like([sorted(one, key=repr) for one in sets])
             return kind(inner._list(sorted(value, key=repr), random))
         if kind is dict:
             return self._dict(value, random)
