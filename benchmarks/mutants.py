@@ -234,7 +234,7 @@ class Contexts:
 
 def covered_by(file: str, into: Path) -> int:
     """Runs a file of tests under coverage."""
-    import coverage
+    import coverage  # pyright: ignore[reportMissingImports]
     import pytest
 
     modules = {module: str(Path.cwd() / "bdc_agents" / module) for module in PURE}
