@@ -38,7 +38,7 @@ CALLED = {
     "strings": "assert same('value of a call') == 'value of a call'",
     "lists": "assert ordered([i, 3, 2, 1]) == [1, 2, 3, i]",
     "dictionaries": "assert same({'a': i, 'b': 2}) == {'a': i, 'b': 2}",
-    "nested values": "assert same([(1, i), [2.5, None], {'k': ['x', 'y']}]) == [(1, i), [2.5, None], {'k': ['x', 'y']}]",
+    "nested values": "assert same([(1, i), [None], {'k': ['x']}]) == [(1, i), [None], {'k': ['x']}]",
     "lists of 500": "assert same(LONG) == LONG",
     "methods": "assert counter.add(1) == i - 3",
     "exceptions": "try: refused(i)\n    except ValueError: assert i",
@@ -126,7 +126,8 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
-        return worker(arguments.worker)
+        worker(arguments.worker)
+        return
     versions = {"this": ROOT}
     if arguments.against:
         versions["other"] = arguments.against.resolve()
