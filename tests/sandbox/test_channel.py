@@ -54,7 +54,7 @@ def test_long_messages_arrive_whole(ends: tuple[int, int]) -> None:
 @pytest.mark.parametrize("body", ["", "[1", "[1] [2]", "[1]x", "nonsense"])
 def test_what_is_no_single_json_value_is_refused(ends: tuple[int, int], body: str) -> None:
     os.write(ends[0], framed(body))
-    with pytest.raises(ValueError, match="Expecting|more than one"):
+    with pytest.raises(ValueError, match=r"Expecting|more than one"):
         Channel(ends[1]).receive()
 
 
