@@ -5,6 +5,7 @@ this order: what the preamble defines, a built-in, a module of the standard libr
 program imported, and then the program's own; the entry point is always the program's.
 """
 
+import _thread
 import ast
 import builtins
 import importlib
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .confine import Rules
 
 _REPORT, _PROGRAM = 3, 4
+_STACK_BYTES = 2**20  # of each thread of a script: all that a checker reserves counts as its memory
 
 
 def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tuple[int, ...]) -> NoReturn:
@@ -40,6 +42,7 @@ def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tupl
         note.heard(keep[_REPORT])
         confine.confine(job["limits"], rules, keep, closed=True)
         import_only_from(sys.path)
+        _thread.stack_size(_STACK_BYTES)
         report = _attempt(job, test)
         status = 1 if "error" in report else 0
         reports.send(_REPORT, report)

@@ -5,9 +5,10 @@ what stands for it; see `remote`. Both sides run this class. The checker's side 
 serves to the program is what `granted` says; nothing that leads to the script itself.
 
 One thread of each side speaks at a time: from its question to the answer, but for while it performs
-what the other side asks in between.
+what the other side asks in between. Then another may ask, and the last question is answered first.
 """
 
+import time
 from _thread import RLock
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from . import crossing, granted, kinds, raised, remote, reports, served, surroun
 from .channel import Channel, Gone
 from .remote import Kind, is_class, own
 
+_LOOK_SECONDS = 0.001  # at whether the questions of other threads are answered
 _OF_THE_STATEMENT = ("__module__", "__qualname__", "__classcell__", "__orig_bases__")
 
 
@@ -28,7 +30,7 @@ class Peer:
 
     def __init__(self, descriptor: int, namespace: dict[str, Any] | None = None) -> None:
         self._channel = Channel(descriptor)
-        self._turn = RLock()
+        self._turn, self._open = RLock(), 0
         self.careful = namespace is None
         self._crossing = crossing.Crossing(self, self.careful)
         share = self._crossing.share
@@ -52,16 +54,24 @@ class Peer:
             Gone: If the other side is.
         """
         with self._turn:
-            around = self.surroundings.changes() if self.surroundings else {}
-            self._say("ask", [operation, list(keywords)], [around or None, *operands, *keywords.values()])
-            while True:
-                kind, said, parts = self._hear()
-                if kind == "ask":
-                    self._answer(said, parts)
-                elif kind == "value":
-                    return parts[0]
-                else:
-                    self._raise(said, parts[0], _asks_for_next(operation, operands))
+            self._open += 1
+            try:
+                around = self.surroundings.changes() if self.surroundings else {}
+                parts = [around or None, *operands, *keywords.values()]
+                self._say("ask", [operation, list(keywords)], parts)
+                return self._answer_to(operation, operands)
+            finally:
+                self._open -= 1
+
+    def _answer_to(self, operation: str, operands: tuple[Any, ...]) -> Any:
+        while True:
+            kind, said, parts = self._hear()
+            if kind == "ask":
+                self._answer(said, parts)
+            elif kind == "value":
+                return parts[0]
+            else:
+                self._raise(said, parts[0], _asks_for_next(operation, operands))
 
     def _raise(self, told: dict[str, Any], error: Any, iterating: bool) -> NoReturn:
         if not isinstance(error, BaseException):
@@ -102,12 +112,17 @@ class Peer:
             self._say_error(error)
 
     def _perform_for(self, *asked: Any) -> Any:
-        """Performs what was asked; meanwhile other threads of this side may ask, as this one may."""
+        """Performs what was asked; meanwhile any thread of this side may ask, and is answered first."""
+        before = self._open
         self._turn.release()
         try:
             return self._perform(*asked)
         finally:
             self._turn.acquire()
+            while self._open != before:
+                self._turn.release()
+                time.sleep(_LOOK_SECONDS)
+                self._turn.acquire()
 
     def _perform(self, operation: str, operands: list[Any], keywords: dict[str, Any], around: Any) -> Any:
         if operation == "describe":

@@ -227,6 +227,14 @@ class _Watched(ast.NodeTransformer):
             test.comparators = [_located(ast.Name(reports.RIGHT, ast.Load()), node)]
         return [*kept, node, *(_located(one, node) for one in count)]
 
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        """Counts an end whose status tells a result: `sys.exit(0 if ok else 1)`."""
+        tells = (
+            isinstance(node.value, ast.Call) and _exits(node.value) and any(map(_decides, node.value.args))
+        )
+        self.generic_visit(node)
+        return [ast.copy_location(_statement(_ASSERTED), node), node] if tells else node
+
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
         if _called_name(node.func).startswith("assert"):
@@ -295,7 +303,17 @@ def _fails(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.Assert):
         return isinstance(node.test, ast.Constant) and not node.test.value
-    return isinstance(node, ast.Call) and _called_name(node.func) in ("exit", "quit", "_exit", "fail")
+    return isinstance(node, ast.Call) and (_exits(node) or _called_name(node.func) == "fail")
+
+
+def _exits(node: ast.Call) -> bool:
+    return _called_name(node.func) in ("exit", "quit", "_exit")
+
+
+def _decides(status: ast.expr) -> bool:
+    return isinstance(status, (ast.IfExp, ast.Compare, ast.BoolOp, ast.UnaryOp)) and not states_nothing(
+        status
+    )
 
 
 def _called_name(function: ast.expr) -> str:
