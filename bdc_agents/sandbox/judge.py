@@ -16,6 +16,9 @@ from .inside.wire import Ending
 TEXT_BUDGET = 500
 """Characters of each text in a result."""
 
+_MOST_LINES = 2**31
+"""A program may forge the line of its error; one of any size would fit into no checkpoint."""
+
 _LIMITS: dict[str, tuple[Outcome, str]] = {
     "wall": ("timeout", "wall time limit passed"),
     "idle": ("timeout", "the program waited for too long, and used hardly any CPU time"),
@@ -115,7 +118,7 @@ def _failure(test: TestCase, report: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "outcome": "memory" if kind == "MemoryError" else "error",
         "error": f"{kind}: {message}" if message else kind,
-        "line": line if type(line) is int else None,
+        "line": line if type(line) is int and 0 < line < _MOST_LINES else None,
     }
     if isinstance(test, ScriptTest) and type(report.get("test_line")) is int:
         found["shown"] = _statement(test.code, report["test_line"])

@@ -19,7 +19,10 @@ def keeps_state(code: str) -> bool:
     tree = parse(code)
     if tree is None:
         return False
-    return any(map(_variable, tree.body)) or any(map(_changes_module, ast.walk(tree)))
+    try:
+        return any(map(_variable, tree.body)) or any(map(_changes_module, ast.walk(tree)))
+    except RecursionError:  # a sum of 1,000 terms has a tree, and one that is too deep to walk down
+        return True
 
 
 def _variable(statement: ast.stmt) -> bool:

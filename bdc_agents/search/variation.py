@@ -55,7 +55,7 @@ class Like:
 
     def varied(self, value: Any, random: Random) -> Any:
         """Another value of the same type."""
-        kind: Any = type(value)
+        kind: type[object] = type(cast("object", value))
         if kind is bool:
             return not value
         if kind is int:
@@ -71,11 +71,12 @@ class Like:
         if kind is str:
             return self._text(value, random)
         if kind in (list, tuple):
-            return kind(self._list(list(value), random))
+            return cast("Any", kind)(self._list(list(value), random))
         if kind in (set, frozenset):
             # Their own order is another in every process.
-            inner = Like([sorted(one, key=repr) for one in self.examples if type(one) is kind])
-            return kind(inner._list(sorted(value, key=repr), random))
+            sets = [cast("set[Any]", one) for one in self.examples if type(one) is kind]
+            inner = Like([sorted(one, key=repr) for one in sets])
+            return cast("Any", kind)(inner._list(sorted(value, key=repr), random))
         if kind is dict:
             return self._dict(value, random)
         return value

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import confine, note, peer, remote, reports, surroundings, wire
@@ -38,6 +39,7 @@ def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tupl
         test = {"code": wire.read(control, size).decode("utf-8", "surrogatepass")}
         note.heard(keep[_REPORT])
         confine.confine(job["limits"], rules, keep, closed=True)
+        import_only_from(sys.path)
         report = _attempt(job, test)
         status = 1 if "error" in report else 0
         reports.send(_REPORT, report)
@@ -53,7 +55,7 @@ def _attempt(job: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
     program = peer.Peer(_PROGRAM)
     try:
         script = Script(test["code"])
-        names = Names(program, job["entry_point"], classes_of(script.tree))
+        names = Names(program, job["entry_point"], classes_of(script.tree), attributes_of(script.tree))
         sys.modules[reports.MAIN] = Main(names, program)
         names.ask("")  # a program that does not load fails here
         names.run_preamble(job["preamble"])
@@ -90,11 +92,19 @@ class Names(dict[str, Any]):
         program: The connection to the program.
         entry_point: The name that is the program's, even if it is that of a built-in.
         classes: Names that the script uses as those of classes.
+        attributes: Of names that the script uses for these attributes alone.
     """
 
-    def __init__(self, program: peer.Peer, entry_point: str | None, classes: frozenset[str]) -> None:
+    def __init__(
+        self,
+        program: peer.Peer,
+        entry_point: str | None,
+        classes: frozenset[str],
+        attributes: dict[str, set[str]],
+    ) -> None:
         super().__init__(__name__=reports.MAIN, __builtins__=builtins)
-        self._program, self._entry_point, self._classes = program, entry_point, classes
+        self._program, self._entry_point = program, entry_point
+        self._classes, self._attributes = classes, attributes
 
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name) and name != self._entry_point:
@@ -106,17 +116,30 @@ class Names(dict[str, Any]):
 
     def copy(self) -> "Names":
         """The same names, for what runs code of its own among them, such as `doctest`."""
-        other = Names(self._program, self._entry_point, self._classes)
+        other = Names(self._program, self._entry_point, self._classes, self._attributes)
         other.update(self)
         return other
 
     def _look_up(self, name: str) -> Any:
+        if self._is_module(name):
+            return sys.modules[name]
         found = self.ask(name)
         if not found:
             raise KeyError(name)
         if len(found) == 1:
             return found[0]
-        return importlib.import_module(name if name in sys.stdlib_module_names else str(found[1]))
+        return imported(name if name in sys.stdlib_module_names else str(found[1]))
+
+    def _is_module(self, name: str) -> bool:
+        """Whether a name stands for a module of the standard library, which the script has not imported.
+
+        What the program calls `math` is not what a script means by `math.isclose`; but it may well
+        have a `queue` of its own, which has attributes that the module lacks.
+        """
+        if name not in sys.stdlib_module_names or name == self._entry_point or name not in self._attributes:
+            return False
+        module = imported(name)
+        return all(hasattr(module, attribute) for attribute in self._attributes[name])
 
     def ask(self, name: str) -> list[Any]:
         """What the program has under a name, as a list of one item; a module as two."""
@@ -145,6 +168,8 @@ class Main(types.ModuleType):
     def __getattribute__(self, name: str) -> Any:
         if name == "__dict__":  # where `doctest` finds functions, and `dataclass` the names of types
             return super().__getattribute__("_names")
+        if name == "__doc__":  # which may hold its examples
+            return dict.get(super().__getattribute__("_names"), name)
         return super().__getattribute__(name)
 
     def __getattr__(self, name: str) -> Any:
@@ -164,6 +189,59 @@ class Main(types.ModuleType):
         return list(self._names)
 
 
+def imported(name: str) -> types.ModuleType:
+    """The module that the program has under a name of the script, of this process's own.
+
+    Raises:
+        ImportError: If it is one that runs something when it is imported.
+    """
+    root, *inner = name.split(".")
+    if root in _RUNNING or any(part.startswith("__") for part in (root, *inner)):
+        raise ImportError(
+            f"the module {name!r} runs something when it is imported, so no script test gets it"
+        )
+    try:
+        return importlib.import_module(name)
+    except SystemExit as end:  # else the script would end there, with what follows unchecked
+        raise ImportError(f"the module {name!r} ends the process when it is imported") from end
+
+
+_RUNNING = frozenset(("antigravity", "ensurepip", "idlelib", "lib2to3", "test", "turtledemo"))
+
+
+def import_only_from(folders: list[str]) -> None:
+    """From here on finds modules below these folders only, never among files that a program wrote.
+
+    Whatever puts another folder onto the path, such as `unittest` where it looks for tests.
+    """
+    allowed = tuple(folder for folder in folders if folder)
+    below = tuple(f"{folder.rstrip('/')}/" for folder in allowed)
+
+    def limited(hook: Callable[[str], Any]) -> Callable[[str], Any]:
+        def finder(path: str) -> Any:
+            if path not in allowed and not path.startswith(below):
+                raise ImportError("no folder of the interpreter")
+            return hook(path)
+
+        return finder
+
+    sys.path_hooks[:] = map(limited, sys.path_hooks)
+
+
+def attributes_of(tree: ast.Module) -> dict[str, set[str]]:
+    """The names that a script uses for attributes of theirs alone, as in `math.pi`, and for which."""
+    found, bare = dict[str, set[str]](), set[str]()
+    of_attributes = set[ast.Name]()
+    for node in ast.walk(tree):  # an attribute comes before the name in it
+        match node:
+            case ast.Attribute(value=ast.Name() as name, attr=attribute, ctx=ast.Load()):
+                found.setdefault(name.id, set()).add(attribute)
+                of_attributes.add(name)
+            case ast.Name(id=name) if node not in of_attributes:
+                bare.add(name)
+    return {name: attributes for name, attributes in found.items() if name not in bare}
+
+
 def classes_of(tree: ast.Module) -> frozenset[str]:
     """The names that a script uses as those of classes: what they make is then what it tests.
 
@@ -172,6 +250,8 @@ def classes_of(tree: ast.Module) -> frozenset[str]:
     """
     found = set[str]()
     for node in ast.walk(tree):
+        if type(node) not in _NAMING:
+            continue
         match node:
             case ast.Name(id=name) if _CAPITAL_WORDS.fullmatch(name):
                 found.add(name)
@@ -186,6 +266,7 @@ def classes_of(tree: ast.Module) -> frozenset[str]:
     return frozenset(found)
 
 
+_NAMING = (ast.Name, ast.Call, ast.ExceptHandler, ast.ClassDef, ast.MatchClass)
 _CAPITAL_WORDS = re.compile(r"_*[A-Z][A-Za-z0-9]*")
 
 

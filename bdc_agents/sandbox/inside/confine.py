@@ -1,11 +1,13 @@
 """What a process gives up before a line of a program, or of a test script, runs in it."""
 
+import builtins
 import fcntl
 import math
 import os
 import resource
 import signal
 import sys
+from _sitebuiltins import Quitter
 from typing import Any, NamedTuple
 
 from . import kernel, landlock, seccomp
@@ -56,6 +58,7 @@ def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed:
         os.dup2(descriptor, target)
     os.closerange(len(keep), 256)  # the control socket was descriptor 0
     _open_streams()
+    _add_builtins()
     _forget_ourselves()
     seen = os.path.exists("/proc/self/status")  # else nobody sees what a program touches of what it reserves
     reserved = _RESERVED_BYTES if seen and not closed else 0
@@ -82,6 +85,15 @@ def _open_streams() -> None:
     sys.stdin = sys.__stdin__ = opened(0, "r", "surrogateescape")
     sys.stdout = sys.__stdout__ = opened(1, "w", "surrogateescape")
     sys.stderr = sys.__stderr__ = opened(2, "w", "backslashreplace")
+
+
+def _add_builtins() -> None:
+    """`exit` and `quit`, which Python adds only where it loads `site`.
+
+    A script needs them as much as a program: a name that the checker lacks is looked up in the program.
+    """
+    for name in ("exit", "quit"):
+        setattr(builtins, name, Quitter(name, "Ctrl-D"))
 
 
 def _forget_ourselves() -> None:

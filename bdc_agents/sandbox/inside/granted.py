@@ -122,7 +122,7 @@ def _attribute(target: Any, name: str) -> Any:
     named = isinstance(target, (types.FunctionType, types.MethodType, type))
     if named and name in _NAMES_OF_FUNCTIONS:
         return getattr(target, name)
-    if name.startswith(("_", *_LEADING)) or not _is_open(target):
+    if name.startswith(("_", *_LEADING)) or not _is_open(target) or _steers_mock(target, name):
         raise AttributeError(f"{type(target).__name__!r} object has no attribute {name!r} for a program")
     return getattr(target, name)
 
@@ -138,6 +138,19 @@ def _is_open(target: Any) -> bool:
 def _is_mock(kind: type) -> bool:
     mock = sys.modules.get("unittest.mock")
     return mock is not None and issubclass(kind, mock.NonCallableMock)
+
+
+def _steers_mock(target: Any, name: str) -> bool:
+    """Whether a name is of a mock's own, such as `reset_mock`, with which a program could pass its test."""
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and _is_mock(type(target)) and name in _names_of_mocks(mock)
+
+
+@functools.cache
+def _names_of_mocks(mock: Any) -> frozenset[str]:
+    kinds = (mock.MagicMock, mock.AsyncMock)
+    own = {name for kind in kinds for name in (*dir(kind), *vars(kind()))}
+    return frozenset(name for name in own if not name.startswith("_"))
 
 
 def _may_be_called(target: Any) -> bool:

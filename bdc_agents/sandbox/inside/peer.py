@@ -3,8 +3,12 @@
 What is no plain data, such as a function or an object, stays where it is, and the other side gets
 what stands for it; see `remote`. Both sides run this class. The checker's side is careful: what it
 serves to the program is what `granted` says; nothing that leads to the script itself.
+
+One thread of each side speaks at a time: from its question to the answer, but for while it performs
+what the other side asks in between.
 """
 
+from _thread import RLock
 from typing import Any, NoReturn
 
 from . import crossing, granted, kinds, raised, remote, reports, served, surroundings
@@ -24,6 +28,7 @@ class Peer:
 
     def __init__(self, descriptor: int, namespace: dict[str, Any] | None = None) -> None:
         self._channel = Channel(descriptor)
+        self._turn = RLock()
         self.careful = namespace is None
         self._crossing = crossing.Crossing(self, self.careful)
         share = self._crossing.share
@@ -46,16 +51,17 @@ class Peer:
         Raises:
             Gone: If the other side is.
         """
-        around = self.surroundings.changes() if self.surroundings else {}
-        self._say("ask", [operation, list(keywords)], [around or None, *operands, *keywords.values()])
-        while True:
-            kind, said, parts = self._hear()
-            if kind == "ask":
-                self._answer(said, parts)
-            elif kind == "value":
-                return parts[0]
-            else:
-                self._raise(said, parts[0], _asks_for_next(operation, operands))
+        with self._turn:
+            around = self.surroundings.changes() if self.surroundings else {}
+            self._say("ask", [operation, list(keywords)], [around or None, *operands, *keywords.values()])
+            while True:
+                kind, said, parts = self._hear()
+                if kind == "ask":
+                    self._answer(said, parts)
+                elif kind == "value":
+                    return parts[0]
+                else:
+                    self._raise(said, parts[0], _asks_for_next(operation, operands))
 
     def _raise(self, told: dict[str, Any], error: Any, iterating: bool) -> NoReturn:
         if not isinstance(error, BaseException):
@@ -71,8 +77,9 @@ class Peer:
 
     def serve(self) -> None:
         """Answers until the other side is gone."""
-        while True:
-            self._answer(*self._hear()[1:])
+        with self._turn:
+            while True:
+                self._answer(*self._hear()[1:])
 
     def fail(self, error: BaseException) -> None:
         """Answers the first request, whatever it is, by an exception."""
@@ -86,13 +93,21 @@ class Peer:
             parts.clear()  # so that what the operation does not keep is in use no more
             first = len(operands) - len(names)
             keywords = dict(zip(names, operands[first:], strict=True)) if names else {}
-            value = self._perform(operation, operands[:first] if names else operands, keywords, around)
+            value = self._perform_for(operation, operands[:first] if names else operands, keywords, around)
             del operands, keywords
             self._say("value", None, [value])
         except Gone:
             raise
         except BaseException as error:
             self._say_error(error)
+
+    def _perform_for(self, *asked: Any) -> Any:
+        """Performs what was asked; meanwhile other threads of this side may ask, as this one may."""
+        self._turn.release()
+        try:
+            return self._perform(*asked)
+        finally:
+            self._turn.acquire()
 
     def _perform(self, operation: str, operands: list[Any], keywords: dict[str, Any], around: Any) -> Any:
         if operation == "describe":

@@ -29,7 +29,6 @@ def run(job: dict[str, Any], kind: str, rules: "Rules", keep: tuple[int, ...]) -
     status = 1
     try:
         confine.confine(job["limits"], rules, keep)
-        _add_builtins()
         status = {"stdin": _on_input, "call": _on_calls, "script": _for_checker}[kind](job)
     except MemoryError:
         status = reports.OUT_OF_MEMORY
@@ -37,15 +36,6 @@ def run(job: dict[str, Any], kind: str, rules: "Rules", keep: tuple[int, ...]) -
         status = 0  # nothing more is asked
     finally:
         os._exit(status)
-
-
-def _add_builtins() -> None:
-    """`exit` and `quit`, which Python adds only where it loads `site`."""
-    import builtins
-    from _sitebuiltins import Quitter
-
-    for name in ("exit", "quit"):
-        setattr(builtins, name, Quitter(name, "Ctrl-D"))
 
 
 # --- input ----------------------------------------------------------------------------------------
