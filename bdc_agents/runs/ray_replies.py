@@ -63,8 +63,8 @@ class KeptAgent:
             request = request.model_copy(update={"temperature": config.temperature})
         key = reply_key(
             self._identity,
-            request,
-            max_tokens=config.max_tokens,
+            request.model_copy(update={"max_tokens": None}),
+            max_tokens=self._agent.bound(request).completion_tokens,  # what is sent, as without Ray
             structured=config.structured,
             options=config.options,
         )

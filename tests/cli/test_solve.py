@@ -22,7 +22,7 @@ def test_a_problem_in_words_is_solved_and_kept(bdc, configure, workplace):
     requests = configure()
     done = bdc(*DOUBLE, "--test", "double(5) -> 10", "--out", "runs/one")
     assert done.returncode == 0, done.stderr
-    assert "solved  2/2 public tests" in done.stdout
+    assert "solved after 2 calls  2/2 public tests" in done.stdout
     assert "def double(x):\n    return 2 * x" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert len(requests) >= 2

@@ -62,7 +62,7 @@ def test_the_live_picture_fits_and_shows_what_matters(kept: Trace, width: int) -
         assert text in picture
     if width == 120:
         assert "3:20 left" in picture
-        assert "hidden 3/3, kept; 2 calls" in picture
+        assert "solved after 2 calls, hidden 3/3, kept" in picture
 
 
 def test_plain_lines_tell_each_problem_and_what_is_open(kept: Trace) -> None:
@@ -74,7 +74,7 @@ def test_plain_lines_tell_each_problem_and_what_is_open(kept: Trace) -> None:
         view.on_stop()
     assert lines.pop() == f"[0:00] {STOPPING}"
     assert lines == [
-        "[0:00] mbpp:601: solved, hidden 3/3, kept; 2 calls [100 of 200 open, 3:20 left]",
+        "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [100 of 200 open, 3:20 left]",
         "[0:00] a note in two lines",
     ]
 
@@ -82,7 +82,7 @@ def test_plain_lines_tell_each_problem_and_what_is_open(kept: Trace) -> None:
 def test_a_trace_kept_for_a_program_that_was_not_handed_over_says_so(make_trace: MakeTrace) -> None:
     decision = Decision(kept=True, hidden=Hidden(passed=1, total=3), right=("k",))
     trace = make_trace("mbpp:601").model_copy(update={"decision": decision})
-    assert "hidden 1/3, kept for another of its programs; 2 calls" in told(trace)
+    assert "solved after 2 calls, hidden 1/3, kept for another of its programs" in told(trace)
 
 
 def test_a_hostile_id_is_made_safe(make_trace: MakeTrace) -> None:
