@@ -114,11 +114,10 @@ async def measure(name: str, python: str | None, tasks: list[Task]) -> dict[str,
     """What passes on one tier, or why there is none."""
     try:
         tier = make_tier(name, python)
-        reason = attack(tier) if name != "unsafe" else ""
+        if name != "unsafe" and (hole := attack(tier)):
+            return {"not run": hole}
     except (SandboxError, SandboxRefused) as error:
-        reason = str(error)
-    if reason:
-        return {"not run": reason.splitlines()[0]}
+        return {"not run": str(error).splitlines()[0]}
     executor = ProcessExecutor(tier)
     try:
         hunting = await passing(executor, [(task, hunter(task)) for task in tasks])

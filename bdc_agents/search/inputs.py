@@ -51,15 +51,21 @@ def {_AS_DATA}(value):
     return found if known else value"""
 
 
-@lru_cache(maxsize=64)
 def further_inputs(problem: Problem) -> tuple[TestCase, ...]:
     """Tests with the inputs of the public ones varied; what they expect matches nothing.
 
     The same problem gives the same inputs; none where no input can be read from its tests.
     """
+    return _inputs_of(problem.model_dump_json())
+
+
+@lru_cache(maxsize=64)
+def _inputs_of(text: str) -> tuple[TestCase, ...]:
+    """The further inputs of a problem, given as JSON."""
+    problem = Problem.model_validate_json(text)
     cases = [case for test in problem.public_tests for case in _cases(test, problem)]
     known = {_input_of(case.test()) for case in cases}
-    random = Random(content_hash(problem.model_dump_json()))
+    random = Random(content_hash(text))
     made: list[TestCase] = []
     for turn in range(_TRIES if cases else 0):
         test = _varied(cases, turn % len(cases), random)

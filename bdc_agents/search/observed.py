@@ -51,26 +51,27 @@ def expressions(test: ScriptTest, problem: Problem) -> Iterator[tuple[str, str]]
 
 def _body(tree: ast.Module, entry_point: str | None) -> list[ast.stmt]:
     """The statements that test: those of `check(candidate)`, of test functions, or of the module."""
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    called = {_name(call): call for node in tree.body if (call := _call(node))}
     body: list[ast.stmt] = []
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = {_name(node.value): node.value for node in tree.body if _is_call(node)}  # type: ignore[attr-defined]
     for node in tree.body:
-        checks = (
-            isinstance(node, ast.FunctionDef) and len(node.args.args) == 1 and node.name.startswith("check")
-        )
-        tests = isinstance(node, ast.FunctionDef) and not node.args.args and node.name.startswith("test")
-        if checks or tests:
-            given: list[ast.expr] = called[node.name].args if node.name in called else []
-            given = given or [syntax_tree(entry_point or "candidate", "eval").body]
-            names = {node.args.args[0].arg: given[0]} if checks else {}
+        if isinstance(node, ast.FunctionDef) and _tests(node):
+            given = called[node.name].args if node.name in called else []
+            candidate = (given or [syntax_tree(entry_point or "candidate", "eval").body])[0]
+            names = {argument.arg: candidate for argument in node.args.args}
             body += [_Renamed(names).visit(deepcopy(one)) for one in node.body]
-        elif not (_is_call(node) and _name(node.value) in functions):  # type: ignore[attr-defined]
+        elif not ((call := _call(node)) and _name(call) in functions):
             body.append(node)
     return body
 
 
-def _is_call(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+def _tests(node: ast.FunctionDef) -> bool:
+    """Whether a function is `check(candidate)`, or a test function without arguments."""
+    return node.name.startswith("check" if len(node.args.args) == 1 else "test") and len(node.args.args) < 2
+
+
+def _call(node: ast.stmt) -> ast.Call | None:
+    return node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
 
 
 def _defines_only(node: ast.stmt) -> bool:

@@ -251,16 +251,25 @@ def read_context(
     """The settings of one run: the graph's own with the run's changes over them.
 
     Raises:
-        ConfigError: If a key is unknown or a value out of range.
+        ConfigError: If a key is unknown, or a value of another kind or out of range.
     """
-    for key in context or {}:
+    _check_kind("context", context, Mapping, "a dict")
+    for key, value in (context or {}).items():
         if key not in SearchContext.__annotations__:
             raise ConfigError(unknown("key of the context", key, SearchContext.__annotations__))
+        # The characters of a text could each be the name of an agent.
+        kind, named = ((list, tuple), "a list of names") if key == "agents" else (Mapping, "a dict")
+        _check_kind(f"context: {key}", value, kind, named)
     changes = dict((context or {}).get("search") or {})
     caps = (context or {}).get("budget")
     preset = changes.pop("preset", None)
     base = SearchConfig.preset(str(preset)) if preset else search
     return _changed(base, changes), _changed(budget, caps or {})
+
+
+def _check_kind(what: str, value: object, kind: type | tuple[type, ...], named: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(f"{what} is {named}, not {value!r:.80}")
 
 
 def _changed(settings: Changed, changes: Json) -> Changed:

@@ -55,7 +55,7 @@ class Like:
 
     def varied(self, value: Any, random: Random) -> Any:
         """Another value of the same type."""
-        kind = type(value)
+        kind: type[object] = type(cast("object", value))
         if kind is bool:
             return not value
         if kind is int:
@@ -71,11 +71,12 @@ class Like:
         if kind is str:
             return self._text(value, random)
         if kind in (list, tuple):
-            return kind(self._list(list(value), random))
+            return cast("Any", kind)(self._list(list(value), random))
         if kind in (set, frozenset):
             # Their own order is another in every process.
-            inner = Like([sorted(one, key=repr) for one in self.examples if type(one) is kind])
-            return kind(inner._list(sorted(value, key=repr), random))
+            sets = [cast("set[Any]", one) for one in self.examples if type(one) is kind]
+            inner = Like([sorted(one, key=repr) for one in sets])
+            return cast("Any", kind)(inner._list(sorted(value, key=repr), random))
         if kind is dict:
             return self._dict(value, random)
         return value
@@ -120,7 +121,9 @@ class Like:
         words = text.split(" ")
         if len(words) > 2 and random.random() < 0.5:
             return " ".join(_rearranged(words, random, lambda word, _: word[::-1]))
-        chars = _rearranged(list(text or letters[0]), random, lambda *_: random.choice(letters), self.texts)
+        chars = _rearranged(
+            list(text or letters[0]), random, lambda _char, _place: random.choice(letters), self.texts
+        )
         return "".join(chars)
 
     def _digits(self, text: str, random: Random) -> str:

@@ -153,8 +153,10 @@ def test_a_set_of_numbers_is_held_to_the_tolerance_and_no_less(items, tolerance,
     for moved in (0.0, 1e-7, 1e-4, 0.1):
         close = all(math.isclose(item, item + moved, rel_tol=tolerance, abs_tol=tolerance) for item in items)
         shifted = within(kind(item + moved for item in reversed(items)))
-        assert value_matches(shifted, [expected], tolerance) == (close if tolerance else moved == 0.0)
-        assert not value_matches(within(kind([*items, 5000])), [expected], tolerance)
+        assert value_matches(shifted, [expected], Checker(tolerance=tolerance)) == (
+            close if tolerance else moved == 0.0
+        )
+        assert not value_matches(within(kind([*items, 5000])), [expected], Checker(tolerance=tolerance))
 
 
 def test_an_overriding_class_is_sent_by_its_content():

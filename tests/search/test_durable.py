@@ -1,5 +1,6 @@
 """A search that is killed at any moment goes on to the same tree; checkpointers do not change it."""
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -29,7 +30,11 @@ SCRIPT = Path(__file__).parent / "killed_search.py"
 def killed(*words: str) -> list[dict[str, Any]]:
     environment = os.environ | {"LANGGRAPH_STRICT_MSGPACK": "true"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=120, env=environment
+        [sys.executable, str(SCRIPT), *words],
+        capture_output=True,
+        text=True,
+        timeout=500,  # A hundred processes, one after the other: against a hang, not a busy machine.
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -143,14 +148,12 @@ async def cut_off(
 async def test_a_pause_is_not_counted_as_time_of_the_search(
     pair: Any, make_executor: MakeExecutor, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bdc_agents.search.step as step
-
     saver = InMemorySaver()
     await cut_off(problem, pair, make_executor(), saver, 5)
-    real = step.monotonic
-    monkeypatch.setattr(step, "monotonic", lambda: real() + 3600)
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + 3600)
     budget = Budget(seconds=60)
-    monkeypatch.setattr("bdc_agents.search.calls.monotonic", lambda: real() + 3600)
     trace = await asolve(
         problem,
         pair,
@@ -309,4 +312,22 @@ async def test_unknown_keys_of_a_context_are_refused(
     app: Any = create_search_graph(pair, executor=make_executor()).compile()
     with pytest.raises(ConfigError, match=f"unknown key of the context '{key}'"):
         await app.ainvoke({"problem": problem.model_dump(mode="json")}, context={key: 1})
+    assert not pair[0].requests
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ({"agents": "ann"}, "context: agents is a list of names, not 'ann'"),
+        ({"agents": 1}, "context: agents is a list of names, not 1"),
+        ({"search": "paper"}, "context: search is a dict, not 'paper'"),
+        ({"budget": 8}, "context: budget is a dict, not 8"),
+    ],
+)
+async def test_values_of_another_kind_in_a_context_are_refused(
+    context: Any, said: str, pair: Any, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    app: Any = create_search_graph(pair, executor=make_executor()).compile()
+    with pytest.raises(ConfigError, match=said):
+        await app.ainvoke({"problem": problem.model_dump(mode="json")}, context=context)
     assert not pair[0].requests

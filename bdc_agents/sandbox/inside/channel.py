@@ -6,6 +6,12 @@ import struct
 from typing import Any, NoReturn
 
 _LONGEST = 64 * 2**20
+_FIRST = 8192
+"""Bytes that are read at once: most messages are shorter, and then one read is enough."""
+
+_LENGTH = struct.Struct(">I")
+_write = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+_read = json.JSONDecoder().raw_decode
 
 
 class Gone(BaseException):
@@ -20,20 +26,21 @@ class Channel:
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor, self._rest = descriptor, b""
         self.gone = False
 
     def send(self, message: list[Any]) -> None:
-        """Sends a message.
+        """Sends a message; it must not hold itself.
 
         Raises:
             Gone: If the other side is.
         """
-        body = json.dumps(message).encode()
-        view = memoryview(struct.pack(">I", len(body)) + body)
+        body = _write(message).encode()
+        data = _LENGTH.pack(len(body)) + body
         try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            sent = os.write(self._descriptor, data)
+            while sent < len(data):
+                sent += os.write(self._descriptor, memoryview(data)[sent:])
         except OSError:
             self._lose()
 
@@ -43,26 +50,36 @@ class Channel:
         Raises:
             Gone: If the other side is.
             MemoryError: If the message is too long.
+            ValueError: If it is no JSON.
         """
-        (length,) = struct.unpack(">I", self._read(4))
-        if length > _LONGEST:
+        data = self._rest or self._chunk(_FIRST)
+        while len(data) < _LENGTH.size:
+            data += self._chunk(_FIRST)
+        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        if end > _LONGEST:
             raise MemoryError
-        message = json.loads(self._read(length))
+        if len(data) < end:
+            data = self._rest_of(data, end)
+        body, self._rest = data[_LENGTH.size : end].decode(), data[end:]
+        message, read = _read(body)
+        if read != len(body):
+            raise ValueError("a message of more than one JSON value")
         if not isinstance(message, list) or not message:
             self._lose()
         return message
 
-    def _read(self, length: int) -> bytes:
-        parts = bytearray()
+    def _rest_of(self, data: bytes, length: int) -> bytes:
+        parts = bytearray(data)
         while len(parts) < length:
-            try:
-                chunk = os.read(self._descriptor, length - len(parts))
-            except OSError:
-                chunk = b""
-            if not chunk:
-                self._lose()
-            parts += chunk
+            parts += self._chunk(length - len(parts))
         return bytes(parts)
+
+    def _chunk(self, most: int) -> bytes:
+        try:
+            chunk = os.read(self._descriptor, most)
+        except OSError:
+            chunk = b""
+        return chunk or self._lose()
 
     def _lose(self) -> NoReturn:
         self.gone = True

@@ -253,6 +253,8 @@ def classes_of(tree: ast.Module) -> frozenset[str]:
     """
     found = set[str]()
     for node in ast.walk(tree):
+        if type(node) not in _NAMING:
+            continue
         match node:
             case ast.Name(id=name) if _CAPITAL_WORDS.fullmatch(name):
                 found.add(name)
@@ -267,6 +269,7 @@ def classes_of(tree: ast.Module) -> frozenset[str]:
     return frozenset(found)
 
 
+_NAMING = (ast.Name, ast.Call, ast.ExceptHandler, ast.ClassDef, ast.MatchClass)
 _CAPITAL_WORDS = re.compile(r"_*[A-Z][A-Za-z0-9]*")
 
 

@@ -59,10 +59,16 @@ class Common:
         self.drop(list(range(mark, self._next_mine, 2)))
         self._next_mine = mark
 
-    def changed(self) -> list[tuple[int, Any]]:
-        """The containers that hold other things than when the sides last spoke."""
+    def changed(self, mark: int) -> list[tuple[int, Any]]:
+        """The containers that hold other things than when the sides last spoke.
+
+        Args:
+            mark: Where the numbers of those begin that are sent just now: what they hold goes with them.
+        """
         found = []
         for number, value in list(self._held.items()):
+            if number >= mark and number % 2 == mark % 2:
+                continue
             now = library.items(value)
             if not library.same_items(now, self._before[number]):
                 self._before[number] = now
@@ -79,7 +85,7 @@ class Common:
         if not self._held:
             return []
         found = []
-        for number in sorted(self._held, reverse=True):  # a list after those that it holds
+        for number in reversed(list(self._held)):  # a list before those that it holds
             value = self._held[number]
             if sys.getrefcount(value) <= _OWN_REFERENCES:
                 found.append(number)

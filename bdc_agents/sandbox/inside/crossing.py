@@ -41,15 +41,19 @@ class Crossing:
 
     # --- sending
 
-    def encode(self, value: Any) -> Any:
-        """A value as JSON data."""
-        return self._encoder.encode(value)
+    def encode_all(self, parts: list[Any]) -> list[Any]:
+        """Values as JSON data."""
+        return self._encoder.encode_all(parts)
 
-    def changes(self) -> list[Any]:
-        """What has changed on this side: containers, and objects that hold something."""
+    def changes(self, mark: int) -> list[Any]:
+        """What has changed on this side: containers, and objects that hold something.
+
+        Args:
+            mark: Of the message, see `Common.changed`.
+        """
         if not (self.common.numbers or self._contents):
             return []
-        changed = [[number, self._held(value)] for number, value in self.common.changed()]
+        changed = [[number, self._held(value)] for number, value in self.common.changed(mark)]
         renewed = []
         for number, before in self._contents.items():
             now = library.items(self.shared[number])
@@ -65,7 +69,7 @@ class Crossing:
         if type(value) in values.MUTABLE:
             return self._encoder.holding(value)
         module, name, form = library.written(value)
-        return ["L", module, name, *map(self.encode, form.parts(value))]
+        return ["L", module, name, *self._encoder.encode_all(form.parts(value))]
 
     def _unusual(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
         kind = type(value)
@@ -80,7 +84,7 @@ class Crossing:
         found = library.form_of(value)
         if found is not None:
             module, name, form = found
-            data = ["L", module, name, *(encoder.encode(part, depth + 1) for part in form.parts(value))]
+            data = ["L", module, name, *encoder.encode_all(form.parts(value), depth + 1)]
             if form.changes:
                 encoder.meet(value)
             return data
@@ -102,7 +106,7 @@ class Crossing:
         fields = getattr(type(value), "_fields", None) if isinstance(value, tuple) else None
         if not fields:
             return None
-        items = [encoder.encode(one, depth + 1) for one in tuple.__iter__(value)]
+        items = encoder.encode_all(tuple.__iter__(value), depth + 1)
         return ["n", type(value).__name__, list(fields), items]
 
     def _exception(self, error: BaseException, encoder: values.Encoder, depth: int) -> list[Any]:
@@ -111,7 +115,7 @@ class Crossing:
             held = self._apart[0].encode(arguments)
             return [*self._object(error), held]
         parts = (arguments, tuple(attributes.items()), cause)
-        sent = [encoder.encode(part, depth + 1) for part in parts]
+        sent = encoder.encode_all(parts, depth + 1)
         return ["x", type(error).__module__, type(error).__qualname__, *sent]
 
     def _object(self, value: Any, *_: object) -> list[Any]:
@@ -119,13 +123,13 @@ class Crossing:
 
     # --- receiving
 
-    def decode(self, data: Any) -> Any:
-        """The value.
+    def decode_all(self, data: list[Any]) -> list[Any]:
+        """The values.
 
         Raises:
-            TypeError, ValueError, LookupError, OverflowError, RecursionError: If it encodes none.
+            TypeError, ValueError, LookupError, OverflowError, RecursionError: If one encodes none.
         """
-        return self._decoder.decode(data)
+        return self._decoder.decode_all(data)
 
     def take_changes(self, changes: list[Any]) -> None:
         """Makes the changes here that were made there."""
@@ -134,7 +138,7 @@ class Crossing:
         changed, renewed = changes
         news = []
         for number, data in changed:
-            news.append((number, self.decode(data)))
+            news.append((number, self._decoder.decode(data)))
             self.common.take_back_received()
         for number, holding in news:
             self.common.change(number, holding)

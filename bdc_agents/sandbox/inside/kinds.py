@@ -153,7 +153,7 @@ def _raise(_self: Any, kind: Any, *rest: Any) -> Any:
     raise rest[0] if rest and rest[0] is not None else kind
 
 
-_CALLED = {"__call__": remote.special("__call__"), "__get__": _bound}
+_CALLED = {"__call__": remote.called, "__get__": _bound}
 _COROUTINE = {"__await__": remote.awaits, "send": _send, "throw": _raise, "close": lambda _: None}
 _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
     "function": (types.FunctionType, _CALLED),

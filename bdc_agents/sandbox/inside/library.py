@@ -221,8 +221,10 @@ def content(value: Any) -> Any:
 
 def items(container: Any) -> list[Any]:
     """What a container holds, to see later whether it has changed."""
+    if type(container) is list:
+        return container[:]
     if isinstance(container, dict):
-        return [part for pair in dict.items(container) for part in pair]
+        return [*dict.keys(container), *dict.values(container)]
     if isinstance(container, types.SimpleNamespace):
         return items(vars(container))
     return list(type(container).__iter__(container))

@@ -57,20 +57,22 @@ class Peer:
             self._open += 1
             try:
                 around = self.surroundings.changes() if self.surroundings else {}
-                self._say("ask", [operation, operands, tuple(keywords.items()), around or None])
+                parts = [around or None, *operands, *keywords.values()]
+                self._say("ask", [operation, list(keywords)], parts)
+                del parts  # what is passed is in use by the operation alone
                 return self._answer_to(operation, operands)
             finally:
                 self._open -= 1
 
     def _answer_to(self, operation: str, operands: tuple[Any, ...]) -> Any:
         while True:
-            kind, parts = self._hear()
+            kind, said, parts = self._hear()
             if kind == "ask":
-                self._answer(*parts)
+                self._answer(said, parts)
             elif kind == "value":
                 return parts[0]
             else:
-                self._raise(*parts, iterating=_asks_for_next(operation, operands))
+                self._raise(said, parts[0], _asks_for_next(operation, operands))
 
     def _raise(self, told: dict[str, Any], error: Any, iterating: bool) -> NoReturn:
         if not isinstance(error, BaseException):
@@ -88,18 +90,23 @@ class Peer:
         """Answers until the other side is gone."""
         with self._turn:
             while True:
-                self._answer(*self._hear()[1])
+                self._answer(*self._hear()[1:])
 
     def fail(self, error: BaseException) -> None:
         """Answers the first request, whatever it is, by an exception."""
         self._hear()
         self._say_error(error)
 
-    def _answer(self, operation: str, operands: tuple[Any, ...], keywords: Any, around: Any) -> None:
+    def _answer(self, said: Any, parts: list[Any]) -> None:
         try:
-            value = self._perform_for(operation, list(operands), dict(keywords), around)
-            del operands, keywords  # so that what the operation has not kept is in use no more
-            self._say("value", [value])
+            operation, names = said
+            around, *operands = parts
+            parts.clear()  # so that what the operation does not keep is in use no more
+            first = len(operands) - len(names)
+            keywords = dict(zip(names, operands[first:], strict=True)) if names else {}
+            value = self._perform_for(operation, operands[:first] if names else operands, keywords, around)
+            del operands, keywords
+            self._say("value", None, [value])
         except Gone:
             raise
         except BaseException as error:
@@ -134,40 +141,48 @@ class Peer:
             told = {"error": type(error).__name__, "message": "", "line": None}
         told = {key: told[key] for key in ("error", "message", "line")}
         try:
-            self._say("error", [told, error])
+            self._say("error", told, [error])
         except Exception:
-            self._say("error", [told, None])
+            self._say("error", told, [None])
 
     # --- messages
 
-    def _say(self, kind: str, parts: list[Any]) -> None:
-        """Sends values, and with them what has changed on this side and what it uses no more."""
+    def _say(self, kind: str, said: Any, parts: list[Any]) -> None:
+        """Sends values, and with them what has changed on this side and what it uses no more.
+
+        Args:
+            kind: `ask`, `value` or `error`.
+            said: What is JSON as it is: the operation and the names of the last values, its
+                keywords; nothing; or what is told about the error.
+            parts: What surrounds the program and the operands; the value; or the error.
+        """
         mark = self._crossing.common.mark()
         try:
-            data = self._crossing.encode(tuple(parts))
-            changes = self._crossing.changes()
+            data = self._crossing.encode_all(parts)
+            changes = self._crossing.changes(mark)
         except BaseException:
             self._crossing.common.take_back_sent(mark)
             raise
         unused = self._crossing.common.unused()
         printed = self._program.surroundings.printed() if self._program else {}
-        self._channel.send([kind, data, changes, unused, printed])
+        self._channel.send([kind, said, data, changes, unused, printed])
 
-    def _hear(self) -> tuple[str, tuple[Any, ...]]:
+    def _hear(self) -> tuple[str, Any, list[Any]]:
         while True:
-            kind, data, changes, unused, printed = self._channel.receive()
+            kind, said, data, changes, unused, printed = self._channel.receive()
             try:
-                parts = self._crossing.decode(data)
+                parts = self._crossing.decode_all(data)
                 self._crossing.take_changes(changes)
             except Exception as error:
                 if kind != "ask":
                     raise
                 self._say_error(error)
                 continue
-            self._crossing.common.drop(unused)
+            if unused:
+                self._crossing.common.drop(unused)
             if printed and self.surroundings:
                 self.surroundings.take(printed)
-            return str(kind), parts
+            return kind, said, parts
 
     # --- classes
 

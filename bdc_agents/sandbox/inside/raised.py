@@ -1,5 +1,6 @@
 """Exceptions on their way from one process to the other."""
 
+import functools
 import sys
 from typing import Any
 
@@ -29,6 +30,7 @@ def class_named(module: str, name: str, otherwise: type[Exception] | None = None
         return type(name, (otherwise,), {})
 
 
+@functools.cache
 def _class_named(module: str, name: str) -> type[BaseException]:
     root = module.partition(".")[0]
     if root not in sys.stdlib_module_names or root in _STEERING_MODULES or module not in sys.modules:

@@ -192,6 +192,11 @@ def special(name: str) -> Callable[..., Any]:
     return asked
 
 
+def called(self: Any, *operands: Any, **keywords: Any) -> Any:
+    """A call of what stands for a function."""
+    return object.__getattribute__(self, "_peer_").ask("call", self, *operands, **keywords)
+
+
 def anext(self: Any) -> Any:
     """What awaits the next item, and may say by an exception that there is none."""
     awaited = own(self, "_peer_").ask("special", self, "__anext__")

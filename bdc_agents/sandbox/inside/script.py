@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -41,7 +42,8 @@ class Script:
         self._asserted = 0
         self._uses_unittest = "unittest" in code
         self._uses_doctest = "doctest" in code
-        tree = ast.fix_missing_locations(_Watched().visit(self.tree))
+        calls = not code.isascii() or _LONGER_THAN_ASSERT.search(code) is not None
+        tree = _Watched(calls).visit(self.tree)
         self._compiled = compile(tree, reports.TEST, "exec", dont_inherit=True)
 
     def run(self, names: dict[str, Any], entry_point: str | None) -> None:
@@ -195,8 +197,23 @@ def _name_of_test(node: ast.stmt) -> str | None:
     return node.name if is_function and node.name.startswith("test") else None
 
 
+_LONGER_THAN_ASSERT = re.compile(r"assert\w")
+"""In every ASCII script that calls something whose name begins with `assert`."""
+
+
 class _Watched(ast.NodeTransformer):
-    """Keeps both sides of each `assert L == R` in variables, and counts what asserts something."""
+    """Keeps both sides of each `assert L == R` in variables, and counts what asserts something.
+
+    Args:
+        calls: Whether expressions may call what asserts; else they stay as they are, unvisited, since
+            most of a script is expressions, and they hold no statements.
+    """
+
+    def __init__(self, calls: bool) -> None:
+        self._calls = calls
+
+    def visit(self, node: ast.AST) -> Any:
+        return super().visit(node) if self._calls or not isinstance(node, ast.expr) else node
 
     def visit_Assert(self, node: ast.Assert) -> Any:
         self.generic_visit(node)
@@ -205,14 +222,10 @@ class _Watched(ast.NodeTransformer):
         if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
             sides = ((reports.LEFT, test.left), (reports.RIGHT, test.comparators[0]))
             kept = [ast.Assign([ast.Name(name, ast.Store())], side) for name, side in sides]
-            test.left, test.comparators = (
-                ast.Name(reports.LEFT, ast.Load()),
-                [ast.Name(reports.RIGHT, ast.Load())],
-            )
-        for new in (*kept, *count, *ast.walk(test)):
-            if not hasattr(new, "lineno"):
-                ast.copy_location(new, node)
-        return [*kept, node, *count]
+            kept = [_located(one, node) for one in kept]
+            test.left = _located(ast.Name(reports.LEFT, ast.Load()), node)
+            test.comparators = [_located(ast.Name(reports.RIGHT, ast.Load()), node)]
+        return [*kept, node, *(_located(one, node) for one in count)]
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         """Counts an end whose status tells a result: `sys.exit(0 if ok else 1)`."""
@@ -225,7 +238,7 @@ class _Watched(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
         if _called_name(node.func).startswith("assert"):
-            node.func = ast.copy_location(ast.Call(ast.Name(_COUNTED, ast.Load()), [node.func], []), node)
+            node.func = _located(ast.Call(ast.Name(_COUNTED, ast.Load()), [node.func], []), node)
         return node
 
     def visit_If(self, node: ast.If) -> Any:
@@ -241,17 +254,26 @@ class _Watched(ast.NodeTransformer):
         """Counts a statement that may raise: `if f(1) != 2: raise ValueError`."""
         fails = matters and any(_fails(part) for branch in branches for part in _within(branch))
         self.generic_visit(node)
-        return [node, ast.copy_location(_statement(_ASSERTED), node)] if fails else node
+        return [node, _located(_statement(_ASSERTED), node)] if fails else node
 
     def visit_FunctionDef(self, node: Any) -> Any:
         self.generic_visit(node)
         if node.name.startswith("test") or node.name == "check":
-            note = ast.copy_location(_statement(_CALLED, ast.Constant(node.name)), node.body[0])
+            note = _located(_statement(_CALLED, ast.Constant(node.name)), node.body[0])
             start = 1 if ast.get_docstring(node, clean=False) is not None and len(node.body) > 1 else 0
             node.body.insert(start, note)
         return node
 
     visit_AsyncFunctionDef = visit_FunctionDef
+
+
+def _located(new: Any, where: ast.stmt | ast.expr) -> Any:
+    """A new node with the place of an old one, as have those in it that are new, too."""
+    ast.copy_location(new, where)
+    for child in ast.iter_child_nodes(new):
+        if not hasattr(child, "lineno"):
+            _located(child, where)
+    return new
 
 
 def _statement(name: str, *arguments: ast.expr) -> ast.Expr:

@@ -3,7 +3,7 @@
 What is decoded may come from a hostile process. Only built-in types are ever made of it here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MAX_DEPTH = 100
@@ -11,7 +11,9 @@ MAX_DEPTH = 100
 
 _AS_THEY_ARE = frozenset({str, float, bool, type(None)})
 _ITEMS = _AS_THEY_ARE | {int}  # integers, if they are not too long
+_INTEGERS = {int}
 _TAGS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "z"}
+_BUILT_IN = frozenset({dict, bytes, complex, *_TAGS})
 MUTABLE = (list, dict, set)
 
 Other = Callable[[Any, "Encoder", int], Any]
@@ -82,6 +84,8 @@ class Encoder:
             return value
         if kind is int:
             return value if value.bit_length() < 64 else ["i", hex(value)]
+        if kind not in _BUILT_IN:
+            return self._encode_other(value, depth)
         if depth >= MAX_DEPTH:
             return self._too_deep(kind)
         if self._known and id(value) in self._known:
@@ -93,19 +97,27 @@ class Encoder:
             return data
         if kind is bytes:
             return ["b", value.hex()]
-        if kind is complex:
-            return ["c", value.real, value.imag]
-        return self._encode_other(value, depth)
+        return ["c", value.real, value.imag]
+
+    def encode_all(self, items: Iterable[Any], depth: int = 0) -> list[Any]:
+        """The data of each of these."""
+        return [item if type(item) in _AS_THEY_ARE else self.encode(item, depth) for item in items]
 
     def holding(self, value: Any, depth: int = 0) -> list[Any]:
         """The data of a container of a built-in type, with its items, even if it is a known one."""
         kind, items = type(value), value
+        if not value:
+            return ["d" if kind is dict else _TAGS[kind]]
         if kind is dict:
             items = [part for pair in value.items() for part in pair]
-        sent = items if _as_they_are(items) else [self.encode(item, depth + 1) for item in items]
+        sent = items if _as_they_are(items) else self.encode_all(items, depth + 1)
         return ["d" if kind is dict else _TAGS[kind], *sent]
 
     def _encode_other(self, value: Any, depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            return self._too_deep(type(value))
+        if self._known and id(value) in self._known:
+            return ["r", self._known[id(value)]]
         if self._unusual is not None:
             data = self._unusual(value, self, depth)
             if data is not None:
@@ -129,7 +141,9 @@ def _as_they_are(items: Any) -> bool:
     kinds = set(map(type, items))
     if not kinds <= _ITEMS:
         return False
-    whole = [item for item in items if type(item) is int] if int in kinds else [0]
+    if int not in kinds:
+        return True
+    whole = items if kinds == _INTEGERS else [item for item in items if type(item) is int]
     return max(whole).bit_length() < 64 > min(whole).bit_length()
 
 
@@ -157,9 +171,9 @@ class Decoder:
         Raises:
             TypeError, ValueError, IndexError, OverflowError, RecursionError: If it encodes none.
         """
-        if data is None or isinstance(data, (bool, int, float, str)):
+        if type(data) in _ITEMS:
             return data
-        if not isinstance(data, list):
+        if type(data) is not list:
             raise TypeError(type(data))
         tag, *parts = data
         match tag:
@@ -183,13 +197,21 @@ class Decoder:
                 return bytes.fromhex(parts[0])
         return self._other(tag, parts)
 
+    def decode_all(self, parts: list[Any]) -> list[Any]:
+        """The values of what `Encoder.encode_all` made.
+
+        Raises:
+            TypeError, ValueError, IndexError, OverflowError, RecursionError: If one encodes none.
+        """
+        return [part if type(part) in _ITEMS else self.decode(part) for part in parts]
+
     def make(self, value: Any) -> Any:
         """Takes note of a container that can change; gives it back."""
         self._meet(value)
         return value
 
     def _items(self, parts: list[Any]) -> list[Any]:
-        return parts if set(map(type, parts)) <= _ITEMS else [self.decode(part) for part in parts]
+        return parts if set(map(type, parts)) <= _ITEMS else self.decode_all(parts)
 
     def _take(self, count: int) -> None:
         if self._room is None:
