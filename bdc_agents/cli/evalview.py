@@ -27,7 +27,7 @@ from bdc_agents.evaluate.run import Unanswered, jobs
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line
 from bdc_agents.types import Task
-from bdc_agents.view.text import count, money, one_line
+from bdc_agents.view.text import count, money, one_line, plural
 
 
 class Progress(Protocol):
@@ -195,7 +195,8 @@ def summary_table(summary: Summary) -> Table:
     for one in summary.solvers:
         table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
     most = max((one.problems for one in summary.solvers), default=0)
-    caption = [*summary.claims, f"{most} problems; calls, tokens, seconds: mean for one; [95 % intervals]"]
+    size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
+    caption = [*summary.claims, size]
     table.caption, table.caption_justify = Text("\n".join(caption), "dim"), "left"
     return table
 
@@ -245,10 +246,10 @@ def findings_text(summary: Summary) -> Group:
 def _compared(pair: Pair) -> str:
     found = pair.solved
     if not found.better and not found.worse:
-        return f"{pair.first} against {pair.second}: the same on each of {found.problems} problems"
+        return f"{pair.first} against {pair.second}: the same on each of {plural(found.problems, 'problem')}"
     low, high = 100 * found.low, 100 * found.high
     sure = "" if found.clear else "; may be chance"
     return (
         f"{pair.first} against {pair.second}: {100 * found.value:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"better on {found.better} problems, worse on {found.worse}{sure}"
+        f"better on {plural(found.better, 'problem')}, worse on {found.worse}{sure}"
     )

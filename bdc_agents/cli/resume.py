@@ -95,12 +95,14 @@ def _names(kept: Mapping[str, Any], settings: Settings, source: str) -> list[str
     if not isinstance(names, list) or not isinstance(agents, dict) or not isinstance(kept.get("target"), str):
         raise ConfigError(f"{source}: run.json names no agents or no problem: start anew")
     for name in names:
-        if name not in agents or (name not in settings.agents and "//" in str(name)):
+        if not isinstance(name, str) or not isinstance(agents.get(name), dict):
+            raise ConfigError(f"{source}: run.json says nothing of its agent {name!r:.80}: start anew")
+        if name not in settings.agents and (agents[name] != {"model": name} or "//" in name):
             raise ConfigError(
                 f"{source}: run.json names an agent {name!r:.80} that these settings do not have: add it to "
                 "bdc.toml"
             )
-    return [str(name) for name in names]
+    return names
 
 
 def _goes_on(trace: Trace, budget: Budget) -> bool:
@@ -117,10 +119,10 @@ def _refuse_changes(kept: Mapping[str, Any], given: Mapping[str, Any], now: Mapp
         if value is not None and value != kept["search"].get(key)
     ]
     differences += [
-        f"agents.{name}.{key}: {then.get(key)!r} in the run, {now['agents'][name].get(key)!r} now"
-        for name, then in kept["agents"].items()
+        f"agents.{name}.{key}: {kept['agents'][name].get(key)!r} in the run, {agent.get(key)!r} now"
+        for name, agent in now["agents"].items()
         for key in SHAPES_REPLIES
-        if then.get(key) != now["agents"][name].get(key)
+        if kept["agents"][name].get(key) != agent.get(key)
     ]
     if differences:
         listed = "\n".join(f"  {line}" for line in differences)

@@ -213,7 +213,8 @@ def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns:
     if edited:
         # An edit is meant: the old trace stays in the file, and readers take the last one of a problem.
         table.reopen(edited)
-        notes.append(f"{len(edited)} problems were edited since they were searched: they are searched again")
+        many = "1 problem was" if len(edited) == 1 else f"{len(edited)} problems were"
+        notes.append(f"{many} edited since the last search: searched again")
     if owns and (gone := done - there.keys()):
         table.reopen(gone)
         notes.append(f"the traces of {len(gone)} problems that were done are gone: they are searched again")

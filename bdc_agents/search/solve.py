@@ -93,9 +93,9 @@ async def _goes_on(app: Any, config: Any, problem: Problem, origin: Mapping[str,
         return False
     thread = config["configurable"]["thread_id"]
     held = read_problem(state.get("problem"))
-    if (held.id, held.statement) != (problem.id, problem.statement):
-        if not snapshot.next:
-            return False
+    if not snapshot.next and (held.id, held.statement) != (problem.id, problem.statement):
+        return False
+    if held.id != problem.id:
         raise ProblemError(
             f"the thread {thread!r} holds an unfinished search of {held.id!r}, not of {problem.id!r}: resume "
             "that one first, or name another thread"

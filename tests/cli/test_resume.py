@@ -200,6 +200,29 @@ def of_a_foreign_address(run):
     (run / "run.json").write_text(json.dumps(kept))
 
 
+def changed(run, **settings):
+    kept = json.loads((run / "run.json").read_text())
+    kept["settings"] |= settings
+    (run / "run.json").write_text(json.dumps(kept))
+
+
+def of_an_agent_that_is_gone(run):
+    changed(run, names=["gone"], agents={"gone": {"model": "m2", "structured": "auto"}})
+
+
+def of_an_agent_that_is_no_name(run):
+    changed(run, names=[["one"]])
+
+
+def of_an_agent_that_is_a_number(run):
+    changed(run, agents={"one": 5})
+
+
+def of_an_edited_problem(run):
+    kept = json.loads((run / "run.json").read_text())["settings"]
+    changed(run, problem=kept["problem"] | {"statement": "Write double(x), which doubles x."})
+
+
 def poisoned(run):
     mark = run.parent / "mark"
     call = ormsgpack.packb(("subprocess", "getoutput", (f"touch {mark}",)))
@@ -232,6 +255,10 @@ def linked(run):
         (truncated, "checkpoint.sqlite"),
         (of_another_version, "rollouts"),
         (of_a_foreign_address, "names an agent"),
+        (of_an_agent_that_is_gone, "names an agent 'gone' that these settings do not have"),
+        (of_an_agent_that_is_no_name, "says nothing of its agent ['one']"),
+        (of_an_agent_that_is_a_number, "says nothing of its agent 'one'"),
+        (of_an_edited_problem, "problem.statement: another one than in the search"),
         (poisoned, "plain data"),
         (pickled, "plain data"),
         (linked, "symbolic link"),
