@@ -59,6 +59,7 @@ class Peer:
                 around = self.surroundings.changes() if self.surroundings else {}
                 parts = [around or None, *operands, *keywords.values()]
                 self._say("ask", [operation, list(keywords)], parts)
+                del parts  # what is passed is in use by the operation alone
                 return self._answer_to(operation, operands)
             finally:
                 self._open -= 1

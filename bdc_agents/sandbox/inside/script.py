@@ -233,7 +233,7 @@ class _Watched(ast.NodeTransformer):
             isinstance(node.value, ast.Call) and _exits(node.value) and any(map(_decides, node.value.args))
         )
         self.generic_visit(node)
-        return [ast.copy_location(_statement(_ASSERTED), node), node] if tells else node
+        return [_located(_statement(_ASSERTED), node), node] if tells else node
 
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
