@@ -20,6 +20,10 @@ from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
 from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import lay
 
+HAIR = 1e-6
+"""Seconds before the deadline at which the time is up: each step computes the deadline anew, and a sum that
+is rounded otherwise must not go on to a step that may do nothing any more."""
+
 SearchRuntime = Runtime[SearchContext]
 
 
@@ -88,7 +92,7 @@ class Step:
     @property
     def late(self) -> bool:
         """Whether the time is up."""
-        return self.deadline is not None and now() >= self.deadline
+        return self.deadline is not None and now() >= self.deadline - HAIR
 
     @property
     def seconds(self) -> float:
