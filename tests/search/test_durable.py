@@ -22,6 +22,8 @@ from bdc_agents.search import asolve, create_search_graph
 from bdc_agents.testing import ScriptedAgent, ScriptedEndpoint, ScriptedExecutor
 from bdc_agents.types import Problem, Trace
 
+from .savers import memory, sqlite
+
 MakeExecutor = Callable[..., ScriptedExecutor]
 SEARCH = SearchConfig(rollouts=6, leaves=2)
 SCRIPT = Path(__file__).parent / "killed_search.py"
@@ -66,17 +68,6 @@ def test_with_the_reply_cache_no_reply_that_came_is_asked_for_again() -> None:
 
 
 # --- checkpointers ------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def memory(_: Path) -> AsyncIterator[Any]:
-    yield InMemorySaver()
-
-
-@asynccontextmanager
-async def sqlite(folder: Path) -> AsyncIterator[Any]:
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "checkpoint.sqlite")) as saver:
-        yield saver
 
 
 @asynccontextmanager

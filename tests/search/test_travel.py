@@ -1,13 +1,11 @@
 """Time travel: every checkpoint of a search can be edited, and the search goes on from there."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -17,23 +15,14 @@ from bdc_agents.search.state import SearchState
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Problem
 
+from .savers import memory, sqlite
+
 MakeExecutor = Callable[..., ScriptedExecutor]
 SHAPES = {
     "one leaf": SearchConfig(rollouts=5, leaves=1),
     "side by side": SearchConfig(rollouts=6, leaves=2, expand="eager"),
     "paper": SearchConfig.preset("paper", rollouts=4),
 }
-
-
-@asynccontextmanager
-async def memory(_: Path) -> AsyncIterator[Any]:
-    yield InMemorySaver()
-
-
-@asynccontextmanager
-async def sqlite(folder: Path) -> AsyncIterator[Any]:
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "checkpoint.sqlite")) as saver:
-        yield saver
 
 
 async def searched(app: Any, problem: Problem) -> list[Any]:
