@@ -40,12 +40,10 @@ def total(usage: Mapping[str, Mapping[str, Any]]) -> Usage:
     return sum((Usage.model_validate(used) for used in usage.values()), Usage())
 
 
-def passed(budget: Budget, used: Usage, seconds: float) -> str | None:
-    """The cap that leaves no room for anything more, None while there is room."""
+def passed(budget: Budget, used: Usage) -> str | None:
+    """The cap on calls that leaves no room for another one, None while there is room."""
     spent = Amount.of(used)._asdict()
-    reached = next((name for name, cap in caps_on_calls(budget).items() if spent[name] >= cap), None)
-    late = budget.seconds is not None and seconds >= budget.seconds
-    return reached or ("seconds" if late else None)
+    return next((name for name, cap in caps_on_calls(budget).items() if spent[name] >= cap), None)
 
 
 def caps_on_calls(budget: Budget) -> dict[str, float]:

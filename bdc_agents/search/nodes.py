@@ -266,8 +266,7 @@ def _stop(run: Step) -> str | None:
         return "agents"
     if run.rollouts is not None and state.get("rollouts", 0) >= run.rollouts:
         return "rollouts"
-    # By the deadline too: a sum of seconds may come out a hair below the cap at which calls are not made.
-    return passed(run.budget, run.used, run.seconds) or ("seconds" if run.late else None)
+    return passed(run.budget, run.used) or ("seconds" if run.late else None)
 
 
 def _expanded_early(run: Step, evaluating: Sequence[str]) -> list[str]:

@@ -208,9 +208,9 @@ async def _no_such_door(request: Request, error: Exception) -> Response:
     where = shortened(request.scope["path"])
     message = f"there is no {where!r} here; see /v1/models and {CHAT}"
     if error.status_code == 405:
-        message = (
-            f"{where} is not for {shortened(request.method)}, but for {(error.headers or {}).get('Allow')}"
-        )
+        # Starlette keeps the methods in a set, whose order changes from one start to the next.
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        message = f"{where} is not for {shortened(request.method)}, but for {allowed}"
     return JSONResponse(error_body(message), error.status_code, error.headers)
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from . import kernel, landlock, namespaces, seccomp, supervise, usage, wire, work
-from .confine import Rules
+from .confine import Rules, load, own_modules
 from .ending import end_all
 
 CONTROL = 0
@@ -82,9 +82,9 @@ def _warm_up(setup: dict[str, Any]) -> None:
         sys.path += setup["packages"]
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
         importlib.util.find_spec("nowhere")  # reads what is in these folders, before nobody may list them
-    for name in _MODULES:
-        __import__(name)
+    load(_MODULES)
     seccomp.prepare(namespaces=_has_namespaces(setup))
+    own_modules()
     gc.collect()
     gc.freeze()  # so that a child's first collection does not copy all of this
 

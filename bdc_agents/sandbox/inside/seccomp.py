@@ -6,6 +6,7 @@ in the process of each test, and takes what only the supervisor needs.
 
 import errno
 import fcntl
+import os
 import platform
 import struct
 from collections.abc import Iterable, Mapping
@@ -143,7 +144,7 @@ def prepare(namespaces: bool) -> None:
     """Makes the usual filters once for all processes that are forked from this one."""
     with suppress(OSError):  # told where a filter is put in force
         supervisor_filter()
-        template(processes=False, namespaces=namespaces)
+        program_filter(False, os.getpid(), namespaces)  # by the same call: a cache tells names from places
 
 
 @cache

@@ -13,7 +13,6 @@ from .ending import Ended, end_all
 from .start import start
 
 _CHUNK = 65536
-_WHOLE_PIPE = 2**20  # what one can hold at most
 _REPORT_SLACK = 8192  # an error's text, beside the values that the output limit bounds
 _SHORTEST_WAIT = 0.01
 _LAST_WORDS_SECONDS = 1.0
@@ -45,16 +44,23 @@ class Intake:
         """Whether more came than there is room for."""
         return self._size > self._room
 
-    def take(self, length: int = _CHUNK) -> bool:
+    def take(self) -> bool:
         """Takes in what is there; false at the end, when nobody holds the other end."""
         try:
-            chunk = os.read(self.descriptor, length)
+            chunk = os.read(self.descriptor, _CHUNK)
         except BlockingIOError:  # the program was faster, and took it back
             return True
         self._size += len(chunk)
         if self._keep and not self.overflowed:
             self.data += chunk
         return bool(chunk)
+
+    def take_all(self) -> None:
+        """Takes in what is left, or enough to see that it is too much: the program may still write."""
+        before = -1
+        while before < self._size and not self.overflowed:
+            before = self._size
+            self.take()
 
 
 class Session:
@@ -126,7 +132,7 @@ class Session:
             elif status == 0 and reason == "exit" and self._counter.too_large(self._limits, peak):
                 reason = "memory"
         for intake in self._intakes.values():
-            intake.take(_WHOLE_PIPE)
+            intake.take_all()
         if any(intake.overflowed for intake in self._intakes.values()):
             reason = "output"
         if reason != "exit" and self.alive:

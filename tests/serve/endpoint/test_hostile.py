@@ -248,7 +248,7 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "no model": (head("/v1/models/%00%ff", method="GET"), 404, "unknown model"),
     "a method": (head("/v1/chat/completions", method="DELETE"), 405, "DELETE"),
     "a method of another's": (head("/health", method="BREW"), 405, "BREW"),
-    "a long method": (head("/health", method="B" * 30_000), 405, "for GET"),
+    "a long method": (head("/health", method="B" * 30_000), 405, "for GET, HEAD"),
     "connect": (head("evil.example:443", method="CONNECT"), 404, ""),
     "a web socket": (
         head(
