@@ -32,7 +32,7 @@ def describe(
         datasets, filters, shuffle_seed: Which problems, as they were asked for.
     """
     agents = {
-        fresh: _agent(settings.agents.get(name) or AgentConfig(model=name))
+        fresh: _agent(settings.agent(name))
         for name, fresh in zip(names, distinct(names), strict=True)
     }
     return {

@@ -236,7 +236,7 @@ def metered(
     nothing = Request(messages=())
     check_prices(budget or Budget(), ((agent.name, agent.bound(nothing)) for agent in agents))
     configs = {
-        fresh: settings.agents.get(name) or AgentConfig(model=name)
+        fresh: settings.agent(name)
         for name, fresh in zip(names, distinct(names), strict=True)
     }
     return [
