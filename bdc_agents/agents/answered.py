@@ -31,7 +31,9 @@ def thought(message: AIMessage) -> str:
     beside = (message.additional_kwargs.get(key) for key in _THOUGHTS)
     found = next((text for value in beside if (text := "".join(_texts(value)))), "")
     blocks = message.content if isinstance(message.content, list) else []
-    inside = (block for block in blocks if isinstance(block, Mapping) and block.get("type") in _THOUGHT_BLOCKS)
+    inside = (
+        block for block in blocks if isinstance(block, Mapping) and block.get("type") in _THOUGHT_BLOCKS
+    )
     return found or "".join(text for block in inside for text in _texts(block))
 
 

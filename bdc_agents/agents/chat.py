@@ -213,7 +213,7 @@ class ChatAgent:
     def _learn(self, request: Request, plan: Plan) -> None:
         """Keeps the plan that worked, and says once what is left out in it."""
         self._learnt[request.json_schema is not None] = plan.lasting
-        for note in told(plan):
+        for note in told(plan, self._modes()[0]):
             if note not in self._notes:
                 self._notes.append(note)
                 log.warning("agent %r: %s", self._name, note)

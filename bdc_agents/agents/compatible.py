@@ -4,6 +4,7 @@ Imported where one is built, as the SDK takes a second to load.
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ LONGEST_BODY = 16 * 2**20
 """Bytes of a response. The longest reply that is asked for has some 130,000; log-probabilities take more."""
 
 _THOUGHTS = ("reasoning_content", "reasoning")
+
+# LangChain's advice on `with_structured_output`, which is not used here: the agent asks in another way.
+warnings.filterwarnings("ignore", message=".*OpenAI's structured output feature", category=UserWarning)
 
 
 class ReplyTooLong(Exception):
@@ -72,9 +76,7 @@ async def _read(response: Any) -> bytes:
 class _KeepsThoughts(BaseChatOpenAI):
     """Keeps what a server tells of a model's thoughts, which OpenAI's own protocol has no field for."""
 
-    def _create_chat_result(
-        self, response: Any, generation_info: dict[str, Any] | None = None
-    ) -> ChatResult:
+    def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         result = super()._create_chat_result(response, generation_info)
         body = response if isinstance(response, dict) else response.model_dump(warnings=False)
         for choice, generation in zip(body.get("choices") or (), result.generations, strict=False):
@@ -143,7 +145,7 @@ def _client(config: AgentConfig) -> BoundedClient:
 
 def _at_address(config: AgentConfig, key: SecretStr | None) -> dict[str, Any]:
     if config.api_version:
-        raise ConfigError(f"api_version is Azure's: write azure_openai:DEPLOYMENT, or leave it out")
+        raise ConfigError("api_version is Azure's: write azure_openai:DEPLOYMENT, or leave it out")
     if not config.base_url:
         return {"api_key": key}
     # Servers that are like OpenAI's have chat completions; LangChain would guess by the model's name.

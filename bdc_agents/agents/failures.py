@@ -23,7 +23,12 @@ REJECTED = {400, 422}
 LASTING = {401, 402, 403, 404}
 """Statuses that say something of the agent and not of a request: a key, an account, a model's name."""
 
-_FINAL_CODES = {"insufficient_quota", "content_filter", "context_length_exceeded", "exceed_context_size_error"}
+_FINAL_CODES = {
+    "insufficient_quota",
+    "content_filter",
+    "context_length_exceeded",
+    "exceed_context_size_error",
+}
 """Codes of refusals that no other parameters and no other try would change."""
 
 _LONGEST_DETAIL = 300
@@ -150,6 +155,9 @@ def diagnose(error: BaseException) -> Failure:
         return _refusal(error, said, status)
     if isinstance(error, ModelConnectionError | OSError) or names & {"APIConnectionError", "TransportError"}:
         return Failure("unreachable", _first_words(causes), unsent=_is_unsent(causes))
+    if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
+        # A connection of an earlier loop, kept by a client of the caller's; the next try makes a new one.
+        return Failure("unreachable", str(error), unsent=True)
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return Failure("argument", str(error))
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):

@@ -131,9 +131,7 @@ _JSON = re.compile(
 _ONE_OF_THEM = re.compile(r"\bboth\b|only one", re.IGNORECASE)
 
 
-def concede(
-    plan: Plan, failure: Failure, allowed: Sequence[Mode], model: object, limit: int
-) -> Plan | None:
+def concede(plan: Plan, failure: Failure, allowed: Sequence[Mode], model: object, limit: int) -> Plan | None:
     """The plan without what the endpoint has refused; None if the refusal was about something else.
 
     Args:
@@ -210,8 +208,16 @@ def _is_responses(model: object) -> bool:
     return bool(getattr(model, "use_responses_api", None))
 
 
-def told(plan: Plan) -> Iterator[str]:
-    """One sentence for each thing that is put to the endpoint otherwise than it was asked for."""
+def told(plan: Plan, best: Mode) -> Iterator[str]:
+    """One sentence for each thing that is put to the endpoint otherwise than it was asked for.
+
+    Args:
+        plan: The one that worked.
+        best: How JSON would have been asked for.
+    """
+    if plan.mode not in ("text", best):
+        way = "in the prompt alone" if plan.mode == "prompt" else f"as {plan.mode}"
+        yield f"JSON is asked for {way}, as the endpoint refuses {best}"
     for name in sorted(plan.refused):
         if name == "max_tokens" and "max_completion_tokens" not in plan.refused:
             yield "max_tokens is sent as max_completion_tokens, as the endpoint refuses the older name"

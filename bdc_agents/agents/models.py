@@ -261,7 +261,9 @@ def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
     check_options(config.options, declared(type(model)), "options.model_kwargs")
     model = make(**_settings(config, model) | config.options)
     if config.base_url and config.base_url.rstrip("/") not in _addresses(model):
-        raise ConfigError(f"{type(model).__name__} takes no base_url; leave it out, or use the prefix openai:")
+        raise ConfigError(
+            f"{type(model).__name__} takes no base_url; leave it out, or use the prefix openai:"
+        )
     return model
 
 
