@@ -20,6 +20,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
@@ -442,16 +443,32 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
     location = item["loc"]
     place = ".".join(str(part) for part in location)
     variable = _variable_of(location) if issubclass(model, BaseSettings) else ""
-    known = _known_keys(location, model)
-    if item["type"] == "extra_forbidden" and variable:
-        named = [_variable(key.split(".")) for key in known]
-        return unknown("environment variable", variable, named)
+    if variable:
+        source = f"environment variable {variable}"
     if item["type"] == "extra_forbidden":
-        return f"{source}: {unknown('key', place, known)}"
+        alone = variable == _variable(location)
+        return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
-    reason = item["msg"].removeprefix("Value error, ")
-    return f"{f'environment variable {variable}' if variable else source}: {place}: {reason}{value}"
+    return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"
+
+
+def _unknown_key(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    """That a key is not known, and the nearest of those that are known at its place."""
+    *parents, last = (str(part) for part in location)
+    prefix = "".join(f"{part}." for part in parents)
+    known = _known_keys(location, model)
+    near = get_close_matches(last, known, n=3)
+    if not near:
+        return unknown("key", f"{prefix}{last}", [prefix + name for name in known])
+    return f"unknown key {prefix + last!r}; did you mean {', '.join(prefix + name for name in near)}?"
+
+
+def _unknown_variable(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    *parents, last = (str(part) for part in location)
+    near = get_close_matches(last, _known_keys(location, model), n=3) or _known_keys(location, model)[:10]
+    choices = ", ".join(_variable((*parents, name)) for name in near)
+    return f"unknown environment variable {_variable(location)!r}; did you mean {choices}?"
 
 
 _SECRET = {"api_key", "headers", "proxy", "options", "base_url"}
@@ -471,8 +488,7 @@ def _known_keys(location: tuple[str | int, ...], model: type[BaseModel]) -> list
         inner = (field.annotation, *get_args(field.annotation)) if field else ()
         at = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), at)
         named = get_origin(inner[0]) is dict if inner else False
-    prefix = "".join(f"{part}." for part in parents)
-    return [prefix + name for name in (at or model).model_fields]
+    return [*(at or model).model_fields]
 
 
 # --- the environment ------------------------------------------------------------------------

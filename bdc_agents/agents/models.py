@@ -273,10 +273,12 @@ def _required(config: AgentConfig) -> dict[str, Any]:
 
 
 def _missing(error: ImportError) -> str:
-    """LangChain's own words, which name the package, in one line."""
+    """How to install what is missing: LangChain's own words name its package, the cause what that needs."""
     said = " ".join(str(error).split())
-    found = re.search(r"pip install (?:-U )?[\w.-]+", said)
-    return f"{found[0].replace('-U ', '')}" if found else said
+    command = re.search(r"pip install (?:-U )?[\w.-]+", said)
+    absent = getattr(error.__cause__ or error.__context__, "name", None) or ""
+    inside = "" if not absent or absent.startswith("langchain") else f" (it needs {absent})"
+    return command[0].replace("-U ", "") + inside if command else said
 
 
 def _settings(config: AgentConfig, model: BaseChatModel) -> dict[str, Any]:
@@ -301,9 +303,10 @@ def _settings(config: AgentConfig, model: BaseChatModel) -> dict[str, Any]:
             continue
         place = next((name for name in _PLACES[setting] if name in known), None)
         if place is None:
+            instead = "the environment variable HTTPS_PROXY" if setting == "proxy" else "its own options"
             raise ConfigError(
-                f"{setting} is no setting of {type(model).__name__}; use its own options"
-                + (", or HTTPS_PROXY" if setting == "proxy" else "")
+                f"{type(model).__name__} has no {setting}: use {instead}, or the provider's OpenAI-compatible "
+                "address: model without a provider, and base_url"
             )
         found[place] = value
     return found

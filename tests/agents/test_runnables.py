@@ -177,7 +177,9 @@ class Counting(BaseChatModel):
 
     calls: int = 0
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         self.calls += 1
         return ChatResult(generations=[ChatGeneration(message=AIMessage(f"call {self.calls}"))])
 
