@@ -370,8 +370,8 @@ class Settings(BaseSettings):
         if "@" in parts.netloc or parts.query:
             # A name is shown and recorded everywhere.
             raise ConfigError(
-                f"agent {model}@{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: a name holds no "
-                "key; write a table [agents.NAME] with this model and base_url, and name the key by api_key_env"
+                f"agent {model}@{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: a name holds "
+                "no key; write a table [agents.NAME] with this model and base_url, and api_key_env"
             )
         try:
             return AgentConfig(model=model, base_url=url)

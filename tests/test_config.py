@@ -134,7 +134,7 @@ AGENT = '[agents.x]\nmodel = "m"\nbase_url = "http://h/v1"\n'
         ("ollama = { num_ctxx = 3 }", "did you mean agents.x.ollama.num_ctx"),
         ("[agents.ollama]\nmodel = 'm'\nmodle = 'm'", "did you mean agents.ollama.model"),
         ("headers = { 'X Y' = 'sk-secret' }", "'X Y' cannot be the name of a header"),
-        ("headers = { X = \"sk-secret\\nY: 1\" }", "the value of X cannot be sent"),
+        ('headers = { X = "sk-secret\\nY: 1" }', "the value of X cannot be sent"),
         (
             "headers = 'Authorization: Bearer sk-secret'",
             "agents.x.headers: Input should be a valid dictionary",

@@ -25,7 +25,7 @@ _REASONERS = re.compile(
     r"(?![a-z0-9])|reason|thinking",
     re.IGNORECASE,
 )
-"""Families that think first, wherever they are served; `deepseek-r1:8b`, `Qwen/Qwen3-8B`, `openai/gpt-oss-20b`."""
+"""Families that think first, however they are written: `deepseek-r1:8b`, `Qwen/Qwen3-8B`, `gpt-oss-20b`."""
 
 
 def reasons(model: object) -> bool:

@@ -256,7 +256,7 @@ def prepare(
 
 
 def _without(model: BaseChatModel, plan: Plan) -> BaseChatModel:
-    """The chat model without what it was built with and the endpoint refuses; itself where that is nothing."""
+    """The chat model without what it was built with and the endpoint refuses; itself if that is nothing."""
     known = type(model).model_fields
     gone = {other for name in plan.refused for other in (name, *FIELDS.get(name, ()))}
     changes: dict[str, Any] = {
@@ -270,7 +270,7 @@ def _without(model: BaseChatModel, plan: Plan) -> BaseChatModel:
 
 
 def _declared(model: BaseChatModel, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters for which the chat model declares a field; none that would have to be copied for nothing.
+    """The parameters for which the chat model declares a field; none where a copy would change nothing.
 
     Setting a field works with every provider; not every one takes arguments of the call.
     """

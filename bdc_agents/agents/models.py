@@ -305,8 +305,8 @@ def _settings(config: AgentConfig, model: BaseChatModel) -> dict[str, Any]:
         if place is None:
             instead = "the environment variable HTTPS_PROXY" if setting == "proxy" else "its own options"
             raise ConfigError(
-                f"{type(model).__name__} has no {setting}: use {instead}, or the provider's OpenAI-compatible "
-                "address: model without a provider, and base_url"
+                f"{type(model).__name__} has no {setting}: use {instead}, or the provider's "
+                "OpenAI-compatible address: model without a provider, and base_url"
             )
         found[place] = value
     return found

@@ -166,7 +166,7 @@ def _words_of_page(text: str) -> str:
 
 _REFUSED = re.compile(
     r"un(?:supported|known|recognized|recognised|expected)|not (?:be )?(?:support|permit|allow|accept|avail)"
-    r"|n't (?:support|accept)|does not (?:support|accept|take|allow)|extra_forbidden|cannot be used|deprecated",
+    r"|n't (?:support|accept)|does not (?:support|accept|take|allow)|extra_forbidden|deprecated",
     re.IGNORECASE,
 )
 
@@ -201,7 +201,7 @@ _PROMPT = re.compile(
     re.IGNORECASE,
 )
 _TOO_LARGE = re.compile(
-    r"too (?:large|long|high|big)|at most|exceed|less than or equal|maximum|valid range|greater than|larger|>",
+    r"too (?:large|long|high|big)|at most|exceed|less than or equal|maximum|valid range|greater than|>",
     re.IGNORECASE,
 )
 

@@ -66,8 +66,8 @@ def _too_small(used: Usage, state: SearchState, budget: Budget) -> Iterator[str]
     cap = caps_on_calls(budget).get(name or "")
     if cap is not None and not used.calls and not used.failed:
         yield (
-            f"the budget of {cap:,g} {_UNITS[name or '']} is below what one call may take, so none was made: raise "
-            "it, or lower the agents' max_tokens"
+            f"the budget of {cap:,g} {_UNITS[name or '']} is below what one call may take, so none was made: "
+            "raise it, or lower the agents' max_tokens"
         )
 
 

@@ -40,7 +40,7 @@ def completion(text: Any = "hello", *, reason: str = "stop", usage: Any = (11, 3
 
 @dataclass
 class Step:
-    """One response: a body that is sent as JSON, or text and bytes as they are; `cut` closes the connection."""
+    """One response: a body that is sent as JSON, or text or bytes as they are; `cut` ends it early."""
 
     body: Any = None
     status: int = 200

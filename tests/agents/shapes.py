@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - what servers say, in the length in which they say it
 """How real endpoints refuse, fail and answer: from their documentation and from reports of their users."""
 
 import json

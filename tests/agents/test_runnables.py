@@ -1,4 +1,4 @@
-"""Anything that answers messages is an agent: what LangChain wraps around a model, and models of one's own."""
+"""Anything that answers messages is an agent: what LangChain wraps around a model, and one's own models."""
 
 from typing import Any
 
