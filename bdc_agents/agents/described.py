@@ -1,7 +1,7 @@
 """What can be told of a chat model without asking it: name, address, price, keys."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,15 +74,23 @@ def price_of(config: AgentConfig, model: object = None) -> Price:
 def secrets(models: Iterable[BaseChatModel], config: AgentConfig) -> list[str]:
     """The texts that no message may show: keys among the models' fields, and those of the settings."""
     values: list[Any] = [config.api_key]
+    models = list(models)
     for model in models:
         values += [getattr(model, field, None) for field in type(model).model_fields]
     found = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
-    for text in sent_headers(config).values():
+    for text in (*sent_headers(config).values(), *_headers_of(models)):
         found |= {text, text.rpartition(" ")[2]}  # `Bearer KEY`, and the key alone.
     if config.proxy:
         proxy = config.proxy.get_secret_value()
         found |= {proxy, urlsplit(proxy).password or ""}
     return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _headers_of(models: Iterable[BaseChatModel]) -> Iterator[str]:
+    """The values of headers that chat models of the caller's send."""
+    for model in models:
+        headers = getattr(model, "default_headers", None)
+        yield from (str(value) for value in (headers.values() if isinstance(headers, Mapping) else ()))
 
 
 def hide(text: str, found: list[str]) -> str:

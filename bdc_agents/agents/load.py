@@ -14,7 +14,7 @@ from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.described import model_name, reasons
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.agents.models import chat_model, endpoint_of, key_variables
+from bdc_agents.agents.models import chat_model, check_local, endpoint_of, key_variables
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.agents.runnables import Answering, bound_arguments, input_of, models_in
 from bdc_agents.config import AgentConfig, Settings, explain, load_settings
@@ -68,6 +68,7 @@ def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:
     if config.model.startswith(LOCAL) and not config.base_url:
         from bdc_agents.agents.local import local_agent
 
+        check_local(config)
         return local_agent(name, config, cache)
     endpoint, build = endpoint_of(config), chat_model(name, config)
     return ChatAgent(

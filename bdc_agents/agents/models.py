@@ -127,10 +127,8 @@ def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
 
 def _check_provider(config: AgentConfig) -> None:
     provider = provider_of(config)
-    if config.base_url and config.model.startswith("local:"):
-        raise ConfigError(
-            f"{config.model} runs on this machine and has no base_url: leave it out, or the prefix local:"
-        )
+    if provider == "bdc" or config.model.startswith("local:"):
+        check_local(config)
     if not provider and not config.base_url:
         raise ModelError(
             f"model {config.model!r} names no provider: write provider:model, such as "
@@ -145,6 +143,17 @@ def _check_provider(config: AgentConfig) -> None:
             f"ollama options need Ollama's own protocol: write model = 'ollama:{name_of(config)}', with "
             "base_url, if any, without /v1"
         )
+
+
+def check_local(config: AgentConfig) -> None:
+    """Refuses what only an endpoint has, for a model that runs on this machine.
+
+    Raises:
+        ConfigError: If such a setting is there.
+    """
+    remote = ("base_url", "headers", "proxy", "responses_api", "api_version", "reasoning_effort", "ollama")
+    if given := [name for name in remote if getattr(config, name)]:
+        raise ConfigError(f"{config.model} runs on this machine and has no {', '.join(given)}: leave it out")
 
 
 def _check_headers(config: AgentConfig) -> None:

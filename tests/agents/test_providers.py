@@ -1,7 +1,11 @@
 """What each provider is sent: its protocol, its address, its key, and the settings under its own names."""
 
 import json
+import re
 import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +13,7 @@ from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.described import price_of, reasons
 from bdc_agents.agents.load import load_agents
 from bdc_agents.agents.models import PROVIDERS, chat_model, name_of, provider_of
-from bdc_agents.config import AgentConfig, Settings, StoreConfig
+from bdc_agents.config import AgentConfig, OllamaConfig, Settings, StoreConfig
 from bdc_agents.errors import ConfigError, ModelError
 
 from .asking import SCHEMA, reason_of
@@ -129,6 +133,7 @@ def test_an_address_does_not_lose_the_price(model):
     ("fields", "words"),
     [
         ({"model": "local:qwen", "base_url": "http://h/v1"}, "runs on this machine"),
+        ({"model": "bdc:folder", "headers": {"X": "y"}}, "runs on this machine and has no headers"),
         ({"model": "openai:", "base_url": "http://h/v1"}, "write openai:MODEL"),
         ({"model": "gpt-4o"}, "names no provider"),
         ({"model": "opnai:gpt-4o"}, "did you mean.*openai"),
@@ -185,6 +190,44 @@ def test_a_name_with_an_address_is_an_agent():
 )
 def test_a_family_that_reasons_has_room_for_it_at_any_address(make, name, known):
     assert reasons(make(f"openai:{name}")._model()) is known
+
+
+# --- the documentation ----------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_agent_of_the_page_is_one(text, monkeypatch):
+    monkeypatch.setenv("GATEWAY_KEY", "gw")
+    monkeypatch.setenv("LITELLM_KEY", "sk")
+    for name, config in Settings(**tomllib.loads(text)).agents.items():
+        package = f"langchain_{provider_of(config)}"
+        if package == "langchain_" or package.endswith("openai") or find_spec(package):
+            chat_model(name, config)
+        else:
+            with pytest.raises(ModelError, match=f"pip install {package.replace('_', '-')}"):
+                chat_model(name, config)
+
+
+def test_the_python_of_the_page_runs():
+    (code,) = blocks("python")
+    exec(code, {})
+
+
+def test_every_key_is_explained():
+    example = (ROOT / "bdc_agents" / "cli" / "example.toml").read_text(encoding="utf-8")
+    assert [
+        key
+        for key in AgentConfig.model_fields
+        if f"# {key} = " not in example and f"\n{key} = " not in example
+    ] == []
+    assert [key for key in OllamaConfig.model_fields if key not in PAGE] == []
 
 
 # --- OpenAI's protocol ----------------------------------------------------------------------
