@@ -188,7 +188,8 @@ def mentions(text: str, name: str) -> bool:
         return bool(re.search(rf"(?<![\w.]){told}(?!\w)", text))
     quoted = rf"""(?<!\w)['"`]{told}['"`]"""
     asked = rf"\b(?:parameters?|arguments?|fields?|options?|supports?)[\s:]+['\"`]?{told}(?!\w)"
-    judged = rf"(?<![\w.]){told}(?::|\s+(?:is|are|does|must|cannot|value|parameter|not|should)\b)"
+    # At the start of a sentence alone: "the vector store cannot be reached" is about no parameter.
+    judged = rf"(?:^|[.;:]\s+){told}(?::|\s+(?:is|are|does|must|cannot|value|parameter|not|should)\b)"
     return any(re.search(pattern, text) for pattern in (quoted, asked, judged))
 
 

@@ -42,10 +42,10 @@ def counts_of(told: Mapping[str, Any]) -> tuple[Any, Any]:
 
     Some endpoints count what a model thinks in their total alone.
     """
-    prompt, completion, total = (told.get(f"{kind}_tokens") for kind in ("input", "output", "total"))
-    counted = all(isinstance(count, int) and count > 0 for count in (prompt, completion, total))
-    if counted and total > prompt + completion:
-        completion = total - prompt
+    prompt, completion, total = told.get("input_tokens"), told.get("output_tokens"), told.get("total_tokens")
+    if isinstance(prompt, int) and isinstance(completion, int) and isinstance(total, int):
+        beside = total - prompt - completion
+        completion += max(0, beside) if prompt > 0 and completion > 0 else 0
     return prompt, completion
 
 
