@@ -16,16 +16,21 @@
 Every key can be overridden by the environment: `BDC_SEARCH__ROLLOUTS=4`.
 """
 
+import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from bdc_agents.errors import ConfigError, unknown
@@ -56,15 +61,49 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+class OllamaConfig(Frozen):
+    """What Ollama's own protocol takes beside the prompt, under Ollama's names; None for its defaults.
+
+    Args:
+        num_ctx: Tokens of the context; Ollama's default is small, and what is longer is cut without a word.
+        keep_alive: How long the model stays in memory, such as `10m`; seconds as a number, -1 for ever.
+        think: Whether a reasoning model reasons first, or how much: `low`, `medium`, `high`.
+        num_gpu: Layers on the GPU.
+        num_thread: CPU threads.
+        top_k, top_p, repeat_penalty: Of sampling.
+    """
+
+    num_ctx: int | None = Field(default=None, ge=1)
+    keep_alive: str | int | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+    num_gpu: int | None = Field(default=None, ge=0)
+    num_thread: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    repeat_penalty: float | None = Field(default=None, gt=0)
+
+
 class AgentConfig(Frozen):
     """One named agent: which LLM it is and how it may be called.
 
+    `docs/agents.md` shows each provider.
+
     Args:
         model: `local:NAME`, any `init_chat_model` string such as `openai:gpt-4o-mini`, or, with
-            `base_url`, the model's name at that OpenAI-compatible endpoint.
-        base_url: Root of an OpenAI-compatible endpoint, such as `http://localhost:8000/v1`.
+            `base_url`, the model's name at that OpenAI-compatible endpoint. A provider before the colon
+            decides the protocol, with `base_url` too.
+        base_url: Root of the endpoint, such as `http://localhost:8000/v1`; without it the provider's own.
         api_key: The key itself; better left out of files.
-        api_key_env: Name of the environment variable that holds the key.
+        api_key_env: Name of the environment variable that holds the key. With `base_url` no key is sent
+            but one that is named here, or, for Azure, the provider's.
+        headers: Sent with each request. A value `$NAME` is that of the environment variable. None is
+            shown, recorded or part of the reply cache's key.
+        proxy: Address of the proxy to go through; None for what the environment says (`HTTPS_PROXY`).
+        responses_api: Whether to speak OpenAI's Responses API instead of chat completions; None leaves it
+            to the model, and is chat completions with `base_url`.
+        api_version: Of Azure's API, such as `2024-10-21`; None for `OPENAI_API_VERSION`.
+        reasoning_effort: How much a reasoning model thinks; None leaves it to the model.
+        ollama: Options of `ollama:` models, in Ollama's words.
         temperature: Of programs and thoughts where the search does not set one; None leaves it
             to the search.
         max_tokens: Upper bound of one reply. None for 1,024, or 8,192 where the model is known to
@@ -77,13 +116,21 @@ class AgentConfig(Frozen):
             plain JSON mode, the prompt alone, or whichever of these works.
         price_input, price_output: US dollars for a million tokens, over the shipped table.
         path: For `local:`, a GGUF file to serve instead of the named one.
-        options: Further keyword arguments of the chat model.
+        options: Further keyword arguments of the chat model, such as `top_p`; those that one endpoint
+            alone knows go into `extra_body` there.
     """
 
     model: str = Field(min_length=1)
     base_url: str | None = None
     api_key: SecretStr | None = None
     api_key_env: str | None = None
+    # Both may hold keys, so that no dump, and with it no stored run, has them.
+    headers: dict[str, SecretStr] = Field(default={}, exclude=True)
+    proxy: SecretStr | None = Field(default=None, exclude=True)
+    responses_api: bool | None = None
+    api_version: str | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    ollama: OllamaConfig | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=16)
     timeout: float = Field(default=120.0, gt=0)
@@ -95,6 +142,46 @@ class AgentConfig(Frozen):
     price_output: float | None = Field(default=None, ge=0)
     path: Path | None = None
     options: dict[str, Any] = {}
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_root(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, colon, rest = value.partition("://")
+        if not colon or scheme.lower() not in {"http", "https"} or not rest.strip("/"):
+            raise ValueError("an address is needed, such as http://localhost:8000/v1")
+        for ending in ("/chat/completions", "/responses", "/messages", "/api/chat"):
+            if rest.rstrip("/").endswith(ending):
+                raise ValueError(f"the root of the endpoint is needed: leave {ending} out")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, secret in value.items():
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f"{name!r:.60} cannot be the name of a header")
+            text = secret.get_secret_value()
+            if not text.isascii() or not text.isprintable():
+                raise ValueError(f"the value of {name} cannot be sent: a header is one line of ASCII")
+        return value
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What else shapes a reply, beside limits and sampling: part of the reply cache's key."""
+        named = self.model_dump(
+            mode="json", include={"responses_api", "reasoning_effort", "ollama"}, exclude_defaults=True
+        )
+        return self.options | named
+
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+"""A token of RFC 9110, at a sane length."""
+
+
+_AT_ADDRESS = re.compile(r"(.+?)@(https?://.+)")
+"""A model and the address of its endpoint, where a name gives both."""
 
 
 class WithPresets(Frozen):
@@ -257,6 +344,40 @@ class Settings(BaseSettings):
     eval: dict[str, Any] = {}
     """What `bdc eval` compares; it checks this table itself."""
 
+    def __init__(self, **values: Any) -> None:
+        _check_variables(type(self))
+        try:
+            super().__init__(**values)
+        except SettingsError as error:
+            raise ConfigError(_explain_json(error)) from None
+
+    def agent(self, name: str) -> AgentConfig:
+        """The settings of an agent that is configured, or of one that its name describes.
+
+        Args:
+            name: A configured name, `provider:model`, or `MODEL@http://HOST/v1`.
+
+        Raises:
+            ConfigError: If the address in it cannot be used.
+        """
+        if name in self.agents:
+            return self.agents[name]
+        described = _AT_ADDRESS.fullmatch(name)
+        if not described:
+            return AgentConfig(model=name)
+        model, url = described.groups()
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query:
+            # A name is shown and recorded everywhere.
+            raise ConfigError(
+                f"agent {model}@{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: a name holds "
+                "no key; write a table [agents.NAME] with this model and base_url, and api_key_env"
+            )
+        try:
+            return AgentConfig(model=model, base_url=url)
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"agent {name!r}", AgentConfig)) from None
+
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, data: Any) -> Any:
@@ -296,7 +417,8 @@ def load_settings(path: Path | str | None = None) -> Settings:
     try:
         return Settings(**data)
     except ValidationError as error:
-        raise ConfigError(explain(error, str(file), Settings)) from None
+        source = str(file) if file.is_file() else "environment"
+        raise ConfigError(explain(error, source, Settings)) from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -318,19 +440,96 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
 
 
 def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in item["loc"])
+    location = item["loc"]
+    place = ".".join(str(part) for part in location)
+    variable = _variable_of(location) if issubclass(model, BaseSettings) else ""
+    if variable:
+        source = f"environment variable {variable}"
     if item["type"] == "extra_forbidden":
-        return f"{source}: {unknown('key', place, _known_keys(item['loc'], model))}"
-    value = "" if item["type"] == "missing" else f" (found {item['input']!r:.80})"
-    return f"{source}: {place}: {item['msg']}{value}"
+        alone = variable == _variable(location)
+        return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"
+    hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
+    value = "" if hidden else f" (found {item['input']!r:.80})"
+    return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"
+
+
+def _unknown_key(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    """That a key is not known, and the nearest of those that are known at its place."""
+    *parents, last = (str(part) for part in location)
+    prefix = "".join(f"{part}." for part in parents)
+    known = _known_keys(location, model)
+    near = get_close_matches(last, known, n=3)
+    if not near:
+        return unknown("key", f"{prefix}{last}", [prefix + name for name in known])
+    return f"unknown key {prefix + last!r}; did you mean {', '.join(prefix + name for name in near)}?"
+
+
+def _unknown_variable(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    *parents, last = (str(part) for part in location)
+    near = get_close_matches(last, _known_keys(location, model), n=3) or _known_keys(location, model)[:10]
+    choices = ", ".join(_variable((*parents, name)) for name in near)
+    return f"unknown environment variable {_variable(location)!r}; did you mean {choices}?"
+
+
+_SECRET = {"api_key", "headers", "proxy", "options", "base_url"}
+"""Keys whose values may hold a key, so that no message shows them."""
 
 
 def _known_keys(location: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:
     """The keys accepted where an unknown one was found."""
-    *parents, _ = location
+    *parents, _ = location or ("",)
+    at: type[BaseModel] | None = model
+    named = False  # Whether the next part is a name of the user's, as in a table of agents.
     for part in parents:
-        field = model.model_fields.get(str(part))
+        if named or at is None:
+            named = False
+            continue
+        field = at.model_fields.get(str(part))
         inner = (field.annotation, *get_args(field.annotation)) if field else ()
-        model = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), model)
-    prefix = "".join(f"{part}." for part in parents)
-    return [prefix + name for name in model.model_fields]
+        at = next((t for t in inner if isinstance(t, type) and issubclass(t, BaseModel)), at)
+        named = get_origin(inner[0]) is dict if inner else False
+    return [*(at or model).model_fields]
+
+
+# --- the environment ------------------------------------------------------------------------
+
+_PREFIX, _BETWEEN = "BDC_", "__"
+
+
+def _variable(location: Iterable[str | int]) -> str:
+    return _PREFIX + _BETWEEN.join(str(part) for part in location).upper()
+
+
+def _variable_of(location: tuple[str | int, ...]) -> str:
+    """The environment variable that a value came from; empty where none gives it.
+
+    What is set there wins over the file, so that one which is set is the one to blame. A table may be
+    given as JSON by one variable.
+    """
+    present = {name.upper(): name for name in os.environ if name.upper().startswith(_PREFIX)}
+    for end in range(len(location), 0, -1):
+        name = present.get(_variable(location[:end]))
+        if name and (end == len(location) or f'"{location[end]}"' in os.environ[name]):
+            return name
+    return ""
+
+
+def _check_variables(model: type[BaseSettings]) -> None:
+    """Refuses a misspelled table, which pydantic-settings would leave unread.
+
+    Raises:
+        ConfigError: If a variable such as `BDC_SERCH__ROLLOUTS` names no table.
+    """
+    for name in os.environ:
+        table, between, rest = name.upper().removeprefix(_PREFIX).partition(_BETWEEN)
+        if name.upper().startswith(_PREFIX) and between and table.lower() not in model.model_fields:
+            tables = [_variable((known, rest)) for known in model.model_fields]
+            raise ConfigError(unknown("environment variable", name, tables))
+
+
+def _explain_json(error: SettingsError) -> str:
+    """Which variable holds no JSON where a table is needed; its value may hold a key."""
+    field = re.search(r'field "(\w+)"', str(error))
+    start = _variable([field[1]] if field else [])
+    names = ", ".join(sorted(name for name in os.environ if name.upper().startswith(start)))
+    return f"environment variable {names}: a table is needed, written as JSON: {error.__cause__ or error}"

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from bdc_agents.config import PRESETS, SearchConfig, Settings, load_settings
+from bdc_agents.config import PRESETS, AgentConfig, SearchConfig, Settings, load_settings
 from bdc_agents.errors import ConfigError
 
 
@@ -62,6 +63,132 @@ def test_the_paper_preset_has_the_published_constants() -> None:
 def test_a_wrong_file_is_explained(text: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
         load_settings(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        (
+            "BDC_SEARCH__ROLOUTS",
+            "3",
+            r"^unknown environment variable 'BDC_SEARCH__ROLOUTS'; did you mean BDC_SEARCH__ROLLOUTS",
+        ),
+        (
+            "BDC_SERCH__ROLLOUTS",
+            "3",
+            r"^unknown environment variable 'BDC_SERCH__ROLLOUTS'; did you mean BDC_SEARCH__R",
+        ),
+        (
+            "BDC_SEARCH__ROLLOUTS",
+            "0",
+            r"^environment variable BDC_SEARCH__ROLLOUTS: search.rollouts: .*found '0'",
+        ),
+        (
+            "BDC_SEARCH",
+            '{"rolouts": 3}',
+            r"^environment variable BDC_SEARCH: unknown key 'search.rolouts'; did you",
+        ),
+        (
+            "BDC_SEARCH",
+            "{rollouts: 3}",
+            r"^environment variable BDC_SEARCH: a table is needed, written as JSON",
+        ),
+        ("BDC_AGENTS__X__TIMEOUT", "3", r"^environment: agents.x.model: Field required"),
+        ("bdc_budget__calls", "many", r"^environment variable bdc_budget__calls: budget.calls: .*integer"),
+    ],
+)
+@pytest.mark.parametrize("with_file", [False, True])
+def test_the_environment_is_blamed_for_what_it_holds(
+    name: str, value: str, says: str, with_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    if with_file:
+        write(tmp_path, "[search]\nwidth = 2\n")
+        says = says.replace("environment: agents", "bdc.toml: agents")
+    with pytest.raises(ConfigError, match=says):
+        load_settings()
+
+
+def test_a_file_is_blamed_for_its_own_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BDC_SEARCH__WIDTH", "3")
+    with pytest.raises(ConfigError, match=r"^\S+bdc.toml: unknown key 'search.rolouts'"):
+        load_settings(write(tmp_path, "[search]\nrolouts = 2\n"))
+
+
+def test_other_variables_of_that_prefix_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BDC_DATA", "/x")
+    monkeypatch.setenv("BDC_MY_KEY", "/x")
+    assert Settings() == Settings()
+
+
+AGENT = '[agents.x]\nmodel = "m"\nbase_url = "http://h/v1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("heders = {}", "unknown key 'agents.x.heders'; did you mean agents.x.headers"),
+        ("reasoning_efort = 'low'", "did you mean agents.x.reasoning_effort"),
+        ("reasoning_effort = 'lots'", "agents.x.reasoning_effort: Input should be 'none', 'minimal'"),
+        ("ollama = { num_ctxx = 3 }", "did you mean agents.x.ollama.num_ctx"),
+        ("[agents.ollama]\nmodel = 'm'\nmodle = 'm'", "did you mean agents.ollama.model"),
+        ("headers = { 'X Y' = 'sk-secret' }", "'X Y' cannot be the name of a header"),
+        ('headers = { X = "sk-secret\\nY: 1" }', "the value of X cannot be sent"),
+        (
+            "headers = 'Authorization: Bearer sk-secret'",
+            "agents.x.headers: Input should be a valid dictionary",
+        ),
+        ("api_key = ['sk-secret']", "agents.x.api_key: Input should be a valid string"),
+        ("proxy = ['http://u:sk-secret@h']", "agents.x.proxy: Input should be a valid string"),
+        ("options = 'sk-secret'", "agents.x.options: Input should be a valid dictionary"),
+    ],
+)
+def test_a_wrong_agent_is_explained_and_no_secret_shown(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, AGENT + text + "\n"))
+    assert says in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("localhost:8000/v1", "an address is needed, such as http://localhost:8000/v1"),
+        ("ftp://h/v1", "an address is needed"),
+        ("http://", "an address is needed"),
+        ("https://u:sk-secret@h/v1/chat/completions", "leave /chat/completions out"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_explained(url: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, f'[agents.x]\nmodel = "m"\nbase_url = "{url}"\n'))
+    assert says in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_an_agent_may_be_a_model_at_an_address() -> None:
+    settings = Settings(agents={"small": AgentConfig(model="m")})
+    assert settings.agent("small").model == "m"
+    assert settings.agent("openai:m") == AgentConfig(model="openai:m")
+    found = settings.agent("qwen:7b@http://h:1/v1")
+    assert (found.model, found.base_url) == ("qwen:7b", "http://h:1/v1")
+
+
+@pytest.mark.parametrize("url", ["http://me:sk-secret@h/v1", "http://h/v1?key=sk-secret"])
+def test_an_agents_name_holds_no_key(url: str) -> None:
+    with pytest.raises(ConfigError, match="a name holds no key") as caught:
+        Settings().agent(f"m@{url}")
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_headers_and_proxy_are_in_no_dump() -> None:
+    config = AgentConfig(
+        model="m",
+        headers={"X": SecretStr("sk-secret")},
+        proxy=SecretStr("http://u:sk-secret@h"),
+    )
+    assert "sk-secret" not in f"{config!r} {config.model_dump()} {config.model_dump_json()} {config.shaping}"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import random
 import time
@@ -11,19 +12,40 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable
 
+from bdc_agents.agents.answered import (
+    as_message,
+    had_an_error,
+    text_of,
+    thought,
+    was_filtered,
+    was_truncated,
+)
 from bdc_agents.agents.cache import ReplyCache, reply_key
 from bdc_agents.agents.described import address, hide, model_name, price_of, reasons, secrets
 from bdc_agents.agents.failures import Endpoint, Failure, diagnose, shown_url
-from bdc_agents.agents.knobs import LONGEST_SEED, Mode, Plan, concede, modes, prepare, text_of, was_truncated
+from bdc_agents.agents.knobs import (
+    LONGEST_SEED,
+    Mode,
+    Plan,
+    concede,
+    modes,
+    prepare,
+    told,
+    with_instruction,
+)
 from bdc_agents.agents.limits import Pace
 from bdc_agents.agents.prices import Price, cached_tokens
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.agents.room import LONGEST_REASONED, LONGEST_REPLY
-from bdc_agents.agents.usage import BYTES_PER_TOKEN, size, tokens_told
+from bdc_agents.agents.runnables import Answering, input_of, is_one_model, models_in, with_models
+from bdc_agents.agents.usage import BYTES_PER_TOKEN, counts_of, size, tokens_told
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.types import Usage
+
+log = logging.getLogger(__name__)
 
 Prepare = Callable[[], Awaitable[object]]
 
@@ -33,20 +55,24 @@ _BACKOFF_CAP = 30.0
 _RESEED = 7919
 """Added to the seed of a request that was answered with nothing: any step that is not 0."""
 
+_MOST_CONCESSIONS = 12
+"""Refusals of one request that are answered by sending less; an endpoint that has more refuses everything."""
+
 # Chat templates add a few tokens to each message, and some a system prompt of their own.
 _TEMPLATE_TOKENS = 256
 _MESSAGE_TOKENS = 16
 
 
 class ChatAgent:
-    """An agent over any chat model: limits, retries, usage, structured replies, a cache.
+    """An agent over anything that answers messages: limits, retries, usage, structured replies, a cache.
 
     Safe to share between concurrent searches. It may be used from several event loops one after
     another, if it is given a function that makes the model anew for each.
 
     Args:
         name: Its name in the configuration.
-        model: The chat model, built without retries of its own, or a function that builds it.
+        model: The chat model, built without retries of its own, a Runnable that answers messages, or a
+            function that builds either.
         config: Limits and sampling parameters; None for the defaults.
         cache: Of replies; None for none.
         identity: Tells this LLM from all others in the cache, such as the hash of its weights;
@@ -61,7 +87,7 @@ class ChatAgent:
     def __init__(
         self,
         name: str,
-        model: BaseChatModel | Callable[[], BaseChatModel],
+        model: Answering | Callable[[], Answering],
         config: AgentConfig | None = None,
         cache: ReplyCache | None = None,
         *,
@@ -74,24 +100,32 @@ class ChatAgent:
     ) -> None:
         self._name = name
         self._model = model
-        self.config = config or AgentConfig(model=model_name(model) or name)
+        inside = models_in(model) if isinstance(model, Runnable) else []
+        first = inside[0] if inside else model
+        self.config = config or AgentConfig(model=model_name(first) or name)
         self._cache = cache
         self._identity = (
-            identity or f"{shown_url(address(model)) or type(model).__name__}|{self.config.model}"
+            identity or f"{shown_url(address(first)) or type(first).__name__}|{self.config.model}"
         )
-        self._price = price or price_of(self.config, model)
+        self._price = price or price_of(self.config, first)
         self._key = key or self.config.api_key_env or ""
-        self._usual = LONGEST_REASONED if reasoning or reasons(model) else LONGEST_REPLY
+        self._usual = LONGEST_REASONED if reasoning or any(map(reasons, inside)) else LONGEST_REPLY
         self._prepare = prepare
         self._backoff = backoff
         self._pace = Pace(self.config.requests_per_second)
         self._here: dict[asyncio.AbstractEventLoop, _Here] = {}
         self._learnt: dict[bool, Plan] = {}  # The plan that worked, without and with a schema.
+        self._notes: list[str] = []
 
     @property
     def name(self) -> str:
         """Its name in the configuration."""
         return self._name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is sent otherwise than it was asked for, since the endpoint has refused it."""
+        return tuple(self._notes)
 
     def __repr__(self) -> str:
         return f"<ChatAgent {self._name!r}: {self.config.model}>"
@@ -142,7 +176,7 @@ class ChatAgent:
             request.model_copy(update={"max_tokens": None}),
             max_tokens=self._longest(request),
             structured=config.structured,
-            options=config.options,
+            options=config.shaping,
         )
         return await self._cache.fetch(key, lambda: self._ask(request))
 
@@ -152,16 +186,16 @@ class ChatAgent:
 
     async def _ask(self, request: Request) -> Reply:
         """Makes the call, again where that may help, and without what the endpoint has refused."""
-        spent, tries, plan, asked = Usage(), 0, self._plan(request), request
+        spent, tries, conceded, plan, asked = Usage(), 0, 0, self._plan(request), request
         while True:
             outcome = await self._attempt(asked, plan)
             if isinstance(outcome, Reply):
-                self._learnt[request.json_schema is not None] = plan
+                self._learn(request, plan)
                 return outcome.model_copy(update={"usage": spent + outcome.usage})
             failure, used = outcome
             spent += used
-            if other := concede(plan, failure, self._modes()):
-                plan = other
+            if conceded < _MOST_CONCESSIONS and (other := self._concede(request, failure, plan)):
+                plan, conceded = other, conceded + 1
                 continue
             tries += 1
             if not self._again(request, failure, tries, spent):
@@ -172,12 +206,25 @@ class ChatAgent:
                 asked = request.model_copy(update={"seed": (request.seed + tries * _RESEED) % LONGEST_SEED})
             await self._pause(failure, tries)
 
+    def _concede(self, request: Request, failure: Failure, plan: Plan) -> Plan | None:
+        here, limit = self._at_home(), plan.limit(self._longest(request))
+        return concede(plan, failure, self._modes(), here.first, limit)
+
+    def _learn(self, request: Request, plan: Plan) -> None:
+        """Keeps the plan that worked, and says once what is left out in it."""
+        self._learnt[request.json_schema is not None] = plan.lasting
+        for note in told(plan, self._modes()[0]):
+            if note not in self._notes:
+                self._notes.append(note)
+                log.warning("agent %r: %s", self._name, note)
+
     def _plan(self, request: Request) -> Plan:
         structured = request.json_schema is not None
         if structured in self._learnt:
             return self._learnt[structured]
         refused = frozenset[str]().union(*(plan.refused for plan in self._learnt.values()))
-        return Plan(self._modes()[0] if structured else "text", refused)
+        longest = min((plan.longest for plan in self._learnt.values() if plan.longest), default=None)
+        return Plan(self._modes()[0] if structured else "text", refused, longest)
 
     async def _attempt(self, request: Request, plan: Plan) -> "Reply | tuple[Failure, Usage]":
         """One request: the reply, or why there is none and what it took."""
@@ -188,44 +235,64 @@ class ChatAgent:
             await self._pace.turn()
             started = time.perf_counter()
             try:
-                message, messages = await self._invoke(here.model, request, plan)
+                message, messages = await self._invoke(here, request, plan)
             except BDCError:
                 raise
             except Exception as error:
                 failure = diagnose(error)
-                hidden = hide(failure.detail, secrets(here.model, self.config))
+                hidden = hide(failure.detail, secrets(models_in(here.model), self.config))
                 charged = int(failure.charged)
                 used = Usage(calls=charged, failed=1, seconds=time.perf_counter() - started)
                 return replace(failure, detail=hidden), used
             usage = self._usage(request, message, messages, time.perf_counter() - started)
         text, truncated = text_of(message), was_truncated(message)
-        if not text.strip() and not truncated:
-            return Failure("empty"), usage.model_copy(update={"failed": 1})
+        if failure := _no_reply(message, text, truncated):
+            return failure, usage.model_copy(update={"failed": 1})
         return Reply(text=text, usage=usage, truncated=truncated)
 
     async def _invoke(
-        self, model: BaseChatModel, request: Request, plan: Plan
+        self, here: "_Here", request: Request, plan: Plan
     ) -> tuple[AIMessage, list[BaseMessage]]:
         """The model's message, and those that were sent."""
-        limit = self._longest(request)
-        runnable, messages = prepare(model, request, plan, temperature=request.temperature, max_tokens=limit)
+        runnable, messages = self._prepared(here, request, plan)
         async with asyncio.timeout(self.config.timeout):
-            return await runnable.ainvoke(messages), messages
+            answer = await runnable.ainvoke(input_of(runnable, messages))
+        message = as_message(answer)
+        if message is None:
+            raise _NoMessage(f"an agent answers with a message, and not with a {type(answer).__name__}")
+        return message, messages
+
+    def _prepared(self, here: "_Here", request: Request, plan: Plan) -> tuple[Answering, list[BaseMessage]]:
+        sent: list[list[BaseMessage]] = []
+
+        def put(model: BaseChatModel) -> Answering:
+            runnable, messages = prepare(model, request, plan, max_tokens=self._longest(request))
+            sent.append(messages)
+            return runnable
+
+        runnable = with_models(here.model, put)
+        if sent:
+            return runnable, sent[0]
+        messages = list(request.messages)
+        schema = request.json_schema
+        return runnable, messages if schema is None else with_instruction(messages, schema)
 
     def _usage(
         self, request: Request, message: AIMessage, messages: list[BaseMessage], seconds: float
     ) -> Usage:
         """What the endpoint says it took where that can be, or an estimate."""
-        told: dict[str, Any] = dict(message.usage_metadata or {})
-        limit, written = self._longest(request), size(text_of(message))
+        metadata: dict[str, Any] = dict(message.usage_metadata or {})
+        told_prompt, told_completion = counts_of(metadata)
+        text, thoughts = text_of(message), thought(message)
+        limit, written = self._longest(request), size(text) + (size(thoughts) if thoughts != text else 0)
         guess = math.ceil(written / BYTES_PER_TOKEN)
         prompt, wrong_prompt = tokens_told(
-            told.get("input_tokens"),
+            told_prompt,
             most=self.bound(request).prompt_tokens,
             estimate=math.ceil(sum(_bytes(sent) for sent in messages) / BYTES_PER_TOKEN),
         )
         completion, wrong_completion = tokens_told(
-            told.get("output_tokens"),
+            told_completion,
             most=max(limit, written),
             # A guess may be somewhat above the limit; what is twice as long was not held to it.
             estimate=guess if guess > 2 * limit else min(guess, limit),
@@ -236,7 +303,7 @@ class ChatAgent:
             completion_tokens=completion,
             excess=max(0, completion - limit),
             misreported=int(wrong_prompt or wrong_completion),
-            cost=self._price.cost(prompt, completion, **cached_tokens(told)),
+            cost=self._price.cost(prompt, completion, **cached_tokens(metadata)),
             seconds=seconds,
         )
 
@@ -263,7 +330,7 @@ class ChatAgent:
     def _explain(self, failure: Failure, tries: int) -> str:
         endpoint = Endpoint(
             model=self.config.model,
-            url=shown_url(address(self._at_home().model)),
+            url=shown_url(address(self._at_home().first)),
             key=self._key,
             timeout=self.config.timeout,
         )
@@ -276,7 +343,7 @@ class ChatAgent:
         loop = asyncio.get_running_loop()
         if loop not in self._here:
             self._forget_closed_loops()
-            model = self._model if isinstance(self._model, BaseChatModel) else self._model()
+            model = self._model if isinstance(self._model, Runnable) else self._model()
             self._here[loop] = _Here(model, asyncio.Semaphore(self.config.concurrency))
         return self._here[loop]
 
@@ -284,14 +351,15 @@ class ChatAgent:
         self._here = {loop: here for loop, here in self._here.items() if not loop.is_closed()}
 
     def _modes(self) -> tuple[Mode, ...]:
-        return modes(self._at_home().model, self.config.structured)
+        here = self._at_home()
+        return modes(here.first, self.config.structured) if is_one_model(here.model) else ("prompt",)
 
     async def aclose(self) -> None:
         """Closes the connections that the agent has made; a later request makes new ones."""
         self._forget_closed_loops()
         here = self._here.pop(asyncio.get_running_loop(), None)
-        if here is not None and not isinstance(self._model, BaseChatModel):
-            client = getattr(here.model, "root_async_client", None)
+        if here is not None and not isinstance(self._model, Runnable):
+            client = getattr(here.first, "root_async_client", None)
             if client is not None:
                 await client.close()
 
@@ -300,8 +368,26 @@ class ChatAgent:
 class _Here:
     """What belongs to one event loop."""
 
-    model: BaseChatModel
+    model: Answering
     gate: asyncio.Semaphore
+
+    @property
+    def first(self) -> object:
+        """The chat model that is asked first; the Runnable itself where none can be seen in it."""
+        return next(iter(models_in(self.model)), self.model)
+
+
+class _NoMessage(Exception):
+    """A Runnable answered with something else, which it would do again."""
+
+
+def _no_reply(message: AIMessage, text: str, truncated: bool) -> Failure | None:
+    """Why a message is no reply; None if it is one."""
+    if had_an_error(message):
+        return Failure("malformed", "the server behind it failed half way")
+    if text.strip() or truncated:
+        return None
+    return Failure("filtered" if was_filtered(message) else "empty")
 
 
 def _bytes(message: BaseMessage) -> int:

@@ -1,8 +1,14 @@
 """What can be told of a chat model without asking it: name, address, price, keys."""
 
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from bdc_agents.agents.models import name_of, provider_of, sent_headers
 from bdc_agents.agents.prices import Price
 from bdc_agents.config import AgentConfig
 
@@ -14,10 +20,20 @@ def model_name(model: object) -> str:
     return _text(model, "model_name", "model", "model_id")
 
 
+_REASONERS = re.compile(
+    r"(?<![a-z0-9])(?:r1|o[1345]|gpt-5|gpt-oss|qwq|qwen-?3(?!.*(?:instruct|coder))|magistral|deepseek-reasoner)"
+    r"(?![a-z0-9])|reason|thinking",
+    re.IGNORECASE,
+)
+"""Families that think first, however they are written: `deepseek-r1:8b`, `Qwen/Qwen3-8B`, `gpt-oss-20b`."""
+
+
 def reasons(model: object) -> bool:
-    """Whether a chat model is known to reason before it answers, by LangChain's own list of models."""
+    """Whether a chat model is known to reason before it answers: by LangChain's own list, or by its name."""
     profile = getattr(model, "profile", None)
-    return isinstance(profile, dict) and bool(profile.get("reasoning_output"))
+    if isinstance(profile, dict) and "reasoning_output" in profile:
+        return bool(profile["reasoning_output"])
+    return bool(_REASONERS.search(model_name(model)))
 
 
 def address(model: object) -> str:
@@ -40,14 +56,12 @@ def price_of(config: AgentConfig, model: object = None) -> Price:
         config: The agent's settings, whose own prices win.
         model: Its chat model, where the settings do not say what it is.
     """
-    provider, colon, name = config.model.partition(":")
-    if isinstance(model, BaseChatModel) and not config.base_url:
+    provider, name = provider_of(config), name_of(config)
+    url = None if provider else config.base_url
+    if isinstance(model, BaseChatModel) and not config.base_url and not provider:
         # The module of an integration is called after its provider: langchain_anthropic.
         provider = type(model).__module__.partition(".")[0].removeprefix("langchain_")
-        name = model_name(model)
-    elif not colon:
-        provider, name = "", config.model
-    url = config.base_url or _text(model, "openai_api_base") or None
+        name, url = model_name(model), _text(model, "openai_api_base") or None
     return Price(
         input=config.price_input,
         output=config.price_output,
@@ -57,12 +71,26 @@ def price_of(config: AgentConfig, model: object = None) -> Price:
     )
 
 
-def secrets(model: object, config: AgentConfig) -> list[str]:
-    """The texts that no message may show: keys among the model's fields and the settings."""
-    names = type(model).model_fields if isinstance(model, BaseChatModel) else ()
-    values = [*(getattr(model, field, None) for field in names), config.api_key]
+def secrets(models: Iterable[BaseChatModel], config: AgentConfig) -> list[str]:
+    """The texts that no message may show: keys among the models' fields, and those of the settings."""
+    values: list[Any] = [config.api_key]
+    models = list(models)
+    for model in models:
+        values += [getattr(model, field, None) for field in type(model).model_fields]
     found = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+    for text in (*sent_headers(config).values(), *_headers_of(models)):
+        found |= {text, text.rpartition(" ")[2]}  # `Bearer KEY`, and the key alone.
+    if config.proxy:
+        proxy = config.proxy.get_secret_value()
+        found |= {proxy, urlsplit(proxy).password or ""}
     return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _headers_of(models: Iterable[BaseChatModel]) -> Iterator[str]:
+    """The values of headers that chat models of the caller's send."""
+    for model in models:
+        headers = getattr(model, "default_headers", None)
+        yield from (str(value) for value in (headers.values() if isinstance(headers, Mapping) else ()))
 
 
 def hide(text: str, found: list[str]) -> str:

@@ -3,23 +3,35 @@
 import email.utils
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelTimeoutError
 
-Kind = Literal["timeout", "unreachable", "status", "malformed", "empty", "argument", "other"]
+from bdc_agents.agents.refusals import Said, read
+
+Kind = Literal[
+    "timeout", "unreachable", "status", "malformed", "empty", "filtered", "oversized", "argument", "other"
+]
 
 RETRIED = {408, 409, 429}
 REJECTED = {400, 422}
 """Statuses with which an endpoint refuses what it was sent, such as a parameter it does not know."""
 
-LASTING = {401, 403, 404}
-"""Statuses that say something of the agent and not of a request: a key, a permission, a model's name."""
+LASTING = {401, 402, 403, 404}
+"""Statuses that say something of the agent and not of a request: a key, an account, a model's name."""
 
-_LONGEST_DETAIL = 200
+_FINAL_CODES = {
+    "insufficient_quota",
+    "content_filter",
+    "context_length_exceeded",
+    "exceed_context_size_error",
+}
+"""Codes of refusals that no other parameters and no other try would change."""
+
+_LONGEST_DETAIL = 300
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,7 @@ class Failure:
         wait: Seconds that the server asked to wait.
         final: A reason not to try again that the kind and status do not show.
         unsent: Whether the request never reached a server.
+        named: Parameters that the endpoint named in a field of its own.
     """
 
     kind: Kind
@@ -57,6 +70,12 @@ class Failure:
     wait: float | None = None
     final: bool = False
     unsent: bool = False
+    named: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> bool:
+        """Whether the server had trouble, as some say of a request that they cannot serve."""
+        return self.kind == "status" and (self.status or 0) >= 500
 
     @property
     def lasting(self) -> bool:
@@ -66,7 +85,7 @@ class Failure:
     @property
     def charged(self) -> bool:
         """Whether an LLM may have worked on it: what it wrote is then paid for, though it is of no use."""
-        return self.kind in ("timeout", "malformed", "empty") or (
+        return self.kind in ("timeout", "malformed", "empty", "filtered", "oversized") or (
             self.kind == "unreachable" and not self.unsent
         )
 
@@ -75,7 +94,7 @@ class Failure:
         """Whether another try may succeed."""
         if self.kind == "status":
             return not self.final and (self.status in RETRIED or (self.status or 0) >= 500)
-        return self.kind not in ("argument", "other")
+        return self.kind not in ("argument", "filtered", "oversized", "other")
 
     def explain(self, endpoint: Endpoint, tries: int = 1) -> str:
         """One line on what went wrong and what to do.
@@ -94,6 +113,8 @@ class Failure:
             "unreachable": f"cannot reach {where}{times}{said}; is a server running there?",
             "malformed": f"{where} sent no chat completion{times}{said}; is it an OpenAI-compatible API?",
             "empty": f"{endpoint.model!r} answered with an empty text{times}; try another model or prompt",
+            "filtered": f"the content filter of {where} held the reply back; another prompt or agent may do",
+            "oversized": f"{where} sent more than any reply can be{said}; is it a chat completion endpoint?",
             "argument": f"{endpoint.model!r} does not take what it was called with{said}; check its options",
         }.get(self.kind, f"{endpoint.model!r} failed{times}{said}")
 
@@ -103,6 +124,8 @@ def _explain_status(failure: Failure, endpoint: Endpoint, where: str, times: str
     key = endpoint.key or "the variable that api_key_env names"
     if status == 401:
         return f"{where} refused the API key (401){said}; set {key} to a valid one"
+    if status == 402:
+        return f"the account at {where} has no credit left (402){said}; add credit, or use another agent"
     if status == 403:
         return f"{where} denied access (403){said}; check that the key in {key} may use {model!r}"
     if status == 404:
@@ -121,59 +144,81 @@ def diagnose(error: BaseException) -> Failure:
 
     Works on what SDKs have in common (names, statuses, responses), so that none is imported.
     """
+    causes = _causes(error)
     names = {cls.__name__ for cls in type(error).__mro__}
+    if long := next((cause for cause in causes if type(cause).__name__ == "ReplyTooLong"), None):
+        return Failure("oversized", str(long))
     if isinstance(error, TimeoutError | ModelTimeoutError) or any(n.endswith("Timeout") for n in names):
         return Failure("timeout")
+    said = read(_body(error))
     if (status := _status(error)) is not None and status >= 400:
-        final = getattr(error, "code", None) == "insufficient_quota" or isinstance(
-            error, ContextOverflowError
-        )
-        return Failure("status", _detail(error), status, _retry_after(error), final)
+        return _refusal(error, said, status)
     if isinstance(error, ModelConnectionError | OSError) or names & {"APIConnectionError", "TransportError"}:
-        return Failure("unreachable", _detail(_root(error)), unsent=_is_unsent(error))
+        return Failure("unreachable", _first_words(causes), unsent=_is_unsent(causes))
+    if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
+        # A connection of an earlier loop, kept by a client of the caller's; the next try makes a new one.
+        return Failure("unreachable", str(error), unsent=True)
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
-        return Failure("argument", _detail(error))
+        return Failure("argument", str(error))
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
         # How clients fail on a response that is no JSON, or not of the agreed shape.
-        return Failure("malformed", _detail(error))
-    return Failure("other", f"{type(error).__name__}: {_detail(error)}")
+        return Failure("malformed", said.text or str(error))
+    return Failure("other", f"{type(error).__name__}: {said.text or error}")
+
+
+def _refusal(error: BaseException, said: Said, status: int) -> Failure:
+    final = isinstance(error, ContextOverflowError) or not _FINAL_CODES.isdisjoint(said.codes)
+    text = said.text or _without_status(str(error), status)
+    wait = _retry_after(error)
+    return Failure("status", text, status, said.wait if wait is None else wait, final, named=said.named)
+
+
+def _without_status(text: str, status: int) -> str:
+    return text.removeprefix(f"Error code: {status}").removeprefix(" - ")
+
+
+def _body(error: BaseException) -> Any:
+    """What the server sent with an error: as the SDK has parsed it, or as it came."""
+    body = getattr(error, "body", None) or getattr(error, "details", None)
+    if body:
+        return body
+    if error.args and isinstance(error.args[0], Mapping):
+        return error.args[0]  # An error in a response of status 200, as gateways send it.
+    try:
+        return getattr(getattr(error, "response", None), "text", None) or str(error)
+    except Exception:  # The body of a response that was streamed cannot be read any more.
+        return str(error)
 
 
 def _status(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
+    body = error.args[0] if error.args and isinstance(error.args[0], Mapping) else {}
     found = (
         getattr(error, "status_code", None),
         getattr(response, "status_code", None),
         getattr(error, "code", None),
+        body.get("code"),
     )
     return next((value for value in found if isinstance(value, int) and 100 <= value < 600), None)
 
 
-def _is_unsent(error: BaseException) -> bool:
-    """Whether no connection was made, as the error or one of its causes says."""
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what it came of, the first cause last."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
+    return causes
+
+
+def _first_words(causes: Sequence[BaseException]) -> str:
+    """What the first cause says, which tells more than its wrappers."""
+    return next((text for cause in reversed(causes) if (text := str(cause))), "")
+
+
+def _is_unsent(causes: Sequence[BaseException]) -> bool:
+    """Whether no connection was made, as the error or one of its causes says."""
     names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
     return bool(names & {"ConnectError", "ConnectionRefusedError", "gaierror", "ClientConnectorError"})
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first cause, which says more than its wrappers."""
-    while (cause := error.__cause__ or error.__context__) is not None and str(cause):
-        error = cause
-    return error
-
-
-def _detail(error: BaseException) -> str:
-    body = getattr(error, "body", None)
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        body = body["error"]
-    said = (
-        body.get("message") or body.get("error") or body.get("detail") if isinstance(body, Mapping) else None
-    )
-    text = said if isinstance(said, str) else str(error)
-    return text.removeprefix(f"Error code: {_status(error)}").removeprefix(" - ")
 
 
 def one_line(text: str, longest: int) -> str:

@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from bdc_agents.agents.failures import REJECTED, Failure
 from bdc_agents.agents.protocol import Request
+from bdc_agents.agents.refusals import highest_allowed, mentions, refuses, room_in_context
 
 Mode = Literal["text", "json_schema", "json_object", "prompt"]
 
@@ -20,10 +21,55 @@ FIELDS = {
     "seed": ("seed", "random_seed"),
     "max_tokens": ("max_tokens", "max_output_tokens", "num_predict", "max_new_tokens"),
 }
-"""The names under which chat models declare each parameter."""
+"""The names under which chat models declare each parameter of a request."""
+
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""The token limit's two names in OpenAI's protocol; the older one is what most other servers know."""
+
+_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "seed": ("random_seed",),
+    "max_tokens": ("max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict"),
+    "max_completion_tokens": ("max_tokens", "max_output_tokens"),
+    "reasoning_effort": ("reasoning", "thinking", "think"),
+    "reasoning": ("reasoning_effort", "thinking", "think"),
+    "thinking": ("reasoning",),
+    "effort": ("output_config", "reasoning_effort"),
+    "stop": ("stop_sequences",),
+}
+"""What endpoints call a parameter when they refuse it, beside its own name."""
+
+_OPTIONAL = (
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "repeat_penalty",
+    "stop",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "reasoning_effort",
+    "reasoning",
+    "thinking",
+    "effort",
+    "verbosity",
+    "service_tier",
+    "store",
+    "truncation",
+)
+"""Parameters that a chat model may be built with, and that a call can do without."""
+
+_FREE_FORM = ("model_kwargs", "extra_body")
+"""Fields of chat models that hold further parameters by name."""
 
 LONGEST_SEED = 2**31
 """Endpoints take 32 bits, some of them with a sign."""
+
+LEAST_TOKENS = 16
+"""As in the settings: what is below is no limit of a reply."""
 
 INSTRUCTION = "\n\nReply with one JSON value and nothing else. It must follow this JSON schema:\n"
 
@@ -35,18 +81,31 @@ class Plan:
     Args:
         mode: How JSON is asked for; `text` where it is not.
         refused: Parameters that the endpoint does not take.
+        longest: The most tokens that the endpoint lets a reply have, where it has said so.
+        room: What its context leaves for the reply to this one request.
     """
 
     mode: Mode = "text"
     refused: frozenset[str] = frozenset()
+    longest: int | None = None
+    room: int | None = None
+
+    def limit(self, wanted: int) -> int:
+        """The token limit to send where this many are wanted."""
+        return min(wanted, self.longest or wanted, self.room or wanted)
+
+    @property
+    def lasting(self) -> "Plan":
+        """What of it holds for other requests too."""
+        return replace(self, room=None)
 
 
-def is_openai(model: BaseChatModel) -> bool:
+def is_openai(model: object) -> bool:
     """Whether the chat model speaks OpenAI's protocol, found out without importing its SDK."""
     return any(cls.__name__ == "BaseChatOpenAI" for cls in type(model).__mro__)
 
 
-def modes(model: BaseChatModel, wanted: str) -> tuple[Mode, ...]:
+def modes(model: object, wanted: str) -> tuple[Mode, ...]:
     """The ways to ask for JSON that this chat model may know, best first.
 
     Args:
@@ -62,80 +121,198 @@ def modes(model: BaseChatModel, wanted: str) -> tuple[Mode, ...]:
     return known if wanted == "auto" else tuple(mode for mode in known if mode == wanted) or ("prompt",)
 
 
-def concede(plan: Plan, failure: Failure, allowed: Sequence[Mode]) -> Plan | None:
-    """The plan without what the endpoint has refused; None if the refusal was about something else."""
-    if failure.final or not (failure.status in REJECTED or failure.kind == "argument"):
+# --- what an endpoint refuses ---------------------------------------------------------------
+
+_JSON = re.compile(
+    r"response_?format|json_?schema|json_object|json mode|structured.?output|grammar|guided_|text\.format"
+    r"|response_mime_type|xgrammar|\bschema\b",
+    re.IGNORECASE,
+)
+_ONE_OF_THEM = re.compile(r"\bboth\b|only one", re.IGNORECASE)
+
+
+def concede(plan: Plan, failure: Failure, allowed: Sequence[Mode], model: object, limit: int) -> Plan | None:
+    """The plan without what the endpoint has refused; None if the refusal was about something else.
+
+    Args:
+        plan: What the request was made by.
+        failure: How it failed.
+        allowed: Of `modes`.
+        model: The chat model, whose own parameters may be what is refused.
+        limit: The token limit that was sent.
+    """
+    rejected = failure.status in REJECTED
+    room = room_in_context(failure.detail) if rejected else None
+    if room is not None:
+        return replace(plan, room=room) if LEAST_TOKENS <= room < limit else None
+    if failure.final or not (rejected or failure.kind == "argument" or failure.broken):
         return None
-    for knob in FIELDS.keys() - plan.refused:
-        if re.search(rf"\b{knob}\b", failure.detail):
-            return replace(plan, refused=plan.refused | {knob})
-    if failure.status in REJECTED and plan.mode in allowed[:-1]:
-        return replace(plan, mode=allowed[allowed.index(plan.mode) + 1])
-    return None
+    if not rejected and failure.broken and not _JSON.search(failure.detail) and not refuses(failure.detail):
+        return None
+    return _less(plan, failure, model, limit) or _other_mode(plan, failure, allowed)
+
+
+def _less(plan: Plan, failure: Failure, model: object, limit: int) -> Plan | None:
+    """The plan without the parameters that were named."""
+    named = [name for name in sent(model, plan) if _is_named(name, failure)]
+    held = next((name for name in named if name in LIMITS), None)
+    if held and (longest := highest_allowed(failure.detail, limit, LEAST_TOKENS)):
+        return replace(plan, longest=longest)
+    if _ONE_OF_THEM.search(failure.detail):
+        named = named[:1]
+    return replace(plan, refused=plan.refused | {*named}) if named else None
+
+
+def _is_named(name: str, failure: Failure) -> bool:
+    names = (name, *_OTHER_NAMES.get(name, ()))
+    if any(other in failure.named for other in names):
+        return True
+    return any(mentions(failure.detail, other) for other in names)
+
+
+def _other_mode(plan: Plan, failure: Failure, allowed: Sequence[Mode]) -> Plan | None:
+    """The plan with the next way to ask for JSON; any refusal may be about the one that was used."""
+    if plan.mode not in allowed[:-1] or not (failure.status in REJECTED or _JSON.search(failure.detail)):
+        return None
+    return replace(plan, mode=allowed[allowed.index(plan.mode) + 1])
+
+
+def sent(model: object, plan: Plan) -> Iterator[str]:
+    """The parameters that a request holds and can do without, those of the user's options first."""
+    given = [name for name in _OPTIONAL if getattr(model, name, None) not in (None, False)]
+    for field in _FREE_FORM:
+        held = getattr(model, field, None)
+        given += [str(name) for name in held] if isinstance(held, Mapping) else []
+    yield from (name for name in dict.fromkeys(given) if name not in plan.refused and name not in FIELDS)
+    if limit := _limit_name(model, plan):
+        yield limit
+    yield from (name for name in ("seed", "temperature") if name not in plan.refused)
+
+
+def _limit_name(model: object, plan: Plan) -> str | None:
+    """What the token limit is called in this plan; None where the endpoint takes it under no name."""
+    names = LIMITS if is_openai(model) and not _is_responses(model) else LIMITS[:1]
+    if is_openai(model) and _is_at_openai(model):
+        names = names[::-1]
+    return next((name for name in names if name not in plan.refused), None)
+
+
+def _is_at_openai(model: object) -> bool:
+    """Whether `ChatOpenAI` reaches OpenAI itself, whose newer models know the newer name alone."""
+    url = str(getattr(model, "openai_api_base", None) or "")
+    chat = any(cls.__name__ == "ChatOpenAI" for cls in type(model).__mro__)
+    return chat and (not url or "openai.com" in url)
+
+
+def _is_responses(model: object) -> bool:
+    return bool(getattr(model, "use_responses_api", None))
+
+
+def told(plan: Plan, best: Mode) -> Iterator[str]:
+    """One sentence for each thing that is put to the endpoint otherwise than it was asked for.
+
+    Args:
+        plan: The one that worked.
+        best: How JSON would have been asked for.
+    """
+    if plan.mode not in ("text", best):
+        way = "in the prompt alone" if plan.mode == "prompt" else f"as {plan.mode}"
+        yield f"JSON is asked for {way}, as the endpoint refuses {best}"
+    for name in sorted(plan.refused):
+        if name == "max_tokens" and "max_completion_tokens" not in plan.refused:
+            yield "max_tokens is sent as max_completion_tokens, as the endpoint refuses the older name"
+        elif name not in LIMITS or plan.refused.issuperset(LIMITS):
+            yield f"{name} is left out, as the endpoint refuses it"
+    if plan.longest:
+        yield f"replies are held to {plan.longest:,} tokens, the most that the endpoint takes"
+
+
+# --- a call ---------------------------------------------------------------------------------
 
 
 def prepare(
-    model: BaseChatModel, request: Request, plan: Plan, *, temperature: float, max_tokens: int
+    model: BaseChatModel, request: Request, plan: Plan, *, max_tokens: int
 ) -> tuple[Runnable[Any, Any], list[BaseMessage]]:
     """The chat model with the request's parameters, and the messages to send."""
-    values = {"temperature": temperature, "seed": request.seed % LONGEST_SEED, "max_tokens": max_tokens}
+    values = {
+        "temperature": request.temperature,
+        "seed": request.seed % LONGEST_SEED,
+        "max_tokens": plan.limit(max_tokens),
+    }
     accepted = {knob: value for knob, value in values.items() if knob not in plan.refused}
     schema, messages = request.json_schema, list(request.messages)
     if schema is not None and plan.mode in ("json_object", "prompt"):
         messages = with_instruction(messages, schema)
+    model = _without(model, plan)
     if is_openai(model):
         wanted = response_format(schema, plan.mode)
-        return model.bind(**_openai_arguments(model, accepted, max_tokens, wanted)), messages
-    copy = model.model_copy(update=_declared(model, accepted))
+        return _openai_call(model, values, plan, wanted), messages
+    changes = _declared(model, accepted)
+    copy = model.model_copy(update=changes) if changes else model
     if schema is None or plan.mode != "json_schema":
         return copy, messages
     structured = _structured(copy, schema)
     return (structured, messages) if structured else (copy, with_instruction(messages, schema))
 
 
+def _without(model: BaseChatModel, plan: Plan) -> BaseChatModel:
+    """The chat model without what it was built with and the endpoint refuses; itself if that is nothing."""
+    known = type(model).model_fields
+    gone = {other for name in plan.refused for other in (name, *FIELDS.get(name, ()))}
+    changes: dict[str, Any] = {
+        name: None for name in gone & known.keys() if getattr(model, name, None) is not None
+    }
+    for field in _FREE_FORM:
+        held = getattr(model, field, None)
+        if isinstance(held, Mapping) and not gone.isdisjoint(held):
+            changes[field] = {name: value for name, value in held.items() if name not in gone}
+    return model.model_copy(update=changes) if changes else model
+
+
 def _declared(model: BaseChatModel, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters for which the chat model declares a field.
+    """The parameters for which the chat model declares a field; none where a copy would change nothing.
 
     Setting a field works with every provider; not every one takes arguments of the call.
     """
     known = type(model).model_fields
     named = {next((f for f in FIELDS[knob] if f in known), ""): value for knob, value in values.items()}
     named.pop("", None)
-    # The reply is needed as a whole, and at many endpoints a stream carries no token counts.
-    return named | {"disable_streaming": True}
+    streams = type(model)._stream is not BaseChatModel._stream or (
+        type(model)._astream is not BaseChatModel._astream
+    )
+    if streams and model.disable_streaming is not True:
+        # The reply is needed as a whole, and at many endpoints a stream carries no token counts.
+        named["disable_streaming"] = True
+    return named
 
 
-def _openai_arguments(
-    model: BaseChatModel, accepted: dict[str, Any], max_tokens: int, wanted: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Arguments for an OpenAI-compatible model.
+def _openai_call(
+    model: BaseChatModel, values: Mapping[str, Any], plan: Plan, wanted: dict[str, Any] | None
+) -> Runnable[Any, Any]:
+    """An OpenAI-compatible model with its arguments.
 
-    `response_format` goes into the body as it is: the SDK, when it knows of it, raises on a
-    truncated reply and loses the text.
+    The token limit goes into the body under the name that the endpoint knows, which `ChatOpenAI` would
+    change. `response_format` goes there as it is: the SDK, when it knows of it, raises on a truncated
+    reply and loses the text.
     """
-    arguments = accepted | {"stream": False}
-    if getattr(model, "use_responses_api", None):
-        arguments.pop("seed", None)
-        return arguments | ({"response_format": wanted} if wanted else {})
+    arguments: dict[str, Any] = {"stream": False}
+    if "temperature" not in plan.refused:
+        arguments["temperature"] = values["temperature"]
+    limit = _limit_name(model, plan)
+    if _is_responses(model):
+        # It has no seed.
+        given = {"max_tokens": values["max_tokens"]} if limit else {}
+        return model.bind(**arguments, **given, **({"response_format": wanted} if wanted else {}))
+    if "seed" not in plan.refused:
+        arguments["seed"] = values["seed"]
     body: dict[str, Any] = dict(getattr(model, "extra_body", None) or {})
-    if _renames_limit(model) != ("max_tokens" in accepted):
-        arguments["max_tokens"] = max_tokens
-    else:
-        arguments.pop("max_tokens", None)
-        body["max_tokens"] = max_tokens
+    if getattr(model, "max_tokens", None) is not None:
+        model = model.model_copy(update={"max_tokens": None})  # It would be sent beside the other.
+    if limit:
+        body[limit] = values["max_tokens"]
     if wanted:
         body["response_format"] = wanted
-    return arguments | ({"extra_body": body} if body else {})
-
-
-def _renames_limit(model: BaseChatModel) -> bool:
-    """Whether the token limit would reach a foreign endpoint as `max_completion_tokens`.
-
-    `ChatOpenAI` sends that name. Older servers do not know it, and would not keep the limit.
-    """
-    url = str(getattr(model, "openai_api_base", None) or "")
-    renames = any(cls.__name__ == "ChatOpenAI" for cls in type(model).__mro__)
-    return renames and bool(url) and "openai.com" not in url
+    return model.bind(**arguments, **({"extra_body": body} if body else {}))
 
 
 def _structured(model: BaseChatModel, schema: Mapping[str, Any]) -> Runnable[Any, Any] | None:
@@ -196,26 +373,3 @@ def with_instruction(messages: Sequence[BaseMessage], schema: Mapping[str, Any])
 
 def _block(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-_CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
-
-
-def was_truncated(message: AIMessage) -> bool:
-    """Whether the reply ended at its token limit, in any provider's words."""
-    told = message.response_metadata
-    reasons = (
-        told.get("finish_reason"),
-        told.get("stop_reason"),
-        told.get("done_reason"),
-        told.get("stopReason"),
-    )
-    incomplete = told.get("incomplete_details") or {}
-    reasons = (*reasons, incomplete.get("reason") if isinstance(incomplete, Mapping) else None)
-    return any(str(reason).lower() in _CUT for reason in reasons)
-
-
-def text_of(message: AIMessage) -> str:
-    """The reply's text, all its blocks joined; a refusal where there is no text."""
-    text = str(message.text) or str(message.additional_kwargs.get("refusal") or "")
-    return text.encode("utf-8", "replace").decode("utf-8")

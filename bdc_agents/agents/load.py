@@ -1,19 +1,23 @@
 """Agents by name: from settings, from model strings, from chat models."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import Runnable
+from pydantic import ValidationError
 
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.described import model_name, reasons
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.agents.models import chat_model, endpoint_of, key_variables
+from bdc_agents.agents.models import chat_model, check_local, endpoint_of, key_variables
 from bdc_agents.agents.protocol import Agent, Request
-from bdc_agents.config import AgentConfig, Settings, load_settings
+from bdc_agents.agents.runnables import Answering, bound_arguments, input_of, models_in
+from bdc_agents.config import AgentConfig, Settings, explain, load_settings
 from bdc_agents.errors import AgentError, BDCError, ConfigError, unknown
 from bdc_agents.types import Frozen
 
@@ -27,9 +31,9 @@ def load_agents(
 
     Args:
         settings: Settings, or the file they are in; None for `bdc.toml` of the working directory.
-        names: Which agents: configured names, or model strings such as `openai:gpt-4o-mini` and
-            `local:qwen2.5-coder-0.5b`; None for all that are configured. A name that comes twice
-            gives two agents with distinct names.
+        names: Which agents: configured names, model strings such as `openai:gpt-4o-mini` and
+            `local:qwen2.5-coder-0.5b`, or `MODEL@http://HOST/v1`; None for all that are configured. A
+            name that comes twice gives two agents with distinct names.
 
     Raises:
         ConfigError: If a name or setting is unknown or malformed, or an API key is missing.
@@ -43,25 +47,28 @@ def load_agents(
             "no agents: add a table such as [agents.small] with model = 'local:qwen2.5-coder-0.5b' to "
             "the settings, or name a model such as openai:gpt-4o-mini"
         )
-    configs = [_config(name, settings.agents) for name in chosen]
+    configs = [_config(name, settings) for name in chosen]
     cache = ReplyCache.open(settings.store)
     return [_agent(name, config, cache) for name, config in zip(distinct(chosen), configs, strict=True)]
 
 
-def _config(name: str, configured: Mapping[str, AgentConfig]) -> AgentConfig:
-    if name in configured:
-        return configured[name]
-    provider, colon, model = name.partition(":")
-    if provider and colon and model:
-        return AgentConfig(model=name)
-    hint = "" if configured else "; a model is written as provider:model, such as openai:gpt-4o-mini"
-    raise ConfigError(unknown("agent", name, configured) + hint)
+def _config(name: str, settings: Settings) -> AgentConfig:
+    config = settings.agent(name)
+    before, colon, after = config.model.partition(":")
+    if name in settings.agents or config.base_url or (before and colon and after):
+        return config
+    hint = (
+        "; a model is written as provider:model, such as openai:gpt-4o-mini, or as NAME@http://HOST/v1 at an "
+        "endpoint of yours"
+    )
+    raise ConfigError(unknown("agent", name, settings.agents) + ("" if settings.agents else hint))
 
 
 def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:
     if config.model.startswith(LOCAL) and not config.base_url:
         from bdc_agents.agents.local import local_agent
 
+        check_local(config)
         return local_agent(name, config, cache)
     endpoint, build = endpoint_of(config), chat_model(name, config)
     return ChatAgent(
@@ -71,8 +78,16 @@ def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:
         cache,
         identity=f"{shown_url(endpoint) or endpoint}|{config.model}",
         key=" or ".join(key_variables(config)),
-        reasoning=reasons(build()),
+        reasoning=_reasons(config, build),
     )
+
+
+def _reasons(config: AgentConfig, build: Callable[[], BaseChatModel]) -> bool:
+    """Whether the settings say that an agent reasons, or else what is known of its model."""
+    think = config.ollama.think if config.ollama else None
+    if config.reasoning_effort is not None or think is not None:
+        return config.reasoning_effort not in (None, "none") or bool(think)
+    return reasons(build())
 
 
 def distinct(names: Iterable[str]) -> list[str]:
@@ -91,9 +106,12 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def as_agents(
-    models: Mapping[str, Agent | BaseChatModel] | Sequence[Agent | BaseChatModel],
+    models: Mapping[str, Agent | Answering] | Sequence[Agent | Answering],
 ) -> tuple[Agent, ...]:
     """Agents over chat models as the caller has built them; agents among them stay as they are.
+
+    Any Runnable that answers messages will do: a chat model, one with `bind`, `with_config`, `with_retry`
+    or `with_fallbacks`, a prompt piped into one, a compiled graph with a state of messages.
 
     Args:
         models: By name, or in order: a chat model is then called after its model.
@@ -113,27 +131,49 @@ def as_agents(
     return agents
 
 
-def _named(models: Sequence[Agent | BaseChatModel]) -> list[tuple[str, Agent | BaseChatModel]]:
-    raw = [model for model in models if isinstance(model, BaseChatModel)]
-    names = iter(distinct(model_name(model) or type(model).__name__ for model in raw))
-    return [(next(names) if isinstance(model, BaseChatModel) else "", model) for model in models]
+def _named(models: Sequence[Agent | Answering]) -> list[tuple[str, Agent | Answering]]:
+    raw = [model for model in models if _is_answering(model)]
+    names = iter(distinct(_name_of(model) for model in raw))
+    return [(next(names) if _is_answering(model) else "", model) for model in models]
+
+
+def _is_answering(model: object) -> TypeGuard[Answering]:
+    return isinstance(model, Runnable) and not isinstance(model, Agent)
+
+
+def _name_of(model: Answering) -> str:
+    first = next(iter(models_in(model)), None)
+    return model_name(first) or type(first or model).__name__
 
 
 def _as_agent(name: str, model: object) -> Agent:
-    if isinstance(model, BaseChatModel):
+    if _is_answering(model):
+        input_of(model, ())  # Says at once what is wrong with a prompt before the model.
         return ChatAgent(name, model, _own_config(name, model))
     if not isinstance(model, Agent):
-        raise ConfigError(f"{model!r:.80} is neither a chat model nor an agent; see load_agents for names")
+        given = repr(model) if isinstance(model, str) else f"a {type(model).__name__}"
+        raise ConfigError(
+            f"{given:.80} is neither a chat model, nor another Runnable that answers messages, nor an agent; "
+            "load_agents takes names, RunnableLambda a function"
+        )
     if name and name != model.name:
         raise ConfigError(f"the agent {model.name!r} cannot be called {name!r}; use its own name")
     return model
 
 
-def _own_config(name: str, model: BaseChatModel) -> AgentConfig:
-    """Settings that keep the temperature and the token limit the chat model was built with."""
-    own = {field: getattr(model, field, None) for field in ("temperature", "max_tokens")}
-    kept = {field: value for field, value in own.items() if isinstance(value, int | float)}
-    return AgentConfig.model_validate({"model": model_name(model) or name or "model"} | kept)
+def _own_config(name: str, model: Answering) -> AgentConfig:
+    """Settings that keep the temperature and the token limit the chat model was built or bound with."""
+    first, bound = next(iter(models_in(model)), None), bound_arguments(model)
+    own: dict[str, Any] = {}
+    for field in ("temperature", "max_tokens"):
+        value = bound.get(field, getattr(first, field, None))
+        if isinstance(value, int | float):
+            own[field] = value
+    own |= {"max_tokens": limit} if isinstance(limit := bound.get("max_completion_tokens"), int) else {}
+    try:
+        return AgentConfig.model_validate({"model": model_name(first) or name or "model"} | own)
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"agent {name!r}", AgentConfig)) from None
 
 
 class Ping(Frozen):
@@ -143,6 +183,7 @@ class Ping(Frozen):
         seconds: Time to a short reply, that of starting a local server included.
         tokens_per_second: Completion tokens in that time; None if it did not answer.
         error: Why it did not; empty if it did.
+        notes: What is sent otherwise than it was asked for, since the endpoint has refused it.
     """
 
     name: str
@@ -150,6 +191,7 @@ class Ping(Frozen):
     seconds: float
     tokens_per_second: float | None = None
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 async def ping(agent: Agent) -> Ping:
@@ -165,4 +207,5 @@ async def ping(agent: Agent) -> Ping:
         return Ping(name=agent.name, ok=False, seconds=time.perf_counter() - started, error=reason)
     seconds = time.perf_counter() - started
     rate = reply.usage.completion_tokens / (reply.usage.seconds or seconds or 1.0)
-    return Ping(name=agent.name, ok=True, seconds=seconds, tokens_per_second=rate)
+    notes = tuple(getattr(agent, "notes", ()))
+    return Ping(name=agent.name, ok=True, seconds=seconds, tokens_per_second=rate, notes=notes)

@@ -1,7 +1,9 @@
 """Chat models built from an agent's settings."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "groq": ("GROQ_API_KEY",),
     "huggingface": (),
     "ibm": (),
+    "litellm": (),
     "langsmith": ("LANGSMITH_GATEWAY_API_KEY", "LANGSMITH_API_KEY"),
     "meta": (),
     "mistralai": ("MISTRAL_API_KEY",),
@@ -48,20 +51,34 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
 """The providers of `init_chat_model`, and `bdc` for a library of experts; where each looks for its key."""
 
 NO_KEY = "none"
-"""Sent to an endpoint without a key: left out, the user's OpenAI key would go there instead."""
+"""Sent to an endpoint without a key: left out, the user's own key would go there instead."""
+
+_OWN_ADDRESS = {"azure_openai", "azure_ai"}
+"""Providers whose address is always the user's, so that their key goes to `base_url`."""
 
 
 def provider_of(config: AgentConfig) -> str:
-    """The part before the colon of `provider:model`, as LangChain writes it; empty with a URL."""
-    provider, colon, _ = config.model.partition(":")
-    return provider.replace("-", "_").lower() if colon and not config.base_url else ""
+    """Who is asked, or whose protocol is spoken at `base_url`, as LangChain writes it; empty for none.
+
+    With `base_url` a name may have a colon of its own, as in `qwen2.5-coder:7b`.
+    """
+    before, colon, _ = config.model.partition(":")
+    provider = before.replace("-", "_").lower() if colon else ""
+    return provider if not config.base_url or provider in PROVIDERS else ""
+
+
+def name_of(config: AgentConfig) -> str:
+    """The model's name at its endpoint, without the provider."""
+    return config.model.partition(":")[2] if provider_of(config) else config.model
 
 
 def key_variables(config: AgentConfig) -> tuple[str, ...]:
     """The environment variables that may hold an agent's API key; none where it needs none."""
     if config.api_key_env:
         return (config.api_key_env,)
-    return PROVIDERS.get(provider_of(config), ())
+    provider = provider_of(config)
+    # A key goes to its provider alone: who sends it to another address names it.
+    return PROVIDERS.get(provider, ()) if not config.base_url or provider in _OWN_ADDRESS else ()
 
 
 def endpoint_of(config: AgentConfig) -> str:
@@ -75,6 +92,14 @@ def endpoint_of(config: AgentConfig) -> str:
     return redirected if redirected and provider_of(config) == "openai" else provider_of(config)
 
 
+def sent_headers(config: AgentConfig) -> dict[str, str]:
+    """The headers of an agent's settings; a value `$NAME` is that of the environment variable."""
+    texts = {name: value.get_secret_value() for name, value in config.headers.items()}
+    return {
+        name: os.environ.get(text[1:], "") if text.startswith("$") else text for name, text in texts.items()
+    }
+
+
 def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
     """A function that builds an agent's chat model, checked by building it once.
 
@@ -86,23 +111,59 @@ def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
         ConfigError: If its key is missing or an option is not accepted.
         ModelError: If its provider is unknown or needs a package that is not installed.
     """
-    key = _find_key(name, config)
-    if not config.base_url:
-        _check_provider(name, config)
-
-    def build() -> BaseChatModel:
-        return _compatible(config, key) if config.base_url else _provided(name, config, key)
-
     try:
-        ready = [build()]
+        _check_provider(config)
+        _check_headers(config)
+        key = _find_key(config)
+        ready = [_build(config, key)]
     except ValidationError as error:
         # Only places and reasons: the values may hold a key.
         wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"agent {name!r}: {error.title} does not accept {'; '.join(wrong)}") from None
-    return lambda: ready.pop() if ready else build()
+    except (ConfigError, ModelError) as error:
+        raise type(error)(f"agent {name!r}: {error}") from None
+    return lambda: ready.pop() if ready else _build(config, key)
 
 
-def _find_key(name: str, config: AgentConfig) -> SecretStr | None:
+def _check_provider(config: AgentConfig) -> None:
+    provider = provider_of(config)
+    if provider == "bdc" or config.model.startswith("local:"):
+        check_local(config)
+    if not provider and not config.base_url:
+        raise ModelError(
+            f"model {config.model!r} names no provider: write provider:model, such as "
+            f"openai:{config.model}, or add a base_url"
+        )
+    if provider and provider not in PROVIDERS:
+        raise ModelError(unknown("provider", provider, [*PROVIDERS, "local"]))
+    if provider and not name_of(config):
+        raise ModelError(f"model {config.model!r} names no model: write {provider}:MODEL")
+    if config.ollama and provider != "ollama":
+        raise ConfigError(
+            f"ollama options need Ollama's own protocol: write model = 'ollama:{name_of(config)}', with "
+            "base_url, if any, without /v1"
+        )
+
+
+def check_local(config: AgentConfig) -> None:
+    """Refuses what only an endpoint has, for a model that runs on this machine.
+
+    Raises:
+        ConfigError: If such a setting is there.
+    """
+    remote = ("base_url", "headers", "proxy", "responses_api", "api_version", "reasoning_effort", "ollama")
+    if given := [name for name in remote if getattr(config, name)]:
+        raise ConfigError(f"{config.model} runs on this machine and has no {', '.join(given)}: leave it out")
+
+
+def _check_headers(config: AgentConfig) -> None:
+    for header, value in config.headers.items():
+        text = value.get_secret_value()
+        if text.startswith("$") and not os.environ.get(text[1:]):
+            raise ConfigError(f"headers.{header}: the environment variable {text[1:]} is not set")
+
+
+def _find_key(config: AgentConfig) -> SecretStr | None:
     """The key that the settings give or name; None where the provider's package finds its own.
 
     Raises:
@@ -110,37 +171,37 @@ def _find_key(name: str, config: AgentConfig) -> SecretStr | None:
     """
     variables = key_variables(config)
     found = next((value for variable in variables if (value := os.environ.get(variable))), None)
-    if config.api_key is not None or (found is None and not variables):
+    if config.api_key is not None:
         return config.api_key
-    if found is None:
+    if found is None and variables and not _has_other_credentials(config):
         raise ConfigError(
-            f"agent {name!r}: no API key for {config.model}: set the environment variable "
+            f"no API key for {config.model}: set the environment variable "
             f"{' or '.join(variables)}, or name another one by api_key_env"
         )
-    return SecretStr(found) if config.api_key_env else None
+    if found is None and config.base_url and PROVIDERS.get(provider_of(config), NO_KEY):
+        return SecretStr(NO_KEY)
+    return SecretStr(found) if found and config.api_key_env else None
 
 
-def _check_provider(name: str, config: AgentConfig) -> None:
+def _has_other_credentials(config: AgentConfig) -> bool:
+    """Whether a token takes the place of the key, as Entra ID's does at Azure."""
+    return any("token" in option for option in config.options) or bool(
+        provider_of(config) in _OWN_ADDRESS and os.environ.get("AZURE_OPENAI_AD_TOKEN")
+    )
+
+
+# --- building -------------------------------------------------------------------------------
+
+
+def _build(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
     provider = provider_of(config)
-    if not provider:
-        raise ModelError(
-            f"agent {name!r}: model {config.model!r} names no provider: write provider:model, such as "
-            f"openai:{config.model}, or add a base_url"
-        )
-    if provider not in PROVIDERS:
-        raise ModelError(f"agent {name!r}: {unknown('provider', provider, [*PROVIDERS, 'local'])}")
+    if provider == "bdc":
+        return _routed(config)
+    if provider in ("openai", "azure_openai", ""):
+        from bdc_agents.agents import compatible
 
-
-def _compatible(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
-    """A model at an OpenAI-compatible endpoint."""
-    from langchain_openai import ChatOpenAI
-
-    arguments = _arguments(config, key or SecretStr(NO_KEY)) | {
-        "base_url": config.base_url,
-        "use_responses_api": False,
-        "http_async_client": _http_client(config),
-    }
-    return ChatOpenAI(model=config.model, **arguments | config.options)
+        return compatible.build(config, name_of(config), key, sent_headers(config))
+    return _provided(config, key)
 
 
 def _library(config: AgentConfig) -> Path:
@@ -164,37 +225,141 @@ def _routed(config: AgentConfig) -> BaseChatModel:
     return serve.ChatBDC(library=str(_library(config).parent), **config.options)
 
 
-def _provided(name: str, config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
-    """A model of a provider that LangChain knows, or a library of experts."""
-    if provider_of(config) == "bdc":
-        return _routed(config)
+_PLACES: Mapping[str, tuple[str, ...]] = {
+    "headers": ("default_headers", "additional_headers"),
+    "proxy": ("anthropic_proxy", "openai_proxy", "proxy", "groq_proxy"),
+    "reasoning_effort": ("reasoning_effort", "effort", "thinking_level"),
+    "responses_api": ("use_responses_api",),
+    "api_version": ("api_version",),
+}
+"""Where the chat models of other packages take a setting: the first that they declare."""
+
+
+def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
+    """A model of another package that LangChain knows.
+
+    Built twice: what it declares is known once there is one, and tells where a setting goes.
+    """
     from langchain.chat_models import init_chat_model
 
-    arguments = _arguments(config, key)
-    if provider_of(config) == "openai":
-        arguments["http_async_client"] = _http_client(config)
+    def make(**more: Any) -> BaseChatModel:
+        arguments: dict[str, Any] = {"timeout": config.timeout, "max_retries": 0}
+        arguments |= {"api_key": key} if key is not None else {}
+        arguments |= {"base_url": config.base_url} if config.base_url else {}
+        model = f"{provider_of(config)}:{name_of(config)}"
+        with warnings.catch_warnings():
+            # What an integration does not declare is refused below, and in our own words.
+            warnings.filterwarnings("ignore", message=".*not default parameter", category=UserWarning)
+            try:
+                return init_chat_model(model, **arguments | more)
+            except ValidationError as error:
+                refused = {
+                    item["loc"][0]
+                    for item in error.errors()
+                    if item["type"] == "extra_forbidden" and item["loc"]
+                } & {"timeout", "max_retries"}
+                if not refused:
+                    raise
+                kept = {name: value for name, value in arguments.items() if name not in refused}
+                return init_chat_model(model, **kept | more)
+
     try:
-        return init_chat_model(config.model, **arguments | config.options)
+        model = make(**_required(config))
     except ImportError as error:
-        raise ModelError(f"agent {name!r}: {config.model}: {error}") from None
-    except ValidationError as error:
-        refused = {
-            item["loc"][0] for item in error.errors() if item["type"] == "extra_forbidden" and item["loc"]
-        }
-        if not refused & arguments.keys():
-            raise
-        kept = {option: value for option, value in arguments.items() if option not in refused}
-        return init_chat_model(config.model, **kept | config.options)
+        raise ModelError(f"{config.model} needs a package that is not installed: {_missing(error)}") from None
+    check_options(config.options, declared(type(model)), "options.model_kwargs")
+    model = make(**_settings(config, model) | config.options)
+    if config.base_url and config.base_url.rstrip("/") not in _addresses(model):
+        raise ConfigError(
+            f"{type(model).__name__} takes no base_url; leave it out, or use the prefix openai:"
+        )
+    return model
 
 
-def _arguments(config: AgentConfig, key: SecretStr | None) -> dict[str, Any]:
-    """What every chat model is built with; the agent retries, so the model does not."""
-    arguments: dict[str, Any] = {"timeout": config.timeout, "max_retries": 0}
-    return arguments | ({"api_key": key} if key is not None else {})
+def _required(config: AgentConfig) -> dict[str, Any]:
+    """Options without which some models cannot be built at all, such as a region."""
+    return dict(config.options) if config.options and provider_of(config) != "ollama" else {}
 
 
-def _http_client(config: AgentConfig) -> Any:
-    """Connections of this model alone: those that the SDK shares outlive their event loop."""
-    from openai import DefaultAsyncHttpxClient
+def _missing(error: ImportError) -> str:
+    """How to install what is missing: LangChain's own words name its package, the cause what that needs."""
+    said = " ".join(str(error).split())
+    command = re.search(r"pip install (?:-U )?[\w.-]+", said)
+    absent = getattr(error.__cause__ or error.__context__, "name", None) or ""
+    inside = "" if not absent or absent.startswith("langchain") else f" (it needs {absent})"
+    return command[0].replace("-U ", "") + inside if command else said
 
-    return DefaultAsyncHttpxClient(timeout=config.timeout)
+
+def _settings(config: AgentConfig, model: BaseChatModel) -> dict[str, Any]:
+    """The settings under the names that a chat model declares.
+
+    Raises:
+        ConfigError: If it has no place for one of them.
+    """
+    if provider_of(config) == "ollama":
+        return _for_ollama(config)
+    given: dict[str, Any] = {
+        "headers": sent_headers(config) or None,
+        "proxy": config.proxy.get_secret_value() if config.proxy else None,
+        "reasoning_effort": config.reasoning_effort,
+        "responses_api": config.responses_api,
+        "api_version": config.api_version,
+    }
+    known = declared(type(model))
+    found: dict[str, Any] = {}
+    for setting, value in given.items():
+        if value is None:
+            continue
+        place = next((name for name in _PLACES[setting] if name in known), None)
+        if place is None:
+            instead = "the environment variable HTTPS_PROXY" if setting == "proxy" else "its own options"
+            raise ConfigError(
+                f"{type(model).__name__} has no {setting}: use {instead}, or the provider's "
+                "OpenAI-compatible address: model without a provider, and base_url"
+            )
+        found[place] = value
+    return found
+
+
+def _for_ollama(config: AgentConfig) -> dict[str, Any]:
+    """Ollama's options as `ChatOllama` takes them."""
+    if config.responses_api or config.api_version:
+        raise ConfigError("responses_api and api_version are not of Ollama's protocol; leave them out")
+    given = config.ollama.model_dump(exclude_none=True) if config.ollama else {}
+    if "think" in given:
+        given["reasoning"] = given.pop("think")
+    elif config.reasoning_effort:
+        given["reasoning"] = False if config.reasoning_effort == "none" else config.reasoning_effort
+    client: dict[str, Any] = {"timeout": config.timeout}
+    client |= {"headers": sent_headers(config)} if config.headers else {}
+    client |= {"proxy": config.proxy.get_secret_value()} if config.proxy else {}
+    return given | {"client_kwargs": client}
+
+
+def declared(kind: type[BaseChatModel]) -> set[str]:
+    """The names under which a chat model takes arguments."""
+    fields = kind.model_fields.items()
+    return {*kind.model_fields, *(field.alias for _, field in fields if field.alias)}
+
+
+def check_options(options: Mapping[str, Any], known: Iterable[str], elsewhere: str) -> None:
+    """Refuses an option that a chat model would pass on unread.
+
+    Args:
+        options: Of the settings.
+        known: What may be given.
+        elsewhere: Where what an endpoint alone knows may be put.
+
+    Raises:
+        ConfigError: If one is not known.
+    """
+    names = [name for name in known if not name.startswith("_")]
+    for option in options:
+        if option not in names:
+            hint = f" (what only the endpoint knows goes into {elsewhere})"
+            raise ConfigError(unknown("option", option, names) + hint)
+
+
+def _addresses(model: BaseChatModel) -> set[str]:
+    values = (getattr(model, field, None) for field in type(model).model_fields)
+    return {value.rstrip("/") for value in values if isinstance(value, str)}

@@ -4,6 +4,7 @@ A budget rests on these counts. One that believed a -1 or a 10**30 would never e
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from bdc_agents.errors import AgentError, BDCError
@@ -22,16 +23,30 @@ def tokens_told(told: Any, *, most: int, estimate: int) -> tuple[int, bool]:
     """A count of tokens that can be right.
 
     Args:
-        told: What the endpoint says; a missing count and 0 say nothing.
+        told: What the endpoint says; None where it says nothing at all.
         most: More than there can be.
-        estimate: Taken where it says nothing, or less than nothing.
+        estimate: Taken where it says nothing, nothing that is a count, or none where some were written.
 
     Returns:
         The count, and whether the endpoint told one that cannot be.
     """
+    if told is None:
+        return estimate, False
     if not isinstance(told, int) or told <= 0:
-        return estimate, isinstance(told, int) and told < 0
+        return estimate, told != 0 or estimate > 0
     return min(told, most), told > most
+
+
+def counts_of(told: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The counts of prompt and completion in a message's `usage_metadata`.
+
+    Some endpoints count what a model thinks in their total alone.
+    """
+    prompt, completion, total = told.get("input_tokens"), told.get("output_tokens"), told.get("total_tokens")
+    if isinstance(prompt, int) and isinstance(completion, int) and isinstance(total, int):
+        beside = total - prompt - completion
+        completion += max(0, beside) if prompt > 0 and completion > 0 else 0
+    return prompt, completion
 
 
 def believed(used: Usage, bound: Usage, text: str) -> Usage:

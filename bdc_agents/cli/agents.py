@@ -69,15 +69,15 @@ async def _lines(
 
 
 async def _line(settings: Settings, name: str, models: Sequence[ModelStatus], pinged: bool) -> AgentLine:
-    config = settings.agents.get(name)
-    model = config.model if config else name
-    line = AgentLine(name=name, model=model, endpoint=shown_url((config and config.base_url) or ""))
+    line = AgentLine(name=name, model=name)
     try:
+        config = settings.agent(name)
+        line = AgentLine(name=name, model=config.model, endpoint=shown_url(config.base_url or ""))
         (agent,) = load_agents(settings, [name])
     except BDCError as error:
         return line.model_copy(update={"problem": str(error)})
     try:
-        absent = _absent(model, models) if not (config and config.path) else ""
+        absent = _absent(config.model, models) if not config.path else ""
         if absent or not pinged:
             return line.model_copy(update={"problem": absent})
         return line.model_copy(update={"ping": await ping(agent)})
@@ -116,7 +116,8 @@ def _agents_table(lines: Sequence[AgentLine], pinged: bool) -> Table:
             rate = answer.tokens_per_second if answer else None
             cells.append(Text(f"{rate:.0f}" if rate else "-"))
         problem = line.problem or (answer.error if answer else "")
-        cells.append(Text(printable(problem), "red") if problem else Text("ready", "green"))
+        told = "".join(f"; {note}" for note in (answer.notes if answer else ()))
+        cells.append(Text(printable(problem), "red") if problem else Text(f"ready{printable(told)}", "green"))
         table.add_row(*cells)
     return table
 

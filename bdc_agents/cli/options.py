@@ -22,8 +22,8 @@ Agents = Annotated[
         "--agent",
         "-a",
         metavar="NAME",
-        help="An agent of bdc.toml or a model such as openai:gpt-4o-mini or local:qwen2.5-coder-0.5b; "
-        "may be repeated.",
+        help="An agent of bdc.toml, a model such as openai:gpt-4o-mini or local:qwen2.5-coder-0.5b, or "
+        "MODEL@http://HOST/v1; may be repeated.",
     ),
 ]
 Config = Annotated[

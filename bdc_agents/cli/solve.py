@@ -18,7 +18,7 @@ from bdc_agents.cli.choose import agent_names, check_tests
 from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, note
 from bdc_agents.cli.searching import Finished, search
 from bdc_agents.cli.weights import fetch_weights
-from bdc_agents.config import AgentConfig, Settings
+from bdc_agents.config import Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
@@ -108,7 +108,7 @@ def closing(agents: Sequence[Agent], executor: Executor) -> AsyncExitStack:
 def run_settings(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
     """What a run folder says of its settings; nothing that may hold a key."""
     return {
-        "agents": {name: _agent_settings(settings.agents.get(name), name) for name in names},
+        "agents": {name: _agent_settings(settings, name) for name in names},
         "search": settings.search.model_dump(mode="json"),
         "budget": settings.budget.model_dump(mode="json"),
     }
@@ -135,8 +135,9 @@ def origin(task: Task, target: str, names: Sequence[str]) -> dict[str, Any]:
     return {"names": list(names), "target": target, "problem": problem}
 
 
-def _agent_settings(config: AgentConfig | None, name: str) -> dict[str, Any]:
-    if config is None:
+def _agent_settings(settings: Settings, name: str) -> dict[str, Any]:
+    config = settings.agent(name)
+    if config.model == name and name not in settings.agents:
         return {"model": name}
     return config.model_dump(mode="json", exclude={"api_key", "api_key_env", "base_url", "options"}) | {
         "endpoint": shown_url(config.base_url or "")

@@ -138,7 +138,7 @@ def as_record(config: EvalConfig, settings: Settings, names: list[str]) -> dict[
         settings: Of the agents that take part, the search, the budget and the sandbox.
         names: These agents.
     """
-    agents = {name: settings.agents.get(name) or AgentConfig(model=name) for name in names}
+    agents = {name: settings.agent(name) for name in names}
     return {
         SECTION: config.model_dump(mode="json"),
         "agents": {name: _public(agent) for name, agent in agents.items()},

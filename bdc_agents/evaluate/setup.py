@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bdc_agents.agents import Agent, load_agents
-from bdc_agents.config import AgentConfig, Settings
+from bdc_agents.config import Settings
 from bdc_agents.errors import ConfigError
 
 # The kinds of solvers register themselves when they are imported.
@@ -11,8 +11,6 @@ from bdc_agents.evaluate import baselines, searching  # noqa: F401
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.solvers import Solver, Spec, Tools, check_kind, create_solver
 from bdc_agents.sandbox.protocol import Executor
-
-_AT = "@http"
 
 
 def specs(config: EvalConfig) -> list[Spec]:
@@ -33,11 +31,8 @@ def specs(config: EvalConfig) -> list[Spec]:
 
 def with_endpoints(settings: Settings, names: Sequence[str]) -> Settings:
     """The settings with an agent for every name that is written as `MODEL@http://HOST/v1`."""
-    added = {}
-    for name in names:
-        model, at, _ = name.partition(_AT)
-        if at and name not in settings.agents:
-            added[name] = AgentConfig(model=model, base_url=name[len(model) + 1 :])
+    found = {name: settings.agent(name) for name in names if name not in settings.agents}
+    added = {name: config for name, config in found.items() if config.base_url}
     return settings.model_copy(update={"agents": settings.agents | added}) if added else settings
 
 

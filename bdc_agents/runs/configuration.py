@@ -31,10 +31,7 @@ def describe(
         names: Agents, as `load_agents` takes them.
         datasets, filters, shuffle_seed: Which problems, as they were asked for.
     """
-    agents = {
-        fresh: _agent(settings.agents.get(name) or AgentConfig(model=name))
-        for name, fresh in zip(names, distinct(names), strict=True)
-    }
+    agents = {fresh: _agent(settings.agent(name)) for name, fresh in zip(names, distinct(names), strict=True)}
     return {
         "command": "collect",
         "datasets": list(datasets),

@@ -235,10 +235,7 @@ def metered(
     """
     nothing = Request(messages=())
     check_prices(budget or Budget(), ((agent.name, agent.bound(nothing)) for agent in agents))
-    configs = {
-        fresh: settings.agents.get(name) or AgentConfig(model=name)
-        for name, fresh in zip(names, distinct(names), strict=True)
-    }
+    configs = {fresh: settings.agent(name) for name, fresh in zip(names, distinct(names), strict=True)}
     return [
         MeteredAgent(agent, slots_of(configs.get(agent.name) or AgentConfig(model=agent.name)), purse)
         for agent in agents

@@ -119,6 +119,10 @@ def _check_no_key(name: str, config: AgentConfig) -> None:
     found = next((key for key in config.options if any(part in key.lower() for part in _KEY_LIKE)), None)
     if config.api_key is not None:
         found = "api_key"
+    elif config.proxy is not None:
+        found = "proxy"
+    elif any(not value.get_secret_value().startswith("$") for value in config.headers.values()):
+        found = "headers"
     elif url and shown_url(url) != url.rstrip("/"):
         found = "base_url"
     if found:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bdc_agents.agents import load_agents
 from bdc_agents.agents.protocol import Agent
-from bdc_agents.config import AgentConfig, Settings, StoreConfig
+from bdc_agents.config import Settings, StoreConfig
 from bdc_agents.errors import BDCError, ConfigError, ProblemError, UsageError
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.ray_calls import Answer, Ended, NodePlan, Outbox, Polled
@@ -86,7 +86,7 @@ class NodeWorker:
         bare = plan.settings.model_copy(update={"store": StoreConfig(cache=False)})
         replies = DriverReplies(self._outbox.ask)
         return [
-            KeptAgent(agent, replies, plan.settings.agents.get(name) or AgentConfig(model=name))
+            KeptAgent(agent, replies, plan.settings.agent(name))
             for agent, name in zip(self._agents(bare, plan.names), plan.names, strict=True)
         ]
 

@@ -66,7 +66,7 @@ class KeptAgent:
             request.model_copy(update={"max_tokens": None}),
             max_tokens=self._agent.bound(request).completion_tokens,  # what is sent, as without Ray
             structured=config.structured,
-            options=config.options,
+            options=config.shaping,
         )
         return await self._replies.fetch(key, lambda: self._agent.reply(request))
 

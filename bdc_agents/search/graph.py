@@ -12,11 +12,11 @@ thought that did not help is pruned in `backpropagate`, or refined in the next r
 
 from collections.abc import Mapping, Sequence
 
-from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
+from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
@@ -27,7 +27,7 @@ from bdc_agents.search.wiring import Graph, GraphNode, Route
 
 
 def create_search_graph(
-    agents: Mapping[str, BaseChatModel] | Sequence[Agent | BaseChatModel],
+    agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
     search: SearchConfig | None = None,

@@ -27,7 +27,8 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
             "no further input could be made from the public tests, so agreement tells nothing here: the "
             "program is as sure as these tests alone"
         )
-    found += _passed(sum(usage.values(), Usage()), budget or Budget())
+    spent = sum(usage.values(), Usage())
+    found += [*_passed(spent, budget or Budget()), *_too_small(spent, state, budget or Budget())]
     return tuple(found)
 
 
@@ -57,6 +58,17 @@ def _passed(used: Usage, budget: Budget) -> Iterator[str]:
         # Sums of fractions of a dollar can come out a hair above.
         if spent[name] > cap * (1 + 1e-9):
             yield f"the budget of {cap:,g} {_UNITS[name]} was passed by {spent[name] - cap:,.6g}"
+
+
+def _too_small(used: Usage, state: SearchState, budget: Budget) -> Iterator[str]:
+    """A cap that no call fits under ends a search before anything has happened."""
+    name = state.get("stopped_by")
+    cap = caps_on_calls(budget).get(name or "")
+    if cap is not None and not used.calls and not used.failed:
+        yield (
+            f"the budget of {cap:,g} {_UNITS[name or '']} is below what one call may take, so none was made: "
+            "raise it, or lower the agents' max_tokens"
+        )
 
 
 _UNITS = {"calls": "calls", "tokens": "tokens", "money": "dollars"}

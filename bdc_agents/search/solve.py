@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
+from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, ProblemError
 from bdc_agents.sandbox.protocol import Executor
@@ -21,7 +21,7 @@ from bdc_agents.types import Problem, Trace
 
 async def asolve(
     problem: Problem,
-    agents: Mapping[str, BaseChatModel] | Sequence[Agent | BaseChatModel],
+    agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
     search: SearchConfig | None = None,
@@ -114,7 +114,7 @@ async def _goes_on(app: Any, config: Any, problem: Problem, origin: Mapping[str,
 
 def solve(
     problem: Problem,
-    agents: Mapping[str, BaseChatModel] | Sequence[Agent | BaseChatModel],
+    agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
     search: SearchConfig | None = None,

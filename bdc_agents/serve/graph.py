@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from bdc_agents.agents.protocol import Agent
+from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.wiring import Graph, GraphNode, Route
@@ -28,7 +28,7 @@ from bdc_agents.serve.stages import Keep, Stages
 from bdc_agents.types import Problem
 
 Json = dict[str, Any]
-Agents = Mapping[str, BaseChatModel] | Sequence[Agent | BaseChatModel]
+Agents = Mapping[str, Answering] | Sequence[Agent | Answering]
 
 
 class SolverInput(TypedDict):

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -39,7 +40,7 @@ def completion(text: Any = "hello", *, reason: str = "stop", usage: Any = (11, 3
 
 @dataclass
 class Step:
-    """One response: a body that is sent as JSON, or text as it is; `cut` closes the connection."""
+    """One response: a body that is sent as JSON, or text or bytes as they are; `cut` ends it early."""
 
     body: Any = None
     status: int = 200
@@ -58,6 +59,7 @@ class Endpoint:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,8 +67,16 @@ class Endpoint:
     def script(self, *steps: Step) -> None:
         self.steps.extend(steps)
 
-    def enter(self, body: dict[str, Any], headers: dict[str, str]) -> Step:
+    def clear(self) -> None:
+        """As it was when it was started, for a server that several tests share."""
+        fresh = Endpoint()
+        for name in ("steps", "default", "asked", "headers", "times", "paths"):
+            setattr(self, name, getattr(fresh, name))
+        self.most_in_flight = 0
+
+    def enter(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> Step:
         with self.lock:
+            self.paths.append(path)
             self.asked.append(body)
             self.headers.append(headers)
             self.times.append(time.monotonic())
@@ -86,12 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        step = self.endpoint.enter(body, dict(self.headers))
+        step = self.endpoint.enter(self.path, body, dict(self.headers))
         time.sleep(step.delay)
         # Left before the answer is out: the client may send its next request at once.
         self.endpoint.leave()
-        sent = step.body if isinstance(step.body, str) else json.dumps(step.body)
-        content = sent.encode()
+        sent = step.body if isinstance(step.body, str | bytes) else json.dumps(step.body)
+        content = sent if isinstance(sent, bytes) else sent.encode()
         try:
             self.send_response(step.status)
             self.send_header("Content-Type", "application/json")
@@ -115,8 +125,8 @@ class _Server(ThreadingHTTPServer):
         pass
 
 
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
+@contextmanager
+def serving() -> Iterator[Endpoint]:
     state = Endpoint()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"endpoint": state}))
     state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
@@ -126,6 +136,18 @@ def endpoint() -> Iterator[Endpoint]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serving() as state:
+        yield state
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Endpoint]:
+    with serving() as state:
+        yield state
 
 
 MakeAgent = Callable[..., ChatAgent]

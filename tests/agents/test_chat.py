@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import AgentConfig
+from bdc_agents.errors import ConfigError
 from bdc_agents.types import Usage
 
 from .asking import SCHEMA, failing, reason_of
@@ -149,12 +150,9 @@ async def test_a_refused_parameter_is_left_out_from_then_on(endpoint, make_agent
     assert reply.usage.failed == 0
 
 
-@pytest.mark.filterwarnings("ignore:.*not default parameter:UserWarning")
-async def test_an_unknown_option_is_named(endpoint, make_agent, ask):
-    reason = await reason_of(make_agent(options={"tempo": 3}), ask())
-    assert "tempo" in reason
-    assert "check its options" in reason
-    assert not endpoint.asked
+def test_an_unknown_option_is_refused_before_anything_is_asked(make_agent):
+    with pytest.raises(ConfigError, match=r"'temprature'.*did you mean temperature.*extra_body"):
+        make_agent(options={"temprature": 3})
 
 
 # --- bounds ---------------------------------------------------------------------------------

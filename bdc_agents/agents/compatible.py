@@ -1,0 +1,157 @@
+"""Chat models that speak OpenAI's protocol: at OpenAI, Azure, and every server that copies it.
+
+Imported where one is built, as the SDK takes a second to load.
+"""
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.outputs import ChatResult
+from langchain_openai import AzureChatOpenAI, ChatOpenAI
+from langchain_openai.chat_models.base import BaseChatOpenAI
+from openai import DefaultAsyncHttpxClient
+from openai.resources.chat.completions import AsyncCompletions
+from pydantic import SecretStr
+
+from bdc_agents.agents.models import NO_KEY, check_options, declared
+from bdc_agents.config import AgentConfig
+from bdc_agents.errors import ConfigError
+
+LONGEST_BODY = 16 * 2**20
+"""Bytes of a response. The longest reply that is asked for has some 130,000; log-probabilities take more."""
+
+_THOUGHTS = ("reasoning_content", "reasoning")
+
+# LangChain's advice on `with_structured_output`, which is not used here: the agent asks in another way.
+warnings.filterwarnings("ignore", message=".*OpenAI's structured output feature", category=UserWarning)
+
+
+class ReplyTooLong(Exception):
+    """An endpoint sends more than any reply can be."""
+
+
+class BoundedClient(DefaultAsyncHttpxClient):
+    """An HTTP client that reads no response beyond `LONGEST_BODY`, unpacked, into memory."""
+
+    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """See `AsyncClient.send`.
+
+        Raises:
+            ReplyTooLong: If the response is longer.
+        """
+        response = await super().send(request, stream=True, **options)
+        if stream:
+            return response
+        try:
+            content = await _read(response)
+        finally:
+            await response.aclose()
+        # It is unpacked already.
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _PACKING]
+        return type(response)(
+            response.status_code,
+            headers=headers,
+            content=content,
+            request=response.request,
+            extensions=response.extensions,
+            history=response.history,
+        )
+
+
+_PACKING = ("content-encoding", "content-length", "transfer-encoding")
+
+
+async def _read(response: Any) -> bytes:
+    parts, length = [], 0
+    async for part in response.aiter_bytes():
+        length += len(part)
+        if length > LONGEST_BODY:
+            raise ReplyTooLong(f"more than {LONGEST_BODY // 2**20} MiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _KeepsThoughts(BaseChatOpenAI):
+    """Keeps what a server tells of a model's thoughts, which OpenAI's own protocol has no field for."""
+
+    def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
+        result = super()._create_chat_result(response, generation_info)
+        body = response if isinstance(response, dict) else response.model_dump(warnings=False)
+        for choice, generation in zip(body.get("choices") or (), result.generations, strict=False):
+            sent = choice.get("message")
+            found = next((sent[key] for key in _THOUGHTS if sent.get(key)), None) if sent else None
+            if found is not None:
+                generation.message.additional_kwargs.setdefault("reasoning_content", found)
+        return result
+
+
+class CompatibleChat(_KeepsThoughts, ChatOpenAI):
+    """`ChatOpenAI` for OpenAI and for servers that are like it."""
+
+
+class AzureChat(_KeepsThoughts, AzureChatOpenAI):
+    """`AzureChatOpenAI`, likewise."""
+
+
+def build(
+    config: AgentConfig, model: str, key: SecretStr | None, headers: Mapping[str, str]
+) -> BaseChatOpenAI:
+    """The chat model of an agent.
+
+    Args:
+        config: Its settings.
+        model: The model's name at the endpoint; at Azure that of the deployment.
+        key: Its key; None where the SDK finds it.
+        headers: Sent with each request.
+
+    Raises:
+        ConfigError: If an option is not known.
+        ValidationError: If one is not accepted.
+    """
+    azure = config.model.partition(":")[0].replace("-", "_").lower() == "azure_openai"
+    kind = AzureChat if azure else CompatibleChat
+    taken = {*declared(kind), *inspect.signature(AsyncCompletions.create).parameters} - {"self", "messages"}
+    check_options(config.options, taken, "options.extra_body")
+    arguments: dict[str, Any] = {
+        # The agent retries, so the model does not.
+        "max_retries": 0,
+        "timeout": config.timeout,
+        "reasoning_effort": config.reasoning_effort,
+        "default_headers": dict(headers) or None,
+        "use_responses_api": config.responses_api,
+        "http_async_client": _client(config),
+    }
+    arguments |= _at_azure(config, key) if azure else _at_address(config, key)
+    extra = {name: value for name, value in config.options.items() if name not in declared(kind)}
+    options = {name: value for name, value in config.options.items() if name not in extra}
+    if extra:
+        # Parameters of the protocol that the chat model does not declare; it would take them with a warning.
+        options["model_kwargs"] = {**options.get("model_kwargs", {}), **extra}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return kind(model=model, **given | options)
+
+
+def _client(config: AgentConfig) -> BoundedClient:
+    """Connections of this model alone: those that the SDK shares outlive their event loop."""
+    proxy = config.proxy.get_secret_value() if config.proxy else None
+    try:
+        return BoundedClient(timeout=config.timeout, proxy=proxy)
+    except (ValueError, ImportError) as error:
+        # Its message may hold the address with its password.
+        raise ConfigError(f"proxy: not an address that can be used ({type(error).__name__})") from None
+
+
+def _at_address(config: AgentConfig, key: SecretStr | None) -> dict[str, Any]:
+    if config.api_version:
+        raise ConfigError("api_version is Azure's: write azure_openai:DEPLOYMENT, or leave it out")
+    if not config.base_url:
+        return {"api_key": key}
+    # Servers that are like OpenAI's have chat completions; LangChain would guess by the model's name.
+    responses = bool(config.responses_api)
+    return {"api_key": key or SecretStr(NO_KEY), "base_url": config.base_url, "use_responses_api": responses}
+
+
+def _at_azure(config: AgentConfig, key: SecretStr | None) -> dict[str, Any]:
+    return {"api_key": key, "azure_endpoint": config.base_url, "api_version": config.api_version}
