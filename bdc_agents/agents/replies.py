@@ -9,49 +9,36 @@ from itertools import islice
 from typing import Any
 
 from bdc_agents.agents.lenient_json import lenient, strict
-from bdc_agents.agents.snippets import (
-    Block,
-    bare,
-    bound_names,
-    closed_part,
-    fenced,
-    free_names,
-)
+from bdc_agents.agents.marks import said, strip_thinking, thinks_to_the_end
+from bdc_agents.agents.mends import mended
+from bdc_agents.agents.program import answers, choose
+from bdc_agents.agents.snippets import Block, Parser, bare, enclosed, fenced, wrapped
 from bdc_agents.syntax import PARSE_ERRORS, parse
 
-MAX_CHARS = 100_000
-"""Longer replies are read up to here."""
+__all__ = [
+    "MAX_CHARS",
+    "extract_code",
+    "is_whole_json",
+    "normalise",
+    "parse_json",
+    "strip_thinking",
+    "thinks_to_the_end",
+]
 
-_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
-
-
-def strip_thinking(text: str) -> str:
-    """The reply without its reasoning blocks; an unclosed one reaches to the end.
-
-    A closing tag alone ends a block that the chat template had opened.
-    """
-    kept: list[str] = []
-    at, inside = 0, False
-    for tag in _TAG.finditer(text):
-        closes = bool(tag[1])
-        if closes and not inside:
-            kept.clear()
-        elif not closes and not inside:
-            kept.append(text[at : tag.start()])
-        at, inside = tag.end(), not closes
-    return "".join(kept) if inside else "".join([*kept, text[at:]])
-
-
-def thinks_to_the_end(text: str) -> bool:
-    """Whether the reply ends inside a reasoning block, before any answer."""
-    tags = list(_TAG.finditer(text))
-    return bool(tags) and not tags[-1][1]
+MAX_CHARS = 400_000
+"""Of an answer, without the thoughts before it; of a longer one the end is read, where programs stand."""
+_LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85]")
 
 
 def _readable(text: str) -> str:
-    """The text's beginning, with one kind of line end and no lone surrogates."""
-    text = text[:MAX_CHARS].encode("utf-8", "replace").decode("utf-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """The text without lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """What to search, in turn: the answer, then all of the turn, where the answer is in the thoughts."""
+    parts = said(text)
+    return tuple(part[-MAX_CHARS:] for part in dict.fromkeys((parts.answer, parts.turn)))
 
 
 # --- JSON -----------------------------------------------------------------------------------
@@ -80,12 +67,6 @@ def parse_json(text: str) -> Any | None:
         return _well_formed(value) if _SURROGATE.search(text) else value
     except RecursionError:
         return None
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    """What to search, in turn: the answer, then the reasoning too where the answer is empty."""
-    answer = strip_thinking(text)
-    return (text,) if answer == text else (answer, text)
 
 
 def _json_in(text: str) -> Any | None:
@@ -156,58 +137,50 @@ def extract_code(text: str, entry_point: str | None = None, *, truncated: bool =
     Returns:
         The program, which parses unless nothing in the reply does; None if there is none.
     """
+    text = _LINE_ENDS.sub("\n", _readable(text))
     if truncated:
-        return _finished_program(strip_thinking(_readable(text)), entry_point)
-    found = [block for part in _parts(_readable(text)) if (block := _best_of(part, entry_point))]
-    parsed = [block for block in found if block.tree]
-    defining = [block for block in parsed if block.defines(entry_point)]
-    return next((block.code for block in [*defining, *parsed, *found]), None)
+        answer = said(text).answer[-MAX_CHARS:]
+        parse = Parser(answer)
+        finished = [block for block in fenced(answer, parse) if block.closed and block.whole]
+        best = choose(finished, entry_point, parse)
+        return best.code if best else None
+    found = [block for part in _parts(text) if (block := _program_in(part, entry_point))]
+    return max(found, key=lambda block: _fit(block, entry_point)).code if found else None
 
 
-def _finished_program(answer: str, entry_point: str | None) -> str | None:
-    """The best of the programs whose fence was closed before the text was cut off."""
-    programs = [block for block in fenced(closed_part(answer)) if block.whole and block.is_program()]
-    best = _choose(programs, entry_point)
-    return _with_definitions(best, programs).code if best else None
+def _fit(block: Block, entry_point: str | None) -> tuple[int, bool]:
+    return answers(block, entry_point), block.tree is not None
 
 
-def _best_of(text: str, entry_point: str | None) -> Block | None:
-    """The best piece of one text: in fences, outside of them, then one that does not parse."""
-    blocks = fenced(text)
-    programs = [block for block in blocks if block.is_program()]
-    best = _choose(programs, entry_point)
-    if best is None or (entry_point and not best.defines(entry_point)):
-        loose = _choose([block for block in bare(text) if block.is_program()], entry_point)
-        if loose and (best is None or loose.defines(entry_point)):
-            return loose
-    if best:
-        return _with_definitions(best, programs)
-    broken = [block for block in blocks if block.python and block.tree is None and block.code.strip()]
-    return max(broken, key=lambda block: len(block.code), default=None)
+def _program_in(text: str, entry_point: str | None) -> Block | None:
+    """The program of one text: from the first kind of place that holds one that answers.
+
+    Where none does, it is from the first that holds any program, and last a fence that does not
+    parse, for its error.
+    """
+    parse = Parser(text)
+    found: list[Block] = []
+    broken: list[Block] = []
+    for place in (fenced, enclosed, _in_json, _in_prose):
+        blocks = place(text, parse)
+        broken += [block for block in blocks if block.python and not block.tree and block.code.strip()]
+        if best := choose(blocks, entry_point, parse):
+            if answers(best, entry_point):
+                return best
+            found.append(best)
+    return found[0] if found else max(broken, key=lambda block: len(block.code), default=None)
 
 
-def _choose(blocks: list[Block], entry_point: str | None) -> Block | None:
-    """The last whole block that defines the entry point; without one, the longest."""
-    defining = [block for block in blocks if block.defines(entry_point)]
-    if whole := [block for block in defining if block.whole]:
-        return whole[-1]
-    return max(defining or blocks, key=lambda b: (b.python, b.whole, len(b.code)), default=None)
+def _in_json(text: str, parse: Parser) -> list[Block]:
+    return wrapped(_json_in(text), parse) if "\\n" in text else []
 
 
-def _with_definitions(block: Block, blocks: list[Block]) -> Block:
-    """The block after those earlier ones that define names it needs."""
-    assert block.tree is not None
-    before = blocks[: blocks.index(block)]
-    if not before:
-        return block
-    needed, joined = free_names(block.tree), [block.code]
-    for earlier in reversed(before):
-        if earlier.tree and needed & bound_names(earlier.tree):
-            joined.insert(0, earlier.code)
-            needed = (needed - bound_names(earlier.tree)) | free_names(earlier.tree)
-    code = "\n\n".join(joined)
-    tree = parse(code) if len(joined) > 1 else None
-    return Block(code, tree, whole=True) if tree else block
+def _in_prose(text: str, parse: Parser) -> list[Block]:
+    """Programs that stand in no fence, in the text as it is or with the fewest mends."""
+    for readable in (text, *mended(text)):
+        if blocks := [block for block in bare(readable, parse) if block.is_program()]:
+            return blocks
+    return []
 
 
 def normalise(code: str) -> str:

@@ -115,7 +115,7 @@ def _fields(item: Any) -> tuple[str, Any] | None:
 def _listed(text: str) -> list[tuple[str, Any]]:
     """The items of a list in prose, with the ratings that stand behind them in brackets."""
     items: list[tuple[str, Any]] = []
-    for found in _ITEM.finditer(strip_thinking(text[:MAX_CHARS])):
+    for found in _ITEM.finditer(strip_thinking(text)[-MAX_CHARS:]):
         thought, rating = found["text"].replace("**", "").strip(), None
         if rated := _RATED.search(thought):
             thought, rating = thought[: rated.start()].strip(), rated["rating"]

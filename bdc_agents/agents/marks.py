@@ -1,0 +1,111 @@
+"""What is said in a reply, told apart by the marks of chat templates: thoughts, the answer, further turns.
+
+Servers that do not know a model's template leave its marks in the text. Everything here takes time in
+proportion to the text, and never raises.
+"""
+
+import re
+from dataclasses import dataclass
+
+_THOUGHTS = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|analysis|scratchpad|reflection)"
+# Names of a template's tokens that begin something: they are left out, and what follows is read on.
+_BEGINS = r"[^<>|｜\s]{0,30}(?:start|begin|bos|assistant|python_tag|message|constrain|prefix|channel)[^<>|｜\s]{0,30}"
+_MARKS = re.compile(
+    rf"""
+    (?P<open> <{_THOUGHTS}> | \[THINK\] | ◁think▷ | <\|begin_of_thought\|> | <\|START_THINKING\|>
+        | <unused94>thought | <\|channel>thought
+        | <\|channel\|>\s*(?:analysis|commentary)[^<\n]{{0,60}}(?:<\|constrain\|>\w*\s*)?<\|message\|> )
+    | (?P<close> </{_THOUGHTS}> | \[/THINK\] | ◁/think▷ | <\|end_of_thought\|> | <\|END_THINKING\|>
+        | <unused95> | <channel\|>
+        | <\|channel\|>\s*final\s*(?:<\|constrain\|>\w*\s*)?<\|message\|> )
+    | (?P<turn> (?:<\|(?:im_start|start|start_header_id|start_of_role)\|>|<start_of_turn>)
+        [ ]*(?P<role>[a-z]{{0,20}})(?:<\|end_(?:header_id|of_role)\|>)? )
+    | (?P<skip> <[|｜]{_BEGINS}[|｜]> | (?<!\w)<s> | <bos> | \[/INST\] | <\|?fim_prefix\|?> )
+    | (?P<end> <[|｜][^<>|｜\n]{{1,40}}[|｜]>(?!<\|start\|>assistant) | \[INST\] | ^\#\#\#[ ](?:Instruction|Human|User):
+        | (?:</s> | <(?:eos|eoa|EOT|END|end_of_turn|turn\|)> | <(?:fim_\w{{3,6}}|file_sep|filename)>)(?=\s*(?:$|[<\[`]))
+        | (?<=\S)\[(?:EOS|EOT)\]\s*\Z | <file_sep> )
+    """,
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+# Characters before and after a mark in which quotes are looked for: a line of a program. More would
+# let one long line of marks cost the square of its length.
+_WINDOW = 120
+_USERS = {"user", "human", "system", "tool", "ipython"}
+# What is left of thoughts where the server drops a template's tokens, and of models that use words.
+_WORDS = (
+    ("analysis", "assistantfinal"),
+    ("Here is my thought process:", "Here is my response:"),
+    ("Thinking...", "...done thinking."),
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A reply, taken apart.
+
+    Args:
+        answer: What is said without thoughts and marks.
+        turn: All of the model's own turn, thoughts included; what it made up after it is left out.
+        thinks: Whether it ends inside a thought, before any answer.
+    """
+
+    answer: str
+    turn: str
+    thinks: bool
+
+
+def said(text: str) -> Said:
+    """Takes a reply apart.
+
+    A thought that is not closed reaches to the end; a closing mark alone ends one that the chat
+    template had opened. A mark in quotes is part of what is said.
+    """
+    kept: list[str] = []
+    at = start = _after_words(text)
+    inside = False
+    for mark in _MARKS.finditer(text, start):
+        before = text[max(at, mark.start() - _WINDOW) : mark.start()].rpartition("\n")[2]
+        if _quoted(before, text[mark.end() : mark.end() + _WINDOW].partition("\n")[0]):
+            continue
+        kind = mark.lastgroup
+        if kind == "close":
+            if not inside:
+                kept.clear()
+            inside, at = False, mark.end()
+        elif inside or (kind == "open" and before.strip()):
+            # A program may speak of such marks, in a comment say; models begin a line with theirs.
+            continue
+        else:
+            kept.append(text[at : mark.start()])
+            inside, at = kind == "open", mark.end()
+            ends = kind == "end" or (kind == "turn" and mark["role"].lower() in _USERS)
+            if ends and any(part.strip() for part in kept):
+                return Said("".join(kept), text[: mark.start()], thinks=False)
+    return Said("".join(kept if inside else [*kept, text[at:]]), text, inside)
+
+
+def strip_thinking(text: str) -> str:
+    """The reply without its thoughts and marks."""
+    return said(text).answer
+
+
+def thinks_to_the_end(text: str) -> bool:
+    """Whether the reply ends inside a thought, before any answer."""
+    return said(text).thinks
+
+
+def _after_words(text: str) -> int:
+    """Where the answer begins, of a reply whose thoughts are marked by words; else 0."""
+    beginning = text[:200].lstrip()
+    for first, last in _WORDS:
+        if beginning.startswith(first) and (at := text.rfind(last)) >= 0:
+            return at + len(last)
+    return 0
+
+
+def _quoted(before: str, after: str) -> bool:
+    """Whether a mark stands in quotes, by what is before and after it in its line."""
+    before, after = before.replace("```", ""), after.replace("```", "")
+    return any(before.count(quote) % 2 and quote in after for quote in "\"`") or (
+        before.endswith("'") and after.startswith("'")
+    )
