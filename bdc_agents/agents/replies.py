@@ -5,12 +5,14 @@ Everything here is pure and never raises, whatever the text.
 
 import ast
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from bdc_agents.agents.lenient_json import lenient, strict
 from bdc_agents.agents.marks import said, strip_thinking, thinks_to_the_end
-from bdc_agents.agents.mends import mended
+from bdc_agents.agents.mends import mended, plain_spaces
 from bdc_agents.agents.program import answers, choose
 from bdc_agents.agents.snippets import Block, Parser, bare, enclosed, fenced, wrapped
 from bdc_agents.syntax import PARSE_ERRORS, parse
@@ -45,6 +47,7 @@ def _parts(text: str) -> tuple[str, ...]:
 
 _STARTS_TRIED = 24
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_BETWEEN_ITEMS = re.compile(r"[\s,;]*(?:[-*•]|\d{1,3}[.)])?\s*")
 
 
 def is_whole_json(text: str) -> bool:
@@ -57,9 +60,10 @@ def is_whole_json(text: str) -> bool:
 
 
 def parse_json(text: str) -> Any | None:
-    """The outermost JSON value in a reply, repaired where it is damaged; None if there is none.
+    """The JSON value that a reply answers with, repaired where it is damaged; None if there is none.
 
-    Numbers that are not finite become None.
+    Of several the longest is meant, or the last one with the same keys; objects that follow one
+    another with nothing between them are a list. Numbers that are not finite become None.
     """
     text = _readable(text)
     try:
@@ -70,27 +74,64 @@ def parse_json(text: str) -> Any | None:
 
 
 def _json_in(text: str) -> Any | None:
-    text = text.strip()
+    text = text.strip().strip("\ufeff")
     try:
         value, end = strict(text)
+        if end == len(text):
+            return _inner(value)
     except ValueError:
-        return _longest_value(text)
-    return value if end == len(text) else _longest_value(text)
+        pass
+    value = _meant(list(_values(text)))
+    if value is None and '\\"' in text:  # A reply that is JSON within the quotes of a string.
+        unescaped = text.replace('\\"', '"').replace("\\n", "\n")
+        value = _meant(list(_values(unescaped)))
+    return value
 
 
-def _longest_value(text: str) -> Any | None:
-    """The longest of the objects and arrays in the text, those with objects before others."""
-    best: tuple[tuple[bool, int], Any] | None = None
+def _inner(value: Any) -> Any:
+    """The object or array that a text of JSON within JSON holds; another value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        inner = _meant(list(_values(value)))
+        return value if inner is None else inner
+    return value
+
+
+@dataclass(frozen=True)
+class _Found:
+    value: Any
+    start: int
+    end: int
+    joins: bool
+    """Whether it follows the one before it as the items of a list do."""
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        return _holds_object(self.value), self.end - self.start
+
+
+def _values(text: str) -> Iterator[_Found]:
+    """The objects and arrays in a text, in turn."""
     covered = 0
-    starts = (opening.start() for opening in re.finditer(r"[{\[]", text))
+    starts = (opening.start() for opening in re.finditer(r"[{\[｛]", text))
     for start in islice(starts, _STARTS_TRIED):
-        if start < covered or (read := _read_at(text, start)) is None:
-            continue
-        value, covered = read
-        rank = (_holds_object(value), covered - start)
-        if best is None or rank > best[0]:
-            best = rank, value
-    return best[1] if best else None
+        if start >= covered and (read := _read_at(text, start)) is not None:
+            between = _BETWEEN_ITEMS.fullmatch(text, covered, start)
+            value, covered = read
+            yield _Found(value, start, covered, between is not None)
+
+
+def _meant(values: Sequence[_Found]) -> Any | None:
+    """Which of several values is the answer."""
+    if not values:
+        return None
+    best = max(values, key=lambda found: found.rank)
+    if not isinstance(best.value, dict):
+        return best.value
+    alike = [found for found in values if isinstance(found.value, dict) and found.value.keys() == best.value.keys()]
+    # One object an item, without the brackets of a list: of plain fields, as an answer has a list in it.
+    if all(found.joins for found in alike[1:]) and not any(isinstance(v, list | dict) for v in best.value.values()):
+        return [found.value for found in alike] if len(alike) > 1 else best.value
+    return alike[-1].value
 
 
 def _holds_object(value: Any) -> bool:
@@ -177,6 +218,7 @@ def _in_json(text: str, parse: Parser) -> list[Block]:
 
 def _in_prose(text: str, parse: Parser) -> list[Block]:
     """Programs that stand in no fence, in the text as it is or with the fewest mends."""
+    text = plain_spaces(text)  # Or what is unseen hides the line that a program begins with.
     for readable in (text, *mended(text)):
         if blocks := [block for block in bare(readable, parse) if block.is_program()]:
             return blocks
