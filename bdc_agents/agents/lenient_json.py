@@ -21,9 +21,18 @@ _NULLS = ("null", "none", "nan", "infinity", "undefined")
 _CONSTANTS = {"true": True, "false": False} | dict.fromkeys(_NULLS)
 _UNIT = re.compile(r"\s*(?:%|/\s*\d+(?:\.\d+)?)")
 # Quotes by the one that opens a text: which ones close it.
-_QUOTES = {'"': '"', "'": "'", "`": "`", "“": '”"“', "”": '”"', "„": '“”"', "‘": "’'", "’": "’'"}
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": '”"“', "”": '”"', "„": '“”"'}
+_QUOTES |= dict.fromkeys("\u2018\u2019", "\u2019'")
 # Structure as input methods for Chinese and Japanese write it.
-_WIDE = {"：": ":", "，": ",", "｛": "{", "｝": "}", "［": "[", "］": "]", "、": ",", "；": ","}
+_WIDE = {chr(ord(mark) + 0xFEE0): mark for mark in ":,;{}[]"} | {"\u3001": ","}
+_COLON = re.compile(r"[:\uff1a]|=>?")
+# What people write among values: `...`, `(high)`; and before them: `~0.7`, `r"\d"`.
+_NOTE = re.compile(r"\.{3}|…|\([^()\n]{0,80}\)")
+_PREFIX = re.compile(r"[~≈]|[rbfuRBFU]{1,2}(?=[\"'])")
+_UNQUOTED = re.compile(
+    r"[^\W\d][^\n{}\[\]:\uff1a\"]{0,600}?(?=\s{0,40}(?:\n|[,\uff0c]?\s{0,40}[}\]]"
+    r"|[,\uff0c]\s{0,40}[\"'\w]{1,60}\s{0,40}:))"
+)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
 _HEX = re.compile(r"u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})")
 _LOW_SURROGATE = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
@@ -31,10 +40,10 @@ _ORDINARY = {opening: re.compile(rf"[^\\{closing}]+") for opening, closing in _Q
 # What may follow the quote that ends a text; another one stands within it. After a comma there is a next
 # item or key, and not more words. A quote on the next line, or before a colon, begins the next item where
 # a comma was forgotten. Each looks at few characters, as there may be many quotes.
-_AFTER_KEY = re.compile(r"\s{0,40}(?:[:：]|\Z)")
+_AFTER_KEY = re.compile(r"\s{0,40}(?:[:\uff1a=]|\Z)")
 _AFTER_VALUE = re.compile(
-    r"\s{0,200}(?:[}\]｝］;；/#]|\Z|\+\s{0,40}[\"']|(?<=\n)[^\S\n]{0,200}[\"'“]|[\"'“][^\"'\n]{1,60}[\"'”]\s{0,40}:"
-    r"|[,，]\s{0,200}(?:[\"'“‘`{\[}\]\-/#\d]|\Z|(?:true|false|null|none)\b|\w{1,60}\s{0,40}:))",
+    r"\s{0,200}(?:[}\]\uff5d\uff3d;\uff1b/#]|\Z|\+\s{0,40}[\"']|(?<=\n)[^\S\n]{0,200}[\"'“]|[\"'“][^\"'\n]{1,60}[\"'”]\s{0,40}:"
+    r"|[,\uff0c]\s{0,200}(?:[\"'“\u2018`{\[(}\])…\-/#\d]|\.{3}|\Z|(?:true|false|null|none)\b|\w{1,60}\s{0,40}:))",
     re.IGNORECASE,
 )
 
@@ -94,7 +103,7 @@ class _Reader:
             raise NotJSON("nested too deeply")
         opening = self._peek()
         self.at += 1
-        return self._object(depth) if opening == "{" else self._array(depth)
+        return self._object(depth) if opening == "{" else self._array(")" if opening == "(" else "]", depth)
 
     def _skip(self, pattern: re.Pattern[str]) -> bool:
         """Steps over what matches here; whether anything does."""
@@ -108,20 +117,20 @@ class _Reader:
         return _WIDE.get(following, following)
 
     def _ended(self, closing: str) -> bool:
-        """Steps over commas; whether the container ends here, by its bracket or by the text.
+        """Steps over commas and notes; whether the container ends here, by its bracket or by the text.
 
         Another container's bracket ends it as well: its own was forgotten.
         """
-        while self._peek() == ",":
-            self.at += 1
+        while self._peek() == "," or self._skip(_NOTE):
+            self.at += self._peek() == ","
         if self._peek() == closing:
             self.at += 1
             return True
-        return self._peek() in ("", "]", "}")
+        return self._peek() in ("", "]", "}", ")")
 
-    def _array(self, depth: int) -> list[Any]:
+    def _array(self, closing: str, depth: int) -> list[Any]:
         items: list[Any] = []
-        while not self._ended("]"):
+        while not self._ended(closing):
             items.append(self._value(depth))
         return items
 
@@ -131,12 +140,11 @@ class _Reader:
             key = self._key()
             if self._peek() == "":
                 break
-            if self._peek() != ":":
+            if not self._skip(_COLON):
                 raise NotJSON("a key without a colon")
-            self.at += 1
             if self._peek() == "":
                 break
-            items[key] = self._value(depth)
+            items[key] = self._value(depth, words=True)
         return items
 
     def _key(self) -> str:
@@ -148,9 +156,12 @@ class _Reader:
             raise NotJSON("not a key")
         return self._take(word or number)
 
-    def _value(self, depth: int) -> Any:
+    def _value(self, depth: int, words: bool = False) -> Any:
+        """A value, which may be words without quotes behind a key: brackets in prose hold words, too."""
+        self._peek()
+        self._skip(_PREFIX)
         first = self._peek()
-        if first in ("{", "["):
+        if first in ("{", "[", "("):
             return self.container(depth + 1)
         if first in _QUOTES:
             return self._strings()
@@ -167,6 +178,8 @@ class _Reader:
             return _CONSTANTS.get(name)
         if self._skip(_CUT_NUMBER):
             return None
+        if words and (unquoted := _UNQUOTED.match(self.text, self.at)):
+            return self._take(unquoted).strip()
         raise NotJSON("not a value")
 
     def _take(self, match: re.Match[str] | None) -> str:

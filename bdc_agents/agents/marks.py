@@ -5,11 +5,19 @@ proportion to the text, and never raises.
 """
 
 import re
+import textwrap
+from bisect import bisect
 from dataclasses import dataclass
+from functools import cached_property
+
+from bdc_agents.syntax import parse
 
 _THOUGHTS = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|analysis|scratchpad|reflection)"
 # Names of a template's tokens that begin something: they are left out, and what follows is read on.
-_BEGINS = r"[^<>|｜\s]{0,30}(?:start|begin|bos|assistant|python_tag|message|constrain|prefix|channel)[^<>|｜\s]{0,30}"
+_BEGINS = (
+    r"[^<>|\uff5c\s]{0,30}(?:start|begin|bos|assistant|python_tag|message|constrain|prefix|channel)"
+    r"[^<>|\uff5c\s]{0,30}"
+)
 _MARKS = re.compile(
     rf"""
     (?P<open> <{_THOUGHTS}> | \[THINK\] | ◁think▷ | <\|begin_of_thought\|> | <\|START_THINKING\|>
@@ -20,9 +28,11 @@ _MARKS = re.compile(
         | <\|channel\|>\s*final\s*(?:<\|constrain\|>\w*\s*)?<\|message\|> )
     | (?P<turn> (?:<\|(?:im_start|start|start_header_id|start_of_role)\|>|<start_of_turn>)
         [ ]*(?P<role>[a-z]{{0,20}})(?:<\|end_(?:header_id|of_role)\|>)? )
-    | (?P<skip> <[|｜]{_BEGINS}[|｜]> | (?<!\w)<s> | <bos> | \[/INST\] | <\|?fim_prefix\|?> )
-    | (?P<end> <[|｜][^<>|｜\n]{{1,40}}[|｜]>(?!<\|start\|>assistant) | \[INST\] | ^\#\#\#[ ](?:Instruction|Human|User):
-        | (?:</s> | <(?:eos|eoa|EOT|END|end_of_turn|turn\|)> | <(?:fim_\w{{3,6}}|file_sep|filename)>)(?=\s*(?:$|[<\[`]))
+    | (?P<skip> <[|\uff5c]{_BEGINS}[|\uff5c]> | (?<!\w)<s> | <bos> | \[/INST\] | <\|?fim_prefix\|?> )
+    | (?P<end> <[|\uff5c][^<>|\uff5c\n]{{1,40}}[|\uff5c]>(?!<\|start\|>assistant) | \[INST\]
+        | ^\#\#\#[ ](?:Instruction|Human|User):
+        | (?:</s> | <(?:eos|eoa|EOT|END|end_of_turn|turn\|)> | <(?:fim_\w{{3,6}}|file_sep|filename)>)
+            (?=\s*(?:$|[<\[`]))
         | (?<=\S)\[(?:EOS|EOT)\]\s*\Z | <file_sep> )
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
@@ -30,6 +40,9 @@ _MARKS = re.compile(
 # Characters before and after a mark in which quotes are looked for: a line of a program. More would
 # let one long line of marks cost the square of its length.
 _WINDOW = 120
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
+_LONGEST = 50_000
+"""Characters of a program that is parsed to look whether a mark is its own."""
 _USERS = {"user", "human", "system", "tool", "ipython"}
 # What is left of thoughts where the server drops a template's tokens, and of models that use words.
 _WORDS = (
@@ -58,14 +71,16 @@ def said(text: str) -> Said:
     """Takes a reply apart.
 
     A thought that is not closed reaches to the end; a closing mark alone ends one that the chat
-    template had opened. A mark in quotes is part of what is said.
+    template had opened. A mark in quotes, or in a program, is part of what is said.
     """
+    programs = _Programs(text)
     kept: list[str] = []
     at = start = _after_words(text)
     inside = False
     for mark in _MARKS.finditer(text, start):
         before = text[max(at, mark.start() - _WINDOW) : mark.start()].rpartition("\n")[2]
-        if _quoted(before, text[mark.end() : mark.end() + _WINDOW].partition("\n")[0]):
+        after = text[mark.end() : mark.end() + _WINDOW].partition("\n")[0]
+        if _quoted(before, after) or programs.hold(mark.start()):
             continue
         kind = mark.lastgroup
         if kind == "close":
@@ -103,9 +118,32 @@ def _after_words(text: str) -> int:
     return 0
 
 
+class _Programs:
+    """The fenced parts of a text that parse as they are: a mark within is the program's own."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._parses: dict[int, bool] = {}
+
+    @cached_property
+    def _fences(self) -> list[re.Match[str]]:
+        return list(_FENCE.finditer(self._text))
+
+    def hold(self, place: int) -> bool:
+        """Whether a place is within such a part. Each part is parsed once."""
+        after = bisect(self._fences, place, key=re.Match.start)
+        if not 0 < after < len(self._fences) or place < self._fences[after - 1].end():
+            return False
+        if after not in self._parses:
+            code = self._text[self._fences[after - 1].end() : self._fences[after].start()]
+            tree = parse(textwrap.dedent(code)) if len(code) <= _LONGEST else None
+            self._parses[after] = tree is not None
+        return self._parses[after]
+
+
 def _quoted(before: str, after: str) -> bool:
     """Whether a mark stands in quotes, by what is before and after it in its line."""
     before, after = before.replace("```", ""), after.replace("```", "")
-    return any(before.count(quote) % 2 and quote in after for quote in "\"`") or (
+    return any(before.count(quote) % 2 and quote in after for quote in '"`') or (
         before.endswith("'") and after.startswith("'")
     )

@@ -15,7 +15,7 @@ _UNSEEN = re.compile(f"[{_NOTHING}]")
 _BLANK = rf"[ \t{_SPACE}{_NOTHING}]"
 # A run of blanks is looked at once: not again from each of its characters.
 _EDGES = re.compile(rf"^{_BLANK}++|(?<!{_BLANK}){_BLANK}++$", re.MULTILINE)
-_TOKEN = re.compile(r"<[|｜][^<>|｜\n]{1,40}[|｜]>|</s>|<(?:eos|end_of_turn)>")
+_TOKEN = re.compile(r"<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|</s>|<(?:eos|end_of_turn)>")
 _PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)|In \[\d*\]: ?|\s+\.\.\.: ?")
 _NUMBER = re.compile(r"[ \t]*\d{1,5}[ \t]?[|:.)│]?(?=\s|$)")
 _PATCH = re.compile(r"(?:[-+ @\\]|diff |index |$)")
@@ -24,10 +24,11 @@ _ESCAPE = re.compile(r"\\([nt\"\\])")
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 # Quotes of ASCII and comments are left alone; what follows is looked at outside of them.
 _TYPESET = re.compile(
-    r"(?P<kept>\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|\"(?:\\.|[^\"\\\n])*+\"?|'(?:\\.|[^'\\\n])*+'?|\#[^\n]*)"
-    r"|[“”„](?P<double>[^“”„\"\n]*)[“”]|[‘’](?P<single>[^‘’'\n]*)[‘’]|(?P<char>[\uff01-\uff5e‐-―−、。])"
+    r"(?P<kept>\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|\"(?:\\.|[^\"\\\n])*+\"?|'(?:\\.|[^'\\\n])*+'?"
+    r"|\#[^\n]*)"
+    r"|[“”„](?P<double>[^“”„\"\n]*)[“”]|[\u2018\u2019](?P<single>[^\u2018\u2019'\n]*)[\u2018\u2019]|(?P<char>[\uff01-\uff5e\u2010-―\u2212、。])"
 )
-_ASCII = dict.fromkeys("‐‑‒–—―−", "-") | {"、": ",", "。": "."}
+_ASCII = dict.fromkeys("\u2010\u2011\u2012\u2013—―\u2212", "-") | {"、": ",", "。": "."}
 
 
 def mended(text: str) -> Iterator[str]:
@@ -68,7 +69,9 @@ def _unnumbered(text: str) -> str:
     numbers = [_NUMBER.match(line) for line in lines]
     if not all(number or not line.strip() for number, line in zip(numbers, lines, strict=True)):
         return text
-    return "\n".join(line[number.end() if number else 0 :] for number, line in zip(numbers, lines, strict=True))
+    return "\n".join(
+        line[number.end() if number else 0 :] for number, line in zip(numbers, lines, strict=True)
+    )
 
 
 def _unquoted(text: str) -> str:

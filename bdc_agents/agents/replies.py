@@ -112,7 +112,7 @@ class _Found:
 def _values(text: str) -> Iterator[_Found]:
     """The objects and arrays in a text, in turn."""
     covered = 0
-    starts = (opening.start() for opening in re.finditer(r"[{\[｛]", text))
+    starts = (opening.start() for opening in re.finditer(r"[{\[\uff5b]", text))
     for start in islice(starts, _STARTS_TRIED):
         if start >= covered and (read := _read_at(text, start)) is not None:
             between = _BETWEEN_ITEMS.fullmatch(text, covered, start)
@@ -127,9 +127,13 @@ def _meant(values: Sequence[_Found]) -> Any | None:
     best = max(values, key=lambda found: found.rank)
     if not isinstance(best.value, dict):
         return best.value
-    alike = [found for found in values if isinstance(found.value, dict) and found.value.keys() == best.value.keys()]
+    alike = [
+        found for found in values if isinstance(found.value, dict) and found.value.keys() == best.value.keys()
+    ]
     # One object an item, without the brackets of a list: of plain fields, as an answer has a list in it.
-    if all(found.joins for found in alike[1:]) and not any(isinstance(v, list | dict) for v in best.value.values()):
+    if all(found.joins for found in alike[1:]) and not any(
+        isinstance(v, list | dict) for v in best.value.values()
+    ):
         return [found.value for found in alike] if len(alike) > 1 else best.value
     return alike[-1].value
 

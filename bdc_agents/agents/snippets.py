@@ -4,7 +4,7 @@ import ast
 import re
 import textwrap
 from bisect import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
