@@ -49,7 +49,9 @@ _AFTER_VALUE = re.compile(
 
 
 class NotJSON(ValueError):
-    """The text at this place is not a damaged JSON value either."""
+    """The text at this place is not a damaged JSON value either; `at` is how far it was read."""
+
+    at = 0
 
 
 def strict(text: str) -> tuple[Any, int]:
@@ -88,7 +90,11 @@ def lenient(text: str, start: int = 0) -> tuple[Any, int]:
         NotJSON: If even so there is no object or array at `start`.
     """
     reader = _Reader(text, start)
-    return reader.container(0), reader.at
+    try:
+        return reader.container(0), reader.at
+    except NotJSON as error:
+        error.at = reader.at
+        raise
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from bdc_agents.agents.lenient_json import lenient, strict
+from bdc_agents.agents.lenient_json import NotJSON, lenient, strict
 from bdc_agents.agents.marks import said, strip_thinking, thinks_to_the_end
 from bdc_agents.agents.mends import mended, plain_spaces
 from bdc_agents.agents.program import answers, choose
@@ -45,7 +45,9 @@ def _parts(text: str) -> tuple[str, ...]:
 
 # --- JSON -----------------------------------------------------------------------------------
 
+# Brackets in prose begin values that are none; looking at each takes time, the more the later it fails.
 _STARTS_TRIED = 24
+_TIMES_READ = 5
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BETWEEN_ITEMS = re.compile(r"[\s,;]*(?:[-*•]|\d{1,3}[.)])?\s*")
 
@@ -111,13 +113,17 @@ class _Found:
 
 def _values(text: str) -> Iterator[_Found]:
     """The objects and arrays in a text, in turn."""
-    covered = 0
+    covered, left = 0, _TIMES_READ * len(text)
     starts = (opening.start() for opening in re.finditer(r"[{\[\uff5b]", text))
     for start in islice(starts, _STARTS_TRIED):
-        if start >= covered and (read := _read_at(text, start)) is not None:
+        if start < covered or left < 0:
+            continue
+        value, end = _read_at(text, start)
+        left -= end - start
+        if value is not None:
             between = _BETWEEN_ITEMS.fullmatch(text, covered, start)
-            value, covered = read
-            yield _Found(value, start, covered, between is not None)
+            yield _Found(value, start, end, between is not None)
+            covered = end
 
 
 def _meant(values: Sequence[_Found]) -> Any | None:
@@ -142,8 +148,11 @@ def _holds_object(value: Any) -> bool:
     return isinstance(value, dict) or any(isinstance(item, dict) for item in value)
 
 
-def _read_at(text: str, start: int) -> tuple[Any, int] | None:
-    """The value and its end, as it is or repaired; nothing is left of `[` in prose but `[]`."""
+def _read_at(text: str, start: int) -> tuple[Any, int]:
+    """The value, as it is or repaired, or None; and where it ends, or how far it was looked for.
+
+    Nothing is left of `[` in prose but `[]`.
+    """
     try:
         value, length = strict(text[start:])
         return value, start + length
@@ -151,9 +160,9 @@ def _read_at(text: str, start: int) -> tuple[Any, int] | None:
         pass
     try:
         value, end = lenient(text, start)
-    except ValueError:
-        return None
-    return (value, end) if value else None
+    except NotJSON as error:
+        return None, error.at
+    return value or None, end
 
 
 def _well_formed(value: Any) -> Any:

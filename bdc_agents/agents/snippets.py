@@ -57,7 +57,7 @@ _CLOSINGS_SEEN = 100
 _CLOSINGS_TRIED = 4
 _SALVAGE_STEPS = 60
 _STARTS_TRIED = 30
-_PASSES = 30
+_PASSES = 10
 _LEAST = 100_000
 """Characters that may be parsed for any reply: what takes no time to speak of."""
 LONGEST_PROGRAM = 200_000
