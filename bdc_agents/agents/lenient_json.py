@@ -150,7 +150,7 @@ class _Reader:
                 raise NotJSON("a key without a colon")
             if self._peek() == "":
                 break
-            items[key] = self._value(depth, words=True)
+            items[key] = self._value(depth, keyed=True)
         return items
 
     def _key(self) -> str:
@@ -162,8 +162,8 @@ class _Reader:
             raise NotJSON("not a key")
         return self._take(word or number)
 
-    def _value(self, depth: int, words: bool = False) -> Any:
-        """A value, which may be words without quotes behind a key: brackets in prose hold words, too."""
+    def _value(self, depth: int, keyed: bool = False) -> Any:
+        """A value. Behind a key it may be words without quotes, or have a unit: brackets in prose hold both."""
         self._peek()
         self._skip(_PREFIX)
         first = self._peek()
@@ -173,7 +173,7 @@ class _Reader:
             return self._strings()
         if number := _NUMBER.match(self.text, self.at):
             value = _number(self._take(number))
-            if unit := _UNIT.match(self.text, self.at):  # A share, as whoever reads it may understand.
+            if keyed and (unit := _UNIT.match(self.text, self.at)):  # A share, as whoever reads it may understand.
                 return number[0] + self._take(unit)
             self._skip(_CUT_NUMBER)
             return value
@@ -184,7 +184,7 @@ class _Reader:
             return _CONSTANTS.get(name)
         if self._skip(_CUT_NUMBER):
             return None
-        if words and (unquoted := _UNQUOTED.match(self.text, self.at)):
+        if keyed and (unquoted := _UNQUOTED.match(self.text, self.at)):
             return self._take(unquoted).strip()
         raise NotJSON("not a value")
 

@@ -25,6 +25,7 @@ __all__ = [
     "parse_json",
     "strip_thinking",
     "thinks_to_the_end",
+    "under",
 ]
 
 MAX_CHARS = 400_000
@@ -48,6 +49,9 @@ def _parts(text: str) -> tuple[str, ...]:
 # Brackets in prose begin values that are none; looking at each takes time, the more the later it fails.
 _STARTS_TRIED = 24
 _TIMES_READ = 5
+# How deep and how wide a wrapping may be: calls of tools have three levels.
+_LEVELS = 4
+_WIDTH = 50
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BETWEEN_ITEMS = re.compile(r"[\s,;]*(?:[-*•]|\d{1,3}[.)])?\s*")
 
@@ -163,6 +167,28 @@ def _read_at(text: str, start: int) -> tuple[Any, int]:
     except NotJSON as error:
         return None, error.at
     return value or None, end
+
+
+def under(value: Any, name: str) -> Any | None:
+    """What stands under a name in a JSON value, whatever is wrapped around it; None if nothing does.
+
+    Small letters and capitals are the same. Objects, lists and JSON within a text are looked into, the
+    outer ones first.
+    """
+    level = [value]
+    for _ in range(_LEVELS):
+        inner: list[Any] = []
+        for item in level[:_WIDTH]:
+            item = _inner(item)
+            if isinstance(item, dict):
+                for key, own in item.items():
+                    if str(key).strip().lower() == name:
+                        return _inner(own)
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        level = inner
+    return None
 
 
 def _well_formed(value: Any) -> Any:
