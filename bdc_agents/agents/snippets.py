@@ -47,7 +47,7 @@ _ENCLOSURES = re.compile(
     re.IGNORECASE,
 )
 _ENCLOSURE_END = re.compile(
-    r"(?:\]\]>)?\s*</(?:code|pre|python|answer|solution|execute|file)>|\[/PYTHON\]|END SOLUTION"
+    r"(?:\]\]>\s{0,20})?</(?:code|pre|python|answer|solution|execute|file)>|\[/PYTHON\]|END SOLUTION"
     r"|\\end\{(?:lstlisting|verbatim|minted|python|code)\}",
     re.IGNORECASE,
 )
