@@ -25,7 +25,7 @@ _QUOTES = {'"': '"', "'": "'", "`": "`", "“": '”"“', "”": '”"', "„":
 _QUOTES |= dict.fromkeys("\u2018\u2019", "\u2019'")
 # Structure as input methods for Chinese and Japanese write it.
 _WIDE = {chr(ord(mark) + 0xFEE0): mark for mark in ":,;{}[]"} | {"\u3001": ","}
-_COLON = re.compile(r"[:\uff1a]|=>?")
+_COLON = re.compile(r"[:\uff1a]+|=>?")
 # What people write among values: `...`, `(high)`; and before them: `~0.7`, `r"\d"`.
 _NOTE = re.compile(r"\.{3}|…|\([^()\n]{0,80}\)")
 _PREFIX = re.compile(r"[~≈]|[rbfuRBFU]{1,2}(?=[\"'])")
@@ -42,8 +42,8 @@ _ORDINARY = {opening: re.compile(rf"[^\\{closing}]+") for opening, closing in _Q
 # a comma was forgotten. Each looks at few characters, as there may be many quotes.
 _AFTER_KEY = re.compile(r"\s{0,40}(?:[:\uff1a=]|\Z)")
 _AFTER_VALUE = re.compile(
-    r"\s{0,200}(?:[}\]\uff5d\uff3d;\uff1b/#]|\Z|\+\s{0,40}[\"']|(?<=\n)[^\S\n]{0,200}[\"'“]|[\"'“][^\"'\n]{1,60}[\"'”]\s{0,40}:"
-    r"|[,\uff0c]\s{0,200}(?:[\"'“\u2018`{\[(}\])…\-/#\d]|\.{3}|\Z|(?:true|false|null|none)\b|\w{1,60}\s{0,40}:))",
+    r"\s{0,200}(?:[}\]\uff5d\uff3d;\uff1b/#]|\Z|\+\s{0,40}[\"']|(?<=\n)[^\S\n]{0,200}[\"'“”]|[\"'“”][^\"'\n]{1,60}[\"'”]\s{0,40}:"
+    r"|[,\uff0c]\s{0,200}(?:[\"'“”\u2018\u2019`{\[(}\])…\-/#\d]|\.{3}|\Z|(?:true|false|null|none)\b|\w{1,60}\s{0,40}:))",
     re.IGNORECASE,
 )
 
@@ -163,8 +163,11 @@ class _Reader:
         return self._take(word or number)
 
     def _value(self, depth: int, keyed: bool = False) -> Any:
-        """A value. Behind a key it may be words without quotes, or have a unit: brackets in prose hold both."""
-        self._peek()
+        """A value; behind a key also words without quotes, or a number with its unit.
+
+        Elsewhere both are prose in brackets.
+        """
+        self._skip(_SKIPPED)
         self._skip(_PREFIX)
         first = self._peek()
         if first in ("{", "[", "("):
@@ -173,7 +176,8 @@ class _Reader:
             return self._strings()
         if number := _NUMBER.match(self.text, self.at):
             value = _number(self._take(number))
-            if keyed and (unit := _UNIT.match(self.text, self.at)):  # A share, as whoever reads it may understand.
+            # A share: whoever reads the value may know what it is of.
+            if keyed and (unit := _UNIT.match(self.text, self.at)):
                 return number[0] + self._take(unit)
             self._skip(_CUT_NUMBER)
             return value

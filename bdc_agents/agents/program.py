@@ -16,6 +16,7 @@ So examples, tests and harnesses are left out because they do not answer, howeve
 
 import ast
 import builtins
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -154,13 +155,20 @@ class _Piece:
 
 
 def _needed(main: int, pieces: Sequence[_Piece]) -> list[int]:
-    """A piece after those that define names it needs: the nearest before it first, then later ones."""
-    taken, known, missing = set[int](), set(pieces[main].bound), set(pieces[main].free)
-    for at in (*range(main - 1, -1, -1), *range(main + 1, len(pieces))):
-        if missing & pieces[at].bound:
+    """A piece after those that define names it needs: the nearest before it, or else the first after it."""
+    owners: dict[str, list[int]] = {}
+    for at, piece in enumerate(pieces):
+        for name in piece.bound:
+            owners.setdefault(name, []).append(at)
+    taken, known, missing = set[int](), set(pieces[main].bound), list(pieces[main].free)
+    while missing:
+        name = missing.pop()
+        if name not in known and name in owners:
+            before = bisect(owners[name], main)
+            at = owners[name][before - 1 if before else 0]
             taken.add(at)
             known |= pieces[at].bound
-            missing = (missing | pieces[at].free) - known
+            missing += pieces[at].free
     return [*sorted(taken), main]
 
 

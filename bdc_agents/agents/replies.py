@@ -221,7 +221,7 @@ def extract_code(text: str, entry_point: str | None = None, *, truncated: bool =
     if truncated:
         answer = said(text).answer[-MAX_CHARS:]
         parse = Parser(answer)
-        finished = [block for block in fenced(answer, parse) if block.closed and block.whole]
+        finished = [block for block in fenced(answer, parse) if block.closed and block.whole and block.python]
         best = choose(finished, entry_point, parse)
         return best.code if best else None
     found = [block for part in _parts(text) if (block := _program_in(part, entry_point))]

@@ -4,7 +4,7 @@ import ast
 import re
 import textwrap
 from bisect import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -218,7 +218,7 @@ def _texts(value: Any) -> Iterable[str]:
 
 def bare(text: str, parse: Parser) -> list[Block]:
     """Runs of lines that read as code whatever stands around them, without the prose."""
-    lines = [line for line in text.split("\n") if not _FENCE.fullmatch(line.strip())]
+    lines = list(_unfenced(text))
     blocks: list[Block] = []
     covered = tried = 0
     for at, line in enumerate(lines):
@@ -231,6 +231,16 @@ def bare(text: str, parse: Parser) -> list[Block]:
             covered = at + block.code.count("\n") + 1
             blocks.append(_without_trailing_words(replace(block, whole=True), parse))
     return blocks
+
+
+def _unfenced(text: str) -> Iterator[str]:
+    """The lines without fences, and without what stands in those of another language."""
+    foreign = False
+    for line in text.split("\n"):
+        if opening := _FENCE.fullmatch(line.strip()):
+            foreign = not foreign and _FOREIGN.match(opening["info"] or opening["language"] or "") is not None
+        elif not foreign:
+            yield line
 
 
 def _outdented(lines: list[str]) -> str:

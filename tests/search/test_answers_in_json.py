@@ -43,15 +43,24 @@ def test_no_thoughts(text):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"score": 0.7}', '{"Score": "0.7"}', '[{"score": 0.7}]', '{"result": {"score": "7/10"}}', "0.7"]
-    + ['{"score": 70%}', '{"json": "{\\"score\\": 0.7}"}', 'Score first {"score": 0.2}, then {"score": 0.7}'],
+    [
+        '{"score": 0.7}',
+        '{"Score": "0.7"}',
+        '[{"score": 0.7}]',
+        '{"result": {"score": "7/10"}}',
+        "0.7",
+        '{"score": 70%}',
+        '{"json": "{\\"score\\": 0.7}"}',
+        'Score first {"score": 0.2}, then {"score": 0.7}',
+    ],
 )
 def test_scores_in_wrappings(text):
     assert read_score(answered(text)) == pytest.approx(0.7)
 
 
 def test_tests_whose_values_are_no_texts():
-    text = '{"tests": [{"call": "f(1)", "expected": 2}, {"call": "f(2)", "expected": [true, null]}, {"call": "g"}]}'
+    calls = '{"call": "f(1)", "expected": 2}, {"call": "f(2)", "expected": [true, null]}'
+    text = f'{{"tests": [{calls}, {{"call": "g"}}]}}'
     assert read_tests(answered(text)) == [
         CallTest(call="f(1)", expected=("2",)),
         CallTest(call="f(2)", expected=("[True, None]",)),
