@@ -18,7 +18,6 @@ import ast
 import builtins
 from bisect import bisect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from bdc_agents.agents.snippets import Block, Parser
 
@@ -44,19 +43,16 @@ def choose(blocks: Sequence[Block], entry_point: str | None, parse: Parser) -> B
         entry_point: The function that is asked for; None for a program that reads stdin.
         parse: What parses pieces of this reply.
     """
-    pieces = [_Piece(block, bound_names(tree), free_names(tree)) for block, tree in _programs(blocks)]
-    if not pieces:
+    pieces = _Pieces([block for block in blocks if block.is_program()], parse)
+    if not pieces.blocks:
         return None
-    main = max(range(len(pieces)), key=lambda at: (*_rank(pieces[at].block, entry_point), at))
-    parts = _needed(main, pieces)
-    block = _joined(parts, pieces, parse) or pieces[main].block
+    ranks = [_rank(block, entry_point) for block in pieces.blocks]
+    main = max(range(len(ranks)), key=lambda at: (ranks[at], at))
+    parts = pieces.needed(main)
+    block = pieces.joined(parts) or pieces.blocks[main]
     if entry_point is None and answers(block, None):
-        return _continued(block, parts, pieces, parse)
+        return _continued(block, parts, pieces)
     return block
-
-
-def _programs(blocks: Sequence[Block]) -> list[tuple[Block, ast.Module]]:
-    return [(block, block.tree) for block in blocks if block.tree and block.is_program()]
 
 
 def _rank(block: Block, entry_point: str | None) -> tuple[int, bool, bool, int]:
@@ -147,51 +143,53 @@ def _modules(node: ast.stmt) -> list[str]:
 # --- what belongs together ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Piece:
-    block: Block
-    bound: set[str]
-    free: set[str]
+class _Pieces:
+    """The programs of a reply, with the names that each binds and needs."""
+
+    def __init__(self, blocks: Sequence[Block], parse: Parser) -> None:
+        self.blocks = blocks
+        self.parse = parse
+        self.bound = [bound_names(_tree(block)) for block in blocks]
+        self.free = [free_names(_tree(block)) for block in blocks]
+        self._owners: dict[str, list[int]] = {}
+        for at, names in enumerate(self.bound):
+            for name in names:
+                self._owners.setdefault(name, []).append(at)
+
+    def needed(self, main: int) -> list[int]:
+        """A piece after those that define names it needs: the nearest before it, or the first after it."""
+        taken, known, missing = set[int](), set(self.bound[main]), list(self.free[main])
+        while missing:
+            name = missing.pop()
+            if name not in known and name in self._owners:
+                owners = self._owners[name]
+                before = bisect(owners, main)
+                at = owners[before - 1 if before else 0]
+                taken.add(at)
+                known |= self.bound[at]
+                missing += self.free[at]
+        return [*sorted(taken), main]
+
+    def joined(self, parts: Sequence[int]) -> Block | None:
+        """Several pieces as one; None where they do not parse together."""
+        if len(parts) == 1:
+            return self.blocks[parts[0]]
+        code = "\n\n".join(self.blocks[at].code for at in parts)
+        tree, _ = self.parse(code)
+        return Block(code, tree) if tree else None
 
 
-def _needed(main: int, pieces: Sequence[_Piece]) -> list[int]:
-    """A piece after those that define names it needs: the nearest before it, or else the first after it."""
-    owners: dict[str, list[int]] = {}
-    for at, piece in enumerate(pieces):
-        for name in piece.bound:
-            owners.setdefault(name, []).append(at)
-    taken, known, missing = set[int](), set(pieces[main].bound), list(pieces[main].free)
-    while missing:
-        name = missing.pop()
-        if name not in known and name in owners:
-            before = bisect(owners[name], main)
-            at = owners[name][before - 1 if before else 0]
-            taken.add(at)
-            known |= pieces[at].bound
-            missing += pieces[at].free
-    return [*sorted(taken), main]
-
-
-def _continued(block: Block, parts: list[int], pieces: Sequence[_Piece], parse: Parser) -> Block:
+def _continued(block: Block, parts: list[int], pieces: _Pieces) -> Block:
     """The program with the later pieces that use its names, until it prints something."""
-    known = set[str]().union(*(pieces[at].bound for at in parts))
-    for later in range(parts[-1] + 1, len(pieces)):
-        if parse.left < 0 or _is_complete(_tree(block)):
+    known = set[str]().union(*(pieces.bound[at] for at in parts))
+    for later in range(parts[-1] + 1, len(pieces.blocks)):
+        if pieces.parse.left < 0 or _is_complete(_tree(block)):
             break
-        if pieces[later].free & known:
-            parts = [*parts, *(at for at in _needed(later, pieces) if at not in parts)]
-            known |= pieces[later].bound
-            block = _joined(parts, pieces, parse) or block
+        if pieces.free[later] & known:
+            parts = [*parts, *(at for at in pieces.needed(later) if at not in parts)]
+            known |= pieces.bound[later]
+            block = pieces.joined(parts) or block
     return block
-
-
-def _joined(parts: Sequence[int], pieces: Sequence[_Piece], parse: Parser) -> Block | None:
-    """Several pieces as one; None where they do not parse together."""
-    if len(parts) == 1:
-        return pieces[parts[0]].block
-    code = "\n\n".join(pieces[at].block.code for at in parts)
-    tree, _ = parse(code)
-    return Block(code, tree) if tree else None
 
 
 # --- names ----------------------------------------------------------------------------------
