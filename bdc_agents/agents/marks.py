@@ -18,6 +18,8 @@ _BEGINS = (
     r"[^<>|\uff5c\s]{0,30}(?:start|begin|bos|assistant|python_tag|message|constrain|prefix|channel)"
     r"[^<>|\uff5c\s]{0,30}"
 )
+_USERS = ("user", "human", "system", "tool", "ipython")
+_ROLES = "|".join(("assistant", "model", *_USERS))
 _MARKS = re.compile(
     rf"""
     (?P<open> <{_THOUGHTS}> | \[THINK\] | ◁think▷ | <\|begin_of_thought\|> | <\|START_THINKING\|>
@@ -27,11 +29,11 @@ _MARKS = re.compile(
         | <unused95> | <channel\|>
         | <\|channel\|>\s*final\s*(?:<\|constrain\|>\w*\s*)?<\|message\|> )
     | (?P<turn> (?:<\|(?:im_start|start|start_header_id|start_of_role)\|>|<start_of_turn>)
-        [ ]*(?P<role>[a-z]{{0,20}})(?:<\|end_(?:header_id|of_role)\|>)? )
-    | (?P<skip> <[|\uff5c]{_BEGINS}[|\uff5c]> | (?<!\w)<s> | <bos> | \[/INST\] | <\|?fim_prefix\|?> )
+        [ ]*(?P<role>(?:{_ROLES})?)(?:<\|end_(?:header_id|of_role)\|>)? )
+    | (?P<skip> <[|\uff5c]{_BEGINS}[|\uff5c]> | \A\s*<s> | <bos> | \[/INST\] | <\|?fim_prefix\|?> )
     | (?P<end> <[|\uff5c][^<>|\uff5c\n]{{1,40}}[|\uff5c]>(?!<\|start\|>assistant) | \[INST\]
         | ^\#\#\#[ ](?:Instruction|Human|User):
-        | (?:</s> | <(?:eos|eoa|EOT|END|end_of_turn|turn\|)> | <(?:fim_\w{{3,6}}|file_sep|filename)>)
+        | (?:</s> | <(?:eos|eoa|EOT|end_of_turn|turn\|)> | <(?:fim_\w{{3,6}}|file_sep|filename)>)
             (?=\s*(?:$|[<\[`]))
         | (?<=\S)\[(?:EOS|EOT)\]\s*\Z | <file_sep> )
     """,
@@ -43,7 +45,6 @@ _WINDOW = 120
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
 _LONGEST = 50_000
 """Characters of a program that is parsed to look whether a mark is its own."""
-_USERS = {"user", "human", "system", "tool", "ipython"}
 # What is left of thoughts where the server drops a template's tokens, and of models that use words.
 _WORDS = (
     ("analysis", "assistantfinal"),
@@ -81,6 +82,8 @@ def said(text: str) -> Said:
         before = text[max(at, mark.start() - _WINDOW) : mark.start()].rpartition("\n")[2]
         after = text[mark.end() : mark.end() + _WINDOW].partition("\n")[0]
         if _quoted(before, after) or programs.hold(mark.start()):
+            continue
+        if mark[0].lower() == "</s>" and "<s>" in before.lower():  # HTML: what is struck out.
             continue
         kind = mark.lastgroup
         if kind == "close":

@@ -252,7 +252,8 @@ def _program_in(text: str, entry_point: str | None) -> Block | None:
 
 
 def _in_json(text: str, parse: Parser) -> list[Block]:
-    return wrapped(_json_in(text), parse) if "\\n" in text else []
+    """Programs that stand in the texts of a JSON value."""
+    return wrapped(_json_in(text), parse) if '"' in text else []
 
 
 def _in_prose(text: str, parse: Parser) -> list[Block]:

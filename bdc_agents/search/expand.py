@@ -94,7 +94,7 @@ def _items(value: Any) -> list[Any]:
     """The list of thoughts, in whatever wrapping, or where the reply left its wrapping out."""
     inner: Any = under(value, "thoughts")
     if inner is None:
-        inner = value if isinstance(value, dict | list) else []
+        inner = cast("Any", value) if isinstance(value, dict | list) else []
     if not isinstance(inner, dict):
         return cast("list[Any]", inner) if isinstance(inner, list) else [inner]
     fields = cast("dict[str, Any]", inner)

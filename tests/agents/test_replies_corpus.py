@@ -138,6 +138,9 @@ def test_a_line_of_another_language_that_parses_is_no_program():
         ("analysisWe add.assistantfinalb", "b"),
         ("x = '<think>'", "x = '<think>'"),
         ("# drop <think> marks\nx = 1", "# drop <think> marks\nx = 1"),
+        ("between <start> and <end>\nb", "between <start> and <end>\nb"),
+        ("strike it: <s>a</s>\nb", "strike it: <s>a</s>\nb"),
+        ("<|im_start|>def f(): ...", "def f(): ..."),
         ('say "</s>" twice', 'say "</s>" twice'),
         (f"{F}\nt = '''\n</think>\n</s>\n'''\n{F}", f"{F}\nt = '''\n</think>\n</s>\n'''\n{F}"),
         ("a <b| c |> d", "a <b| c |> d"),
@@ -273,3 +276,7 @@ def test_a_name_is_found_in_any_wrapping_the_outer_one_first():
     assert under([{"x": '{"score": 3}'}], "score") == 3
     assert under({"a": {"b": {"c": {"d": {"score": 1}}}}}, "score") is None
     assert under("score", "score") is None
+
+
+def test_a_program_of_one_line_in_json():
+    assert extract_code('{"code": "print(int(input()) * 2)"}') == "print(int(input()) * 2)"
