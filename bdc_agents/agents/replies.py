@@ -243,7 +243,8 @@ def _program_in(text: str, entry_point: str | None) -> Block | None:
     broken: list[Block] = []
     for place in (fenced, enclosed, _in_json, _in_prose):
         blocks = place(text, parse)
-        broken += [block for block in blocks if block.python and not block.tree and block.code.strip()]
+        if place is fenced:
+            broken = [block for block in blocks if block.python and not block.tree and block.code.strip()]
         if best := choose(blocks, entry_point, parse):
             if answers(best, entry_point):
                 return best

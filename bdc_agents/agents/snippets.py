@@ -208,12 +208,17 @@ def wrapped(value: Any, parse: Parser) -> list[Block]:
     return [block for block in blocks if block.whole]
 
 
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a JSON value, in order; it may be nested deeper than calls can be."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            waiting += reversed(item.values())
+        elif isinstance(item, list):
+            waiting += reversed(item)
 
 
 def bare(text: str, parse: Parser) -> list[Block]:

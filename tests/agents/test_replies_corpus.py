@@ -280,3 +280,13 @@ def test_a_name_is_found_in_any_wrapping_the_outer_one_first():
 
 def test_a_program_of_one_line_in_json():
     assert extract_code('{"code": "print(int(input()) * 2)"}') == "print(int(input()) * 2)"
+
+
+def test_words_in_marks_are_no_program():
+    assert extract_code("<answer>The sum of both</answer>", "f") is None
+    assert extract_code("<code>not: a program</code>") is None
+
+
+def test_json_that_is_nested_deeply_holds_its_program():
+    deep = "[" * 900 + '"print(input())"' + "]" * 900
+    assert extract_code(deep) in ("print(input())", None)
