@@ -127,8 +127,8 @@ def fenced(text: str, parse: Parser) -> list[Block]:
         opening = _FENCE.search(lines[at])
         at += 1
         if opening:
-            after = islice(closings, bisect(closings, (at, "")), None)
-            block, at = _fenced_block(lines, at, opening, after, parse)
+            first = bisect(closings, (at, ""))
+            block, at = _fenced_block(lines, at, opening, closings[first : first + _CLOSINGS_SEEN], parse)
             blocks += [block] if block else []
     return blocks
 
@@ -149,7 +149,7 @@ def _fenced_block(
     mark = opening["mark"] or opening["glued"]
     info = opening["info"] or opening["language"] or ""
     kind = {"python": _PYTHON.match(info) is not None, "foreign": _FOREIGN.match(info) is not None}
-    fitting = (n for n, fence in islice(closings, _CLOSINGS_SEEN) if fence.startswith(mark))
+    fitting = (n for n, fence in closings if fence.startswith(mark))
     ends = [*islice(fitting, _CLOSINGS_TRIED), len(lines)]
     nested = next((n for n in range(start, ends[0]) if _opens(lines[n])), None)
     for end in () if kind["foreign"] else ends:
