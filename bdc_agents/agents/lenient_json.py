@@ -1,4 +1,10 @@
-"""Reads JSON as LLMs write it: what a strict parser refuses and a person would still understand."""
+"""Reads JSON as LLMs write it: what a strict parser refuses and a person would still understand.
+
+The library json-repair (MIT) does much the same. It was weighed on the corpus of `benchmarks/replies.py`:
+it does not say where a value ends, so that values among prose cannot be told apart; it makes values of
+prose and of code; and it takes time with the square of a hostile text (`{'` repeated 10,000 times: more
+than 8 seconds, here less than 0.1) and ends in a RecursionError on 20,000 brackets.
+"""
 
 import json
 import math
@@ -10,17 +16,42 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _SIGNED_WORD = re.compile(r"[-+]?[A-Za-z_]\w*")
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _CUT_NUMBER = re.compile(r"(?:[eE][-+]?|[-+])\Z")
-_SKIPPED = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/|\#[^\n]*)+", re.DOTALL)
-_CONSTANTS = {"true": True, "false": False, "null": None, "none": None, "nan": None, "infinity": None}
+_SKIPPED = re.compile(r"(?:[\s;\u200b-\u200f\u2060\ufeff]+|//[^\n]*|/\*.*?\*/|\#[^\n]*)+", re.DOTALL)
+_NULLS = ("null", "none", "nan", "infinity", "undefined")
+_CONSTANTS = {"true": True, "false": False} | dict.fromkeys(_NULLS)
+_UNIT = re.compile(r"\s*(?:%|/\s*\d+(?:\.\d+)?)")
+# Quotes by the one that opens a text: which ones close it.
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": '”"“', "”": '”"', "„": '“”"'}
+_QUOTES |= dict.fromkeys("\u2018\u2019", "\u2019'")
+# Structure as input methods for Chinese and Japanese write it.
+_WIDE = {chr(ord(mark) + 0xFEE0): mark for mark in ":,;{}[]"} | {"\u3001": ","}
+_COLON = re.compile(r"[:\uff1a]+|=>?")
+# What people write among values: `...`, `(high)`; and before them: `~0.7`, `r"\d"`.
+_NOTE = re.compile(r"\.{3}|…|\([^()\n]{0,80}\)")
+_PREFIX = re.compile(r"[~≈]|[rbfuRBFU]{1,2}(?=[\"'])")
+_UNQUOTED = re.compile(
+    r"[^\W\d][^\n{}\[\]:\uff1a\"]{0,600}?(?=\s{0,40}(?:\n|[,\uff0c]?\s{0,40}[}\]]"
+    r"|[,\uff0c]\s{0,40}[\"'\w]{1,60}\s{0,40}:))"
+)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
 _HEX = re.compile(r"u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})")
 _LOW_SURROGATE = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_ORDINARY = {'"': re.compile(r'[^\\"]+'), "'": re.compile(r"[^\\']+")}
-_BLANKS = re.compile(r"\s*")
+_ORDINARY = {opening: re.compile(rf"[^\\{closing}]+") for opening, closing in _QUOTES.items()}
+# What may follow the quote that ends a text; another one stands within it. After a comma there is a next
+# item or key, and not more words. A quote on the next line, or before a colon, begins the next item where
+# a comma was forgotten. Each looks at few characters, as there may be many quotes.
+_AFTER_KEY = re.compile(r"\s{0,40}(?:[:\uff1a=]|\Z)")
+_AFTER_VALUE = re.compile(
+    r"\s{0,200}(?:[}\]\uff5d\uff3d;\uff1b/#]|\Z|\+\s{0,40}[\"']|(?<=\n)[^\S\n]{0,200}[\"'“”]|[\"'“”][^\"'\n]{1,60}[\"'”]\s{0,40}:"
+    r"|[,\uff0c]\s{0,200}(?:[\"'“”\u2018\u2019`{\[(}\])…\-/#\d]|\.{3}|\Z|(?:true|false|null|none)\b|\w{1,60}\s{0,40}:))",
+    re.IGNORECASE,
+)
 
 
 class NotJSON(ValueError):
-    """The text at this place is not a damaged JSON value either."""
+    """The text at this place is not a damaged JSON value either; `at` is how far it was read."""
+
+    at = 0
 
 
 def strict(text: str) -> tuple[Any, int]:
@@ -59,7 +90,11 @@ def lenient(text: str, start: int = 0) -> tuple[Any, int]:
         NotJSON: If even so there is no object or array at `start`.
     """
     reader = _Reader(text, start)
-    return reader.container(0), reader.at
+    try:
+        return reader.container(0), reader.at
+    except NotJSON as error:
+        error.at = reader.at
+        raise
 
 
 class _Reader:
@@ -74,7 +109,7 @@ class _Reader:
             raise NotJSON("nested too deeply")
         opening = self._peek()
         self.at += 1
-        return self._object(depth) if opening == "{" else self._array(depth)
+        return self._object(depth) if opening == "{" else self._array(")" if opening == "(" else "]", depth)
 
     def _skip(self, pattern: re.Pattern[str]) -> bool:
         """Steps over what matches here; whether anything does."""
@@ -84,20 +119,24 @@ class _Reader:
 
     def _peek(self) -> str:
         self._skip(_SKIPPED)
-        return self.text[self.at : self.at + 1]
+        following = self.text[self.at : self.at + 1]
+        return _WIDE.get(following, following)
 
     def _ended(self, closing: str) -> bool:
-        """Steps over commas; whether the container ends here, by its bracket or by the text."""
-        while self._peek() == ",":
-            self.at += 1
+        """Steps over commas and notes; whether the container ends here, by its bracket or by the text.
+
+        Another container's bracket ends it as well: its own was forgotten.
+        """
+        while self._peek() == "," or self._skip(_NOTE):
+            self.at += self._peek() == ","
         if self._peek() == closing:
             self.at += 1
             return True
-        return self._peek() == ""
+        return self._peek() in ("", "]", "}", ")")
 
-    def _array(self, depth: int) -> list[Any]:
+    def _array(self, closing: str, depth: int) -> list[Any]:
         items: list[Any] = []
-        while not self._ended("]"):
+        while not self._ended(closing):
             items.append(self._value(depth))
         return items
 
@@ -107,31 +146,39 @@ class _Reader:
             key = self._key()
             if self._peek() == "":
                 break
-            if self._peek() != ":":
+            if not self._skip(_COLON):
                 raise NotJSON("a key without a colon")
-            self.at += 1
             if self._peek() == "":
                 break
-            items[key] = self._value(depth)
+            items[key] = self._value(depth, keyed=True)
         return items
 
     def _key(self) -> str:
-        if self._peek() in ('"', "'"):
-            return self._string(":")
+        if self._peek() in _QUOTES:
+            return self._string(_AFTER_KEY)
         word = _WORD.match(self.text, self.at)
         number = _NUMBER.match(self.text, self.at)
         if not (word or number):
             raise NotJSON("not a key")
         return self._take(word or number)
 
-    def _value(self, depth: int) -> Any:
+    def _value(self, depth: int, keyed: bool = False) -> Any:
+        """A value; behind a key also words without quotes, or a number with its unit.
+
+        Elsewhere both are prose in brackets.
+        """
+        self._skip(_SKIPPED)
+        self._skip(_PREFIX)
         first = self._peek()
-        if first in ("{", "["):
+        if first in ("{", "[", "("):
             return self.container(depth + 1)
-        if first in ('"', "'"):
-            return self._string(",}]")
+        if first in _QUOTES:
+            return self._strings()
         if number := _NUMBER.match(self.text, self.at):
             value = _number(self._take(number))
+            # A share: whoever reads the value may know what it is of.
+            if keyed and (unit := _UNIT.match(self.text, self.at)):
+                return number[0] + self._take(unit)
             self._skip(_CUT_NUMBER)
             return value
         word = _SIGNED_WORD.match(self.text, self.at)
@@ -141,6 +188,8 @@ class _Reader:
             return _CONSTANTS.get(name)
         if self._skip(_CUT_NUMBER):
             return None
+        if keyed and (unquoted := _UNQUOTED.match(self.text, self.at)):
+            return self._take(unquoted).strip()
         raise NotJSON("not a value")
 
     def _take(self, match: re.Match[str] | None) -> str:
@@ -148,7 +197,17 @@ class _Reader:
         self.at = match.end()
         return match.group()
 
-    def _string(self, followers: str) -> str:
+    def _strings(self) -> str:
+        """A quoted text, or several that are added up."""
+        text = self._string(_AFTER_VALUE)
+        while self._peek() == "+":
+            self.at += 1
+            if self._peek() not in _QUOTES:
+                raise NotJSON("not a text")
+            text += self._string(_AFTER_VALUE)
+        return text
+
+    def _string(self, followers: re.Pattern[str]) -> str:
         """A quoted text, which ends at a quote that something fitting follows, or with the text."""
         quote = self.text[self.at]
         if self.text.startswith(quote * 3, self.at):
@@ -164,9 +223,9 @@ class _Reader:
                 parts.append(self._escape())
                 continue
             self.at += 1
-            if self._closes(followers):
+            if followers.match(self.text, self.at):
                 return "".join(parts)
-            parts.append(quote)
+            parts.append(self.text[self.at - 1])
         return "".join(parts)
 
     def _triple(self, quotes: str) -> str:
@@ -174,14 +233,6 @@ class _Reader:
         body = self.text[self.at + 3 : end if end >= 0 else None]
         self.at = end + 3 if end >= 0 else len(self.text)
         return body
-
-    def _closes(self, followers: str) -> bool:
-        """Whether the quote just read ends its string: by what follows it on the way."""
-        blanks = _BLANKS.match(self.text, self.at)
-        end = blanks.end() if blanks else self.at
-        after = self.text[end : end + 1]
-        # A quote on the next line starts the next item where a comma was forgotten.
-        return not after or after in followers or (after in "\"'" and "\n" in self.text[self.at : end])
 
     def _escape(self) -> str:
         following = self.text[self.at + 1 : self.at + 2]

@@ -5,59 +5,55 @@ Everything here is pure and never raises, whatever the text.
 
 import ast
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from bdc_agents.agents.lenient_json import lenient, strict
-from bdc_agents.agents.snippets import (
-    Block,
-    bare,
-    bound_names,
-    closed_part,
-    fenced,
-    free_names,
-)
+from bdc_agents.agents.lenient_json import NotJSON, lenient, strict
+from bdc_agents.agents.marks import said, strip_thinking, thinks_to_the_end
+from bdc_agents.agents.mends import mended, plain_spaces
+from bdc_agents.agents.program import answers, choose
+from bdc_agents.agents.snippets import Block, Parser, bare, enclosed, fenced, wrapped
 from bdc_agents.syntax import PARSE_ERRORS, parse
 
-MAX_CHARS = 100_000
-"""Longer replies are read up to here."""
+__all__ = [
+    "MAX_CHARS",
+    "extract_code",
+    "is_whole_json",
+    "normalise",
+    "parse_json",
+    "strip_thinking",
+    "thinks_to_the_end",
+    "under",
+]
 
-_TAG = re.compile(r"<(/?)(?:think|thinking|reasoning)>", re.IGNORECASE)
-
-
-def strip_thinking(text: str) -> str:
-    """The reply without its reasoning blocks; an unclosed one reaches to the end.
-
-    A closing tag alone ends a block that the chat template had opened.
-    """
-    kept: list[str] = []
-    at, inside = 0, False
-    for tag in _TAG.finditer(text):
-        closes = bool(tag[1])
-        if closes and not inside:
-            kept.clear()
-        elif not closes and not inside:
-            kept.append(text[at : tag.start()])
-        at, inside = tag.end(), not closes
-    return "".join(kept) if inside else "".join([*kept, text[at:]])
-
-
-def thinks_to_the_end(text: str) -> bool:
-    """Whether the reply ends inside a reasoning block, before any answer."""
-    tags = list(_TAG.finditer(text))
-    return bool(tags) and not tags[-1][1]
+MAX_CHARS = 400_000
+"""Of an answer, without the thoughts before it; of a longer one the end is read, where programs stand."""
+_LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85]")
 
 
 def _readable(text: str) -> str:
-    """The text's beginning, with one kind of line end and no lone surrogates."""
-    text = text[:MAX_CHARS].encode("utf-8", "replace").decode("utf-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """The text without lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """What to search, in turn: the answer, then all of the turn, where the answer is in the thoughts."""
+    parts = said(text)
+    return tuple(part[-MAX_CHARS:] for part in dict.fromkeys((parts.answer, parts.turn)))
 
 
 # --- JSON -----------------------------------------------------------------------------------
 
+# Brackets in prose begin values that are none; looking at each takes time, the more the later it fails.
 _STARTS_TRIED = 24
+_TIMES_READ = 5
+# How deep and how wide a wrapping may be: calls of tools have three levels.
+_LEVELS = 4
+_WIDTH = 50
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_BETWEEN_ITEMS = re.compile(r"[\s,;]*(?:[-*•]|\d{1,3}[.)])?\s*")
 
 
 def is_whole_json(text: str) -> bool:
@@ -70,9 +66,10 @@ def is_whole_json(text: str) -> bool:
 
 
 def parse_json(text: str) -> Any | None:
-    """The outermost JSON value in a reply, repaired where it is damaged; None if there is none.
+    """The JSON value that a reply answers with, repaired where it is damaged; None if there is none.
 
-    Numbers that are not finite become None.
+    Of several the longest is meant, or the last one with the same keys; objects that follow one
+    another with nothing between them are a list. Numbers that are not finite become None.
     """
     text = _readable(text)
     try:
@@ -82,42 +79,84 @@ def parse_json(text: str) -> Any | None:
         return None
 
 
-def _parts(text: str) -> tuple[str, ...]:
-    """What to search, in turn: the answer, then the reasoning too where the answer is empty."""
-    answer = strip_thinking(text)
-    return (text,) if answer == text else (answer, text)
-
-
 def _json_in(text: str) -> Any | None:
-    text = text.strip()
+    text = text.strip().strip("\ufeff")
     try:
         value, end = strict(text)
+        if end == len(text):
+            return _inner(value)
     except ValueError:
-        return _longest_value(text)
-    return value if end == len(text) else _longest_value(text)
+        pass
+    value = _meant(list(_values(text)))
+    if value is None and '\\"' in text:  # A reply that is JSON within the quotes of a string.
+        unescaped = text.replace('\\"', '"').replace("\\n", "\n")
+        value = _meant(list(_values(unescaped)))
+    return value
 
 
-def _longest_value(text: str) -> Any | None:
-    """The longest of the objects and arrays in the text, those with objects before others."""
-    best: tuple[tuple[bool, int], Any] | None = None
-    covered = 0
-    starts = (opening.start() for opening in re.finditer(r"[{\[]", text))
+def _inner(value: Any) -> Any:
+    """The object or array that a text of JSON within JSON holds; another value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        inner = _meant(list(_values(value)))
+        return value if inner is None else inner
+    return value
+
+
+@dataclass(frozen=True)
+class _Found:
+    value: Any
+    start: int
+    end: int
+    joins: bool
+    """Whether it follows the one before it as the items of a list do."""
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        return _holds_object(self.value), self.end - self.start
+
+
+def _values(text: str) -> Iterator[_Found]:
+    """The objects and arrays in a text, in turn."""
+    covered, left = 0, _TIMES_READ * len(text)
+    starts = (opening.start() for opening in re.finditer(r"[{\[\uff5b]", text))
     for start in islice(starts, _STARTS_TRIED):
-        if start < covered or (read := _read_at(text, start)) is None:
+        if start < covered or left < 0:
             continue
-        value, covered = read
-        rank = (_holds_object(value), covered - start)
-        if best is None or rank > best[0]:
-            best = rank, value
-    return best[1] if best else None
+        value, end = _read_at(text, start)
+        left -= end - start
+        if value is not None:
+            between = _BETWEEN_ITEMS.fullmatch(text, covered, start)
+            yield _Found(value, start, end, between is not None)
+            covered = end
+
+
+def _meant(values: Sequence[_Found]) -> Any | None:
+    """Which of several values is the answer."""
+    if not values:
+        return None
+    best = max(values, key=lambda found: found.rank)
+    if not isinstance(best.value, dict):
+        return best.value
+    alike = [
+        found for found in values if isinstance(found.value, dict) and found.value.keys() == best.value.keys()
+    ]
+    # One object an item, without the brackets of a list: of plain fields, as an answer has a list in it.
+    if all(found.joins for found in alike[1:]) and not any(
+        isinstance(v, list | dict) for v in best.value.values()
+    ):
+        return [found.value for found in alike] if len(alike) > 1 else best.value
+    return alike[-1].value
 
 
 def _holds_object(value: Any) -> bool:
     return isinstance(value, dict) or any(isinstance(item, dict) for item in value)
 
 
-def _read_at(text: str, start: int) -> tuple[Any, int] | None:
-    """The value and its end, as it is or repaired; nothing is left of `[` in prose but `[]`."""
+def _read_at(text: str, start: int) -> tuple[Any, int]:
+    """The value, as it is or repaired, or None; and where it ends, or how far it was looked for.
+
+    Nothing is left of `[` in prose but `[]`.
+    """
     try:
         value, length = strict(text[start:])
         return value, start + length
@@ -125,9 +164,31 @@ def _read_at(text: str, start: int) -> tuple[Any, int] | None:
         pass
     try:
         value, end = lenient(text, start)
-    except ValueError:
-        return None
-    return (value, end) if value else None
+    except NotJSON as error:
+        return None, error.at
+    return value or None, end
+
+
+def under(value: Any, name: str) -> Any | None:
+    """What stands under a name in a JSON value, whatever is wrapped around it; None if nothing does.
+
+    Small letters and capitals are the same. Objects, lists and JSON within a text are looked into, the
+    outer ones first.
+    """
+    level = [value]
+    for _ in range(_LEVELS):
+        inner: list[Any] = []
+        for item in level[:_WIDTH]:
+            item = _inner(item)
+            if isinstance(item, dict):
+                for key, own in item.items():
+                    if str(key).strip().lower() == name:
+                        return _inner(own)
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        level = inner
+    return None
 
 
 def _well_formed(value: Any) -> Any:
@@ -156,58 +217,53 @@ def extract_code(text: str, entry_point: str | None = None, *, truncated: bool =
     Returns:
         The program, which parses unless nothing in the reply does; None if there is none.
     """
+    text = _LINE_ENDS.sub("\n", _readable(text))
     if truncated:
-        return _finished_program(strip_thinking(_readable(text)), entry_point)
-    found = [block for part in _parts(_readable(text)) if (block := _best_of(part, entry_point))]
-    parsed = [block for block in found if block.tree]
-    defining = [block for block in parsed if block.defines(entry_point)]
-    return next((block.code for block in [*defining, *parsed, *found]), None)
+        answer = said(text).answer[-MAX_CHARS:]
+        parse = Parser(answer)
+        finished = [block for block in fenced(answer, parse) if block.closed and block.whole and block.python]
+        best = choose(finished, entry_point, parse)
+        return best.code if best else None
+    found = [block for part in _parts(text) if (block := _program_in(part, entry_point))]
+    return max(found, key=lambda block: _fit(block, entry_point)).code if found else None
 
 
-def _finished_program(answer: str, entry_point: str | None) -> str | None:
-    """The best of the programs whose fence was closed before the text was cut off."""
-    programs = [block for block in fenced(closed_part(answer)) if block.whole and block.is_program()]
-    best = _choose(programs, entry_point)
-    return _with_definitions(best, programs).code if best else None
+def _fit(block: Block, entry_point: str | None) -> tuple[int, bool]:
+    return answers(block, entry_point), block.tree is not None
 
 
-def _best_of(text: str, entry_point: str | None) -> Block | None:
-    """The best piece of one text: in fences, outside of them, then one that does not parse."""
-    blocks = fenced(text)
-    programs = [block for block in blocks if block.is_program()]
-    best = _choose(programs, entry_point)
-    if best is None or (entry_point and not best.defines(entry_point)):
-        loose = _choose([block for block in bare(text) if block.is_program()], entry_point)
-        if loose and (best is None or loose.defines(entry_point)):
-            return loose
-    if best:
-        return _with_definitions(best, programs)
-    broken = [block for block in blocks if block.python and block.tree is None and block.code.strip()]
-    return max(broken, key=lambda block: len(block.code), default=None)
+def _program_in(text: str, entry_point: str | None) -> Block | None:
+    """The program of one text: from the first kind of place that holds one that answers.
+
+    Where none does, it is from the first that holds any program, and last a fence that does not
+    parse, for its error.
+    """
+    parse = Parser(text)
+    found: list[Block] = []
+    broken: list[Block] = []
+    for place in (fenced, enclosed, _in_json, _in_prose):
+        blocks = place(text, parse)
+        if place is fenced:
+            broken = [block for block in blocks if block.python and not block.tree and block.code.strip()]
+        if best := choose(blocks, entry_point, parse):
+            if answers(best, entry_point):
+                return best
+            found.append(best)
+    return found[0] if found else max(broken, key=lambda block: len(block.code), default=None)
 
 
-def _choose(blocks: list[Block], entry_point: str | None) -> Block | None:
-    """The last whole block that defines the entry point; without one, the longest."""
-    defining = [block for block in blocks if block.defines(entry_point)]
-    if whole := [block for block in defining if block.whole]:
-        return whole[-1]
-    return max(defining or blocks, key=lambda b: (b.python, b.whole, len(b.code)), default=None)
+def _in_json(text: str, parse: Parser) -> list[Block]:
+    """Programs that stand in the texts of a JSON value."""
+    return wrapped(_json_in(text), parse) if '"' in text else []
 
 
-def _with_definitions(block: Block, blocks: list[Block]) -> Block:
-    """The block after those earlier ones that define names it needs."""
-    assert block.tree is not None
-    before = blocks[: blocks.index(block)]
-    if not before:
-        return block
-    needed, joined = free_names(block.tree), [block.code]
-    for earlier in reversed(before):
-        if earlier.tree and needed & bound_names(earlier.tree):
-            joined.insert(0, earlier.code)
-            needed = (needed - bound_names(earlier.tree)) | free_names(earlier.tree)
-    code = "\n\n".join(joined)
-    tree = parse(code) if len(joined) > 1 else None
-    return Block(code, tree, whole=True) if tree else block
+def _in_prose(text: str, parse: Parser) -> list[Block]:
+    """Programs that stand in no fence, in the text as it is or with the fewest mends."""
+    text = plain_spaces(text)  # Or what is unseen hides the line that a program begins with.
+    for readable in (text, *mended(text)):
+        if blocks := [block for block in bare(readable, parse) if block.is_program()]:
+            return blocks
+    return []
 
 
 def normalise(code: str) -> str:

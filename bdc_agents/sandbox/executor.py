@@ -192,7 +192,7 @@ def frames_of(job: Job) -> list[bytes]:
 def _job_frame(job: Job) -> dict[str, Any]:
     limits = {"file_bytes": WORK_MB * 2**20, "tests": len(job.tests)}
     return {
-        "code": job.code,
+        "code": job.code.removeprefix("\ufeff"),  # A file that begins with this mark runs, too.
         "preamble": job.preamble,
         "entry_point": job.entry_point,
         "limits": job.limits.model_dump() | limits,

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any, cast
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import MAX_CHARS, is_whole_json, parse_json, strip_thinking
+from bdc_agents.agents.replies import MAX_CHARS, is_whole_json, parse_json, strip_thinking, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import merge_thoughts, propose_thoughts, thoughts_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
@@ -91,12 +91,18 @@ def read_thoughts(answer: Answer, width: int) -> tuple[Thought, ...]:
 
 
 def _items(value: Any) -> list[Any]:
-    """The list of thoughts, also where the reply left its wrapping out."""
-    if isinstance(value, dict):
-        fields = _lowered(cast("dict[str, Any]", value))
-        inner = fields.get("thoughts", [fields] if "thought" in fields else [])
+    """The list of thoughts, in whatever wrapping, or where the reply left its wrapping out."""
+    inner: Any = under(value, "thoughts")
+    if inner is None:
+        inner = cast("Any", value) if isinstance(value, dict | list) else []
+    if not isinstance(inner, dict):
         return cast("list[Any]", inner) if isinstance(inner, list) else [inner]
-    return cast("list[Any]", value) if isinstance(value, list) else []
+    fields = cast("dict[str, Any]", inner)
+    if _fields(fields):
+        return [fields]
+    # Numbered, such as {"1": {...}, "2": {...}}, or in a list of another name.
+    groups: list[Any] = [own if isinstance(own, list) else [own] for own in fields.values()]
+    return [item for group in groups for item in group if isinstance(item, dict)]
 
 
 def _lowered(fields: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def _fields(item: Any) -> tuple[str, Any] | None:
 def _listed(text: str) -> list[tuple[str, Any]]:
     """The items of a list in prose, with the ratings that stand behind them in brackets."""
     items: list[tuple[str, Any]] = []
-    for found in _ITEM.finditer(strip_thinking(text[:MAX_CHARS])):
+    for found in _ITEM.finditer(strip_thinking(text)[-MAX_CHARS:]):
         thought, rating = found["text"].replace("**", "").strip(), None
         if rated := _RATED.search(thought):
             thought, rating = thought[: rated.start()].strip(), rated["rating"]

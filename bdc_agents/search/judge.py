@@ -1,10 +1,9 @@
 """Judge: an agent rates programs that pass, since public tests are few. Off by default."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import parse_json
+from bdc_agents.agents.replies import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import judge_program, judge_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
@@ -43,12 +42,7 @@ def _judge_call(
 def read_score(answer: Answer) -> float | None:
     """The score in [0, 1] of a reply; None where it holds none."""
     value = parse_json(answer.reply.text) if answer.reply else None
-    fields = (
-        {key.lower(): own for key, own in cast("dict[str, Any]", value).items()}
-        if isinstance(value, dict)
-        else {}
-    )
-    return read_rating(fields.get("score") if fields else value)
+    return read_rating(under(value, "score") if isinstance(value, dict | list) else value)
 
 
 def judged_reward(score: float | None) -> float:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import parse_json
+from bdc_agents.agents.replies import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import tests_schema, write_tests
 from bdc_agents.search.calls import Answer, Call, derive_seed
@@ -40,20 +40,32 @@ def self_test_calls(problem: Problem, agents: Sequence[str], config: SearchConfi
 def read_tests(answer: Answer) -> list[TestCase]:
     """The usable tests in a reply."""
     value = parse_json(answer.reply.text) if answer.reply else None
-    items = cast("dict[str, Any]", value).get("tests") if isinstance(value, dict) else value
-    rows = cast("list[Any]", items) if isinstance(items, list) else []
+    items: Any = under(value, "tests")
+    items = value if items is None else items
+    rows = cast("list[Any]", items) if isinstance(items, list) else [items]
     return [test for row in rows if (test := _read_one(row)) is not None]
 
 
 def _read_one(row: Any) -> TestCase | None:
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or "expected" not in row:
         return None
     fields = cast("dict[str, Any]", row)
-    kind = CallTest if "call" in fields else StdinTest
     try:
-        return kind.model_validate(fields | {"expected": (fields.get("expected"),)})
+        if "call" in fields:
+            # A value that should have been a Python literal in quotes.
+            expected = fields["expected"]
+            written = expected if isinstance(expected, str) else repr(expected)
+            return CallTest(call=fields["call"], expected=(written,))
+        return StdinTest(stdin=_lines(fields.get("stdin")), expected=(_lines(fields["expected"]),))
     except ValidationError:
         return None
+
+
+def _lines(value: Any) -> Any:
+    """A text that was given as a number or as a list of its lines."""
+    if isinstance(value, list):
+        return "\n".join(str(line) for line in cast("list[Any]", value))
+    return str(value) if isinstance(value, int | float) else value
 
 
 def agree(proposals: Sequence[Sequence[TestCase]]) -> tuple[TestCase, ...]:
