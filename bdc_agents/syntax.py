@@ -30,6 +30,10 @@ def parse(code: str) -> ast.Module | None:
         return None
 
 
+_PYTHON = re.compile(
+    r"^\s*(?:(?:async )?def\b.*:|class \w.*:|elif\b.*:|if __name__.*|from \w[\w.]* import .*|import \w+)\s*$",
+    re.MULTILINE,
+)
 _LANGUAGES: tuple[tuple[str, str], ...] = (
     (
         "C++",
@@ -52,6 +56,8 @@ _LANGUAGES: tuple[tuple[str, str], ...] = (
 def language_of(code: str) -> str | None:
     """The other language that a program which is not Python seems to be written in; None where none shows."""
     text = code[:20_000]
+    if _PYTHON.search(text):  # with a slip in it, and perhaps words of another language in its texts
+        return None
     return next((name for name, sign in _LANGUAGES if re.search(sign, text, re.MULTILINE)), None)
 
 

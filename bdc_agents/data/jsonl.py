@@ -23,6 +23,7 @@ from bdc_agents.types import CallTest, Problem, Task
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
 
+_NUMBERED = re.compile(r"^problem: public_tests\[(\d+)\]", re.MULTILINE)
 _ADDRESS_OF_CODE = re.compile(r"(?P<file>[^\n(){}]+\.py)(?::(?P<function>\w+))?")
 
 
@@ -110,7 +111,12 @@ def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str
     """
     if not statement.strip():
         raise ProblemError("the problem's statement is empty; say what the program should do")
-    return read_problem({"id": id, "statement": statement, "public_tests": list(tests)})
+    try:
+        return read_problem({"id": id, "statement": statement, "public_tests": list(tests)})
+    except ProblemError as error:
+        # Whoever gave tests one by one counts them from 1, and wrote no field.
+        told = _NUMBERED.sub(lambda found: f"test {int(found[1]) + 1}", str(error))
+        raise ProblemError(told) from None
 
 
 def read_problem(given: Any, source: str = "problem") -> Problem:

@@ -111,7 +111,8 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
     message = item["msg"].removeprefix("Value error, ")
     # A row can be megabytes: show the value only where it says something short.
     shown = repr(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
-    found = f" (found {shown:.80})" if shown and item["type"] != "missing" else ""
+    # A test that cannot be read says itself what was found.
+    found = f" (found {shown:.80})" if shown and item["type"] not in ("missing", "test") else ""
     return f"{source}: {place}: {message}{found}"
 
 

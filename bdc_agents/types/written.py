@@ -100,7 +100,7 @@ def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, A
         fields[key] = _second_pass(tests, key, named, fields, mistakes)
     if mistakes:
         raise _invalid(title, mistakes)
-    if "entry_point" not in fields and known:
+    if fields.get("entry_point") is None and known:
         fields["entry_point"] = known
     return fields
 

@@ -61,7 +61,9 @@ def test_every_problem_is_solved_by_its_reference_and_draws_no_warning(tasks: li
 def test_the_class_is_the_entry_point_and_all_forms_call_its_method(tasks: list[Task]) -> None:
     task = next(task for task in tasks if task.problem.id.endswith("two-sum"))
     assert task.problem.entry_point == "Solution().two_sum"
-    called = [test.call for test in (*task.problem.public_tests, *task.hidden.reveal()) if test.kind == "call"]
+    called = [
+        test.call for test in (*task.problem.public_tests, *task.hidden.reveal()) if test.kind == "call"
+    ]
     assert called == [
         "Solution().two_sum([2, 7, 11], 9)",
         "Solution().two_sum([3, 3], 6)",
