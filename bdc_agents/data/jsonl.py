@@ -4,8 +4,7 @@ r"""Plain problems: one JSON object for each, in a `.jsonl` file or alone in a `
      "public_tests": ["assert double(1) == 2"],
      "hidden_tests": [{"call": "double(21)", "expected": "42"}]}
 
-`docs/problems.md` describes every field and every form of a test. Only a statement is required, and in a
-file of several problems an id.
+`docs/problems.md` describes every field and every form of a test. Only `id` and `statement` are required.
 """
 
 import re

@@ -4,6 +4,7 @@ from collections import Counter
 
 from bdc_agents.data import dataset_names
 from bdc_agents.sandbox import Executor, job_for
+from bdc_agents.sandbox.modules import missing_modules, needed_modules, remedy
 from bdc_agents.search.premises import check_checker, check_modules, check_premises, code_of
 from bdc_agents.types import Task
 
@@ -36,6 +37,11 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     reference, problem = task.hidden.reveal_reference(), task.problem
     if reference is None or problem.id.partition(":")[0] in dataset_names():
         return ()  # The references of data sets were tried by those who made them.
+    if missing := await missing_modules(needed_modules(reference), executor):
+        return (
+            f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the sandbox "
+            f"do not have; {remedy(missing)}",
+        )
     hidden = task.hidden.reveal()
     tests = [*problem.public_tests, *hidden]
     verdict = await executor.run(job_for(problem, reference, tests))

@@ -73,6 +73,12 @@ async def test_what_a_checker_says_of_hidden_tests_is_not_told(executor):
     assert "secret" not in str(caught.value)
 
 
+async def test_a_module_that_a_reference_alone_needs_is_told(executor):
+    (line,) = await examine(task(reference="import no_such_module\ndef f(x):\n    return x\n"), executor)
+    assert "the reference program imports no_such_module" in line
+    assert 'packages = ["no_such_module"]' in line
+
+
 async def test_a_reference_that_fails_is_told_and_hidden_tests_are_not(executor):
     found = await examine(
         task(reference="def f(x):\n    return 1\n", hidden_tests=["f(2) -> 77", "f(3) -> 78"]), executor
