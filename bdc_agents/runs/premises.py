@@ -39,8 +39,8 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
         return ()  # The references of data sets were tried by those who made them.
     if missing := await missing_modules(needed_modules(reference), executor):
         return (
-            f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the sandbox "
-            f"do not have; {remedy(missing)}",
+            f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the "
+            f"sandbox do not have; {remedy(missing)}",
         )
     hidden = task.hidden.reveal()
     tests = [*problem.public_tests, *hidden]
