@@ -39,7 +39,7 @@ class ProblemRow(Problem):
 
     model_config = ConfigDict(title="Problem", use_attribute_docstrings=True)
 
-    id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+    id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]  # pyright: ignore[reportGeneralTypeIssues]
     """A short name, unique in the file."""
     preamble: Annotated[str, AfterValidator(_code)] = ""
     """Code that runs before every program."""

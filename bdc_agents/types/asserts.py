@@ -71,7 +71,8 @@ def _can_fail(node: ast.AST) -> bool:
             return any(isinstance(part, depends) for part in ast.walk(test))
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
             return name.startswith("assert") or name in ("exit", "quit", "_exit", "fail", "testmod")
-    return False
+        case _:
+            return False
 
 
 def _equality(tree: ast.Module) -> tuple[ast.expr, ast.expr] | None:

@@ -57,7 +57,8 @@ def _evaluate(node: ast.expr) -> Any:
             return _NAMES[name]
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _TYPES:
             return _TYPES[name](*map(_evaluate, arguments))
-    raise ValueError(f"{ast.unparse(node)[:40]!r} is no literal")
+        case _:
+            raise ValueError(f"{ast.unparse(node)[:40]!r} is no literal")
 
 
 def _number(node: ast.expr) -> Any:

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, cast
 
 from pydantic import (
     BaseModel,
@@ -158,11 +158,14 @@ UNJUDGED: dict[str, str] = {
 but for interactive ones."""
 
 
+def _as_it_is(given: Any) -> Any:
+    """What is read elsewhere, so that the schema can tell every form of it."""
+    return given
+
+
 Written = Annotated[
     tuple[TestCase, ...],
-    BeforeValidator(
-        lambda tests: tests, json_schema_input_type=list[TestCase | str | list[Any] | dict[str, Any]]
-    ),
+    BeforeValidator(_as_it_is, json_schema_input_type=list[TestCase | str | list[Any] | dict[str, Any]]),
 ]
 """Tests, read before by `written.read_fields`; in the schema every form that they may have."""
 
@@ -196,7 +199,7 @@ class Problem(Frozen):
     """Code that runs before every program."""
     public_tests: Written = ()
     """Tests that the search may run and show."""
-    checker: Checker = Checker()
+    checker: Annotated[Checker, BeforeValidator(_as_it_is, json_schema_input_type=Checker | str)] = Checker()
     """How outputs and values are compared."""
     limits: Limits = Limits()
     """What one program may use."""
@@ -216,7 +219,7 @@ class Problem(Frozen):
                     f"{name}: no search may see them, so they are no part of a problem; leave them out, or "
                     "put the problem into a file, whose hidden tests score what a search has found"
                 )
-        return read_fields(given, cls.__name__)
+        return read_fields(cast("Mapping[str, Any]", given), cls.__name__)
 
     @field_validator("entry_point")
     @classmethod

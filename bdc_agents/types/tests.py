@@ -1,6 +1,6 @@
 """The three kinds of tests, as they are kept and run; `written` reads every form that a person may write."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -17,8 +17,9 @@ def _sources(value: Any) -> Any:
     """Accepted values: a text or a list of texts is Python source; other JSON is the value itself."""
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, tuple) or (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-        return value
+    items = cast("list[Any]", value)
+    if isinstance(value, tuple) or (isinstance(value, list) and all(isinstance(one, str) for one in items)):
+        return items
     return (source_of(value),)
 
 

@@ -9,7 +9,7 @@ import builtins
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -132,13 +132,13 @@ def _listed(given: Any) -> Sequence[Any] | None:
     """The tests one by one; one that stands alone, and the columns of contest data sets, are lists too."""
     if isinstance(given, str):
         return [given]
-    if isinstance(given, Mapping):
+    if _is_object(given):
         columns = [given.get(name, given.get(f"{name}s")) for name in ("input", "output")]
-        if all(isinstance(column, list) for column in columns) and len(columns[0]) == len(columns[1]):
+        if all(_is_list(column) for column in columns) and len(columns[0]) == len(columns[1]):
             rest = {key: value for key, value in given.items() if key in ("fn_name", "function")}
             return [rest | {"input": one, "output": other} for one, other in zip(*columns, strict=True)]
         return [given]
-    return given if isinstance(given, list | tuple) else None
+    return given if _is_list(given) else None
 
 
 def _second_pass(
@@ -148,7 +148,7 @@ def _second_pass(
     fields: Mapping[str, Any],
     mistakes: list[InitErrorDetails],
 ) -> Any:
-    if not isinstance(tests, list):
+    if not _is_list(tests):
         return tests
     found: list[Any] = []
     for number, test in tests:
@@ -171,7 +171,7 @@ def _invalid(title: str, mistakes: list[InitErrorDetails]) -> ValidationError:
 
 def _decides_itself(checker: Any) -> bool:
     """Whether a checker is a function of the problem's, so that a test may leave out what is expected."""
-    if isinstance(checker, Mapping):
+    if _is_object(checker):
         return bool(checker.get("code"))
     return bool(getattr(checker, "code", "")) or (isinstance(checker, str) and "def " in checker)
 
@@ -182,7 +182,7 @@ def _decides_itself(checker: Any) -> bool:
 def _entry_point(fields: Mapping[str, Any], read: Mapping[str, Any]) -> str | None:
     """The function that is to be written, as the tests or else the starter code name it."""
     starter = str(fields.get("starter_code") or "")
-    tests = [test for found in read.values() if isinstance(found, list) for _, test in found]
+    tests = [test for found in read.values() if _is_list(found) for _, test in found]
     named = next((test.function for test in tests if isinstance(test, _Later) and test.function), None)
     if named:
         return _in_class(named, starter)
@@ -204,13 +204,13 @@ def _entry_point(fields: Mapping[str, Any], read: Mapping[str, Any]) -> str | No
 def _code_of(test: Any) -> str:
     if isinstance(test, StdinTest | CallTest | ScriptTest):
         return call_of(test)
-    if isinstance(test, Mapping):
+    if _is_object(test):
         return str(test.get("call") or test.get("code") or "")
     return ""
 
 
 def _kind(test: Any) -> Any:
-    return test.get("kind") if isinstance(test, Mapping) else None
+    return test.get("kind") if _is_object(test) else None
 
 
 def _defined(starter: str) -> list[str]:
@@ -248,9 +248,9 @@ def _read(value: Any, own_checker: bool) -> list[Any]:
         return [value]
     if isinstance(value, str):
         return _from_text(value)
-    if isinstance(value, Mapping):
+    if _is_object(value):
         return [value] if "kind" in value else [_from_object(value, own_checker)]
-    if isinstance(value, list | tuple) and len(value) == 2:
+    if _is_list(value) and len(value) == 2:
         return [_from_pair(*value)]
     raise Unread(f"{NO_FORM}; found {_short(value)}")
 
@@ -315,11 +315,9 @@ def _of_code(_: Mapping[Any, Any], parts: dict[str, Any]) -> ScriptTest:
 def _of_args(given: Mapping[Any, Any], parts: dict[str, Any]) -> _Later:
     _allow(parts, "args", "kwargs", "expected", "function")
     args, kwargs = parts.get("args", []), parts.get("kwargs", {})
-    if not isinstance(args, list | tuple):
+    if not _is_list(args):
         raise Unread(f"args: a list, with one item for each argument, not {_short(args)}")
-    if not isinstance(kwargs, Mapping) or not all(
-        isinstance(name, str) and name.isidentifier() for name in kwargs
-    ):
+    if not _is_object(kwargs) or not all(isinstance(name, str) and name.isidentifier() for name in kwargs):
         raise Unread(f"kwargs: an object whose keys are names of arguments, not {_short(kwargs)}")
     return _Later(_short(given), _Arguments([*args], dict(kwargs)), parts["expected"], _function_name(parts))
 
@@ -485,7 +483,7 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, Mapping) else None
+    return value if _is_object(value) else None
 
 
 def _from_doctest(text: str) -> list[TestCase]:
@@ -536,13 +534,11 @@ def _resolved(test: _Later, named: str | None, fields: Mapping[str, Any]) -> Tes
         )
     if isinstance(test.given, _Arguments):
         args, kwargs = test.given
-    elif isinstance(test.given, Mapping):
+    elif _is_object(test.given):
         args, kwargs = [], test.given
     else:
         args, kwargs = test.given, {}
-    if not isinstance(args, list | tuple) or not all(
-        isinstance(key, str) and key.isidentifier() for key in kwargs
-    ):
+    if not _is_list(args) or not all(isinstance(key, str) and key.isidentifier() for key in kwargs):
         raise Unread(
             f'arguments stand in a list, or in an object by their names: "args": [2, 3] ({test.shown})'
         )
@@ -578,17 +574,17 @@ def _accepted_texts(expected: Any) -> tuple[str, ...]:
         return (expected,)
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         return (str(expected),)
-    if isinstance(expected, list | tuple) and expected and all(isinstance(text, str) for text in expected):
+    if _is_list(expected) and expected and all(isinstance(text, str) for text in expected):
         return tuple(expected)
     raise Unread(f'expected: a text such as "5", or a list of texts (found {_short(expected)})')
 
 
 def _accepted_values(expected: Any) -> tuple[str, ...]:
-    if isinstance(expected, list | tuple) and not expected:
+    if _is_list(expected) and not expected:
         raise Unread('expected: an empty list accepts nothing; where the value is one, write "[]"')
     if isinstance(expected, str):
         texts: tuple[str, ...] = (expected,)
-    elif isinstance(expected, list | tuple) and all(isinstance(text, str) for text in expected):
+    elif _is_list(expected) and all(isinstance(text, str) for text in expected):
         texts = tuple(expected)
     else:
         try:
@@ -620,6 +616,14 @@ def _parses(code: str) -> bool:
 def _asserts(code: str) -> bool:
     with long_integers():
         return asserts_something(code)
+
+
+def _is_object(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, list | tuple)
 
 
 def _short(value: Any) -> str:
