@@ -27,6 +27,7 @@ def doubts(public: Sequence[TestCase], hidden: Sequence[TestCase], problem: Prob
             *_equal(public, hidden),
             *_contradicting(named),
             *_of_another_kind(named, problem),
+            *_nothing_named(named, problem),
             *_asserting_nothing(named),
         )
     )
@@ -85,6 +86,14 @@ def _of_another_kind(named: Sequence[tuple[str, TestCase]], problem: Problem) ->
         yield f"{on_stdin[0]} runs a whole program on stdin, but {asked}: hardly a program does both"
     if problem.checker.code and others:
         yield f"the checker is for outputs of programs on stdin; {others[0]} is compared without it"
+
+
+def _nothing_named(named: Sequence[tuple[str, TestCase]], problem: Problem) -> Iterator[str]:
+    calling = [name for name, test in named if isinstance(test, CallTest)]
+    if calling and not problem.entry_point:
+        yield (
+            f"{calling[0]} calls no function by its name, so agents are asked for none: name the entry_point"
+        )
 
 
 def _asserting_nothing(named: Sequence[tuple[str, TestCase]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import re
 from collections.abc import Iterable, Iterator
 
 from bdc_agents.errors import ProblemError
@@ -105,8 +106,8 @@ def entry_point_of(tests: Iterable[str], known: Iterable[str] = ()) -> str | Non
         known: Names of functions to prefer, such as those a signature names.
     """
     names = [name for test in tests for name in _entry_names(test)]
-    preferred = [name for name in names if name in set(known) or name.partition("(")[0] in set(known)]
-    own = [name for name in names if not hasattr(builtins, name.partition("(")[0])]
+    preferred = [name for name in names if name in set(known) or re.split(r"[.(]", name)[0] in set(known)]
+    own = [name for name in names if not hasattr(builtins, re.split(r"[.(]", name)[0])]
     return next(iter([*preferred, *own]), None)
 
 
@@ -123,9 +124,18 @@ def _entry_names(code: str) -> list[str]:
         and not (node.func.value.args or node.func.value.keywords)
     }
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
-    found = [(node, node.func) for node in calls if isinstance(node.func, ast.Name)]
-    found.sort(key=lambda pair: (pair[1].lineno, pair[1].col_offset))
-    return [methods.get(id(node), name.id) for node, name in found]
+    found = [
+        (node.func, methods.get(id(node), node.func.id)) for node in calls if isinstance(node.func, ast.Name)
+    ]
+    found += [
+        (node.func, f"{node.func.value.id}.{node.func.attr}")  # of a class: modules have small letters
+        for node in calls
+        if isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id[:1].isupper()
+    ]
+    found.sort(key=lambda pair: (pair[0].lineno, pair[0].col_offset))
+    return [name for _, name in found]
 
 
 def call_of(test: TestCase) -> str:

@@ -41,6 +41,11 @@ __all__ = [
 LONGEST_CHECKER = 100_000
 """Characters of a checker's code: it travels with its problem, through every checkpoint and trace."""
 
+_NO_CHECKER = (
+    'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address of '
+    'a function beside the problem\'s file, such as "check.py:check", or Python code that defines '
+    "check(stdin, printed, expected)"
+)
 _CHECKER_FILE = re.compile(r"[^\n(){}\[\]]+\.py(?::\w+)?")
 
 
@@ -81,6 +86,8 @@ class Checker(Frozen):
                 f"the file {given.strip()!r} is read only where the problem comes from a file beside "
                 'or above it; give the code itself here: {"code": "def check(stdin, printed, expected): ..."}'
             )
+        if "def " not in given:
+            raise ValueError(_NO_CHECKER)
         return checker_of(given)
 
     @model_validator(mode="after")
@@ -115,11 +122,7 @@ def checker_of(code: str, function: str = "") -> dict[str, str]:
 def _functions(code: str) -> list[str]:
     tree = parse(code)
     if tree is None:
-        raise ValueError(
-            'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the '
-            'address of a function beside the problem\'s file, such as "check.py:check", or Python code that '
-            "defines check(stdin, printed, expected)"
-        )
+        raise ValueError(_NO_CHECKER)
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 

@@ -7,6 +7,7 @@ What can be read in one way only is read; what could mean two things is refused 
 import ast
 import builtins
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
@@ -388,6 +389,7 @@ def _from_text(text: str) -> list[Any]:
         if test:
             return [test]
     start = _only_arrow(text)
+    _refuse_code(text[:start].strip())
     return [_Later(_short(text), text[:start].strip(), text[start + len(_ARROW) :].strip(), line=True)]
 
 
@@ -436,10 +438,29 @@ def _from_arrow(given: str, expected: str) -> CallTest | None:
         )
     if not is_value(expected):
         raise Unread(_no_value(given, expected))
+    if re.match(r"print\s*\(", given) and expected != "None":
+        raise Unread(f"{_short(given)} prints, and its value is None; write the call alone: f(1) -> 2")
     return CallTest(call=given, expected=(expected,))
 
 
+def _refuse_code(given: str) -> None:
+    """Refuses text on stdin that is rather code: taken as text, no function could ever pass it.
+
+    Raises:
+        Unread: If it is.
+    """
+    tree = parse(given)
+    begun = re.match(r"[A-Za-z_][\w.]*\(", given) if tree is None else None
+    if begun or (tree is not None and _calls_something(tree)):
+        raise Unread(
+            f"{_short(given)} is code, but no expression with a value: write the call alone, or a session "
+            'such as ">>> x = f(1)\\n>>> x\\n2"; text for a program is {"stdin": ..., "expected": ...}'
+        )
+
+
 def _no_value(call: str, expected: str) -> str:
+    if _ARROW in expected:
+        return f"several tests in one text: {_short(call)} ...; write each as a text of its own"
     word = _JSON_WORDS.get(expected)
     if word:
         return f"{_short(expected)} is JSON; the value is written in Python: {call[:80]} -> {word}"
@@ -542,6 +563,8 @@ def _resolved(test: _Later, named: str | None, fields: Mapping[str, Any]) -> Tes
         raise Unread(
             f'arguments stand in a list, or in an object by their names: "args": [2, 3] ({test.shown})'
         )
+    if not _finite([*args, *kwargs.values()]):
+        raise Unread(f"NaN and Infinity have no names in a program; write the call in code ({test.shown})")
     try:
         given = [source_of(value) for value in args]
         given += [f"{name}={source_of(value)}" for name, value in kwargs.items()]
@@ -550,9 +573,21 @@ def _resolved(test: _Later, named: str | None, fields: Mapping[str, Any]) -> Tes
         raise Unread(f"{test.shown} cannot be written as a call: {error}") from None
 
 
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    parts = [*value.values()] if _is_object(value) else value if _is_list(value) else []
+    return all(map(_finite, parts))
+
+
 def _with_text(test: _Later, function: str | None) -> TestCase:
     """A test of text: on stdin, unless a function is to be written; then the arguments of a call."""
     if function is None:
+        if _is_named_arguments(test.given):
+            raise Unread(
+                f"{test.shown} looks like the arguments of a function: name it as the problem's entry_point; "
+                'text for a program is {"stdin": ..., "expected": ...}'
+            )
         if not test.line:
             return StdinTest(stdin=test.given, expected=_accepted_texts(test.expected))
         given, expected = (text.replace("\\n", "\n") for text in (test.given, test.expected))
@@ -567,6 +602,13 @@ def _with_text(test: _Later, function: str | None) -> TestCase:
     if not is_value(expected):
         raise Unread(_no_value(call, expected))
     return CallTest(call=call, expected=(expected,))
+
+
+def _is_named_arguments(text: str) -> bool:
+    """Whether a text is such as `nums = [2, 7], target = 9`."""
+    tree = parse(f"f({text}\n)") if "=" in text else None
+    call = tree.body[0].value if tree and len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr) else None
+    return isinstance(call, ast.Call) and bool(call.keywords) and not call.args
 
 
 def _accepted_texts(expected: Any) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ def test_two_fields_are_enough():
         ({"hidden_tests": ["add(1, 2) -> null"]}, ["hidden_tests[0]", "None"]),
         ({"hidden_tests": ["add(1, 2) -> ValueError"]}, ["hidden_tests[0]", "except ValueError"]),
         ({"hidden_tests": ["add(10, 5) -> 10 ** 15"]}, ["hidden_tests[0]", "assert add(10, 5) == 10 ** 15"]),
+        ({"checker": "fuzzy"}, ["checker", '"tokens", "lines" or "exact"', "fuzzy"]),
+        ({"public_tests": [{"args": [float("nan")], "expected": 1}]}, ["public_tests[0]", "NaN"]),
         ({"checker": "../secret.py:check"}, ["checker", "../secret.py:check", "give the code"]),
         (
             {"checker": "def other(a, b): ...\ndef another(c): ..."},
@@ -163,6 +165,11 @@ def test_a_statement_alone_is_a_problem():
         ("Do.", ["square(2) -> four"]),
         ("Do.", ["max(1, 2) -> 2"]),
         ("Do.", ["1 -> 2 -> 3"]),
+        ("Do.", ["x = square(2) -> 4"]),
+        ("Do.", ["square(2 -> 4"]),
+        ("Do.", ["square(1) -> 1\nsquare(2) -> 4"]),
+        ("Do.", ["print(square(2)) -> 4"]),
+        ("Do.", ["n = 2, m = 3 -> 4"]),
         ("Do.", [">>> square(2)\n<Square>"]),
     ],
 )
@@ -237,6 +244,7 @@ def test_a_function_and_a_whole_program_are_not_mixed_in_silence():
         ({"public_tests": ["Solution().two_sum([1], 1) -> [0]"]}, "Solution().two_sum"),
         ({"public_tests": ["s = Stack()\ns.push(1)\nassert s.pop() == 1"]}, "Stack"),
         ({"starter_code": "class Solution:\n    def f(self, x):\n        ..."}, "Solution().f"),
+        ({"public_tests": ["Solution.two_sum([1], 1) -> [0]"]}, "Solution.two_sum"),
         ({"starter_code": "def f(x):\n    ..."}, "f"),
         ({"starter_code": "def main():\n    ...", "public_tests": ["1 -> 2"]}, None),
         ({"entry_point": None, "public_tests": ["f(1) -> 2"]}, "f"),
