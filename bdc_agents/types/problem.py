@@ -42,8 +42,8 @@ LONGEST_CHECKER = 100_000
 """Characters of a checker's code: it travels with its problem, through every checkpoint and trace."""
 
 _NO_CHECKER = (
-    'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address of '
-    'a function beside the problem\'s file, such as "check.py:check", or Python code that defines '
+    'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address '
+    'of a function beside the problem\'s file, such as "check.py:check", or Python code that defines '
     "check(stdin, printed, expected)"
 )
 _CHECKER_FILE = re.compile(r"[^\n(){}\[\]]+\.py(?::\w+)?")
