@@ -188,8 +188,13 @@ def _show_failure(result: TestResult) -> str:
 def _how_to_answer(problem: Problem) -> str:
     if problem.entry_point is None:
         what = "a complete Python program that reads from standard input and prints to standard output"
+    elif problem.entry_point != problem.defines:
+        method = problem.entry_point.rpartition(".")[2]
+        named = f"`{problem.defines}` with its method `{method}`"
+        what = f"the complete Python class {named} and the imports it needs"
     else:
-        what = f"the complete Python function `{problem.entry_point}` with the imports it needs"
+        kind = "class" if problem.is_class else "function"
+        what = f"the complete Python {kind} `{problem.entry_point}` with the imports it needs"
     return f"Write {what}. Reply with one ```python block and nothing else."
 
 

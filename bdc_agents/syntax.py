@@ -1,6 +1,7 @@
 """Python source as a syntax tree, whatever the text and however many threads ask."""
 
 import ast
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,37 @@ def parse(code: str) -> ast.Module | None:
         return syntax_tree(code)
     except PARSE_ERRORS:
         return None
+
+
+_PYTHON = re.compile(
+    r"^\s*(?:(?:async )?def\b.*:|class \w.*:|elif\b.*:|if __name__.*|from \w[\w.]* import .*|import \w+)\s*$",
+    re.MULTILINE,
+)
+_LANGUAGES: tuple[tuple[str, str], ...] = (
+    (
+        "C++",
+        r"#include\s*<(?:iostream|vector|string|algorithm|map|set|queue|bits/)|\busing namespace\b|\bstd::",
+    ),
+    ("C", r"#include\s*[<\"]"),
+    ("Java", r"\bpublic\s+(?:static|class|final)\b|\bSystem\.out\.|\bimport java\."),
+    ("C#", r"\busing System\b|\bConsole\.Write"),
+    ("Rust", r"\bfn \w+\s*\(.*\{|\blet mut \b|\bprintln!"),
+    ("Go", r"^package \w+|\bfunc \w*\s*\(|\bfmt\.Print"),
+    ("Kotlin", r"\bfun \w+\s*\(|\breadLine\(\)!!"),
+    ("PHP", r"<\?php"),
+    ("JavaScript", r"\bconsole\.log\(|^\s*(?:const|let|var) \w+\s*=|\bfunction\s*\w*\s*\(|=>\s*\{"),
+    ("Ruby", r"^\s*def \w+[^:\n]*\n(?:.*\n)*?\s*end\b|\bputs \S"),
+    ("a shell script", r"^#!.*\b(?:ba|z)?sh\b"),
+)
+"""What programs of other languages have and Python has not; each is looked for in what does not parse."""
+
+
+def language_of(code: str) -> str | None:
+    """The other language that a program which is not Python seems to be written in; None where none shows."""
+    text = code[:20_000]
+    if _PYTHON.search(text):  # with a slip in it, and perhaps words of another language in its texts
+        return None
+    return next((name for name, sign in _LANGUAGES if re.search(sign, text, re.MULTILINE)), None)
 
 
 def syntax_tree(code: str, mode: str = "exec") -> Any:

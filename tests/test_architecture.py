@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "disk": {"errors"},
     "syntax": set(),
-    "types": {"errors"},
+    "types": {"errors", "syntax"},
     "config": {"types", "errors"},
     "page": set(),
     "prompts": BASE,

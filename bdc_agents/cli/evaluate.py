@@ -26,6 +26,7 @@ from bdc_agents.evaluate.run import Report, evaluate, lineage
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Summary, write_summary
+from bdc_agents.runs.premises import examine
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
@@ -156,6 +157,9 @@ def _here(asked: Asked) -> Place:
 
     async def run(results: Results, view: Progress) -> Report:
         async with closing([*agents.values()], executor):
+            for task in tasks:
+                for line in await examine(task, executor):
+                    note(f"warning: {line}")
             await fetch_weights(settings, agents)
             with _stoppable():
                 return await evaluate(config, tasks, solvers, executor, results, view.on_row)

@@ -20,6 +20,7 @@ from bdc_agents.cli.searching import Finished, search
 from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
+from bdc_agents.runs.premises import examine
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
 from bdc_agents.types import Hidden, Task, Trace
@@ -90,6 +91,8 @@ async def _run(
     resumes: bool,
 ) -> Finished:
     async with closing(agents, executor):
+        for line in await examine(task, executor):
+            note(f"warning: {line}")
         await fetch_weights(settings, names)
         return await search(
             task, agents, executor, settings.search, settings.budget, view, keep, checkpoint, resumes

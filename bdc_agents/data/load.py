@@ -158,7 +158,7 @@ class _Selection:
         raise ProblemError(f"{self._name} holds {found}; name one as {self._name}:ID")
 
     def _read_plain(self, row: Any, source: str) -> Task:
-        return task_from_dict(row, source, prefix=f"{self._name}:")
+        return task_from_dict(row, source, prefix=f"{self._name}:", folder=Path(self._name).parent)
 
     def _in_split(self, names: list[str]) -> bool:
         if self._split is None or self._dataset is None:

@@ -1,6 +1,5 @@
 """Checked rows: from the raw dict of a data set to typed fields, with errors people can act on."""
 
-import ast
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -8,8 +7,21 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bdc_agents.errors import ProblemError, unknown
-from bdc_agents.syntax import long_integers, parse
+from bdc_agents.syntax import long_integers
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
+from bdc_agents.types.literals import is_literal, is_literal_node
+
+__all__ = [
+    "AnyRow",
+    "Row",
+    "build_task",
+    "explain",
+    "given",
+    "is_literal",
+    "is_literal_node",
+    "read_json",
+    "read_row",
+]
 
 
 class Row(BaseModel):
@@ -99,7 +111,8 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
     message = item["msg"].removeprefix("Value error, ")
     # A row can be megabytes: show the value only where it says something short.
     shown = repr(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
-    found = f" (found {shown:.80})" if shown and item["type"] != "missing" else ""
+    # A test that cannot be read says itself what was found.
+    found = f" (found {shown:.80})" if shown and item["type"] not in ("missing", "test") else ""
     return f"{source}: {place}: {message}{found}"
 
 
@@ -124,21 +137,3 @@ def read_json(text: str | bytes) -> Any:
     except ValueError:
         with long_integers():
             return json.loads(text)
-
-
-def is_literal(text: str) -> bool:
-    """Whether some code is one Python literal, such as `[1, 2]` or `"a"`."""
-    with long_integers():
-        tree = parse(text.strip())
-    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
-        return False
-    return is_literal_node(tree.body[0].value)
-
-
-def is_literal_node(node: ast.expr) -> bool:
-    """Whether an expression is a Python literal."""
-    try:
-        ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return False
-    return True

@@ -41,7 +41,7 @@ class Course:
     """Follows a search: the calls in the order in which they were asked, and the programs as they ran."""
 
     def __init__(self, problem: Problem, agents: Sequence[Agent]) -> None:
-        self._entry_point = problem.entry_point
+        self._entry_point = problem.defines
         self._started = monotonic()
         self._used: list[Usage] = []
         self._first: dict[str, int] = {}

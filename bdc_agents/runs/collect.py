@@ -28,6 +28,8 @@ from bdc_agents.types import Frozen, content_hash
 CACHE_FOLDER = "cache"
 """Of a run whose settings leave the reply cache out: without one, a killed run would ask all again."""
 PROGRESS_SECONDS = 0.5
+DOUBTS_TOLD = 10
+"""Lines on doubtful problems: a file with a hundred has one fault a hundred times."""
 
 
 class Collected(Frozen):
@@ -155,6 +157,9 @@ def _open(
         notes.append(f"{left} of the problems have no public test and are left out")
     if selection.interactive:
         notes.append(f"left out, since no test can judge a dialogue: {', '.join(selection.interactive)}")
+    notes += selection.doubts[:DOUBTS_TOLD]
+    if len(selection.doubts) > DOUBTS_TOLD:
+        notes.append(f"... and {len(selection.doubts) - DOUBTS_TOLD} more such lines on other problems")
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})

@@ -53,11 +53,7 @@ class TraceFile:
     def edited(self, jobs: Iterable[Job]) -> set[str]:
         """The problems whose trace is of what they were before they were edited; each may get another one."""
         there = self.read()
-        self._edited = {
-            job.id
-            for job in jobs
-            if job.content and job.id in there and job.content not in there[job.id].contents
-        }
+        self._edited = {job.id for job in jobs if job.id in there and _is_edited(job, there[job.id])}
         return set(self._edited)
 
     def add(self, trace: Trace) -> Summary:
@@ -81,12 +77,19 @@ class TraceFile:
             )
 
 
+def _is_edited(job: Job, done: Summary) -> bool:
+    """Whether a problem, or its hidden tests alone, are others than when its trace was made."""
+    shown = bool(job.content) and job.content not in done.contents
+    return shown or bool(job.hidden and done.hidden and job.hidden != done.hidden)
+
+
 def _summary(data: Mapping[str, Any]) -> Summary:
     usage = [Usage.model_validate(used) for used in data["solution"]["usage"].values()]
     used = sum(usage, Usage())
     problem = Problem.model_validate(data["problem"])
     return Summary(
         contents=(problem_hash(problem), problem_hash(problem.model_copy(update={"public_tests": ()}))),
+        hidden=str((data.get("lineage") or {}).get("hidden") or ""),
         solved=data["solution"]["solved"],
         kept=bool((data.get("decision") or {}).get("kept")),
         calls=used.calls,

@@ -31,11 +31,13 @@ class Job(Frozen):
         id: The problem's address, from which it is loaded.
         dataset: The data set as it was asked for, such as `mbpp:train`.
         content: The hash of the problem, where it was read; see `problem_hash`. No table keeps it.
+        hidden: That of its hidden tests, likewise.
     """
 
     id: str
     dataset: str = ""
     content: str = ""
+    hidden: str = ""
 
 
 def problem_hash(problem: Problem) -> str:
@@ -52,11 +54,13 @@ class Summary(Frozen):
     Args:
         contents: The hashes of the problem that was searched: as it was, and without public tests, which
             the agents may have written.
+        hidden: The hash of the hidden tests that scored it; empty where that is not known.
         solved: Whether its program passes the public tests.
         kept: Whether its trace may be trained on.
     """
 
     contents: tuple[str, ...] = ()
+    hidden: str = ""
     solved: bool = False
     kept: bool = False
     calls: int = 0

@@ -10,7 +10,7 @@ from bdc_agents.data import dataset_names, load_tasks, task_ids
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import ProblemError, UsageError, unknown
 from bdc_agents.runs.jobs import Job, problem_hash
-from bdc_agents.types import UNJUDGED, Frozen, Problem
+from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -67,11 +67,13 @@ class Selection(Frozen):
         without_tests: Problems that have no public test for the search to aim at.
         interactive: Problems whose program talks to a judge that is not there: no test of theirs tells
             right from wrong.
+        doubts: What a person should know of problems before they are searched, one line each.
     """
 
     jobs: tuple[Job, ...]
     without_tests: tuple[str, ...] = ()
     interactive: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def select_jobs(
@@ -99,16 +101,19 @@ def select_jobs(
     jobs: dict[str, Job] = {}
     without: list[str] = []
     dialogues: list[str] = []
+    doubtful: list[str] = []
     for address in datasets:
         name, rest = _split(address)
-        for problem in _problems(name, rest, data):
+        for task in _tasks(name, rest, data):
+            problem = task.problem
             if not all(one.takes(name, problem) for one in filters):
                 continue
             if "interactive" in problem.unjudged:
                 dialogues.append(problem.id)
             elif problem.public_tests or untested:
-                content = problem_hash(problem)
-                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, content=content))
+                known = {"content": problem_hash(problem), "hidden": task.hidden.digest()}
+                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, **known))
+                doubtful += task.warnings
             else:
                 without.append(problem.id)
     if not jobs:
@@ -116,7 +121,9 @@ def select_jobs(
     chosen = list(jobs.values())
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(chosen)
-    return Selection(jobs=tuple(chosen), without_tests=tuple(without), interactive=tuple(dialogues))
+    return Selection(
+        jobs=tuple(chosen), without_tests=tuple(without), interactive=tuple(dialogues), doubts=tuple(doubtful)
+    )
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -128,17 +135,17 @@ def _split(address: str) -> tuple[str, str]:
     return name, rest.strip()
 
 
-def _problems(name: str, rest: str, data: Path | None) -> Iterator[Problem]:
+def _tasks(name: str, rest: str, data: Path | None) -> Iterator[Task]:
     splits = DATASETS[name].splits if name in DATASETS else {}
     if not rest or rest in splits:
-        yield from (task.problem for task in load_tasks(name, data=data, split=rest or None))
+        yield from load_tasks(name, data=data, split=rest or None)
         return
     ids = list(task_ids(name, data=data))
     wanted = _wanted(name, rest, ids, splits)
     # The ids and the tasks come in the same order; only tasks that are wanted are looked at.
     for task in islice(load_tasks(name, data=data), len(ids)):
         if task.problem.id in wanted:
-            yield task.problem
+            yield task
 
 
 def _wanted(name: str, rest: str, ids: Sequence[str], splits: object) -> set[str]:

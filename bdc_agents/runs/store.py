@@ -18,7 +18,7 @@ from typing import Any
 from bdc_agents.errors import UsageError
 from bdc_agents.runs.cheats import special_cases
 from bdc_agents.runs.folder import parse_trace, trace_file
-from bdc_agents.types import Decision, Frozen, Hidden, Lineage, Trace, content_hash
+from bdc_agents.types import Decision, Frozen, Hidden, HiddenTests, Lineage, Trace, content_hash
 
 REASONS: dict[str, str] = {
     "interrupted": "The search was cut off before it ended.",
@@ -85,7 +85,7 @@ def decide(
     return Decision(kept=not named, reasons=named, hidden=None if untested else hidden)
 
 
-def lineage_of(dataset: str, settings: Mapping[str, Any]) -> Lineage:
+def lineage_of(dataset: str, settings: Mapping[str, Any], hidden: HiddenTests | None = None) -> Lineage:
     """What a trace came from.
 
     Args:
@@ -93,6 +93,7 @@ def lineage_of(dataset: str, settings: Mapping[str, Any]) -> Lineage:
         settings: As in a run folder's `run.json`: `agents` (each with its `model`, by name),
             `search` and `budget`, as plain data. Other keys say where a run was made, and do not
             count.
+        hidden: The tests that scored it; a hash of them is kept, which tells nothing but an edit.
     """
     agents = {name: dict(agent) for name, agent in settings.get("agents", {}).items()}
     asked = {
@@ -108,6 +109,7 @@ def lineage_of(dataset: str, settings: Mapping[str, Any]) -> Lineage:
         settings=content_hash(json.dumps(counted, sort_keys=True, default=str)),
         seed=int(search.get("seed", 0)),
         package=version("bdc-agents"),
+        hidden=hidden.digest() if hidden else "",
     )
 
 

@@ -16,6 +16,7 @@ from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
 from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
 from bdc_agents.runs.jobs import LEASE_SECONDS, Job
+from bdc_agents.runs.premises import examine
 from bdc_agents.runs.score import right_programs, score_hidden
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
@@ -229,6 +230,8 @@ class Worker:
     async def _solve(self, job: Job) -> Trace:
         task = await asyncio.to_thread(self._load, job.id)
         config = self._config
+        for line in await examine(task, self._executor):
+            log.warning("%s", line)
         trace = await asolve(
             task.problem,
             list(self._agents),
@@ -243,7 +246,8 @@ class Worker:
         self._silent.clear()
         hidden = await score_hidden(task, trace.solution.code, self._executor)
         right = await right_programs(task, trace, hidden, self._executor)
-        found = {"decision": decide(trace, hidden, right), "lineage": lineage_of(job.dataset, config.lineage)}
+        lineage = lineage_of(job.dataset, config.lineage, task.hidden)
+        found = {"decision": decide(trace, hidden, right), "lineage": lineage}
         return trace.model_copy(update=found)
 
     def _on_event(self, job_id: str, event: Mapping[str, Any]) -> None:

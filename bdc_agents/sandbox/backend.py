@@ -14,7 +14,8 @@ from bdc_agents.types import TestResult, Verdict
 from .bootstrap import START, first_frame_as_source
 from .executor import frames_of
 from .inside import wire
-from .judge import accepted_values, judge, lost
+from .judge import accepted_values, judge, lost, printed
+from .own_checker import checked
 from .protocol import Job
 from .turns import Turns
 
@@ -95,9 +96,11 @@ class BackendExecutor:
         await self._turns.take(job.group)
         try:
             started = time.monotonic()
-            results = _judged(job, await self._answer(job))
+            results, outputs = _judged(job, await self._answer(job))
         finally:
             self._turns.give()
+        if job.checker.code:
+            results = await checked(job, results, outputs, self.run)
         return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
 
     async def aclose(self) -> None:
@@ -138,7 +141,8 @@ def _payload(job: Job) -> bytes:
     return first_frame_as_source() + b"".join(frames)
 
 
-def _judged(job: Job, answer: bytes) -> tuple[TestResult, ...]:
+def _judged(job: Job, answer: bytes) -> tuple[tuple[TestResult, ...], list[str | None]]:
+    """The results, and what a checker of the problem's own is to judge."""
     ready, _, rest = answer.partition(b"\n")
     if ready.decode("utf-8", "replace") != wire.READY:
         raise SandboxError(f"the sandbox did not start in the backend: {ready[:300]!r}")
@@ -146,6 +150,7 @@ def _judged(job: Job, answer: bytes) -> tuple[TestResult, ...]:
     if taken.decode("utf-8", "replace") != wire.TAKEN:
         raise SandboxError(f"the sandbox in the backend did not take the program: {taken[:300]!r}")
     results: list[TestResult] = []
+    outputs: list[str | None] = []
     for test in job.tests:
         line, found, rest = rest.partition(b"\n")
         text = line.decode("utf-8", "replace")
@@ -154,11 +159,13 @@ def _judged(job: Job, answer: bytes) -> tuple[TestResult, ...]:
         try:
             ending, output, report = wire.parse_ending(text)
         except ValueError:  # it ended, or broke: that may be the program's doing
+            outputs.append(None)
             results.append(
                 lost(test, f"the sandbox was killed: {text}" if found else "the sandbox was killed")
             )
             continue
         ending = ending._replace(output=rest[:output], report=rest[output : output + report])
-        results.append(judge(test, ending, job.checker))
+        results.append(judge(test, ending, job.checker, job.code))
+        outputs.append(printed(test, ending))
         rest = rest[output + report :]
-    return tuple(results)
+    return tuple(results), outputs

@@ -11,7 +11,8 @@ from bdc_agents.errors import SandboxError
 from bdc_agents.types import CallTest, ScriptTest, StdinTest, TestCase, TestResult, Verdict
 
 from .inside import wire
-from .judge import accepted_values, judge, lost
+from .judge import accepted_values, judge, lost, printed
+from .own_checker import checked
 from .pool import Pool
 from .protocol import Job
 from .state import keeps_state
@@ -57,9 +58,12 @@ class ProcessExecutor:
             for _ in range(_TRIES):
                 async with self._pool.worker(job.group) as worker:
                     started = time.monotonic()
-                    results = await _Conversation(worker, job).results()
+                    conversation = _Conversation(worker, job)
+                    results = await conversation.results()
                     if self._pool.closed and any(result.outcome == "killed" for result in results):
                         raise SandboxError("its worker was ended")
+                if results and job.checker.code:
+                    results = await checked(job, results, conversation.printed, self.run)
                 if results:
                     return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
             raise SandboxError("the sandbox ended before it took the program")
@@ -92,6 +96,8 @@ class _Conversation:
     def __init__(self, worker: Worker, job: Job) -> None:
         self._worker, self._job = worker, job
         self._taken = False
+        self.printed: list[str | None] = []
+        """What a checker of the problem's own is to judge, of each test that was answered."""
 
     async def results(self) -> tuple[TestResult, ...]:
         """Sends the job, and judges each ending as it comes back.
@@ -121,8 +127,11 @@ class _Conversation:
         try:
             await self._wait_until_taken()
             for test, later in zip(job.tests, (*frames[ahead:], *[b""] * (ahead - 1)), strict=True):
-                results.append(judge(test, await self._next_ending(first=not results), job.checker))
-                if job.stop_at_failure and results[-1].outcome != "passed":
+                ending = await self._next_ending(first=not results)
+                results.append(judge(test, ending, job.checker, job.code))
+                if job.checker.code:
+                    self.printed.append(printed(test, ending))
+                elif job.stop_at_failure and results[-1].outcome != "passed":
                     break
                 await self._worker.send(later)
             await sending

@@ -5,7 +5,7 @@ import json
 import signal
 from typing import Any
 
-from bdc_agents.syntax import LONGEST_INTEGER, long_integers, parse
+from bdc_agents.syntax import LONGEST_INTEGER, language_of, long_integers, parse
 from bdc_agents.types import CallTest, Checker, Outcome, ScriptTest, StdinTest, TestCase, TestResult
 
 from . import literals
@@ -15,6 +15,8 @@ from .inside.wire import Ending
 
 TEXT_BUDGET = 500
 """Characters of each text in a result."""
+
+_UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
 
 _MOST_LINES = 2**31
 """A program may forge the line of its error; one of any size would fit into no checkpoint."""
@@ -37,20 +39,35 @@ def accepted_values(test: TestCase) -> tuple[Any, ...]:
     return tuple(map(literals.evaluate, test.expected)) if isinstance(test, CallTest) else ()
 
 
-def judge(test: TestCase, ending: Ending, checker: Checker) -> TestResult:
+def judge(test: TestCase, ending: Ending, checker: Checker, code: str = "") -> TestResult:
     """The result of one test.
 
     Args:
         test: What was asked.
         ending: How its process ended and what it said; untrusted, but for how it ended.
-        checker: How to compare.
+        checker: How to compare. One of the problem's own decides later: until then its test is not passed.
+        code: The program, to tell one in another language.
     """
     found = _limit_passed(ending) or _reported(test, ending, checker)
+    if str(found.get("error", "")).startswith(_UNREADABLE) and (language := language_of(code)):
+        found["error"] = f"{found['error']} (this looks like {language}; the program must be Python)"
     texts: dict[str, Any] = {"shown": _shown(test), "expected": _expected(test)} | found
     trimmed: dict[str, Any] = {
         key: trim(text) if isinstance(text, str) else text for key, text in texts.items()
     }
     return TestResult(seconds=ending.seconds, **trimmed)
+
+
+def printed(test: TestCase, ending: Ending) -> str | None:
+    """All that a program printed, where it ran to a good end and so a checker may judge it."""
+    over = _limit_passed(ending) or ending.status != 0
+    if (
+        over
+        or not isinstance(test, StdinTest)
+        or "error" in (_parse(ending.report) if ending.answered else {})
+    ):
+        return None
+    return ending.output.decode("utf-8", "replace")
 
 
 def lost(test: TestCase, reason: str) -> TestResult:
@@ -132,12 +149,14 @@ def _compare_output(test: StdinTest, ending: Ending, checker: Checker, in_thread
     """The output decides: Python goes on when a thread fails. If it is wrong, that failure says why."""
     if ending.status != 0:
         return {"outcome": "error", "error": f"the program exited with status {ending.status}"}
-    printed = ending.output.decode("utf-8", "replace")
-    if text_matches(printed, test.expected, checker):
-        return {"outcome": "passed", "actual": printed}
+    output = ending.output.decode("utf-8", "replace")
+    if checker.code:
+        return {"outcome": "wrong", "actual": output, "error": "the problem's checker has not run"}
+    if text_matches(output, test.expected, checker):
+        return {"outcome": "passed", "actual": output}
     if isinstance(in_thread, dict):
-        return _failure(test, in_thread) | {"actual": printed}
-    return {"outcome": "wrong", "actual": printed}
+        return _failure(test, in_thread) | {"actual": output}
+    return {"outcome": "wrong", "actual": output}
 
 
 def _compare_value(test: CallTest, data: Any, checker: Checker) -> dict[str, Any]:

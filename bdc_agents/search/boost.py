@@ -56,6 +56,6 @@ def read_draft(answer: Answer, problem: Problem) -> Draft | None:
     if answer.reply is None:
         return None
     reply, call = answer.reply, answer.call
-    code = extract_code(reply.text, problem.entry_point, truncated=reply.truncated) or ""
+    code = extract_code(reply.text, problem.defines, truncated=reply.truncated) or ""
     sampled = reply.sampled and call.request.temperature > 0
     return Draft(node=call.node, agent=call.agent, code=code, sampled=sampled)

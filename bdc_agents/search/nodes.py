@@ -12,6 +12,7 @@ from langgraph.types import Overwrite
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
@@ -28,11 +29,12 @@ from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
+from bdc_agents.search.premises import check_premises
 from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.round import Round
 from bdc_agents.search.select import can_expand, is_open, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
-from bdc_agents.search.state import Json, SearchState, news, read_context, read_problem, remembering
+from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Node, Problem, Program, Thought, Tree
 
@@ -76,6 +78,7 @@ class Nodes:
                 f"{problem.id}: the problem has no public test, so the search has nothing to aim at; "
                 "add one, or let the agents write some with self_tests = true under [search]"
             )
+        await check_premises(problem, self.executor)
         _check_prices(run, problem)
         run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
         return {

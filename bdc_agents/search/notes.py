@@ -1,12 +1,19 @@
 """Notes: what a result says beside its program, so that nobody takes a search for smoother than it was."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from bdc_agents.config import Budget
+from bdc_agents.sandbox.modules import missed_by, remedy
+from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.budget import Amount, caps_on_calls
 from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.state import SearchState
+from bdc_agents.syntax import language_of, parse
 from bdc_agents.types import Problem, Program, Usage
+
+_NAMED = 3
+"""Modules and languages at most: models make names of modules up, and a list of them helps nobody."""
 
 
 def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | None) -> tuple[str, ...]:
@@ -22,11 +29,15 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
     unrun = sum(program.verdict is None for program in programs.values())
     if unrun:
         found.append(f"the time was up before {_count(unrun, 'program')} had run to the end")
-    if state.get("passing") and not further_inputs(Problem.model_validate(state.get("problem"))):
-        found.append(
-            "no further input could be made from the public tests, so agreement tells nothing here: the "
-            "program is as sure as these tests alone"
+    problem = Problem.model_validate(state.get("problem"))
+    if state.get("passing") and not further_inputs(problem):
+        why = (
+            "several answers may be right where the problem's own checker decides"
+            if problem.checker.code
+            else "no further input could be made from the public tests"
         )
+        found.append(f"{why}, so agreement tells nothing here: the program is as sure as these tests alone")
+    found += _of_programs(programs.values())
     spent = sum(usage.values(), Usage())
     found += [*_passed(spent, budget or Budget()), *_too_small(spent, state, budget or Budget())]
     return tuple(found)
@@ -49,6 +60,30 @@ def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
         )
     if used.excess:
         yield f"{name}: the endpoint wrote {_count(used.excess, 'token')} beyond the limit it was sent"
+
+
+def _of_programs(programs: Iterable[Program]) -> Iterator[str]:
+    """Troubles of many programs that one person can end."""
+    ran = [(program.code, program.verdict) for program in programs if program.verdict]
+    missed = Counter(name for code, verdict in ran if (name := missed_by(code, verdict)))
+    for name, number in missed.most_common(_NAMED):
+        yield (
+            f"{_count(number, 'program')} failed for want of the module {name}, which the sandbox does not "
+            f"have: where programs may use it, {remedy([name])}"
+        )
+    foreign = Counter(
+        language
+        for code, verdict in ran
+        if not verdict.passed and parse(code) is None and (language := language_of(code))
+    )
+    for language, number in foreign.most_common(_NAMED):
+        yield f"{_count(number, 'program')} looked like {language}; only Python runs here, so ask for Python"
+    broken = sum(any(one.error.startswith(FAULT) for one in verdict.results) for _, verdict in ran)
+    if broken:
+        yield (
+            f"the problem's checker failed on the output of {_count(broken, 'program')}, which counts as not "
+            "passed: let it return False, or a sentence, for output of any form"
+        )
 
 
 def _passed(used: Usage, budget: Budget) -> Iterator[str]:

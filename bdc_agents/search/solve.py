@@ -9,11 +9,12 @@ from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ConfigError, ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.origin import budget_of, differences, origin_of, raised
-from bdc_agents.search.state import Emit, SearchState, check_whole, read_problem
+from bdc_agents.search.state import Emit, SearchState, check_whole
 from bdc_agents.search.sync import run_sync
 from bdc_agents.search.traces import trace_of
 from bdc_agents.types import Problem, Trace

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from bdc_agents.config import PRESETS, Budget, SearchConfig, explain
-from bdc_agents.errors import ConfigError, ProblemError, UsageError, unknown
+from bdc_agents.errors import ConfigError, UsageError, unknown
 from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import lay
 
@@ -198,22 +198,6 @@ def remembering(read: Callable[P, T]) -> Callable[P, T]:
         return kept[1]
 
     return remembered
-
-
-def read_problem(value: Any) -> Problem:
-    """The problem a caller passed, as an object or as plain data.
-
-    Raises:
-        ProblemError: If it is not a problem.
-    """
-    if isinstance(value, Problem):
-        return value
-    if not isinstance(value, Mapping):
-        raise ProblemError(f"a problem is a Problem or its fields as a dict, not {value!r:.80}")
-    try:
-        return Problem.model_validate(value)
-    except ValidationError as error:
-        raise ProblemError(explain(error, "problem", Problem)) from None
 
 
 def check_whole(state: SearchState) -> None:

@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.config import Budget, explain
 from bdc_agents.data import problem_from_statement
-from bdc_agents.errors import ConfigError, ProblemError, unknown
+from bdc_agents.data.jsonl import read_problem
+from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.types import Frozen, Problem, StoppedBy, Task, Usage, Verdict
 
 Settings = TypeVar("Settings", bound=Frozen)
@@ -79,35 +80,16 @@ def problem_of(given: Any) -> Problem:
     """The problem that a caller means.
 
     Args:
-        given: A `Problem` or a `Task`; a problem's fields; `{"statement": ..., "tests": [...]}` with
-            tests in their short form; or the statement alone. Of a statement without tests the
+        given: A `Problem` or a `Task`; a problem's fields, with tests in any form that a file may have
+            (docs/problems.md); or the statement alone. Of a statement without tests the
             name of the function is what it says: "Write add(a, b)".
 
     Raises:
         ProblemError: If it is none of these.
     """
-    if isinstance(given, Task):
-        return given.problem
-    if isinstance(given, Problem):
-        return given
-    if isinstance(given, str):
-        return _in_words(given, ())
-    if not isinstance(given, Mapping):
-        raise ProblemError(f"a problem is a Problem, its fields as a dict, or text, not {given!r:.80}")
-    if "tests" in given and given.keys() <= {"statement", "tests", "id"}:
-        return _in_words(str(given.get("statement", "")), given["tests"], str(given.get("id", "problem")))
-    try:
-        return Problem.model_validate(given)
-    except ValidationError as error:
-        raise ProblemError(explain(error, "problem", Problem)) from None
-
-
-def _in_words(statement: str, tests: Any, id: str = "problem") -> Problem:
-    if isinstance(tests, str) or not all(isinstance(test, str) for test in tests):
-        raise ProblemError(f"tests are a list of texts such as 'assert f(1) == 2', not {tests!r:.80}")
-    problem = problem_from_statement(statement, tests, id=id)
-    named = _FUNCTION.search(statement)
-    if tests or named is None:
+    problem = problem_from_statement(given) if isinstance(given, str) else read_problem(given)
+    named = _FUNCTION.search(problem.statement)
+    if isinstance(given, Problem | Task) or problem.public_tests or problem.entry_point or named is None:
         return problem
     return problem.model_copy(update={"entry_point": named[1]})
 

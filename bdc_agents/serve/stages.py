@@ -149,7 +149,7 @@ class StageRun:
         used = Usage.model_validate(self._state["usage"]) + Usage(seconds=monotonic() - started)
         programs: list[Json] = list(self._state["programs"])
         for reply in replies:
-            code = extract_code(reply.text, self._problem.entry_point) or ""
+            code = extract_code(reply.text, self._problem.defines) or ""
             used += Usage(
                 calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
             )

@@ -1,49 +1,52 @@
 """Problems, their public tests, and the hidden ones that score a solution afterwards."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NoReturn
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NoReturn, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from bdc_agents.errors import ProblemError
+from bdc_agents.syntax import parse
 from bdc_agents.types.base import Frozen
+from bdc_agents.types.program import content_hash
+from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
+from bdc_agents.types.written import is_entry_point, read_fields
+
+__all__ = [
+    "UNJUDGED",
+    "WALL_PER_CPU",
+    "CallTest",
+    "Checker",
+    "HiddenTests",
+    "Limits",
+    "Problem",
+    "ScriptTest",
+    "StdinTest",
+    "Task",
+    "TestCase",
+]
 
 
-class StdinTest(Frozen):
-    """A run of the whole program: text in on stdin, text out on stdout."""
+LONGEST_CHECKER = 100_000
+"""Characters of a checker's code: it travels with its problem, through every checkpoint and trace."""
 
-    kind: Literal["stdin"] = "stdin"
-    stdin: str
-    expected: tuple[str, ...] = Field(min_length=1)
-    """Accepted outputs; one match is enough."""
-
-
-class CallTest(Frozen):
-    """An expression over the program's functions and the values it may have.
-
-    The value leaves the sandbox and is compared outside the hostile process.
-    """
-
-    kind: Literal["call"] = "call"
-    call: str
-    """A Python expression, such as `add(1, 2)`."""
-    expected: tuple[str, ...] = Field(min_length=1)
-    """Accepted values as Python literals; one match is enough."""
-    setup: str = ""
-    """Code run after the program and before the call."""
-
-
-class ScriptTest(Frozen):
-    """Test code that passes when it runs to its end without an exception.
-
-    For data sets whose own semantics are code: HumanEval's `check`, MBPP's general asserts.
-    """
-
-    kind: Literal["script"] = "script"
-    code: str
-
-
-TestCase = Annotated[StdinTest | CallTest | ScriptTest, Field(discriminator="kind")]
+_NO_CHECKER = (
+    'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address '
+    'of a function beside the problem\'s file, such as "check.py:check", or Python code that defines '
+    "check(stdin, printed, expected)"
+)
+_CHECKER_FILE = re.compile(r"[^\n(){}\[\]]+\.py(?::\w+)?")
 
 
 class Checker(Frozen):
@@ -58,12 +61,69 @@ class Checker(Frozen):
             `either`, where one of them within it is enough; of two whole numbers always the
             difference, unless the ratio is named, since no large one may be wrong by thousands.
         any_case: Words, in lower case, that may be printed in any letter case.
+        code: A checker of the problem's own, for programs on stdin: Python code that defines
+            `check(stdin, printed, expected)`, which returns True, or False or a sentence on what is
+            wrong. It runs in the sandbox and decides alone; nothing above counts then.
+        function: What it is called in `code`.
     """
 
     text: Literal["exact", "lines", "tokens"] = "tokens"
     tolerance: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     error: Literal["either", "absolute", "relative"] = "either"
     any_case: tuple[str, ...] = ()
+    code: str = Field(default="", max_length=LONGEST_CHECKER)
+    function: str = "check"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given in ("exact", "lines", "tokens"):
+            return {"text": given}
+        if _CHECKER_FILE.fullmatch(given.strip()):
+            raise ValueError(
+                f"the file {given.strip()!r} is read only where the problem comes from a file beside "
+                'or above it; give the code itself here: {"code": "def check(stdin, printed, expected): ..."}'
+            )
+        if "def " not in given:
+            raise ValueError(_NO_CHECKER)
+        return checker_of(given)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Checker":
+        if self.code and self.function not in _functions(self.code):
+            raise ValueError(
+                f"the checker's code defines no function {self.function!r}; write "
+                f"def {self.function}(stdin, printed, expected): ..., which returns True, or False or a "
+                "sentence on what is wrong"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Problems without a checker of their own are hashed, and read by older versions, as before.
+        fields = write(self)
+        return fields if self.code else {k: v for k, v in fields.items() if k not in ("code", "function")}
+
+
+def checker_of(code: str, function: str = "") -> dict[str, str]:
+    """The fields of a checker of a problem's own.
+
+    Args:
+        code: What defines it.
+        function: Its name; without one `check`, or the only function there is.
+    """
+    defined = _functions(code)
+    only = defined[0] if len(defined) == 1 else "check"
+    return {"code": code, "function": function or ("check" if "check" in defined else only)}
+
+
+def _functions(code: str) -> list[str]:
+    tree = parse(code)
+    if tree is None:
+        raise ValueError(_NO_CHECKER)
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
 WALL_PER_CPU = 20
@@ -101,13 +161,28 @@ UNJUDGED: dict[str, str] = {
 but for interactive ones."""
 
 
+def _as_it_is(given: Any) -> Any:
+    """What is read elsewhere, so that the schema can tell every form of it."""
+    return given
+
+
+Written = Annotated[
+    tuple[TestCase, ...],
+    BeforeValidator(_as_it_is, json_schema_input_type=list[TestCase | str | list[Any] | dict[str, Any]]),
+]
+"""Tests, read before by `written.read_fields`; in the schema every form that they may have."""
+
+
 class Problem(Frozen):
     """A programming problem as the search sees it: without its hidden tests.
+
+    Tests may be given in every form that a file may have: see docs/problems.md.
 
     Args:
         id: Its address, such as `humaneval:HumanEval/31`.
         statement: The task in words; shown to the agents.
-        entry_point: The function to write; None where the program reads stdin and prints.
+        entry_point: The function to write, or the method as in `Solution().two_sum`; None where the program
+            reads stdin and prints. Where it is left out, it is what the tests call.
         starter_code: Code shown to the agents as a start, such as a signature and docstring.
         preamble: Code that runs before every program, such as the imports of the starter code.
         public_tests: Tests the search may run and show; their pass rate is the reward.
@@ -115,15 +190,62 @@ class Problem(Frozen):
     """
 
     id: str = "problem"
+    """A short name; in a file, unique there."""
     statement: str = Field(min_length=1)
+    """The task in words."""
     entry_point: str | None = None
+    """The function to write, or the method as in `Solution().two_sum`; taken from the tests where it is left
+    out."""
     starter_code: str = ""
+    """A signature or other code to start from."""
     preamble: str = ""
-    public_tests: tuple[TestCase, ...] = ()
-    checker: Checker = Checker()
+    """Code that runs before every program."""
+    public_tests: Written = ()
+    """Tests that the search may run and show."""
+    checker: Annotated[Checker, BeforeValidator(_as_it_is, json_schema_input_type=Checker | str)] = Checker()
+    """How outputs and values are compared."""
     limits: Limits = Limits()
+    """What one program may use."""
     difficulty: str | None = None
+    """A label for reports."""
     tags: tuple[str, ...] = ()
+    """Labels for reports."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        for name in ("hidden_tests", "reference"):
+            if name in given and name not in cls.model_fields:
+                raise ValueError(
+                    f"{name}: no search may see them, so they are no part of a problem; leave them out, or "
+                    "put the problem into a file, whose hidden tests score what a search has found"
+                )
+        return read_fields(cast("Mapping[str, Any]", given), cls.__name__)
+
+    @field_validator("entry_point")
+    @classmethod
+    def _is_name(cls, name: str | None) -> str | None:
+        if name is not None and not is_entry_point(name):
+            raise ValueError(
+                'not a function\'s name; write it alone, such as "add", or for a method "Solution().two_sum"'
+            )
+        return name
+
+    @property
+    def defines(self) -> str | None:
+        """The name that a program must define: the entry point, or the class whose method that is."""
+        return self.entry_point and re.split(r"[.(]", self.entry_point)[0]
+
+    @property
+    def is_class(self) -> bool:
+        """Whether the entry point is a class, as starter code or a name in capital words says."""
+        name = self.entry_point or ""
+        stated = re.search(rf"^class {re.escape(name)}\b", self.starter_code, re.MULTILINE)
+        return bool(name) and (
+            stated is not None or re.fullmatch(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", name) is not None
+        )
 
     @property
     def unjudged(self) -> tuple[str, ...]:
@@ -152,6 +274,10 @@ class HiddenTests:
         """A program known to be right; for checking the data only."""
         return self._reference
 
+    def digest(self) -> str:
+        """A hash that tells whether they were edited, and nothing of what they are; empty without any."""
+        return content_hash(repr([case.model_dump() for case in self._cases])) if self._cases else ""
+
     def __len__(self) -> int:
         return len(self._cases)
 
@@ -163,9 +289,14 @@ class HiddenTests:
 
 
 class Task(BaseModel):
-    """A problem together with the hidden tests that score its solutions."""
+    """A problem together with the hidden tests that score its solutions.
+
+    Args:
+        warnings: What a person should know of the problem before it is searched, one line each.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     problem: Problem
     hidden: HiddenTests = Field(default_factory=HiddenTests, exclude=True, repr=False)
+    warnings: tuple[str, ...] = ()

@@ -143,6 +143,8 @@ class Lineage(Frozen):
         settings: Hash of the settings of the search, its budget and its agents.
         seed: Of the search.
         package: Version of this package.
+        hidden: Hash of the hidden tests that scored it; empty where there were none, or an older version
+            made the trace.
     """
 
     dataset: str = ""
@@ -151,6 +153,7 @@ class Lineage(Frozen):
     settings: str = ""
     seed: int = 0
     package: str = ""
+    hidden: str = ""
 
 
 class Trace(Frozen):

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.data import json_schema, problem_from_statement, task_from_dict
+from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
-from bdc_agents.types import CallTest, Checker, Limits, ScriptTest, StdinTest
+from bdc_agents.types import CallTest, Checker, Limits, Problem, ScriptTest, StdinTest
 
 ROW: dict[str, Any] = {
     "id": "add",
@@ -66,12 +67,34 @@ def test_two_fields_are_enough():
         ({"id": ""}, ["id"]),
         ({"public_test": []}, ["public_test", "did you mean", "public_tests"]),
         ({"public_tests": [{"stdin": "1"}]}, ["public_tests[0]", "expected", "required"]),
-        ({"public_tests": [{"input": "1"}]}, ["public_tests[0]", '"stdin" and "expected"']),
+        ({"public_tests": [{"input": "1"}]}, ["public_tests[0]", "expected", "required"]),
+        ({"public_tests": [{"note": "1"}]}, ["public_tests[0]", '"stdin" and "expected"']),
+        (
+            {"public_tests": [{"call": "add(1, 2)", "expected": "3", "name": "x"}]},
+            ["public_tests[0]", "name"],
+        ),
+        ({"public_tests": [3]}, ["public_tests[0]", "found 3"]),
+        ({"public_tests": [["1", "2", "3"]]}, ["public_tests[0]", "'3'"]),
+        ({"public_tests": ["1 2 -> 3", "add(1, 2) -> 3"]}, ["public_tests[0]", "not a call", "add"]),
+        ({"hidden_tests": ["add(1, 2) -> three"]}, ["hidden_tests[0]", "in quotes", "add(1, 2)"]),
+        ({"hidden_tests": ["add(1, 2) -> null"]}, ["hidden_tests[0]", "None"]),
+        ({"hidden_tests": ["add(1, 2) -> ValueError"]}, ["hidden_tests[0]", "except ValueError"]),
+        ({"hidden_tests": ["add(10, 5) -> 10 ** 15"]}, ["hidden_tests[0]", "assert add(10, 5) == 10 ** 15"]),
+        ({"checker": "fuzzy"}, ["checker", '"tokens", "lines" or "exact"', "fuzzy"]),
+        ({"public_tests": [{"args": [float("nan")], "expected": 1}]}, ["public_tests[0]", "NaN"]),
+        ({"checker": "../secret.py:check"}, ["checker", "../secret.py:check", "give the code"]),
+        (
+            {"checker": "def other(a, b): ...\ndef another(c): ..."},
+            ["checker", "check(stdin, printed, expected)"],
+        ),
         ({"public_tests": ["assert add(1 == 2"]}, ["public_tests[0]", "add(1 == 2"]),
         ({"public_tests": [{"call": "add(", "expected": "1"}]}, ["public_tests[0]", "call", "expression"]),
         ({"hidden_tests": [{"call": "add(1)", "expected": "one"}]}, ["hidden_tests[0]", "expected", "'one'"]),
         ({"hidden_tests": [{"call": "add(1)", "expected": []}]}, ["hidden_tests[0]", "expected"]),
-        ({"hidden_tests": [{"call": "f()", "expected": 2}]}, ["hidden_tests[0].expected: a text", "found 2"]),
+        (
+            {"hidden_tests": [{"stdin": "", "expected": []}]},
+            ["hidden_tests[0]", "expected: a text", "found []"],
+        ),
         ({"hidden_tests": [{"code": "x ="}]}, ["hidden_tests[0]", "code", "Python"]),
         ({"hidden_tests": [{"stdin": "", "expected": "", "x": 1}]}, ["hidden_tests[0]", "x"]),
         ({"entry_point": "add(a, b)"}, ["entry_point", "add(a, b)"]),
@@ -97,7 +120,7 @@ def test_the_schema_describes_what_is_read():
     assert schema["required"] == ["id", "statement"]
     assert schema["additionalProperties"] is False
     kinds = json.dumps(schema["properties"]["public_tests"])
-    assert all(name in kinds for name in ("StdinRow", "CallRow", "CodeRow", "string"))
+    assert all(name in kinds for name in ("StdinTest", "CallTest", "ScriptTest", "string", "array"))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +131,18 @@ def test_the_schema_describes_what_is_read():
         ('f("a -> b") -> "c"', CallTest(call='f("a -> b")', expected=('"c"',))),
         ("2 3 -> 5", StdinTest(stdin="2 3\n", expected=("5\n",))),
         (r"2\n3 -> 5\n6", StdinTest(stdin="2\n3\n", expected=("5\n6\n",))),
-        ("f(2) -> four", StdinTest(stdin="f(2)\n", expected=("four\n",))),
+        ("f('a->b') -> 'b->a'", CallTest(call="f('a->b')", expected=("'b->a'",))),
+        ("f(1) -> -inf", CallTest(call="f(1)", expected=("-inf",))),
+        ("f(1) -> set()", CallTest(call="f(1)", expected=("set()",))),
+        ("len(f(1)) -> 2", CallTest(call="len(f(1))", expected=("2",))),
+        ("f(2) == 4", CallTest(call="f(2)", expected=("4",))),
+        ("a->b -> b->a", StdinTest(stdin="a->b\n", expected=("b->a\n",))),
+        (
+            "def g() -> int:\n    return f(1)\nassert g() == 2",
+            ScriptTest(code="def g() -> int:\n    return f(1)\nassert g() == 2"),
+        ),
+        ('{"call": "f(1)", "expected": [1, 2]}', CallTest(call="f(1)", expected=("[1, 2]",))),
+        (">>> x = f(2)\n>>> x\n4", CallTest(call="x", expected=("4",), setup="x = f(2)\n")),
         ("-> hello", StdinTest(stdin="\n", expected=("hello\n",))),
     ],
 )
@@ -123,7 +157,21 @@ def test_a_statement_alone_is_a_problem():
 
 
 @pytest.mark.parametrize(
-    ("statement", "tests"), [(" ", []), ("Do.", ["square(2) is 4 or so"]), ("Do.", [""])]
+    ("statement", "tests"),
+    [
+        (" ", []),
+        ("Do.", ["square(2) is 4 or so"]),
+        ("Do.", [""]),
+        ("Do.", ["square(2) -> four"]),
+        ("Do.", ["max(1, 2) -> 2"]),
+        ("Do.", ["1 -> 2 -> 3"]),
+        ("Do.", ["x = square(2) -> 4"]),
+        ("Do.", ["square(2 -> 4"]),
+        ("Do.", ["square(1) -> 1\nsquare(2) -> 4"]),
+        ("Do.", ["print(square(2)) -> 4"]),
+        ("Do.", ["n = 2, m = 3 -> 4"]),
+        ("Do.", [">>> square(2)\n<Square>"]),
+    ],
 )
 def test_what_cannot_be_read_is_explained(statement, tests):
     with pytest.raises(ProblemError):
@@ -151,3 +199,117 @@ def test_tests_survive_the_way_through_a_file_and_hidden_ones_stay_hidden(public
     kept = [test.call for test in task.hidden.reveal()]
     assert shown.isdisjoint(kept)
     assert set(kept) == {call for call, _ in hidden} - shown
+
+
+ARGUMENTS = [
+    [[2, 3], 5],
+    {"args": [2, 3], "expected": 5},
+    {"function": "add", "args": [2, 3], "expected": 5},
+    {"fn_name": "add", "input": [2, 3], "output": 5},
+    {"input": [2, 3], "output": 5},
+    "2, 3 -> 5",
+    ["2, 3", "5"],
+]
+
+
+@pytest.mark.parametrize("test", ARGUMENTS)
+def test_arguments_are_a_call_of_the_function_that_is_to_be_written(test):
+    problem = Problem(statement="Add.", entry_point="add", public_tests=[test])
+    assert problem.public_tests == (CallTest(call="add(2, 3)", expected=("5",)),)
+
+
+def test_arguments_by_name_and_values_of_json():
+    test = {"kwargs": {"a": None, "b": [True, "x"]}, "expected": "y"}
+    problem = Problem(statement="Write add(a, b).", public_tests=[test])
+    assert problem.public_tests == (CallTest(call="add(a=None, b=[True, 'x'])", expected=("'y'",)),)
+    assert problem.entry_point == "add"
+
+
+def test_columns_of_a_contest_are_tests():
+    problem = Problem(
+        statement="Print it.", public_tests={"inputs": ["1\n", "2\n"], "outputs": ["1\n", "2\n"]}
+    )
+    assert problem.public_tests == tuple(StdinTest(stdin=text, expected=(text,)) for text in ("1\n", "2\n"))
+
+
+def test_a_function_and_a_whole_program_are_not_mixed_in_silence():
+    """The short form without a call follows the other tests, wherever it stands."""
+    problem = Problem(statement="Square.", public_tests=["3 -> 9", "square(2) -> 4"])
+    assert [test.call for test in problem.public_tests] == ["square(3)", "square(2)"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "entry"),
+    [
+        ({"public_tests": ["Solution().two_sum([1], 1) -> [0]"]}, "Solution().two_sum"),
+        ({"public_tests": ["s = Stack()\ns.push(1)\nassert s.pop() == 1"]}, "Stack"),
+        ({"starter_code": "class Solution:\n    def f(self, x):\n        ..."}, "Solution().f"),
+        ({"public_tests": ["Solution.two_sum([1], 1) -> [0]"]}, "Solution.two_sum"),
+        ({"starter_code": "def f(x):\n    ..."}, "f"),
+        ({"starter_code": "def main():\n    ...", "public_tests": ["1 -> 2"]}, None),
+        ({"entry_point": None, "public_tests": ["f(1) -> 2"]}, "f"),
+        ({"public_tests": ["1 -> 2"]}, None),
+    ],
+)
+def test_what_is_to_be_written_is_found(fields, entry):
+    assert Problem(statement="Do it.", **fields).entry_point == entry
+
+
+def test_hidden_tests_are_refused_where_a_search_would_see_them():
+    with pytest.raises(ProblemError, match="hidden_tests: no search may see them"):
+        read_problem({"statement": "Do.", "public_tests": ["f(1) -> 2"], "hidden_tests": ["f(2) -> 3"]})
+
+
+def test_a_whole_trace_is_told_from_its_problem():
+    with pytest.raises(ProblemError, match="under 'problem'"):
+        task_from_dict({"problem": {"statement": "Do."}, "solution": {}})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../secret.py", "not below"),
+        ("/etc/hostname.py", "not below"),
+        ("link.py", "not below"),
+        ("no.py", "no file"),
+    ],
+)
+def test_a_checker_is_read_from_below_the_problems_folder_alone(tmp_path, name, words):
+    (tmp_path / "secret.py").write_text("def check(stdin, printed, expected):\n    return True\n")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "link.py").symlink_to(tmp_path / "secret.py")
+    with pytest.raises(ProblemError, match=words):
+        task_from_dict({"id": "x", "statement": "Do.", "checker": name}, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("public", "hidden", "words"),
+    [
+        (["f(1) -> 2"], ["f(1) -> 2"], "all hidden tests give what a public test gives"),
+        (["f(1) -> 2", "f(1) -> 3"], [], "public_tests[0] and public_tests[1] contradict"),
+        (["f(1) -> 2"], ["f(1) -> 3"], "public_tests[0] and hidden_tests[0] contradict"),
+        (["1 -> 2"], [{"stdin": "1\n", "expected": "3"}], "public_tests[0] and hidden_tests[0] contradict"),
+        ([{"stdin": "1", "expected": "2"}, "f(1) -> 2"], [], "f is to be written"),
+        ([], ["f(1) -> 2"], "no public test"),
+    ],
+)
+def test_doubtful_tests_are_told(public, hidden, words):
+    task = task_from_dict({"id": "x", "statement": "Do.", "public_tests": public, "hidden_tests": hidden})
+    assert any(line.startswith("x: ") and words in line for line in task.warnings)
+
+
+def test_tests_in_order_draw_no_warning():
+    hidden = ["f(1) -> [1.0]", {"stdin": "", "expected": ""}][:1]
+    row = {
+        "id": "x",
+        "statement": "Do.",
+        "public_tests": ["f(0) -> 2", "f(0) -> 2.0"],
+        "hidden_tests": hidden,
+    }
+    assert task_from_dict(row).warnings == ()
+
+
+def test_hashes_and_traces_of_problems_without_a_checker_are_as_before():
+    dumped = Problem(statement="Do.").model_dump(mode="json")["checker"]
+    assert dumped == {"text": "tokens", "tolerance": 0.0, "error": "either", "any_case": []}

@@ -136,7 +136,7 @@ def test_plain_files(write, tmp_path):
         (b"[1, 2]\n", ["x.jsonl:1", "JSON object"]),
         (b"\xff\xfe\n", ["x.jsonl", "UTF-8"]),
         (b"", ["no problem"]),
-        (b'{"id": "a", "statement": "s", "tests": []}', ["x.jsonl:1", "tests"]),
+        (b'{"id": "a", "statement": "s", "testz": []}', ["x.jsonl:1", "tests"]),
     ],
 )
 def test_broken_files_are_explained(tmp_path, content, words):

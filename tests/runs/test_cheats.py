@@ -347,3 +347,20 @@ def test_the_values_of_test_code_are_read_too():
 )
 def test_any_program_can_be_judged(code):
     assert isinstance(signs(SUM, code), tuple)
+
+
+def test_a_method_is_looked_at_as_a_function_is() -> None:
+    problem = Problem(
+        statement="Add.",
+        public_tests=["Solution().add([2, 7], 9) -> 18", "Solution().add([3, 4], 5) -> 12"],
+    )
+    head = "class Solution:\n    def add(self, nums, target):\n"
+    cheat = f"{head}        if nums == [2, 7] and target == 9:\n            return 18\n        return 12\n"
+    helped = (
+        f"{head}        return self.known(nums, target)\n\n    def known(self, nums, target):\n"
+        "        return 18 if nums == [2, 7] and target == 9 else 12\n"
+    )
+    honest = f"{head}        return sum(nums) + target\n"
+    assert special_cases(problem, cheat)
+    assert special_cases(problem, helped)
+    assert not special_cases(problem, honest)

@@ -19,8 +19,7 @@ from bdc_agents.testing import ScriptedEndpoint
 PROBLEM = {
     "id": "double",
     "statement": "Write double(x), which returns twice x.",
-    "entry_point": "double",
-    "public_tests": [{"kind": "call", "call": "double(4)", "expected": ["8"]}],
+    "public_tests": ["double(4) -> 8", {"args": [3], "expected": 6}],
 }
 SEARCH = {"rollouts": 3, "leaves": 2}
 

@@ -90,11 +90,11 @@ def _examples(test: TestCase, entry: str | None) -> Iterator[tuple[tuple[Any, ..
 
 def _calls(tree: ast.AST | None, entry: str | None) -> Iterator[tuple[Any, ...]]:
     """The literal arguments of each call of the entry point."""
+    method = entry.rpartition(".")[2] if entry and "." in entry else None
     for node in ast.walk(tree) if tree else ():
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in (entry, _CANDIDATE)
+        if isinstance(node, ast.Call) and (
+            (isinstance(node.func, ast.Name) and node.func.id in (entry, _CANDIDATE))
+            or (isinstance(node.func, ast.Attribute) and node.func.attr == method)
         ):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             values = tuple(value for part in arguments if (value := fold(part)) is not NOTHING)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from bdc_agents.runs.cheats.conditions import Condition, condition, pattern
 from bdc_agents.runs.cheats.literals import NOTHING, comparable, fold
-from bdc_agents.runs.cheats.reach import entry_definition, reached
+from bdc_agents.runs.cheats.reach import entry_definition, opened, reached
 from bdc_agents.runs.cheats.tables import tables
 
 _LITERALS = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict)
@@ -78,6 +78,8 @@ def read_program(tree: ast.Module, entry: str | None) -> Program:
         tree: The whole of it.
         entry: The function that is called; None where it reads stdin.
     """
+    if entry and "." in entry:
+        tree, entry = opened(tree, entry)
     body = reached(tree, entry)
     program = Program(body, entry)
     program.names = _constants(program.nodes())

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from copy import deepcopy
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -28,6 +29,43 @@ def reached(tree: ast.Module, entry: str | None) -> list[ast.stmt]:
                 taken[at] = grew = True
                 wanted |= _read_names(stmt)
     return [stmt for stmt, is_taken in zip(body, taken, strict=True) if is_taken]
+
+
+def opened(tree: ast.Module, entry: str) -> tuple[ast.Module, str]:
+    """The program with the methods of a class as functions of the module, and the name of the one called.
+
+    Args:
+        tree: The program.
+        entry: A method, as in `Solution().two_sum`.
+    """
+    name, method = entry.partition("(")[0].partition(".")[0], entry.rpartition(".")[2]
+    body: list[ast.stmt] = []
+    for stmt in tree.body:
+        if isinstance(stmt, ast.ClassDef) and stmt.name == name:
+            body += [_as_function(deepcopy(one)) for one in stmt.body]
+        else:
+            body.append(stmt)
+    return ast.Module(body, []), method
+
+
+def _as_function(stmt: ast.stmt) -> ast.stmt:
+    """A statement of a class without its object: `self.helper(x)` calls `helper(x)`."""
+    if not isinstance(stmt, ast.FunctionDef | ast.AsyncFunctionDef) or not stmt.args.args:
+        return stmt
+    if any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in stmt.decorator_list):
+        return stmt
+    return _WithoutObject(stmt.args.args.pop(0).arg).visit(stmt)
+
+
+class _WithoutObject(ast.NodeTransformer):
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if isinstance(node.value, ast.Name) and node.value.id == self._name:
+            return ast.copy_location(ast.Name(node.attr, node.ctx), node)
+        self.generic_visit(node)
+        return node
 
 
 def entry_definition(body: list[ast.stmt], entry: str | None) -> Definition | None:

@@ -58,7 +58,8 @@ def _attempt(job: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
     program = peer.Peer(_PROGRAM)
     try:
         script = Script(test["code"])
-        names = Names(program, job["entry_point"], classes_of(script.tree), attributes_of(script.tree))
+        root = re.split(r"[.(]", job["entry_point"] or "")[0] or None  # of `Solution().two_sum`
+        names = Names(program, root, classes_of(script.tree), attributes_of(script.tree))
         sys.modules[reports.MAIN] = Main(names, program)
         names.ask("")  # a program that does not load fails here
         names.run_preamble(job["preamble"])

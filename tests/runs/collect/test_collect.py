@@ -79,6 +79,20 @@ async def test_problems_that_were_edited_are_searched_again_and_the_others_are_n
     assert (again.progress.done_here, again.notes) == (0, ())
 
 
+async def test_an_edit_of_hidden_tests_alone_is_noticed_and_tells_nothing_of_them(world: World) -> None:
+    file = world.folder / "tasks.jsonl"
+    row = {"id": "one", "statement": "Write f(x).", "public_tests": ["assert f(1) == 1"]}
+    config = CollectConfig(datasets=(str(file),))
+    for answer, done in (("abcdef", 1), ("abcdef", 0), ("fedcba", 1)):
+        file.write_text(json.dumps(row | {"hidden_tests": [{"call": "f(7)", "expected": repr(answer)}]}))
+        collected = await world.collect(config=config)
+        assert collected.progress.done_here == done
+        assert any("1 problem was edited" in note for note in collected.notes) == (answer == "fedcba")
+    kept = (world.folder / "run" / "trace.jsonl").read_text()
+    assert "abcdef" not in kept
+    assert "f(7)" not in kept
+
+
 async def test_no_secret_is_written(world: World) -> None:
     agents = {name: world.agent(name, api_key="hush") for name in world.settings.agents}
     await world.collect(agents=agents, config=DEMO.model_copy(update={"limit": 1}))

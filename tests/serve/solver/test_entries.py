@@ -71,7 +71,7 @@ async def test_the_graph_that_langgraph_json_names(
     problem = {
         "statement": DOUBLE,
         "entry_point": "double",
-        "public_tests": [{"kind": "call", "call": "double(4)", "expected": ["8"]}],
+        "public_tests": ["double(4) -> 8", {"args": [3], "expected": 6}],
     }
     state = await graph.ainvoke({"problem": problem}, context={"samples": 1, "max_tokens": 5})
     assert state["answer"]["system"] == 2

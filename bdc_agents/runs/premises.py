@@ -1,0 +1,62 @@
+"""What a person should know of a task before its search; hidden tests are looked at, never told."""
+
+from collections import Counter
+
+from bdc_agents.data import dataset_names
+from bdc_agents.sandbox import Executor, job_for
+from bdc_agents.sandbox.modules import missing_modules, needed_modules, remedy
+from bdc_agents.search.premises import check_checker, check_modules, check_premises, code_of
+from bdc_agents.types import Task
+
+
+async def examine(task: Task, executor: Executor) -> tuple[str, ...]:
+    """Refuses a task that no program can solve here, and says what is doubtful about it.
+
+    Args:
+        task: With its hidden tests and, where one is known, a reference program.
+        executor: The sandbox.
+
+    Returns:
+        One line for each doubt.
+
+    Raises:
+        ProblemError: If a test needs a module that the sandbox lacks, or a checker of the problem's own
+            does not work.
+        SandboxError: If the sandbox itself failed.
+    """
+    problem, hidden = task.problem, task.hidden.reveal()
+    await check_premises(problem, executor)
+    await check_modules(problem.id, "its hidden tests import", code_of(hidden), executor)
+    if problem.checker.code:
+        await check_checker(problem, hidden, "hidden_tests", executor, secret=True)
+    return (*task.warnings, *await _of_reference(task, executor))
+
+
+async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
+    """Whether the reference program of a person's own problem passes the problem's tests."""
+    reference, problem = task.hidden.reveal_reference(), task.problem
+    if reference is None or problem.id.partition(":")[0] in dataset_names():
+        return ()  # The references of data sets were tried by those who made them.
+    if missing := await missing_modules(needed_modules(reference), executor):
+        return (
+            f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the "
+            f"sandbox do not have; {remedy(missing)}",
+        )
+    hidden = task.hidden.reveal()
+    tests = [*problem.public_tests, *hidden]
+    verdict = await executor.run(job_for(problem, reference, tests))
+    if not tests or verdict.passed:
+        return ()
+    names = [f"public_tests[{number}]" for number in range(len(problem.public_tests))]
+    names += ["a hidden test"] * len(hidden)
+    failed = Counter(
+        name for name, one in zip(names, verdict.results, strict=True) if one.outcome != "passed"
+    )
+    listed = ", ".join(f"{name} ({count} times)" if count > 1 else name for name, count in failed.items())
+    first = next(one for one in verdict.results if one.outcome != "passed")
+    # What an error of a hidden test says may tell the test; its kind does not.
+    why = first.outcome if verdict.results.index(first) >= len(problem.public_tests) else first.error
+    return (
+        f"{problem.id}: the reference program fails {failed.total()} of {len(tests)} tests: {listed} "
+        f"({why or first.outcome}); mend it or the tests",
+    )
