@@ -53,10 +53,10 @@ class Course:
         self._used.append(Usage(calls=1, failed=1))
         return len(self._used) - 1
 
-    def answered(self, call: int, used: Usage, text: str = "") -> None:
+    def answered(self, call: int, used: Usage, text: str = "", truncated: bool = False) -> None:
         """Notes what a call took, and the program in its reply."""
         self._used[call] = used
-        if code := extract_code(text, self._entry_point):
+        if code := extract_code(text, self._entry_point, truncated=truncated):
             key = program_key(code)
             self._first[key] = min(call, self._first.get(key, call))
 
@@ -96,7 +96,8 @@ class _Followed:
             self._course.answered(call, (error.usage or Usage(failed=1)) + Usage(calls=1))
             raise
         # What asks for JSON holds no program, whatever its text looks like.
-        self._course.answered(call, reply.usage, "" if request.json_schema else reply.text)
+        text = "" if request.json_schema else reply.text
+        self._course.answered(call, reply.usage, text, reply.truncated)
         return reply
 
     async def aclose(self) -> None:
