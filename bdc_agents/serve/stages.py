@@ -149,7 +149,8 @@ class StageRun:
         used = Usage.model_validate(self._state["usage"]) + Usage(seconds=monotonic() - started)
         programs: list[Json] = list(self._state["programs"])
         for reply in replies:
-            code = extract_code(reply.text, self._problem.defines) or ""
+            cut = reply.finish == "length"
+            code = extract_code(reply.text, self._problem.defines, truncated=cut) or ""
             used += Usage(
                 calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
             )
