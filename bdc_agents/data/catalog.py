@@ -131,7 +131,7 @@ DATASETS: dict[str, Dataset] = {
         read=codecontests_task,
         files=("codecontests/*.jsonl", "codecontests*.jsonl", "code_contests*.jsonl"),
         hub=Hub(_CODE_CONTESTS, streaming=True),
-        origin="deepmind/code_contests on the Hugging Face hub has it as Parquet; write its rows as JSON Lines",
+        origin="deepmind/code_contests on the Hugging Face hub; write its rows as JSON Lines",
         id_fields=_CONTEST_IDS,
     ),
     "livecodebench": Dataset(
@@ -145,7 +145,7 @@ DATASETS: dict[str, Dataset] = {
         read=leetcode_task,
         files=("leetcode/*.jsonl", "leetcode*.jsonl", "LeetCodeDataset*.jsonl"),
         hub=Hub("newfacade/LeetCodeDataset", split="test+train"),
-        origin="newfacade/LeetCodeDataset on the Hugging Face hub has LeetCodeDataset-test.jsonl and -train.jsonl",
+        origin="newfacade/LeetCodeDataset on the Hugging Face hub has a file for each split",
         id_fields=("task_id", "question_id", "meta.question_id"),
         splits={"test": "test", "train": "train"},
     ),

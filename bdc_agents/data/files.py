@@ -1,6 +1,5 @@
 """Finding a data set's files and reading their rows, one at a time."""
 
-import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.data.lines import BROKEN, LONGEST_LINE, Line, is_packed, lines
+from bdc_agents.data.lines import BROKEN, LONGEST_LINE, FileState, Line, is_packed, lines, open_bytes
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers
@@ -96,17 +95,16 @@ def _where(file: Path) -> str:
 
 
 @lru_cache(maxsize=2)
-def _array(file: str, size: int, changed: int) -> Any:
-    """The value that a file holds; a file that has changed is another one."""
-    with gzip.open(file) if is_packed(Path(file)) else open(file, "rb") as stream:
+def _array(state: FileState) -> Any:
+    """The value that a file in this state holds."""
+    with open_bytes(state.file) as stream:
         data = stream.read(LARGEST_ARRAY + 1)
-    return _parse(data if len(data) <= LARGEST_ARRAY else None, file)
+    return _parse(data if len(data) <= LARGEST_ARRAY else None, str(state.file))
 
 
 def _array_rows(file: Path) -> Iterator[RawRow | ProblemError]:
-    state = file.stat()
     try:
-        value = _array(str(file), state.st_size, state.st_mtime_ns)
+        value = _array(FileState.of(file))
     except ProblemError as error:
         yield error
         return

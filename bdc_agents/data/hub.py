@@ -27,7 +27,9 @@ def hub_files(hub: Hub) -> list[Path]:
         ProblemError: If they cannot be loaded, such as without a network.
     """
     with _explained(hub):
-        download = import_module("huggingface_hub").hf_hub_download if hub.files else None
+        if not hub.files:
+            return []
+        download: Any = import_module("huggingface_hub").hf_hub_download
         return [
             Path(download(hub.repo, name, repo_type="dataset", revision=hub.revision)) for name in hub.files
         ]

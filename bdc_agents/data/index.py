@@ -116,7 +116,7 @@ class Finder:
         self._file = file
         self._read = read
         self._names = names
-        self._key = (os.path.abspath(file), kind)
+        self._key = (str(file.absolute()), kind)
 
     def find(self, name: str) -> list[tuple[Place, dict[str, Any]]]:
         """The rows of this name, in the order of the file.
@@ -225,7 +225,7 @@ def _own_bytes(file: Path) -> bytes | None:
     """The content of a plain file that nobody else can write; None for any other."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb") as stream:
             state = os.fstat(descriptor)
             others = stat.S_IWGRP | stat.S_IWOTH
             if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & others:

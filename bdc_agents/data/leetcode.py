@@ -194,7 +194,7 @@ class _Code(NamedTuple):
 
 
 def _test(node: ast.stmt, code: _Code) -> CallTest | None:
-    """The test of `assert candidate(...) == VALUE` or `assert is_same_list(candidate(...), list_node(...))`."""
+    """The test of `assert candidate(...) == VALUE`, or of one of the helpers that compare nodes."""
     match node:
         case ast.Assert(
             test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[expected])
@@ -253,16 +253,19 @@ def _split(
     if not shown:
         calls = [test for test in tests if isinstance(test, CallTest)]
         shown = calls[: min(MOST_PUBLIC, max(1, len(calls) // 2))]
-    return shown, [test for test in tests if test not in shown]
+    public = {id(test) for test in shown}
+    return shown, [test for test in tests if id(test) not in public]
 
 
 def _arguments(test: TestCase, entry_point: str) -> str:
     """The arguments of a test's call, as text that can be compared with an example's."""
-    given = test.call.partition(f"{entry_point}(")[2] if isinstance(test, CallTest) else ""
-    return _compact(given.rstrip()[: -1 - test.call.endswith("))")] if isinstance(test, CallTest) else "")
+    call = test.call if isinstance(test, CallTest) else ""
+    around = next((one.reads for one in _HELPERS.values() if call.startswith(f"{one.reads}(")), "")
+    call = call.removeprefix(f"{around}(").removesuffix(")") if around else call
+    return _compact(call.removeprefix(f"{entry_point}(").removesuffix(")"))
 
 
 def _compact(text: str) -> str:
-    """Arguments without blanks, in Python's words for JSON's constants, and nodes as the lists they are of."""
+    """Arguments without blanks, in Python's words for JSON's constants; of nodes the lists they are of."""
     text = _NODES.sub(r"\1", re.sub(r"\s+", "", text))
     return re.sub(r"\b(?:null|true|false)\b", lambda word: _PYTHON[word[0]], text)

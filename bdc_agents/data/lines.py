@@ -6,7 +6,6 @@ so that a process that reads many lines unpacks the file about once.
 """
 
 import gzip
-import os
 import threading
 import zlib
 from bisect import bisect_right
@@ -14,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 LONGEST_LINE = 1 << 29
-"""Bytes of a line; one without an end, such as of a file that unpacks to zeros, would else fill the memory."""
+"""Bytes of a line; one without an end, as in a file that unpacks to zeros, would else fill the memory."""
 _CHUNK = 1 << 18
 _BETWEEN_STATES = 1 << 22
 """Bytes of text between two kept states: a state takes 45 KB, and so many bytes unpack in 10 ms."""
@@ -27,6 +26,25 @@ _MARK = b"\xef\xbb\xbf"
 
 BROKEN = (OSError, EOFError, zlib.error)
 """What reading a file raises that is not there, or is damaged."""
+
+
+class FileState(NamedTuple):
+    """A file as it is now: one that is changed is another one."""
+
+    file: Path
+    number: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, file: Path) -> "FileState":
+        """The state of a file.
+
+        Raises:
+            OSError: If there is none.
+        """
+        found = file.stat()
+        return cls(file.absolute(), found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class Line(NamedTuple):
@@ -48,13 +66,22 @@ def is_packed(file: Path) -> bool:
     return file.suffix == ".gz"
 
 
+def open_bytes(file: Path) -> IO[bytes]:
+    """Opens a file to read its text as bytes.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    return cast("IO[bytes]", gzip.open(file)) if is_packed(file) else file.open("rb")
+
+
 def lines(file: Path) -> Iterator[Line]:
     """The lines of a file.
 
     Raises:
         OSError, EOFError, zlib.error: If it cannot be read to its end; the lines before have come.
     """
-    with gzip.open(file) if is_packed(file) else file.open("rb") as stream:
+    with open_bytes(file) as stream:
         place = number = 0
         while data := stream.readline(LONGEST_LINE):
             number += 1
@@ -73,8 +100,7 @@ def line_at(file: Path, place: int) -> bytes | None:
     """
     before = max(place - 1, 0)
     if is_packed(file):
-        state = file.stat()
-        data = _unpacked(str(file), state.st_size, state.st_mtime_ns, state.st_ino).read(before)
+        data = _unpacked(FileState.of(file)).read(before)
     else:
         with file.open("rb") as stream:
             stream.seek(before)
@@ -89,7 +115,7 @@ def _unmarked(data: bytes, place: int) -> bytes:
     return data.removeprefix(_MARK) if place == 0 else data
 
 
-def _skipped(stream: Any) -> int:
+def _skipped(stream: IO[bytes]) -> int:
     """Reads to the end of the line; gives the bytes it read."""
     count = 0
     while part := stream.readline(_CHUNK):
@@ -103,7 +129,7 @@ def _skipped(stream: Any) -> int:
 
 
 @dataclass(frozen=True)
-class _State:
+class _Pause:
     """From where a packed file can be unpacked on."""
 
     place: int
@@ -117,13 +143,13 @@ class _State:
 class _Unpacked:
     """A packed file as text that can be read from any place, by the states that were passed."""
 
-    file: str
-    states: list[_State] = field(default_factory=list[_State])
+    file: Path
+    states: list[_Pause] = field(default_factory=list[_Pause])
     lock: Any = field(default_factory=threading.Lock)
 
     def read(self, place: int) -> bytes:
         """The text from a place to the end of the line after the next line end, or what there is of it."""
-        with self.lock, open(self.file, "rb") as stream:
+        with self.lock, self.file.open("rb") as stream:
             found = bytearray()
             for begin, text in self._texts(stream, place):
                 if begin + len(text) <= place:
@@ -134,7 +160,7 @@ class _Unpacked:
                     break
             return bytes(found)
 
-    def _texts(self, stream: BinaryIO, place: int) -> Iterator[tuple[int, bytes]]:
+    def _texts(self, stream: IO[bytes], place: int) -> Iterator[tuple[int, bytes]]:
         """Pieces of the text, from a state before the place on; keeps further states."""
         state = self._before(place)
         at, position, unpacker = state.place, state.position, state.unpacker.copy()
@@ -155,17 +181,16 @@ class _Unpacked:
             at += len(text)
             self._keep(at, stream.tell() - len(left), unpacker)
 
-    def _before(self, place: int) -> _State:
+    def _before(self, place: int) -> _Pause:
         found = bisect_right(self.states, place, key=lambda state: state.place)
-        return self.states[found - 1] if found else _State(0, 0, zlib.decompressobj(_GZIP))
+        return self.states[found - 1] if found else _Pause(0, 0, zlib.decompressobj(_GZIP))
 
     def _keep(self, place: int, position: int, unpacker: Any) -> None:
         last = self.states[-1].place if self.states else 0
         if place >= last + _BETWEEN_STATES and len(self.states) < _MOST_STATES and not unpacker.eof:
-            self.states.append(_State(place, position, unpacker.copy()))
+            self.states.append(_Pause(place, position, unpacker.copy()))
 
 
 @lru_cache(maxsize=4)
-def _unpacked(file: str, size: int, changed: int, number: int) -> _Unpacked:
-    """The states of a file; a file that has changed is another one."""
-    return _Unpacked(os.path.abspath(file))
+def _unpacked(state: FileState) -> _Unpacked:
+    return _Unpacked(state.file)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from bdc_agents.data.catalog import DATASETS, Dataset, Hub
 from bdc_agents.data.files import (
@@ -192,7 +192,8 @@ class _Selection:
         Raises:
             ProblemError: If two rows of a file of the user's own have this id.
         """
-        found = [one for number, file in enumerate(self._files) for one in self._in_file(number, file, problem_id)]
+        files = enumerate(self._files)
+        found = [one for order, file in files for one in self._in_file(order, file, problem_id)]
         if not self._files:
             found = list(islice(self._in_rows(0, self._hub_rows(), problem_id), 1))
         found = [one for one in found if self.names(one.row)[0] == problem_id] or found
@@ -206,13 +207,17 @@ class _Selection:
         Raises:
             ProblemError: If there is none.
         """
-        for _, source, row in self.lookup(problem_id):
-            return source, self._joined(row)
-        items = list(self.rows())
-        known = dict.fromkeys(
-            name for item in items if not isinstance(item, ProblemError) for name in self.names(item[1])
-        )
-        unread = [item for item in items if isinstance(item, ProblemError)]
+        [found] = self.lookup(problem_id) or [self._not_found(problem_id)]
+        return found.source, self._joined(found.row)
+
+    def _not_found(self, problem_id: str) -> NoReturn:
+        known: dict[str, None] = {}
+        unread: list[ProblemError] = []
+        for item in self.rows():
+            if isinstance(item, ProblemError):
+                unread.append(item)
+            else:
+                known |= dict.fromkeys(self.names(item[1]))
         raise ProblemError(_unknown_problem(self._name, problem_id, known) + _perhaps(unread))
 
     def found(self, ids: Iterable[str]) -> Iterator[RawRow]:
@@ -223,10 +228,9 @@ class _Selection:
         """
         rows: dict[tuple[int, int], RawRow] = {}
         for problem_id in ids:
-            looked_up = self.lookup(problem_id)
-            rows |= {one.order: (one.source, one.row) for one in looked_up if self._in_split(self.names(one.row))}
-            if not looked_up:
-                self.find(problem_id)
+            for order, source, row in self.lookup(problem_id) or [self._not_found(problem_id)]:
+                if self._in_split(self.names(row)):
+                    rows[order] = source, row
         return ((source, self._joined(row)) for _, (source, row) in sorted(rows.items()))
 
     @cached_property
@@ -251,9 +255,10 @@ class _Selection:
 
     def _joined(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row with what a joined file says of it."""
-        names = self.names(row)
-        more = [one.row for file in self._joined_files for one in self._in_file(0, file, names[0])] if names else []
-        return row | more[-1] if more else row
+        for name in self.names(row)[:1]:
+            for one in (one for file in self._joined_files for one in self._in_file(0, file, name)):
+                row = row | one.row
+        return row
 
     def _in_file(self, order: int, file: Path, name: str) -> Iterator[_Found]:
         if is_array(file):
@@ -400,7 +405,9 @@ def _alike(text: str, known: list[str]) -> list[str]:
     if len(known) <= _COMPARED:
         return known
     words = [word for word in re.split(r"[\W_]+", text.lower()) if len(word) > 2]
-    shared = [name for name in known if name[:3].lower() == text[:3].lower() or any(w in name.lower() for w in words)]
+    starts = text[:3].lower()
+    lower = ((name, name.lower()) for name in known)
+    shared = [name for name, low in lower if low.startswith(starts) or any(word in low for word in words)]
     return shared[:_COMPARED] or known[:_COMPARED]
 
 

@@ -1,10 +1,9 @@
 """Which problems are evaluated."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-from bdc_agents.data import dataset_names, load_task, load_tasks
+from bdc_agents.data import dataset_names, load_task
 from bdc_agents.errors import ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.runs.selection import Filter, select_jobs
@@ -37,7 +36,7 @@ def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
     )
     if chosen.interactive:
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))
-    tasks = _load([job.id for job in chosen.jobs], data)
+    tasks = [load_task(job.id, data=data) for job in chosen.jobs]
     testable = [task for task in tasks if task.problem.public_tests or len(task.hidden)]
     if not testable:
         raise ProblemError(
@@ -45,13 +44,3 @@ def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
             "nothing to measure"
         )
     return testable[: config.limit]
-
-
-def _load(ids: Sequence[str], data: Path | None) -> list[Task]:
-    """The tasks of these addresses, each data set read once."""
-    wanted = set(ids)
-    names = dict.fromkeys(address.partition(":")[0] for address in ids)
-    known = [name for name in names if name in dataset_names()]
-    tasks = [task for name in known for task in load_tasks(name, data=data) if task.problem.id in wanted]
-    found = {task.problem.id: task for task in tasks}
-    return [found[address] if address in found else load_task(address, data=data) for address in ids]
