@@ -71,8 +71,10 @@ def changed(code: str, count: int, seed: str) -> list[str]:
     return random.Random(seed).sample(made, min(count, len(made)))
 
 
-async def sandboxed(executor: Executor, task: Task, code: str) -> tuple[str, str]:
+async def sandboxed(executor: Executor, task: Task, code: str, seconds: float) -> tuple[str, str]:
     """What the sandbox says, and the first reason where it fails a program."""
+    limits = task.problem.limits.model_copy(update={"cpu_seconds": seconds})
+    task = task.model_copy(update={"problem": task.problem.model_copy(update={"limits": limits})})
     tests = (*task.problem.public_tests, *task.hidden.reveal())
     verdict = await executor.run(
         job_for(task.problem, code, tests).model_copy(update={"stop_at_failure": True})
@@ -86,7 +88,7 @@ async def problem(executor: Executor, task: Task, row: dict[str, Any], count: in
     """The known solution and some mutants of one problem, in the sandbox and the official way."""
     reference = task.hidden.reveal_reference() or ""
     began = time.monotonic()
-    ours, reason = await sandboxed(executor, task, reference)
+    ours, reason = await sandboxed(executor, task, reference, task.problem.limits.cpu_seconds)
     found: dict[str, Any] = {
         **{"id": task.problem.id, "reference": ours, "reason": reason},
         "seconds": round(time.monotonic() - began, 2),
@@ -97,7 +99,7 @@ async def problem(executor: Executor, task: Task, row: dict[str, Any], count: in
     found["mutants"] = []
     for code in changed(reference, count, task.problem.id):
         said = await asyncio.to_thread(official, row, code, MUTANT_SECONDS)
-        here, why = ("", "") if said == "slow" else await sandboxed(executor, task, code)
+        here, why = ("", "") if said == "slow" else await sandboxed(executor, task, code, MUTANT_SECONDS)
         one = {"official": said, "sandbox": here}
         found["mutants"].append(one | ({"code": code, "why": why} if here not in ("", said) else {}))
     return found
