@@ -30,6 +30,7 @@ from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_tasks
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.sandbox.state import keeps_state
 from bdc_agents.types import Task
 
 RESULTS = Path(__file__).parent / "results" / "leetcode.json"
@@ -152,6 +153,8 @@ async def main() -> None:
         found = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
         done = {one["id"] for one in found}
         waiting = [task for task in tasks if task.problem.id not in done]
+        # A program that seems to keep a state runs anew for each test, which takes some of them minutes.
+        waiting.sort(key=lambda task: keeps_state(task.hidden.reveal_reference() or ""))
         for task in waiting:
             if time.monotonic() > end:
                 break

@@ -37,6 +37,7 @@ _FRAME = re.compile(
 _EXAMPLE = re.compile(r"^[ \t]*Input:[ \t]*(.+?)\n[ \t]*Output:", re.MULTILINE | re.DOTALL)
 
 _NODES = re.compile(r"\b(?:list_node|tree_node)\(([^()]*)\)")
+_GAPS = re.compile(r"\n{3,}")
 _PYTHON = {"null": "None", "true": "True", "false": "False"}
 
 # What makes a plain list of nodes, in the order in which the set's own helpers read one. A list with a
@@ -114,6 +115,9 @@ _HELPERS = {
     "is_same_list": _Helper("list_node", "list_values", LIST_VALUES, list),
     "is_same_tree": _Helper("tree_node", "tree_values", TREE_VALUES, _level_order),
 }
+
+
+_OF_NODES = {name for same, helper in _HELPERS.items() for name in (same, helper.makes)}
 
 
 def leetcode_task(row: Any, source: str = "row") -> Task:
@@ -233,13 +237,22 @@ class _WithoutInf(ast.NodeTransformer):
 
 
 def _preamble(prompt: str, tests: Sequence[TestCase]) -> str:
-    """The row's own code, and what makes plain lists of nodes where a test asks for it."""
-    used = [
-        helper.code
-        for helper in _HELPERS.values()
-        if any(isinstance(test, CallTest) and test.call.startswith(f"{helper.reads}(") for test in tests)
-    ]
-    return "\n".join([prompt.strip(), *used]).strip()
+    """The row's own code as far as the tests need it, and what makes plain lists of nodes.
+
+    All that makes and compares nodes stands before every problem, also of numbers. What is not needed is
+    left out, and `inf` is imported: code that seems to keep a state has each test run in a process of its
+    own, which takes a program with a table of primes, say, a hundred times as long.
+    """
+    calls = [test.call if isinstance(test, CallTest) else test.code for test in tests if test.kind != "stdin"]
+    tree, lines = parse(prompt), prompt.splitlines()
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.FunctionDef) and node.name in _OF_NODES:
+            if not any(f"{node.name}(" in call for call in calls):
+                lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or 0) - node.lineno + 1)
+        elif ast.unparse(node) == "inf = float('inf')":
+            lines[node.lineno - 1 : node.end_lineno] = ["from math import inf"]
+    used = [one.code for one in _HELPERS.values() if any(call.startswith(f"{one.reads}(") for call in calls)]
+    return _GAPS.sub("\n\n", "\n".join([*lines, *used])).strip()
 
 
 # --- public and hidden ------------------------------------------------------------------------------

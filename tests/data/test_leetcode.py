@@ -7,6 +7,7 @@ from bdc_agents.data.leetcode import leetcode_task
 from bdc_agents.errors import ProblemError
 from bdc_agents.prompts import describe, write_program
 from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.sandbox.state import keeps_state
 from bdc_agents.search.inputs import further_inputs
 from bdc_agents.types import ScriptTest
 
@@ -294,7 +295,7 @@ def test_problems_are_selected_by_slug_number_range_split_tag_and_difficulty(fol
 def test_the_real_rows(data):
     split = {name: list(task_ids("leetcode", data=data, split=name)) for name in ("test", "train")}
     assert {name: len(ids) for name, ids in split.items()} == {"test": 114, "train": 1890}
-    for task in load_tasks("leetcode", data=data, ids=[*split["test"][::9], *split["train"][3::60]]):
+    for task in load_tasks("leetcode", data=data, ids=[*split["test"][::20], *split["train"][3::200]]):
         shown = {test.call for test in task.problem.public_tests}
         assert 1 <= len(shown) <= 8
         assert len(task.hidden) >= 1
@@ -303,7 +304,9 @@ def test_the_real_rows(data):
         assert "class Solution" in task.problem.starter_code
         assert "### " not in task.problem.statement
         assert "Please complete" not in task.problem.statement
-        assert "inf = float('inf')" in task.problem.preamble
+        assert "from math import inf" in task.problem.preamble
+        assert "def is_same_tree" not in task.problem.preamble
+        assert not keeps_state(task.problem.preamble), "else each test has a process of its own"
         assert task.problem.difficulty in ("Easy", "Medium", "Hard")
     nodes = load_task("leetcode:add-two-numbers", data=data).problem
     assert "def list_values" in nodes.preamble
