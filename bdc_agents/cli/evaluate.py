@@ -72,7 +72,7 @@ def run(
     config = _changed(config, options)
     settings = _settings(settings, caps, cache, allow_unsafe)
     named = specs(config)
-    tasks = choose_tasks(config, data)
+    tasks = choose_tasks(config, data, settings.sandbox.packages)
     settings, team = _team(config, settings, [name for spec in named for name in spec.agents()])
     needed = any(not spec.agents() for spec in named)
     config = config.model_copy(update={"agents": tuple(team) if needed else ()})

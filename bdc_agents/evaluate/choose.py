@@ -1,9 +1,11 @@
 """Which problems are evaluated."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from bdc_agents.data import dataset_names, load_task
+from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.runs.selection import Filter, select_jobs
@@ -12,12 +14,15 @@ from bdc_agents.types import Task
 log = logging.getLogger(__name__)
 
 
-def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
+def choose_tasks(
+    config: EvalConfig, data: Path | None = None, packages: Collection[str] | None = None
+) -> list[Task]:
     """The problems of an evaluation, in the order in which they are solved.
 
     Args:
         config: Its data sets, filters, shuffle and limit.
         data: The folder that holds the data sets; None takes the one that `BDC_DATA` names.
+        packages: What programs may import; None tells nothing of packages that known solutions need.
 
     Raises:
         ProblemError: If a data set is not known or not there, or its problems have no tests.
@@ -36,6 +41,8 @@ def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
     )
     if chosen.interactive:
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))
+    if packages is not None and (missing := missing_packages(chosen.packages, packages)):
+        log.warning("%s", missing)
     tasks = [load_task(job.id, data=data) for job in chosen.jobs]
     testable = [task for task in tasks if task.problem.public_tests or len(task.hidden)]
     if not testable:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.config import Settings, StoreConfig
+from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.configuration import describe, open_collection
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
@@ -155,6 +156,8 @@ def _open(
         notes.append(f"{left} of the problems have no public test and are left out")
     if selection.interactive:
         notes.append(f"left out, since no test can judge a dialogue: {', '.join(selection.interactive)}")
+    if missing := missing_packages(selection.packages, settings.sandbox.packages):
+        notes.append(missing)
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})

@@ -2,15 +2,17 @@
 
 import random
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from bdc_agents.data import dataset_names, has_task, load_tasks, task_names
 from bdc_agents.data.catalog import DATASETS
+from bdc_agents.data.packages import packages_needed
 from bdc_agents.errors import ProblemError, UsageError, unknown
 from bdc_agents.runs.jobs import Job, problem_hash
-from bdc_agents.types import UNJUDGED, Frozen, Problem
+from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
 _RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
@@ -69,11 +71,14 @@ class Selection(Frozen):
         without_tests: Problems that have no public test for the search to aim at.
         interactive: Problems whose program talks to a judge that is not there: no test of theirs tells
             right from wrong.
+        packages: Modules outside the standard library that known solutions import, with the number of
+            problems.
     """
 
     jobs: tuple[Job, ...]
     without_tests: tuple[str, ...] = ()
     interactive: tuple[str, ...] = ()
+    packages: dict[str, int] = {}
 
 
 def select_jobs(
@@ -101,14 +106,18 @@ def select_jobs(
     jobs: dict[str, Job] = {}
     without: list[str] = []
     dialogues: list[str] = []
+    packages: Counter[str] = Counter()
     for address in datasets:
         name, rest = _split(address)
-        for problem in _problems(name, rest, data):
+        for task in _tasks(name, rest, data):
+            problem = task.problem
             if not all(one.takes(name, problem) for one in filters):
                 continue
             if "interactive" in problem.unjudged:
                 dialogues.append(problem.id)
             elif problem.public_tests or untested:
+                if problem.id not in jobs:
+                    packages.update(packages_needed(task))
                 content = problem_hash(problem)
                 jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, content=content))
             else:
@@ -118,7 +127,12 @@ def select_jobs(
     chosen = list(jobs.values())
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(chosen)
-    return Selection(jobs=tuple(chosen), without_tests=tuple(without), interactive=tuple(dialogues))
+    return Selection(
+        jobs=tuple(chosen),
+        without_tests=tuple(without),
+        interactive=tuple(dialogues),
+        packages=dict(packages),
+    )
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -130,12 +144,12 @@ def _split(address: str) -> tuple[str, str]:
     return name, rest.strip()
 
 
-def _problems(name: str, rest: str, data: Path | None) -> Iterator[Problem]:
+def _tasks(name: str, rest: str, data: Path | None) -> Iterator[Task]:
     splits = DATASETS[name].splits if name in DATASETS else {}
     if not rest or rest in splits:
-        yield from (task.problem for task in load_tasks(name, data=data, split=rest or None))
+        yield from load_tasks(name, data=data, split=rest or None)
         return
-    yield from (task.problem for task in load_tasks(name, data=data, ids=_wanted(name, rest, data, splits)))
+    yield from load_tasks(name, data=data, ids=_wanted(name, rest, data, splits))
 
 
 def _wanted(name: str, rest: str, data: Path | None, splits: Collection[str]) -> list[str]:
