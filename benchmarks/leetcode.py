@@ -137,6 +137,7 @@ async def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--mutants", type=int, default=5)
+    parser.add_argument("--splits", nargs="*", default=["test", "train"])
     parser.add_argument("--packages", nargs="*", default=[])
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir()) / "leetcode-benchmark")
@@ -156,7 +157,7 @@ async def main() -> None:
         # A program that seems to keep a state runs anew for each test, which takes some of them minutes.
         waiting.sort(key=lambda task: keeps_state(task.hidden.reveal_reference() or ""))
         for task in waiting:
-            if time.monotonic() > end:
+            if time.monotonic() > end or split not in arguments.splits:
                 break
             slug = task.problem.id.partition(":")[2]
             found.append(await problem(executor, task, rows[slug], arguments.mutants))

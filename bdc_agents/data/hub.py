@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +45,16 @@ def hub_rows(hub: Hub) -> Iterator[RawRow]:
     Raises:
         ProblemError: If it cannot be loaded, such as without a network.
     """
+    yield from _streamed(hub) if hub.streaming else _downloaded(hub)
+
+
+@lru_cache(maxsize=2)
+def _downloaded(hub: Hub) -> tuple[RawRow, ...]:
+    """The rows of a data set that is not streamed: a small one, which is read again for each problem."""
+    return tuple(_streamed(hub))
+
+
+def _streamed(hub: Hub) -> Iterator[RawRow]:
     with _explained(hub):
         load: Any = import_module("datasets").load_dataset
         rows = load(hub.repo, hub.config, split=hub.split, streaming=hub.streaming)

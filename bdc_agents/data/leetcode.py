@@ -37,6 +37,8 @@ _FRAME = re.compile(
 _EXAMPLE = re.compile(r"^[ \t]*Input:[ \t]*(.+?)\n[ \t]*Output:", re.MULTILINE | re.DOTALL)
 
 _NODES = re.compile(r"\b(?:list_node|tree_node)\(([^()]*)\)")
+_LINE_END = re.compile(r"\r\n?")
+"""What ends a line for Python's parser beside a line feed; `splitlines` knows more."""
 _GAPS = re.compile(r"\n{3,}")
 _PYTHON = {"null": "None", "true": "True", "false": "False"}
 
@@ -169,9 +171,10 @@ def _statement(fields: _LeetCodeRow) -> str:
 
 def _tests(fields: _LeetCodeRow, source: str) -> tuple[TestCase, ...]:
     """One test for each assert of `check`; the whole of it as one where it is not only asserts."""
-    code = _Code(fields.test.splitlines(keepends=True), fields.entry_point)
+    text = _LINE_END.sub("\n", fields.test)
+    code = _Code(text.split("\n"), fields.entry_point)
     with long_integers():
-        tree = parse(fields.test)
+        tree = parse(text)
         check = tree.body[-1] if tree and tree.body else None
         if not isinstance(check, ast.FunctionDef) or check.name != "check":
             raise ProblemError(f"{source}: test: does not end in a function check(candidate)")
@@ -194,7 +197,7 @@ class _Code(NamedTuple):
         lines = [line.encode() for line in self.lines[node.lineno - 1 : last]]
         lines[-1] = lines[-1][: node.end_col_offset]
         lines[0] = lines[0][node.col_offset :]
-        return b"".join(lines).decode()
+        return b"\n".join(lines).decode()
 
 
 def _test(node: ast.stmt, code: _Code) -> CallTest | None:
@@ -244,7 +247,8 @@ def _preamble(prompt: str, tests: Sequence[TestCase]) -> str:
     own, which takes a program with a table of primes, say, a hundred times as long.
     """
     calls = [test.call if isinstance(test, CallTest) else test.code for test in tests if test.kind != "stdin"]
-    tree, lines = parse(prompt), prompt.splitlines()
+    prompt = _LINE_END.sub("\n", prompt)
+    tree, lines = parse(prompt), prompt.split("\n")
     for node in tree.body if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name in _OF_NODES:
             if not any(f"{node.name}(" in call for call in calls):

@@ -227,11 +227,25 @@ class _Selection:
             ProblemError: If there is none of one of these ids.
         """
         rows: dict[tuple[int, int], RawRow] = {}
-        for problem_id in ids:
-            for order, source, row in self.lookup(problem_id) or [self._not_found(problem_id)]:
+        wanted = list(dict.fromkeys(ids))
+        at_once = self._in_one_pass(wanted) if not self._files else {}
+        for problem_id in wanted:
+            looked_up = at_once.get(problem_id) or self.lookup(problem_id)
+            for order, source, row in looked_up or [self._not_found(problem_id)]:
                 if self._in_split(self.names(row)):
                     rows[order] = source, row
         return ((source, self._joined(row)) for _, (source, row) in sorted(rows.items()))
+
+    def _in_one_pass(self, ids: Iterable[str]) -> dict[str, list[_Found]]:
+        """The rows of these ids from the hub, whose rows may come over the network each time."""
+        left, found = set(ids), dict[str, list[_Found]]()
+        for number, (source, row) in enumerate(self._hub_rows()):
+            for name in left.intersection(self.names(row)[:1]):
+                found[name] = [_Found((0, number), source, row)]
+            left -= found.keys()
+            if not left:
+                break
+        return found
 
     @cached_property
     def _files(self) -> list[Path]:

@@ -1,10 +1,10 @@
 """Which problems are evaluated."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from bdc_agents.data import dataset_names, load_task
+from bdc_agents.data import dataset_names, load_task, load_tasks
 from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ProblemError
 from bdc_agents.evaluate.config import EvalConfig
@@ -43,7 +43,7 @@ def choose_tasks(
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))
     if packages is not None and (missing := missing_packages(chosen.packages, packages)):
         log.warning("%s", missing)
-    tasks = [load_task(job.id, data=data) for job in chosen.jobs]
+    tasks = _load([job.id for job in chosen.jobs], data)
     testable = [task for task in tasks if task.problem.public_tests or len(task.hidden)]
     if not testable:
         raise ProblemError(
@@ -51,3 +51,14 @@ def choose_tasks(
             "nothing to measure"
         )
     return testable[: config.limit]
+
+
+def _load(addresses: Sequence[str], data: Path | None) -> list[Task]:
+    """The tasks of these addresses; of a data set all at once, as it may come over the network."""
+    ids: dict[str, list[str]] = {}
+    for name, _, problem_id in (address.partition(":") for address in addresses):
+        ids.setdefault(name, []).append(problem_id)
+    named = {name: some for name, some in ids.items() if name in dataset_names()}
+    tasks = (task for name, some in named.items() for task in load_tasks(name, data=data, ids=some))
+    found = {task.problem.id: task for task in tasks}
+    return [found[one] if one in found else load_task(one, data=data) for one in addresses]

@@ -96,6 +96,20 @@ def test_the_examples_of_the_statement_are_public_and_the_rest_is_hidden():
     assert task.problem.tags == ("Array", "Hash Table")
 
 
+def test_line_ends_within_texts_do_not_matter():
+    odd = [
+        "assert candidate(s = 'a\x0c\u2028b', t = [1,\n  2]) == 'é\x85'",
+        "assert candidate(s = 'é', t = []) == ''",
+    ]
+    task = leetcode_task(row(*odd) | {"prompt": PROMPT.replace("\n", "\r\n")})
+    [first, second] = task.problem.public_tests + task.hidden.reveal()
+    assert (first.call, first.expected) == (
+        "Solution().f(s = 'a\x0c\u2028b', t = [1,\n  2])",
+        ("'é\x85'",),
+    )
+    assert second.call == "Solution().f(s = 'é', t = [])"
+
+
 @pytest.mark.parametrize(("count", "public"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 3)])
 def test_without_examples_the_first_half_of_a_few_tests_is_public(count, public):
     query = (

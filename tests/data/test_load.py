@@ -23,6 +23,7 @@ MBPP = [
 def _no_hub(monkeypatch):
     monkeypatch.setattr("bdc_agents.data.load.hub_available", lambda: False)
     monkeypatch.delenv("BDC_DATA", raising=False)
+    hub_module._downloaded.cache_clear()
 
 
 @pytest.fixture
@@ -273,6 +274,7 @@ def test_the_hub_is_asked_where_no_file_is_found(monkeypatch, write):
         monkeypatch.setitem(sys.modules, module, stand_in)
     monkeypatch.setattr("bdc_agents.data.load.hub_available", lambda: True)
     assert load_task("mbpp:601").problem.statement == "Add 601."
+    assert [task.problem.id for task in load_tasks("mbpp", ids=["601", "2"])] == ["mbpp:2", "mbpp:601"]
     assert load_task("apps:7").problem.id == "apps:7"
     assert asked == [
         ("google-research-datasets/mbpp", "full", "prompt+test+validation+train", False),
