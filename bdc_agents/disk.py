@@ -16,6 +16,16 @@ from bdc_agents.errors import UsageError
 _RETRY_SECONDS = 0.02
 
 
+def user_cache() -> Path:
+    """The folder of the user's cache on this platform.
+
+    Raises:
+        RuntimeError: If there is no home folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "bdc-agents"
+
+
 @contextmanager
 def replacing(target: Path, mode: int = 0o666) -> Iterator[Path]:
     """A temporary file beside the target, which takes its place at the end, and not if it raises.

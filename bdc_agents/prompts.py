@@ -4,16 +4,20 @@ Prompts are built from what a search may see: the problem with its public tests,
 thoughts, programs and their verdicts. Labels such as difficulty and tags are left out.
 """
 
+import ast
 from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from bdc_agents.syntax import parse
 from bdc_agents.types import Problem, Program, StdinTest, TestCase, TestResult, Thought
 
 TESTS_SHOWN = 6
 TEXT_LIMIT = 600
 PROGRAM_LIMIT = 6000
+_BODY = 12 * " " + "pass"
+"""Behind starter code that ends in the head of a method."""
 
 # One for all purposes, and the problem right after it: an LLM's server that keeps what it has read
 # of a prompt reads a problem once, however many calls there are about it.
@@ -193,9 +197,21 @@ def _how_to_answer(problem: Problem) -> str:
         named = f"`{problem.defines}` with its method `{method}`"
         what = f"the complete Python class {named} and the imports it needs"
     else:
-        kind = "class" if problem.is_class else "function"
-        what = f"the complete Python {kind} `{problem.entry_point}` with the imports it needs"
+        what = f"the complete Python {_named(problem, problem.entry_point)} with the imports it needs"
     return f"Write {what}. Reply with one ```python block and nothing else."
+
+
+def _named(problem: Problem, entry_point: str) -> str:
+    """The entry point as what it is: a class, a method of one, or a function."""
+    tree = parse(problem.starter_code) or parse(f"{problem.starter_code}\n{_BODY}")
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.ClassDef):
+            methods = [part.name for part in node.body if isinstance(part, ast.FunctionDef)]
+            if node.name == entry_point:
+                return f"class `{node.name}`"
+            if entry_point in methods:
+                return f"class `{node.name}` with its method `{entry_point}`"
+    return f"{'class' if problem.is_class else 'function'} `{entry_point}`"
 
 
 def _conversation(parts: Sequence[str]) -> tuple[BaseMessage, ...]:

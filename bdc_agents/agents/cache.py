@@ -14,7 +14,7 @@ from typing import Any
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import StoreConfig
-from bdc_agents.disk import open_database
+from bdc_agents.disk import open_database, user_cache
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,7 @@ def cache_folder(store: StoreConfig | None = None) -> Path:
     """
     if store is not None and store.path is not None:
         return store.path.expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "bdc-agents"
+    return user_cache()
 
 
 def reply_key(identity: str, request: Request, **settings: Any) -> str:

@@ -27,6 +27,7 @@ from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, spe
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Summary, write_summary
 from bdc_agents.runs.premises import examine
+from bdc_agents.runs.reference import with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
@@ -73,7 +74,9 @@ def run(
     config = _changed(config, options)
     settings = _settings(settings, caps, cache, allow_unsafe)
     named = specs(config)
-    tasks = choose_tasks(config, data)
+    tasks = choose_tasks(config, data, settings.sandbox.packages)
+    if config.reference_tests:
+        tasks = _with_reference_tests(tasks, settings, engine)
     settings, team = _team(config, settings, [name for spec in named for name in spec.agents()])
     needed = any(not spec.agents() for spec in named)
     config = config.model_copy(update={"agents": tuple(team) if needed else ()})
@@ -111,6 +114,23 @@ def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_un
     if allow_unsafe:
         changes["sandbox"] = settings.sandbox.model_copy(update={"allow_unsafe": True})
     return settings.model_copy(update=changes)
+
+
+def _with_reference_tests(tasks: Sequence[Task], settings: Settings, engine: str) -> list[Task]:
+    """The tasks with the hidden tests that their known solutions make.
+
+    Raises:
+        ConfigError: If the nodes of a cluster, which load the problems themselves, would not have them.
+    """
+    if engine != "local":
+        raise ConfigError("--reference-tests works on this machine only; leave it or --engine out")
+
+    async def made() -> list[Task]:
+        executor = create_executor(settings.sandbox)
+        async with closing([], executor):
+            return list(await asyncio.gather(*(with_reference_tests(task, executor) for task in tasks)))
+
+    return asyncio.run(made())
 
 
 def _team(config: EvalConfig, settings: Settings, named: Sequence[str]) -> tuple[Settings, list[str]]:

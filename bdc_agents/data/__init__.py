@@ -1,14 +1,16 @@
 """Problem sets: from an address such as `mbpp:601` or a JSONL file to a problem with its tests."""
 
 from bdc_agents.data.jsonl import json_schema, problem_from_statement, task_from_dict
-from bdc_agents.data.load import dataset_names, load_task, load_tasks, task_ids
+from bdc_agents.data.load import dataset_names, has_task, load_task, load_tasks, task_ids, task_names
 
 __all__ = [
     "dataset_names",
+    "has_task",
     "json_schema",
     "load_task",
     "load_tasks",
     "problem_from_statement",
     "task_from_dict",
     "task_ids",
+    "task_names",
 ]

@@ -1,17 +1,20 @@
 """Finding a data set's files and reading their rows, one at a time."""
 
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from bdc_agents.data.lines import BROKEN, LONGEST_LINE, FileState, Line, is_packed, lines, open_bytes
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
+from bdc_agents.syntax import long_integers
 
 DATA_ENV = "BDC_DATA"
+LARGEST_ARRAY = LONGEST_LINE
+"""Bytes of a `.json` file, which is read at once."""
 
 RawRow = tuple[str, dict[str, Any]]
 """Where a row comes from, such as `tasks.jsonl:3`, and the row."""
@@ -49,59 +52,89 @@ def find_files(folder: Path, patterns: Iterable[str]) -> list[Path]:
     return []
 
 
-def read_rows(file: Path, containing: str | None = None) -> Iterator[RawRow]:
+def read_rows(file: Path) -> Iterator[RawRow | ProblemError]:
     """The rows of a `.jsonl` file, or of a `.json` file that holds a list of rows or one row.
+
+    In the place of a row that cannot be read comes the error that says why, and so at the end of a
+    file that is damaged there; the others are as good as without it.
 
     Args:
         file: Plain or with `.gz`.
-        containing: Lines without this JSON text are passed over unparsed: what makes it quick
-            to find one problem in a large file.
 
     Raises:
-        ProblemError: If the file cannot be read, or a row is not a JSON object.
+        ProblemError: If there is no such file.
     """
     try:
-        with _open(file) as lines:
-            if file.name.removesuffix(".gz").endswith(".json"):
-                yield from _array_rows(file, lines.read())
-            else:
-                yield from _line_rows(file, lines, containing)
+        if is_array(file):
+            yield from _array_rows(file)
+        else:
+            for line in lines(file):
+                yield row_of(line, file)
     except FileNotFoundError:
         raise ProblemError(f"no file {str(file)!r}") from None
-    except UnicodeDecodeError as error:
-        raise ProblemError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ProblemError(f"{file}: cannot be read: {error}") from None
+    except BROKEN as error:
+        yield ProblemError(f"{file}: cannot be read{_where(file)}: {error}")
 
 
-def _open(file: Path) -> IO[str]:
-    if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8-sig")
-    return file.open(encoding="utf-8-sig")
+def is_array(file: Path) -> bool:
+    """Whether a file holds its rows in one JSON value, by its name."""
+    return file.name.removesuffix(".gz").endswith(".json")
 
 
-def _line_rows(file: Path, lines: Iterable[str], containing: str | None) -> Iterator[RawRow]:
-    for number, line in enumerate(lines, 1):
-        if line.strip() and (containing is None or containing in line):
-            source = f"{file}:{number}"
-            yield source, _object(_parse(line, source), source)
+def row_of(line: Line, file: Path) -> RawRow | ProblemError:
+    """The row that a line of a file holds, or why it holds none."""
+    source = f"{file}:{line.number}"
+    try:
+        return source, _object(_parse(line.data, source), source)
+    except ProblemError as error:
+        return error
 
 
-def _array_rows(file: Path, text: str) -> Iterator[RawRow]:
-    value = _parse(text, str(file))
+def _where(file: Path) -> str:
+    return " any further" if is_packed(file) else ""
+
+
+@lru_cache(maxsize=2)
+def _array(state: FileState) -> Any:
+    """The value that a file in this state holds."""
+    with open_bytes(state.file) as stream:
+        data = stream.read(LARGEST_ARRAY + 1)
+    return _parse(data if len(data) <= LARGEST_ARRAY else None, str(state.file))
+
+
+def _array_rows(file: Path) -> Iterator[RawRow | ProblemError]:
+    try:
+        value = _array(FileState.of(file))
+    except ProblemError as error:
+        yield error
+        return
     for number, row in enumerate(value if isinstance(value, list) else [value]):
         source = f"{file}[{number}]" if isinstance(value, list) else str(file)
-        yield source, _object(row, source)
+        try:
+            yield source, _object(row, source)
+        except ProblemError as error:
+            yield error
 
 
-def _parse(text: str, source: str) -> Any:
+def _parse(data: bytes | None, source: str) -> Any:
+    if data is None:
+        raise ProblemError(f"{source}: longer than anything that could be a problem")
     try:
-        return read_json(text)
+        value = read_json(data.decode("utf-8-sig"))
+        if b"\\ud" in data or b"\\uD" in data:  # half of a pair is a text that can be sent nowhere
+            with long_integers():
+                json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{source}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ProblemError(f"{source}: holds {half!r}, which is half of a character and no text") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ProblemError(f"{source}: not JSON: {error.msg} at {place}") from None
     except (ValueError, RecursionError) as error:
         raise ProblemError(f"{source}: JSON that cannot be read: {error}") from None
+    return value
 
 
 def _object(value: Any, source: str) -> dict[str, Any]:

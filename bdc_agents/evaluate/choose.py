@@ -1,10 +1,11 @@
 """Which problems are evaluated."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bdc_agents.data import dataset_names, load_task, load_tasks
+from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.runs.selection import Filter, select_jobs
@@ -13,12 +14,15 @@ from bdc_agents.types import Task
 log = logging.getLogger(__name__)
 
 
-def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
+def choose_tasks(
+    config: EvalConfig, data: Path | None = None, packages: Collection[str] | None = None
+) -> list[Task]:
     """The problems of an evaluation, in the order in which they are solved.
 
     Args:
         config: Its data sets, filters, shuffle and limit.
         data: The folder that holds the data sets; None takes the one that `BDC_DATA` names.
+        packages: What programs may import; None tells nothing of packages that known solutions need.
 
     Raises:
         ProblemError: If a data set is not known or not there, or its problems have no tests.
@@ -37,6 +41,8 @@ def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
     )
     if chosen.interactive:
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))
+    if packages is not None and (missing := missing_packages(chosen.packages, packages)):
+        log.warning("%s", missing)
     tasks = _load([job.id for job in chosen.jobs], data)
     testable = [task for task in tasks if task.problem.public_tests or len(task.hidden)]
     if not testable:
@@ -47,11 +53,12 @@ def choose_tasks(config: EvalConfig, data: Path | None = None) -> list[Task]:
     return testable[: config.limit]
 
 
-def _load(ids: Sequence[str], data: Path | None) -> list[Task]:
-    """The tasks of these addresses, each data set read once."""
-    wanted = set(ids)
-    names = dict.fromkeys(address.partition(":")[0] for address in ids)
-    known = [name for name in names if name in dataset_names()]
-    tasks = [task for name in known for task in load_tasks(name, data=data) if task.problem.id in wanted]
+def _load(addresses: Sequence[str], data: Path | None) -> list[Task]:
+    """The tasks of these addresses; of a data set all at once, as it may come over the network."""
+    ids: dict[str, list[str]] = {}
+    for name, _, problem_id in (address.partition(":") for address in addresses):
+        ids.setdefault(name, []).append(problem_id)
+    named = {name: some for name, some in ids.items() if name in dataset_names()}
+    tasks = (task for name, some in named.items() for task in load_tasks(name, data=data, ids=some))
     found = {task.problem.id: task for task in tasks}
-    return [found[address] if address in found else load_task(address, data=data) for address in ids]
+    return [found[one] if one in found else load_task(one, data=data) for one in addresses]

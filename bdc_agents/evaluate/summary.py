@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from bdc_agents.evaluate.diagnose import Finding, diagnose
 from bdc_agents.evaluate.groups import by_problem, by_solver, difference
@@ -140,7 +141,11 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
         problems=len(tasks),
         hidden=hidden,
         rows=sum(len(found) for found in rows.values()),
-        claims=(*_claims(len(tasks), hidden), *_missing(rows, section["k"])),
+        claims=(
+            *_claims(len(tasks), hidden),
+            *_made_by_references(section),
+            *_missing(rows, section["k"]),
+        ),
         solvers=figures,
         pairs=tuple(_pairs(rows)),
         matched=tuple(matched(rows)),
@@ -249,6 +254,15 @@ def _claims(problems: int, hidden: int) -> Iterable[str]:
         yield (
             f"{problems - hidden} of {problems} problems have no hidden tests; on these, a program counts as "
             "solved when it passes the public tests, which the solver saw."
+        )
+
+
+def _made_by_references(section: Mapping[str, Any]) -> Iterable[str]:
+    if section.get("reference_tests"):
+        yield (
+            "Of problems with few tests, known solutions made further hidden tests from changed inputs "
+            "(--reference-tests). Some of these inputs may be ones that a statement rules out, and the "
+            "figures are not those of the published sets."
         )
 
 

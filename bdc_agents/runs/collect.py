@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.config import Settings, StoreConfig
+from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.configuration import describe, open_collection
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
@@ -160,6 +161,8 @@ def _open(
     notes += selection.doubts[:DOUBTS_TOLD]
     if len(selection.doubts) > DOUBTS_TOLD:
         notes.append(f"... and {len(selection.doubts) - DOUBTS_TOLD} more such lines on other problems")
+    if missing := missing_packages(selection.packages, settings.sandbox.packages):
+        notes.append(missing)
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})

@@ -2,18 +2,22 @@
 
 import random
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
-from bdc_agents.data import dataset_names, load_tasks, task_ids
+from bdc_agents.data import dataset_names, has_task, load_tasks, task_names
 from bdc_agents.data.catalog import DATASETS
+from bdc_agents.data.packages import packages_needed
 from bdc_agents.errors import ProblemError, UsageError, unknown
 from bdc_agents.runs.jobs import Job, problem_hash
 from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
-_RANGE = re.compile(r"(\d+)-(\d+)")
+_RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
+_DIGITS = 18
+"""Of the numbers of problems; Python refuses to read ones of thousands."""
 _FILTER = re.compile(r"(?:(?P<dataset>[^=]+):)?(?P<key>\w+)=(?P<values>.*)", re.DOTALL)
 FILTERS = ("difficulty", "tag")
 
@@ -68,12 +72,15 @@ class Selection(Frozen):
         interactive: Problems whose program talks to a judge that is not there: no test of theirs tells
             right from wrong.
         doubts: What a person should know of problems before they are searched, one line each.
+        packages: Modules outside the standard library that known solutions import, with the number of
+            problems.
     """
 
     jobs: tuple[Job, ...]
     without_tests: tuple[str, ...] = ()
     interactive: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    packages: dict[str, int] = {}
 
 
 def select_jobs(
@@ -102,6 +109,7 @@ def select_jobs(
     without: list[str] = []
     dialogues: list[str] = []
     doubtful: list[str] = []
+    packages: Counter[str] = Counter()
     for address in datasets:
         name, rest = _split(address)
         for task in _tasks(name, rest, data):
@@ -111,9 +119,11 @@ def select_jobs(
             if "interactive" in problem.unjudged:
                 dialogues.append(problem.id)
             elif problem.public_tests or untested:
+                if problem.id not in jobs:
+                    packages.update(packages_needed(task))
+                    doubtful += task.warnings
                 known = {"content": problem_hash(problem), "hidden": task.hidden.digest()}
                 jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, **known))
-                doubtful += task.warnings
             else:
                 without.append(problem.id)
     if not jobs:
@@ -122,7 +132,11 @@ def select_jobs(
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(chosen)
     return Selection(
-        jobs=tuple(chosen), without_tests=tuple(without), interactive=tuple(dialogues), doubts=tuple(doubtful)
+        jobs=tuple(chosen),
+        without_tests=tuple(without),
+        interactive=tuple(dialogues),
+        doubts=tuple(doubtful),
+        packages=dict(packages),
     )
 
 
@@ -140,36 +154,33 @@ def _tasks(name: str, rest: str, data: Path | None) -> Iterator[Task]:
     if not rest or rest in splits:
         yield from load_tasks(name, data=data, split=rest or None)
         return
-    ids = list(task_ids(name, data=data))
-    wanted = _wanted(name, rest, ids, splits)
-    # The ids and the tasks come in the same order; only tasks that are wanted are looked at.
-    for task in islice(load_tasks(name, data=data), len(ids)):
-        if task.problem.id in wanted:
-            yield task
+    yield from load_tasks(name, data=data, ids=_wanted(name, rest, data, splits))
 
 
-def _wanted(name: str, rest: str, ids: Sequence[str], splits: object) -> set[str]:
-    """The addresses that a list of ids and ranges means."""
-    known = {alias: problem_id for problem_id in ids for alias in (problem_id, _number(problem_id))}
-    if rest in known:
-        return {f"{name}:{known[rest]}"}
-    chosen: set[str] = set()
-    for part in (part.strip() for part in rest.split(",")):
-        if part in known:
-            chosen.add(known[part])
-        elif match := _RANGE.fullmatch(part):
-            low, high = int(match[1]), int(match[2])
-            chosen |= {known[key] for key in known if key.isdecimal() and low <= int(key) <= high}
+def _wanted(name: str, rest: str, data: Path | None, splits: Collection[str]) -> list[str]:
+    """The ids that a list of ids and ranges means; only a range needs the names of all problems."""
+    if has_task(name, rest, data=data):
+        return [rest]
+    parts = [part.strip() for part in rest.split(",")]
+    ranges = {part: match for part in parts if (match := _RANGE.fullmatch(part))}
+    known = list(task_names(name, data=data)) if ranges else []
+    chosen: list[str] = []
+    for part in parts:
+        if part in ranges and not any(part in names for names in known):
+            low, high = int(ranges[part][1]), int(ranges[part][2])
+            chosen += [names[0] for names in known if low <= _number(names) <= high]
+        elif has_task(name, part, data=data):
+            chosen.append(part)
+        elif near := get_close_matches(part, splits):
+            raise ProblemError(unknown(f"split or problem of {name}", part, near))
         else:
-            choices = [*splits, *known] if isinstance(splits, dict) else [*known]
-            raise ProblemError(unknown(f"split or problem of {name}", part, filter(None, choices)))
-    return {f"{name}:{problem_id}" for problem_id in chosen}
+            chosen.append(part)  # which `load_tasks` names, with what comes nearest
+    return chosen
 
 
-def _number(problem_id: str) -> str:
-    """The number of an id such as `HumanEval/31`, or the id itself."""
-    tail = problem_id.rpartition("/")[2]
-    return tail if tail.isdecimal() else problem_id
+def _number(names: Iterable[str]) -> int:
+    """The number among the names of a problem; -1 where there is none."""
+    return next((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), -1)
 
 
 def _nothing(

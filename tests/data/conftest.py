@@ -13,6 +13,12 @@ from bdc_agents.types import Task, TestCase, Verdict
 Run = Callable[..., object]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes of data files are kept with the tests, not in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def data() -> Path:
     """The folder of real data sets."""

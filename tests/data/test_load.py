@@ -23,6 +23,7 @@ MBPP = [
 def _no_hub(monkeypatch):
     monkeypatch.setattr("bdc_agents.data.load.hub_available", lambda: False)
     monkeypatch.delenv("BDC_DATA", raising=False)
+    hub_module._downloaded.cache_clear()
 
 
 @pytest.fixture
@@ -49,15 +50,96 @@ def test_the_environment_names_the_folder(folder, monkeypatch):
         load_task("mbpp:2")
 
 
-def test_problems_come_when_they_are_asked_for(write):
+def test_problems_come_when_they_are_asked_for(write, caplog):
     broken = {"task_id": 12, "text": "x", "test_list": ["assert ("]}
-    root = write("mbpp/mbpp.jsonl", MBPP[0], broken).parents[1]
+    root = write("mbpp/mbpp.jsonl", MBPP[0], broken, MBPP[3]).parents[1]
     tasks = load_tasks("mbpp", data=root)
     assert next(tasks).problem.id == "mbpp:2"
-    with pytest.raises(ProblemError, match=r"mbpp\.jsonl:2: test_list\[0\]"):
-        next(tasks)
-    assert list(task_ids("mbpp", data=root)) == ["2", "12"]
-    assert load_task("mbpp:2", data=root), "a bad row elsewhere does not matter"
+    assert caplog.text == ""
+    assert next(tasks).problem.id == "mbpp:601"
+    assert list(task_ids("mbpp", data=root)) == ["2", "12", "601"]
+
+
+BAD_LINES = {
+    "cut": '{"task_id": 12, "text": "x", "test_l',
+    "no object": "[1, 2]",
+    "a number": "12",
+    "wrong types": '{"task_id": 12, "text": 3, "test_list": "assert"}',
+    "missing fields": '{"task_id": 12}',
+    "a test that is no code": '{"task_id": 12, "text": "x", "test_list": ["assert ("]}',
+    "no UTF-8": b'{"task_id": 12, "text": "\xff\xfe", "test_list": ["assert f(1) == 1"]}',
+    "half a character": '{"task_id": 12, "text": "\\ud83d", "test_list": ["assert f(1) == 1"]}',
+    "a number too long": f'{{"task_id": {"9" * 200_000}, "text": "x", "test_list": ["assert f(1) == 1"]}}',
+    "deep": "[" * 100_000,
+    "null": "null",
+    "a zero byte": "\0\0\0",
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_bad_row_is_named_and_left_out(tmp_path, caplog, name, packed):
+    bad = BAD_LINES[name]
+    lines = [
+        json.dumps(MBPP[0]).encode(),
+        bad if isinstance(bad, bytes) else bad.encode(),
+        json.dumps(MBPP[3]).encode(),
+    ]
+    file = tmp_path / ("mbpp.jsonl.gz" if packed else "mbpp.jsonl")
+    text = b"\n".join(lines)
+    file.write_bytes(gzip.compress(text) if packed else text)
+    assert [task.problem.id for task in load_tasks("mbpp", data=tmp_path)] == ["mbpp:2", "mbpp:601"]
+    assert f"left out: {file}:2: " in caplog.text
+    assert len(caplog.records) == 1
+    assert len(caplog.text) < 1000
+    assert load_task("mbpp:601", data=tmp_path).problem.id == "mbpp:601"
+    with pytest.raises(ProblemError, match=r"mbpp\.jsonl(\.gz)?:2: "):
+        load_task("mbpp:12", data=tmp_path)
+
+
+def test_many_bad_rows_are_named_in_part_and_counted(tmp_path, caplog):
+    (tmp_path / "mbpp.jsonl").write_text(f"{json.dumps(MBPP[0])}\n" + "{\n" * 40)
+    assert len(list(load_tasks("mbpp", data=tmp_path))) == 1
+    assert len(caplog.records) == 6
+    assert "35 more rows are left out" in caplog.text
+
+
+def test_a_file_of_bad_rows_alone_is_an_error(tmp_path):
+    (tmp_path / "mbpp.jsonl").write_text("{\n{\n")
+    with pytest.raises(ProblemError, match=r"mbpp\.jsonl:1: not JSON.*and 1 more row"):
+        list(load_tasks("mbpp", data=tmp_path))
+
+
+def test_what_an_adapter_did_not_think_of_is_the_rows_fault(write, caplog):
+    usual = {"description": "d", "public_tests": {"input": ["1"], "output": ["1"]}}
+    odd = usual | {"name": "odd", "time_limit": {"seconds": 10**400}}
+    root = write("codecontests/x.jsonl", odd, usual | {"name": "good"}).parents[1]
+    assert "codecontests:good" in [task.problem.id for task in load_tasks("codecontests", data=root)]
+
+
+def test_an_array_with_an_item_that_is_no_row(tmp_path, caplog):
+    (tmp_path / "sanitized-mbpp.json").write_text(json.dumps([MBPP[0], 3, None, MBPP[1]]))
+    assert [t.problem.id for t in load_tasks("mbpp-sanitized", data=tmp_path)] == [
+        "mbpp-sanitized:2",
+        "mbpp-sanitized:11",
+    ]
+    assert "sanitized-mbpp.json[1]: a problem is a JSON object, not int" in caplog.text
+    assert load_task("mbpp-sanitized:11", data=tmp_path)
+
+
+def test_two_rows_of_one_id_are_an_error_that_names_both(write, caplog):
+    rows = [{"id": "x", "statement": text} for text in ("One.", "Two.")]
+    file = write("mine.jsonl", rows[0], {"id": "y", "statement": "y"}, rows[1])
+    both = r"mine\.jsonl:1 and .*mine\.jsonl:3 have the same id"
+    with pytest.raises(ProblemError, match=both):
+        load_task(f"{file}:x")
+    with pytest.raises(ProblemError, match=both):
+        list(load_tasks(str(file)))
+    assert load_task(f"{file}:y").problem.statement == "y"
+    root = write("mbpp.jsonl", MBPP[0], MBPP[0]).parent
+    assert len(list(load_tasks("mbpp", data=root))) == 1, "of a published set the first counts"
+    assert "mbpp.jsonl:1 and" in caplog.text
+    assert load_task("mbpp:2", data=root)
 
 
 def test_splits_and_limits(folder):
@@ -72,10 +154,15 @@ def test_splits_and_limits(folder):
     ("address", "words"),
     [
         ("mbpp:13", ["'13'", "12", "11"]),
-        ("mbbp:2", ["unknown data set 'mbbp'", "mbpp"]),
+        ("mbpp:99999", ["'99999'", "from 2 to 601", "11, 12, 601"]),
+        ("mbpp:" + "9" * 5000, ["unknown problem"]),
+        ("mbbp:2", ["unknown data set 'mbbp'; did you mean mbpp", "leetcode", ".jsonl"]),
         ("mbpp", ["whole data set", "mbpp:ID"]),
         ("nothing", ["'nothing'", "NAME:ID"]),
-        ("apps:1", ["apps/test.jsonl", "--data", "BDC_DATA", "pip install 'bdc-agents[hub]'"]),
+        (
+            "apps:1",
+            ["apps/test.jsonl", "--data", "BDC_DATA", "codeparrot/apps", "pip install 'bdc-agents[hub]'"],
+        ),
         ("gone.jsonl:1", ["gone.jsonl"]),
         ("demo:ticket", ["ticket-desk"]),
     ],
@@ -111,6 +198,21 @@ def test_ids_have_short_forms_and_other_names(write):
         assert load_task(address, data=root).problem.id == "codecontests:1_a_x"
     with pytest.raises(ProblemError, match=r"choose one of: 1_A\. Ünïq, 1_a_x"):
         load_task("codecontests:1", data=root)
+
+
+def test_an_unknown_id_of_a_large_set_is_told_at_once(write):
+    rows = [{"id": f"problem-{n}-of-many", "statement": "s"} for n in range(3000)]
+    file = write("large.jsonl", *rows, {"id": "the-longest-path", "statement": "s"})
+    with pytest.raises(ProblemError, match="did you mean the-longest-path"):
+        load_task(f"{file}:the-longest-pathh")
+
+
+def test_some_problems_by_their_ids(folder):
+    tasks = load_tasks("mbpp", data=folder, ids=["601", "2", "601"])
+    assert [task.problem.id for task in tasks] == ["mbpp:2", "mbpp:601"]
+    assert list(load_tasks("mbpp", data=folder, split="train", ids=["2"])) == []
+    with pytest.raises(ProblemError, match="unknown problem of mbpp '3'"):
+        load_tasks("mbpp", data=folder, ids=["2", "3"])
 
 
 def test_plain_files(write, tmp_path):
@@ -172,6 +274,7 @@ def test_the_hub_is_asked_where_no_file_is_found(monkeypatch, write):
         monkeypatch.setitem(sys.modules, module, stand_in)
     monkeypatch.setattr("bdc_agents.data.load.hub_available", lambda: True)
     assert load_task("mbpp:601").problem.statement == "Add 601."
+    assert [task.problem.id for task in load_tasks("mbpp", ids=["601", "2"])] == ["mbpp:2", "mbpp:601"]
     assert load_task("apps:7").problem.id == "apps:7"
     assert asked == [
         ("google-research-datasets/mbpp", "full", "prompt+test+validation+train", False),

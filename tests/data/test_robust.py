@@ -33,6 +33,8 @@ TEXTS = st.text() | st.sampled_from(
         '{"inputs": ["1"], "outputs": ["1"]}',
         '[{"input": "1", "output": "2", "testtype": "functional"}]',
         '{"func_name": "f"}',
+        "Solution().f",
+        "def check(candidate):\n    assert candidate(x = 1) == [1, -inf]\n",
         "eJwDAAAAAAE=",
         "Mbpp/2",
     ]
@@ -59,6 +61,7 @@ USUAL = {
     "apps-train": ("id", "question"),
     "codecontests": ("name", "description"),
     "livecodebench": ("question_id", "question_content"),
+    "leetcode": ("task_id", "prompt", "entry_point", "test", "query"),
     "jsonl": ("id", "statement"),
 }
 LISTS = {

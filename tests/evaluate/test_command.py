@@ -172,3 +172,29 @@ def test_the_record_can_be_read_again_and_shows_no_difference(workplace: Path) -
     assert again == config == EvalConfig(datasets=("demo",), solvers=("search:paper",), k=(1, 5))
     assert (others.search, others.budget) == (settings.search, settings.budget)
     assert difference(record, as_record(again, others, ["a"])) == []
+
+
+def test_tests_of_known_solutions_are_asked_for_and_named(
+    workplace: Path, problems: Callable[..., Path], configure: Configure, bdc: Bdc
+) -> None:
+    """A program that is right for the set's own tests alone passes without them, and not with them."""
+    file = problems(1)
+    row = json.loads(file.read_text()) | {"reference": "def double(n):\n    return 2 * n\n"}
+    file.write_text(json.dumps(row) + "\n")
+    configure(lambda _: "```python\ndef double(n):\n    return 2 * n if 0 < n < 4 else 0\n```")
+    asked = ("eval", "set.jsonl", "--solver", "single:one", "--json")
+    solved = {}
+    for name, more in (("plain", ()), ("strict", ("--reference-tests",))):
+        done = bdc(*asked, *more, "--out", name)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        solved[name] = told["solvers"][0]["solved"]["value"]
+        named = "known solutions made further hidden tests" in json.dumps(told["claims"])
+        assert named == (name == "strict")
+    assert solved == {"plain": 1.0, "strict": 0.0}
+    assert (
+        "reference_tests" not in json.loads((workplace / "plain" / "eval.json").read_text())["config"]["eval"]
+    )
+    done = bdc(*asked, "--reference-tests", "--engine", "ray", "--out", "ray")
+    assert done.returncode == 2
+    assert "works on this machine only" in done.stderr

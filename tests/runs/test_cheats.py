@@ -364,3 +364,35 @@ def test_a_method_is_looked_at_as_a_function_is() -> None:
     assert special_cases(problem, cheat)
     assert special_cases(problem, helped)
     assert not special_cases(problem, honest)
+
+
+CLASS = Problem(
+    id="class",
+    statement="Complete the class.",
+    entry_point="Solution",
+    public_tests=(
+        CallTest(call="Solution().pair(nums = [2, 7, 11], target = 9)", expected=("[0, 1]",)),
+        CallTest(call="Solution().pair(nums = [3, 2, 4], target = 6)", expected=("[1, 2]",)),
+    ),
+)
+LOOKS_UP = """
+class Solution:
+    def pair(self, nums, target):
+        if nums == [2, 7, 11] and target == 9:
+            return [0, 1]
+        return [1, 2]
+"""
+SEARCHES = """
+class Solution:
+    def pair(self, nums, target):
+        seen = {}
+        for place, number in enumerate(nums):
+            if target - number in seen:
+                return [seen[target - number], place]
+            seen[number] = place
+"""
+
+
+def test_a_method_that_special_cases_its_tests_is_told_from_an_honest_one():
+    assert [sign.rule for sign in special_cases(CLASS, LOOKS_UP)] == ["pair"]
+    assert special_cases(CLASS, SEARCHES) == ()

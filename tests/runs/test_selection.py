@@ -1,10 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bdc_agents.data.catalog import DATASETS
+from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.types import Task
 
 
 @pytest.fixture
@@ -61,6 +66,33 @@ def test_a_part_of_a_data_set_is_a_split_a_range_or_ids(
     assert ids(address, data=data) == [f"mbpp:{number}" for number in expected]
 
 
+def test_only_what_is_selected_is_built(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    mbpp = DATASETS["mbpp"]
+
+    def read(row: Any, source: str) -> Task:
+        built.append(str(row["task_id"]))
+        return mbpp.read(row, source)
+
+    monkeypatch.setitem(DATASETS, "mbpp", replace(mbpp, read=read))
+    assert ids("mbpp:601,974,11", data=data) == ["mbpp:11", "mbpp:601", "mbpp:974"]
+    assert built == ["11", "601", "974"]
+    assert ids("mbpp:602-700", data=data) == ["mbpp:602", "mbpp:603", "mbpp:700"]
+    assert built[3:] == ["602", "603", "700"]
+
+
+def test_a_row_that_cannot_be_used_is_left_out_and_named(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (data / "mbpp.jsonl").open("a") as file:
+        file.write('{"task_id": 975, "text": "x", "test_list": ["assert ("]}\n{"task_id": 976, "te\n')
+    assert ids("mbpp:601-974", data=data) == ["mbpp:601", "mbpp:602", "mbpp:603", "mbpp:700", "mbpp:974"]
+    assert caplog.text == "", "it was not selected"
+    assert len(ids("mbpp", data=data)) == 7
+    assert "mbpp.jsonl:8: test_list[0]: not a test" in caplog.text
+    assert "mbpp.jsonl:9: not JSON" in caplog.text
+
+
 def test_each_problem_is_taken_once_and_remembers_its_data_set(data: Path) -> None:
     jobs = select_jobs(["mbpp:602", "mbpp:601-603"], data=data).jobs
     assert [(job.id, job.dataset) for job in jobs] == [
@@ -111,6 +143,7 @@ def test_problems_without_a_public_test_are_left_out_and_counted(data: Path) -> 
     [
         ("mbbp", "did you mean mbpp"),
         ("mbpp:trian", "did you mean train"),
+        ("mbpp:601,99999", "unknown problem of mbpp '99999'.*nearest are 603, 700, 974"),
         ("mbpp:1-10", "no problem in it"),
         ("none.jsonl", "no file"),
     ],
@@ -131,3 +164,19 @@ def test_dialogues_are_left_out_and_named(data: Path) -> None:
     file.write_text(json.dumps(row) + "\n")
     with pytest.raises(UsageError, match="judge that is not there"):
         select_jobs([str(file)])
+
+
+def test_packages_that_known_solutions_need_are_named_with_the_remedy(data: Path) -> None:
+    rows = [
+        {"task_id": n, "text": "t", "code": code, "test_list": ["assert f(1) == 1"]}
+        for n, code in enumerate(
+            ("import sortedcontainers as s", "from numpy.linalg import inv\nimport os", "")
+        )
+    ]
+    (data / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chosen = select_jobs(["mbpp", "mbpp:0"], data=data)
+    assert chosen.packages == {"sortedcontainers": 1, "numpy": 1}
+    told = missing_packages(chosen.packages, ("numpy",))
+    assert "sortedcontainers (1); to allow them, pip install sortedcontainers" in told
+    assert 'packages = ["numpy", "sortedcontainers"] under [sandbox]' in told
+    assert missing_packages(chosen.packages, ("numpy", "sortedcontainers")) == ""

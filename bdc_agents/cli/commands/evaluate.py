@@ -59,6 +59,14 @@ def evaluate(
     public_only: Annotated[
         bool, typer.Option("--public-only", help="Leave out problems without public tests.")
     ] = False,
+    reference_tests: Annotated[
+        bool,
+        typer.Option(
+            "--reference-tests",
+            help="Add hidden tests that known solutions make of changed inputs; figures are then not those "
+            "of the published sets.",
+        ),
+    ] = False,
     shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on a solver's calls for one problem.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on its tokens.")] = None,
@@ -101,6 +109,7 @@ def evaluate(
         "limit": limit,
         "filters": only,
         "public_only": public_only,
+        "reference_tests": reference_tests,
         "shuffle_seed": shuffle_seed,
         "seed": seed,
         "concurrency": concurrency,

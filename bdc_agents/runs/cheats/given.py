@@ -1,6 +1,7 @@
 """What public tests give a program and accept from it, as values to compare literals with."""
 
 import ast
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,17 +90,26 @@ def _examples(test: TestCase, entry: str | None) -> Iterator[tuple[tuple[Any, ..
 
 
 def _calls(tree: ast.AST | None, entry: str | None) -> Iterator[tuple[Any, ...]]:
-    """The literal arguments of each call of the entry point."""
+    """The literal arguments of each call of the entry point, or of a method of an object of it."""
+    name = re.split(r"[.(]", entry)[0] if entry else None
     method = entry.rpartition(".")[2] if entry and "." in entry else None
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Call) and (
-            (isinstance(node.func, ast.Name) and node.func.id in (entry, _CANDIDATE))
+            _called(node.func) in (name, _CANDIDATE)
             or (isinstance(node.func, ast.Attribute) and node.func.attr == method)
         ):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             values = tuple(value for part in arguments if (value := fold(part)) is not NOTHING)
             if values:
                 yield values
+
+
+def _called(function: ast.expr) -> str:
+    """The name of what is called; of a method, that of the class that made its object."""
+    if isinstance(function, ast.Attribute):
+        made = function.value
+        return _called(made.func) if isinstance(made, ast.Call) else ""
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def _stated(test: ast.expr) -> tuple[Any, ...]:

@@ -363,7 +363,7 @@ async def test_a_problem_that_fails_is_told_with_its_reason_and_the_others_go_on
     ("config", "told"),
     [
         ({"datasets": ("demmo",)}, "did you mean demo"),
-        ({"datasets": ("demo:nothing",)}, "unknown split or problem"),
+        ({"datasets": ("demo:nothing",)}, "unknown problem of demo 'nothing'"),
         ({"filters": ("difficulty=impossible",)}, "no problem passes the filter"),
         ({"filters": ("hardness=1",)}, "unknown filter"),
         ({"filters": ("difficulty",)}, "KEY=VALUE"),
