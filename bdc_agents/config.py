@@ -28,7 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.errors import ConfigError, UsageError, unknown
 from bdc_agents.types import Frozen
 
 CONFIG_FILE = "bdc.toml"
@@ -319,6 +319,9 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
 
 def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in item["loc"])
+    raised = item.get("ctx", {}).get("error")
+    if isinstance(raised, UsageError):  # It says in words of its own what is wrong.
+        return f"{source}: {raised}"
     if item["type"] == "extra_forbidden":
         return f"{source}: {unknown('key', place, _known_keys(item['loc'], model))}"
     value = "" if item["type"] == "missing" else f" (found {item['input']!r:.80})"

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelTimeoutError
 
+from bdc_agents.errors import BDCError
+
 Kind = Literal["timeout", "unreachable", "status", "malformed", "empty", "argument", "other"]
 
 RETRIED = {408, 409, 429}
@@ -133,7 +135,9 @@ def diagnose(error: BaseException) -> Failure:
         return Failure("unreachable", _detail(_root(error)), unsent=_is_unsent(error))
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return Failure("argument", _detail(error))
-    if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
+    if not isinstance(error, BDCError) and isinstance(
+        error, ValueError | LookupError | TypeError | AttributeError
+    ):
         # How clients fail on a response that is no JSON, or not of the agreed shape.
         return Failure("malformed", _detail(error))
     return Failure("other", f"{type(error).__name__}: {_detail(error)}")

@@ -1,14 +1,14 @@
 """What the methods are made of: the library with its base, its encoder and its training rows."""
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from bdc_agents.compare.config import ROUTERS, CompareConfig
+from bdc_agents.config import explain
 from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.embed import BASE, Encoder, config_named, load_encoder
 from bdc_agents.distill.experts import check_base, distinct, library_clusters
@@ -153,7 +153,7 @@ class Bench:
         """
         if ROWS not in self.library.manifest.files:
             return len(self.rows), len(self.rows)
-        told: dict[str, list[str]] = json.loads(self.library.read(ROWS))
+        told: dict[str, list[str]] = self.library.facts(ROWS)
         learnt = {key for keys in told.values() for key in keys}
         return len(learnt & {row_key(row) for row in self.rows}), len(learnt)
 
@@ -164,8 +164,10 @@ class Bench:
         """How the library's router was trained; the defaults where it has none."""
         if METRICS not in self.library.manifest.files:
             return RouterConfig.like(TrainConfig())
-        told: dict[str, Any] = json.loads(self.library.read(METRICS))["config"]
-        return RouterConfig(**told)
+        try:
+            return RouterConfig.model_validate(self.library.facts(METRICS).get("config"))
+        except ValidationError as error:
+            raise ModelError(explain(error, str(self.library.folder / METRICS), RouterConfig)) from None
 
     @cached_property
     def own_router(self) -> tuple[str, Router] | None:

@@ -116,9 +116,11 @@ def _parse(line: str, place: str) -> Row:
             prompt=tuple({"role": m["role"], "content": m["content"]} for m in prompt),
             completion=text,
         )
+    except ProblemError:
+        raise
     except ValidationError as error:
         raise ProblemError(explain(error, place, Row)) from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ProblemError(
             f"{place}: not a training row ({type(error).__name__}: {error}); expected `prompt` and "
             "`completion`"

@@ -299,7 +299,9 @@ def read_rows(folder: Path) -> list[Row]:
                     "update bdc-agents"
                 )
             row = Row.model_validate(data)
-        except ValueError as error:
+        except UsageError:
+            raise
+        except (ValueError, RecursionError) as error:
             log.warning("%s:%d: not a row, left out: %s", file, number, str(error).splitlines()[0])
             continue
         rows[row.key] = row

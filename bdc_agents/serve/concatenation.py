@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from bdc_agents.distill.experts import adapter_config, expert_hashes
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import ADAPTER, ADAPTER_CONFIG, ExpertLibrary
 from bdc_agents.distill.route import adapted_layers
 from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.extras import need
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has kernels for; ranks between are padded with zeros."""
@@ -202,7 +202,7 @@ def _padded(rank: int, limit: int) -> int:
 
 def _plain_config(library: ExpertLibrary, name: str) -> dict[str, Any]:
     """That of an expert, without scaling of its own."""
-    own = json.loads(library.read(f"experts/{name}/{ADAPTER_CONFIG}"))
+    own = library.facts(f"experts/{name}/{ADAPTER_CONFIG}")
     for key, plain in (("use_dora", False), ("bias", "none")):
         if own.get(key, plain) != plain:
             raise ModelError(f"expert {name!r} has {key} = {own[key]!r}; only plain LoRA can be concatenated")

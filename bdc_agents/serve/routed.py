@@ -167,7 +167,7 @@ def _refuse_others(backend: str, options: Mapping[str, Any]) -> None:
 
 
 def _need_distill() -> None:
-    from bdc_agents.distill.extras import need
+    from bdc_agents.extras import need
 
     for module in ("torch", "transformers", "safetensors"):
         need(module)
