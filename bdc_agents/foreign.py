@@ -15,7 +15,7 @@ from typing import IO, Any
 LONGEST_LINE = 256 * 2**20
 """Bytes of one record: forty times the longest that data sets have led to."""
 _MOST_EXPANSION, _SMALL = 200, 64 * 2**20
-"""A compressed file holds at most so many times its own bytes, or so many; JSON shrinks to a tenth or less."""
+"""A compressed file holds at most so many times its own bytes, or so many; JSON shrinks to a tenth."""
 _LONGEST_INTEGER = 2**63
 
 

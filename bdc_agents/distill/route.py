@@ -278,8 +278,8 @@ class Router(nn.Module):
         config = adapter_config(library)
         if (facts.rank, facts.scale) != (config.rank, config.scale):
             raise ModelError(
-                f"{source} is for adapters of rank {facts.rank} and scale {facts.scale:g}, and the library's have "
-                f"rank {config.rank} and scale {config.scale:g}; train the router again"
+                f"{source} is for adapters of rank {facts.rank} and scale {facts.scale:g}, and the library's "
+                f"have rank {config.rank} and scale {config.scale:g}; train the router again"
             )
         # Before anything is made: what the file says of its sizes has to be what it holds.
         state = read_tensors(data, source, shapes_of(facts))

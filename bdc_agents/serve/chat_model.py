@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from operator import itemgetter
@@ -48,7 +49,7 @@ class ChatBDC(BaseChatModel):
         temperature: None or 0 takes the likeliest token each time.
         max_tokens: Of one reply.
         stop: Texts that end a reply.
-        seed: Of the draws.
+        seed: Of the draws; None draws anew at each call.
         options: Further arguments of `RoutedModel.from_library`, such as `device`.
         routed: The opened library, in place of `library`.
     """
@@ -61,7 +62,7 @@ class ChatBDC(BaseChatModel):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=512, ge=1)
     stop: list[str] | None = None
-    seed: int = 0
+    seed: int | None = None
     options: dict[str, Any] = {}
     routed: RoutedModel | None = Field(default=None, exclude=True, repr=False)
 
@@ -96,13 +97,18 @@ class ChatBDC(BaseChatModel):
             ModelError: If the library or its base cannot be used.
             UsageError: If neither a library nor a model was given.
         """
-        if self.routed is None and self._opened is None:
-            if not self.library:
-                raise UsageError("ChatBDC needs a library: ChatBDC(library='experts/library/mine')")
+        if self.routed is not None:
+            return self.routed
+        if not self.library:
+            raise UsageError("ChatBDC needs a library: ChatBDC(library='experts/library/mine')")
+        if self._opened is None or self._opened.closed:
             self._opened = shared_model(self.library, **self.options)
+        return self._opened
+
+    def _ready(self) -> RoutedModel | None:
+        """The library where it is open, so that nobody has to wait for a thread."""
         found = self.routed or self._opened
-        assert found is not None
-        return found
+        return None if found is None or (found is self._opened and found.closed) else found
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -202,12 +208,14 @@ class ChatBDC(BaseChatModel):
         """The opened library, and the request with the settings of this call over the model's own."""
         if kwargs.get("tools"):
             raise NotImplementedError(NO_TOOLS)
-        opened = self.routed or self._opened or await asyncio.to_thread(self.opened)
+        opened = self._ready() or await asyncio.to_thread(self.opened)
         own = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         asked = {**own, "seed": self.seed} | {
             key: kwargs[key] for key in (*own, "seed") if kwargs.get(key) is not None
         }
         asked["temperature"] = asked["temperature"] or 0.0
+        if asked["seed"] is None:
+            asked["seed"] = secrets.randbits(31)
         ends = tuple(stop if stop is not None else self.stop or ())
         model = str(kwargs.get("model") or self.model)
         return opened, await opened.request(_plain(messages), model=model, stop=ends, **asked)

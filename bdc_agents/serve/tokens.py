@@ -25,7 +25,7 @@ def library_tokenizer(library: ExpertLibrary) -> Any:
         tokenizer = need("transformers").AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # Whatever the parsers of other libraries make of what is in there.
         raise ModelError(
-            f"the tokenizer of library {library.folder} cannot be loaded: {error!s:.200}"
+            f"the tokenizer of library {library.folder} cannot be loaded: {error!s:.200}; restore it"
         ) from None
     if not tokenizer.chat_template:
         raise ModelError(f"the tokenizer of library {library.folder} has no chat template")
