@@ -3,8 +3,8 @@
 A failed candidate program is data (a `Verdict`), never an exception. What is raised is the
 caller's mistake or a broken environment, and its message says what was wrong, what would be
 right and what to do next. The base is a `RuntimeError`, and a mistake in the caller's input also a
-`ValueError`: LangGraph's server, and so Studio, RemoteGraph and MCP, passes on the messages of these
-two alone, and says "An internal error occurred" for all others.
+`ValueError`: LangGraph's server, and so Studio, RemoteGraph and MCP, passes on the messages of
+Python's own kinds of errors, and says "An internal error occurred" for all others.
 
     BDCError                  (RuntimeError)
     ├── UsageError            (ValueError) the caller's input; the command line exits with 2
