@@ -306,6 +306,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
 
 
+_MOST_TOLD = 20
+"""Lines; a file of somebody else's can be wrong in a million places."""
+
+
 def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
     """One line for each field that was not accepted: where, what it was, what is right.
 
@@ -314,7 +318,9 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
         source: The file or option that the values came from.
         model: The model that the values were meant for.
     """
-    return "\n".join(_explain_one(dict(item), source, model) for item in error.errors())
+    told = [_explain_one(dict(item), source, model) for item in error.errors()[:_MOST_TOLD]]
+    further = error.error_count() - len(told)
+    return "\n".join([*told, *([f"{source}: and {further} more"] if further else [])])
 
 
 def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> str:

@@ -248,10 +248,9 @@ class _explained:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, BDCError):  # It says already what is wrong.
-            return
-        if isinstance(error, OSError | ValueError | KeyError | RuntimeError):
-            reason = str(error).strip().partition("\n")[0][:300]
+        # Whatever transformers and torch make of files that somebody else wrote; ours says what is wrong.
+        if isinstance(error, Exception) and not isinstance(error, BDCError):
+            reason = (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
             raise ModelError(
                 f"encoder {self._source!r} cannot be loaded: {reason}; give the name or folder of a "
                 "transformers or sentence-transformers encoder, 'codet5p', or 'minilm', which needs no hub"

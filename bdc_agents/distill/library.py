@@ -87,7 +87,7 @@ class Manifest(Frozen):
     created: str
     base: dict[str, str | int | None]
     adapters: dict[str, Any]
-    experts: tuple[ExpertRecord, ...] = Field(min_length=1, max_length=10_000)
+    experts: tuple[ExpertRecord, ...] = Field(min_length=1, max_length=10_000, fail_fast=True)
     lineage: dict[str, Any] = {}
     files: dict[str, FileRecord] = {}
 
