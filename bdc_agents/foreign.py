@@ -14,8 +14,9 @@ from typing import IO, Any
 
 LONGEST_LINE = 256 * 2**20
 """Bytes of one record: forty times the longest that data sets have led to."""
-_MOST_EXPANSION, _SMALL = 200, 64 * 2**20
+_MOST_EXPANSION, _SMALL = 200, 8 * 2**20
 """A compressed file holds at most so many times its own bytes, or so many; JSON shrinks to a tenth."""
+_MOST_BLANK = 1000
 _LONGEST_INTEGER = 2**63
 
 
@@ -98,14 +99,15 @@ def plain(file: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: Path, most: int = LONGEST_LINE) -> Iterator[bytes]:
-    """The lines of a plain file, without their ends; compressed where its name ends in `.gz`.
+    """The lines of a plain file, with their ends; compressed where its name ends in `.gz`.
 
     Args:
         most: Bytes of a line.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If a line is longer, or what is compressed is damaged or expands without measure.
+        ValueError: If a line is longer, too many are blank, or what is compressed is damaged or expands
+            without measure.
     """
     with plain(file) as stream:
         packed = file.suffix == ".gz"
@@ -114,18 +116,21 @@ def read_lines(file: Path, most: int = LONGEST_LINE) -> Iterator[bytes]:
         try:
             yield from _lines(source, most, room)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"the compressed file ends or breaks here: {error}") from None
+            raise ValueError(f"the compressed gzip file ends or breaks here: {error}") from None
 
 
 def _lines(source: IO[bytes], most: int, room: int | None) -> Iterator[bytes]:
-    taken = 0
+    taken = blank = 0
     while line := source.readline(most + 1):
         taken += len(line)
+        blank = 0 if len(line) > 2 else blank + 1
+        if blank > _MOST_BLANK:
+            raise ValueError(f"more than {_MOST_BLANK:,} blank lines follow one another")
         if len(line) > most:
             raise ValueError(f"a line is longer than {most:,} bytes")
         if room is not None and taken > room:
             raise ValueError(f"it expands to more than {_MOST_EXPANSION} times its size")
-        yield line.removesuffix(b"\n")
+        yield line
 
 
 def is_inside(path: str) -> bool:

@@ -120,8 +120,8 @@ def _load(source: str, name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     except Exception as error:  # Whatever transformers and torch make of files that somebody else wrote.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"base model {name!r} cannot be loaded: {reason:.300}; give a hub repository that this machine can "
-            "reach, a folder of save_pretrained, a .gguf file, or local:NAME"
+            f"base model {name!r} cannot be loaded: {reason:.300}; give a hub repository that this machine "
+            "can reach, a folder of save_pretrained, a .gguf file, or local:NAME"
         ) from None
     return model, tokenizer
 

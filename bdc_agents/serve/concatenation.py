@@ -55,8 +55,9 @@ class Concatenated:
             What `PeftModel.from_pretrained` and a server's load request take.
         """
         target = Path(folder) / self.name
-        if target.is_dir():
+        if _is_whole(target):
             return target
+        shutil.rmtree(target, ignore_errors=True)  # What is left of one that somebody took away.
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{self.name}."))
         try:
@@ -65,11 +66,15 @@ class Concatenated:
             temporary.chmod(0o755)
             temporary.rename(target)
         except OSError:
-            if not target.is_dir():  # Another process may have been quicker with the same adapter.
+            if not _is_whole(target):  # Another process may have been quicker with the same adapter.
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
+
+
+def _is_whole(adapter: Path) -> bool:
+    return all((adapter / name).is_file() for name in (ADAPTER, ADAPTER_CONFIG))
 
 
 def quantize(weights: Mapping[str, Tensor], grid: int = GRID) -> dict[str, Tensor]:

@@ -452,7 +452,7 @@ from bdc_agents.distill.library import (
 )
 
 os.fsync = lambda _: None  # It waits for the disk, which a kill of the process does not need.
-COUNTED = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "open", "bdc.before", "bdc.after")
+COUNTED = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "open", "bdc.before", "bdc.after")
 experts = [{"name": "shared", "cluster": -1}]
 
 def fill(mark):
