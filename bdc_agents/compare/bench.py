@@ -87,14 +87,14 @@ class Bench:
         if self._encoder is not None:
             encoder = self._encoder
         else:
-            config = config_named(self._clustered.encoder)
+            config = config_named(self.clustered.encoder)
             base = (self.base.model, self.base.tokenizer) if config.model == BASE else None
             encoder = run_sync(load_encoder(config, base=base))
-        self._clustered.check_encoder(encoder)
+        self.clustered.check_encoder(encoder)
         return encoder
 
     @property
-    def _clustered(self) -> Clusters:
+    def clustered(self) -> Clusters:
         """The clusters, for what only they can tell.
 
         Raises:

@@ -80,7 +80,8 @@ class Session:
         """
         check_prices(self.budget, ((c.agent, self.agents[c.agent].bound(c.request)) for c in calls))
         used = total(settle([draft.answered for draft in self.drafts]))
-        self.cut = passed(self.budget, used, self.seconds)
+        late = self.budget.seconds is not None and self.seconds >= self.budget.seconds
+        self.cut = passed(self.budget, used) or ("seconds" if late else None)
         if self.cut:
             return False
         fitting, self.cut = afford([Want(call) for call in calls], self.agents, self._account)

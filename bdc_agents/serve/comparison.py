@@ -29,7 +29,7 @@ from bdc_agents.distill.route import Router
 from bdc_agents.distill.routed import RoutedLoss, row_sums
 from bdc_agents.distill.routing import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
-from bdc_agents.errors import UsageError, unknown
+from bdc_agents.errors import ModelError, UsageError, unknown
 from bdc_agents.serve.combine import Method, added, combine
 from bdc_agents.serve.peers import arrow, classifier, plain_sums, train_xlora, xlora
 from bdc_agents.types import Frozen

@@ -198,7 +198,7 @@ def _prune(folder: Path, limit_bytes: int) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Takes an adapter away in one step: half of one would be taken for the whole by whoever needs it next."""
+    """Takes an adapter away in one step: half of one would be taken for the whole."""
     gone = path.with_name(f".{path.name}.gone-{token_hex(8)}")
     with suppress(OSError):  # Another process was quicker.
         path.rename(gone)
