@@ -100,7 +100,7 @@ def compare(
 
 def _make_folder(out: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to {str(out)!r}: {error.strerror}; name another --out") from None
 
