@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from math import isfinite
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 LONGEST_LINE = 256 * 2**20
 """Bytes of one record: forty times the longest that data sets have led to."""
@@ -112,14 +112,14 @@ def read_lines(file: Path, most: int = LONGEST_LINE) -> Iterator[bytes]:
     with plain(file) as stream:
         packed = file.suffix == ".gz"
         room = max(_SMALL, _MOST_EXPANSION * os.fstat(stream.fileno()).st_size) if packed else None
-        source: IO[bytes] = gzip.GzipFile(fileobj=stream) if packed else stream
+        source: Any = gzip.GzipFile(fileobj=stream) if packed else stream
         try:
             yield from _lines(source, most, room)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"the compressed gzip file ends or breaks here: {error}") from None
 
 
-def _lines(source: IO[bytes], most: int, room: int | None) -> Iterator[bytes]:
+def _lines(source: Any, most: int, room: int | None) -> Iterator[bytes]:
     taken = blank = 0
     while line := source.readline(most + 1):
         taken += len(line)
