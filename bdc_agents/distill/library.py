@@ -85,11 +85,18 @@ class Manifest(Frozen):
 
     version: Literal[1] = 1
     created: str
-    base: dict[str, str | int | None]
+    base: dict[str, Any]
     adapters: dict[str, Any]
     experts: tuple[ExpertRecord, ...] = Field(min_length=1, max_length=10_000, fail_fast=True)
     lineage: dict[str, Any] = {}
     files: dict[str, FileRecord] = {}
+
+    @field_validator("base")
+    @classmethod
+    def _plain_facts(cls, base: dict[str, Any]) -> dict[str, Any]:
+        if odd := [key for key, value in base.items() if not isinstance(value, str | int | None)]:
+            raise ValueError(f"base.{odd[0]} is a text or a number")
+        return base
 
     @field_validator("adapters")
     @classmethod

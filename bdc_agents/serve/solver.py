@@ -103,10 +103,11 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         config = (config or SolverConfig()).model_copy(update={"escalate": escalate, "samples": samples})
         # Before the base, which takes a while: a name that is wrong is told at once.
         named = _named(agents)
+        given: Any = named or agents
         model = RoutedModel.from_library(folder, backend, **options)
         solver = cls(
             model,
-            agents=named or agents,
+            agents=given,
             executor=executor,
             config=config,
             search=search,
