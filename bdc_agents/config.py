@@ -33,7 +33,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.errors import ConfigError, UsageError, unknown
 from bdc_agents.types import Frozen
 
 CONFIG_FILE = "bdc.toml"
@@ -428,6 +428,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
 
 
+_MOST_TOLD = 20
+"""Lines; a file of somebody else's can be wrong in a million places."""
+
+
 def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
     """One line for each field that was not accepted: where, what it was, what is right.
 
@@ -436,7 +440,9 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
         source: The file or option that the values came from.
         model: The model that the values were meant for.
     """
-    return "\n".join(_explain_one(dict(item), source, model) for item in error.errors())
+    told = [_explain_one(dict(item), source, model) for item in error.errors()[:_MOST_TOLD]]
+    further = error.error_count() - len(told)
+    return "\n".join([*told, *([f"{source}: and {further} more"] if further else [])])
 
 
 def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> str:
@@ -445,6 +451,9 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
     variable = _variable_of(location) if issubclass(model, BaseSettings) else ""
     if variable:
         source = f"environment variable {variable}"
+    raised = item.get("ctx", {}).get("error")
+    if isinstance(raised, UsageError):  # It says in words of its own what is wrong.
+        return f"{source}: {raised}"
     if item["type"] == "extra_forbidden":
         alone = variable == _variable(location)
         return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"

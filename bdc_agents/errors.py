@@ -2,10 +2,12 @@
 
 A failed candidate program is data (a `Verdict`), never an exception. What is raised is the
 caller's mistake or a broken environment, and its message says what was wrong, what would be
-right and what to do next.
+right and what to do next. The base is a `RuntimeError`, and a mistake in the caller's input also a
+`ValueError`: LangGraph's server, and so Studio, RemoteGraph and MCP, passes on the messages of
+Python's own kinds of errors, and says "An internal error occurred" for all others.
 
-    BDCError
-    ├── UsageError            the caller's input; the command line exits with 2
+    BDCError                  (RuntimeError)
+    ├── UsageError            (ValueError) the caller's input; the command line exits with 2
     │   ├── ConfigError       bdc.toml, the environment or an option
     │   ├── ProblemError      a problem, its tests, a data file or an address
     │   └── ModelError        a model's name, weights, hash or missing extra
@@ -19,11 +21,11 @@ from difflib import get_close_matches
 from typing import Any
 
 
-class BDCError(Exception):
+class BDCError(RuntimeError):
     """Base of every error raised on purpose by this package."""
 
 
-class UsageError(BDCError):
+class UsageError(BDCError, ValueError):
     """The caller's input cannot be used as it is."""
 
 

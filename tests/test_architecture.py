@@ -12,11 +12,13 @@ import bdc_agents
 PACKAGE = Path(bdc_agents.__file__).parent
 
 # Each part may import itself and these.
-BASE = {"errors", "types", "config", "disk", "syntax"}
+BASE = {"errors", "types", "config", "disk", "syntax", "extras", "foreign"}
 TOOLS = BASE | {"agents", "sandbox", "data", "prompts"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "disk": {"errors"},
+    "extras": {"errors"},
+    "foreign": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},
     "config": {"types", "errors"},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bdc_agents.disk import open_database
+from bdc_agents.disk import open_database, put_back, replacing_folder
 
 
 def test_all_that_open_a_new_database_at_once_get_it(tmp_path: Path) -> None:
@@ -55,3 +55,23 @@ def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path) -> None:
     file.write_text("not a database at all, and longer than a header of one hundred bytes" * 5)
     with pytest.raises(sqlite3.DatabaseError):
         open_database(file, 60)
+
+
+def test_a_folder_that_was_put_aside_by_a_killed_writer_is_brought_back(tmp_path: Path) -> None:
+    aside, target = tmp_path / ".mine.old-1", tmp_path / "mine"
+    aside.mkdir()
+    (aside / "file").write_text("kept")
+    (tmp_path / ".mine2.old-1").mkdir()
+    assert put_back(target)
+    assert (target / "file").read_text() == "kept"
+    assert not put_back(target)
+    with replacing_folder(target) as fresh:
+        (fresh / "file").write_text("new")
+    assert (target / "file").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", ".mine2.old-1"}
+
+
+def test_a_folder_that_could_not_be_filled_is_not_seen(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), replacing_folder(tmp_path / "mine"):
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelTimeoutError
 
 from bdc_agents.agents.refusals import Said, read
+from bdc_agents.errors import BDCError
 
 Kind = Literal[
     "timeout", "unreachable", "status", "malformed", "empty", "filtered", "oversized", "argument", "other"
@@ -160,7 +161,9 @@ def diagnose(error: BaseException) -> Failure:
         return Failure("unreachable", str(error), unsent=True)
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return Failure("argument", str(error))
-    if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
+    if not isinstance(error, BDCError) and isinstance(
+        error, ValueError | LookupError | TypeError | AttributeError
+    ):
         # How clients fail on a response that is no JSON, or not of the agreed shape.
         return Failure("malformed", said.text or str(error))
     return Failure("other", f"{type(error).__name__}: {said.text or error}")

@@ -10,6 +10,7 @@ from typing import ParamSpec
 import typer
 
 from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.extras import missing
 
 SOLVED, UNSOLVED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 FAULT = 70
@@ -47,6 +48,8 @@ def guarded(command: Callable[P, int | None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             code = _complain("interrupted", INTERRUPTED, bool(kwargs.get("as_json")))
         except Exception as error:
+            if isinstance(error, ModuleNotFoundError):
+                error = missing(error) or error
             if debugging() or isinstance(error, typer.Exit | typer.Abort | typer.BadParameter):
                 raise
             code = _complain(_message(error), exit_code(error), bool(kwargs.get("as_json")))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.cli.outcome import SOLVED, note
-from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.errors import ConfigError
+from bdc_agents.extras import need
 from bdc_agents.serve.hosts import ANY, Hosts, is_loopback
 
 KEY = "BDC_API_KEY"
@@ -85,10 +86,7 @@ def _hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
 
 def _need() -> None:
     for module in ("starlette", "uvicorn"):
-        try:
-            __import__(module)
-        except ModuleNotFoundError:
-            raise ModelError(f"{module} is not installed; run: pip install 'bdc-agents[serve]'") from None
+        need(module)
 
 
 def _announce(host: str, port: int, models: Sequence[str], key: str | None) -> None:

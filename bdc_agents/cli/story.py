@@ -59,7 +59,7 @@ def require_stages() -> None:
     Raises:
         ModelError: If their libraries are not installed.
     """
-    from bdc_agents.distill.extras import need
+    from bdc_agents.extras import need
 
     for module in ("torch", "transformers", "peft", "sklearn"):
         need(module)

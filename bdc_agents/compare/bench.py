@@ -1,17 +1,18 @@
 """What the methods are made of: the library with its base, its encoder and its training rows."""
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from bdc_agents.compare.config import ROUTERS, CompareConfig
+from bdc_agents.config import explain
 from bdc_agents.distill.base import Base, load_base
+from bdc_agents.distill.clusters import Clusters
 from bdc_agents.distill.embed import BASE, Encoder, config_named, load_encoder
-from bdc_agents.distill.experts import check_base, distinct, library_clusters
+from bdc_agents.distill.experts import CLUSTERS, check_base, distinct, library_clusters
 from bdc_agents.distill.items import problem_text
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.recipe import TrainConfig
@@ -38,7 +39,7 @@ class Bench:
         base, encoder: The library's, where they are loaded already.
 
     Raises:
-        ModelError: If the library is missing, damaged, or has no clusters.
+        ModelError: If the library is missing or damaged.
     """
 
     def __init__(
@@ -47,9 +48,21 @@ class Bench:
         self.config, self.say = config, say
         self._base, self._encoder = base, encoder
         self.library = ExpertLibrary(config.library)
-        self.clusters = library_clusters(self.library)
+        # A library of one expert has none: there is nothing to choose from.
+        self.clusters = library_clusters(self.library) if CLUSTERS in self.library.manifest.files else None
         self.experts = distinct(self.library)
         self._vectors: dict[str, Tensor] = {}
+
+    @property
+    def mixes(self) -> bool:
+        """Whether there are experts to mix, and clusters to mix them by."""
+        return self.clusters is not None and len(self.experts) > 1
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """The problems that the library was made from, as far as it is known."""
+        traced = (trace.problem.id for trace in self.traces) if self.clusters is None else ()
+        return frozenset(self.clusters.ids if self.clusters else traced)
 
     @cached_property
     def base(self) -> Base:
@@ -74,17 +87,28 @@ class Bench:
         if self._encoder is not None:
             encoder = self._encoder
         else:
-            config = config_named(self.clusters.encoder)
+            config = config_named(self.clustered.encoder)
             base = (self.base.model, self.base.tokenizer) if config.model == BASE else None
             encoder = run_sync(load_encoder(config, base=base))
-        self.clusters.check_encoder(encoder)
+        self.clustered.check_encoder(encoder)
         return encoder
+
+    @property
+    def clustered(self) -> Clusters:
+        """The clusters, for what only they can tell.
+
+        Raises:
+            ModelError: If the library has none.
+        """
+        return self.clusters or library_clusters(self.library)
 
     def embed(self, problems: Sequence[Problem]) -> Tensor:
         """The embeddings of problems, shape (problems, d), each computed once.
 
         With an encoder that is the base itself it is to be called before experts are attached.
         """
+        if not self.mixes:  # As for `vectors_of`.
+            return torch.zeros(len(problems), 1)
         if new := [one for one in problems if one.id not in self._vectors]:
             found = torch.from_numpy(self.encoder.embed([problem_text(one) for one in new]))
             self._vectors |= {one.id: vector for one, vector in zip(new, found, strict=True)}
@@ -104,8 +128,7 @@ class Bench:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The training rows of the problems in the library's clusters."""
-        known = frozenset(self.clusters.ids)
-        rows = tuple(row for row in training_rows(self.traces) if row.problem_id in known)
+        rows = tuple(row for row in training_rows(self.traces) if row.problem_id in self.seen)
         if self.config.traces and not rows:
             raise UsageError(
                 f"none of the problems of {', '.join(self.config.traces)} is in the library "
@@ -124,7 +147,7 @@ class Bench:
 
     def encode(self, rows: Sequence[Row]) -> Encoded:
         """Training rows as they were in the training of the library's router."""
-        labels = self.clusters.label_of()
+        labels = self.clusters.label_of() if self.clusters else {}
         return encode_rows(
             rows,
             [labels.get(row.problem_id, -1) for row in rows],
@@ -144,6 +167,8 @@ class Bench:
 
     def vectors_of(self, rows: Sequence[Row], encoded: Encoded) -> Tensor:
         """The embedding of the problem of each validation row."""
+        if not self.mixes:  # Nothing looks at them, and there is no encoder to make them with.
+            return torch.zeros(len(encoded.validation), 1)
         return row_vectors(rows, encoded.validation, self.encoder, self.problems())
 
     def rows_at_hand(self) -> tuple[int, int]:
@@ -153,7 +178,7 @@ class Bench:
         """
         if ROWS not in self.library.manifest.files:
             return len(self.rows), len(self.rows)
-        told: dict[str, list[str]] = json.loads(self.library.read(ROWS))
+        told: dict[str, list[str]] = self.library.facts(ROWS)
         learnt = {key for keys in told.values() for key in keys}
         return len(learnt & {row_key(row) for row in self.rows}), len(learnt)
 
@@ -164,8 +189,10 @@ class Bench:
         """How the library's router was trained; the defaults where it has none."""
         if METRICS not in self.library.manifest.files:
             return RouterConfig.like(TrainConfig())
-        told: dict[str, Any] = json.loads(self.library.read(METRICS))["config"]
-        return RouterConfig(**told)
+        try:
+            return RouterConfig.model_validate(self.library.facts(METRICS).get("config"))
+        except ValidationError as error:
+            raise ModelError(explain(error, str(self.library.folder / METRICS), RouterConfig)) from None
 
     @cached_property
     def own_router(self) -> tuple[str, Router] | None:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from bdc_agents.disk import own
 from bdc_agents.errors import BDCError
 from bdc_agents.types import Frozen
 
@@ -50,7 +51,7 @@ class Journal(Generic[Line]):
         """
         data = json.dumps(line.model_dump(mode="json"), separators=(",", ":")).encode("ascii") + b"\n"
         try:
-            with self.file.open("r+b" if self.file.exists() else "wb") as opened:
+            with os.fdopen(own(self.file), "r+b") as opened:
                 opened.truncate(self._size)
                 opened.seek(self._size)
                 opened.write(data)

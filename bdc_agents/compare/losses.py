@@ -59,10 +59,21 @@ def method_names(bench: Bench) -> tuple[str, ...]:
 
 def left_out(bench: Bench) -> tuple[str, ...]:
     """The methods that would have to be trained, and of which no traces were named."""
-    return tuple(method for method in bench.config.methods if not _can_have(bench, method))
+    alone = unmixed(bench)
+    return tuple(
+        method for method in bench.config.methods if not (method in alone or _can_have(bench, method))
+    )
+
+
+def unmixed(bench: Bench) -> tuple[str, ...]:
+    """The methods that mix experts, where the library has one alone."""
+    mixing = (*FIXED, *COMBINED, *PEERS, *ROUTERS)
+    return () if bench.mixes else tuple(method for method in bench.config.methods if method in mixing)
 
 
 def _can_have(bench: Bench, method: str) -> bool:
+    if method in unmixed(bench):
+        return False
     own = bench.own_router
     trained = method in (*ROUTERS, "xlora") and not (own and own[0] == method)
     return not trained or bool(bench.config.traces)

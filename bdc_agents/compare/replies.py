@@ -186,10 +186,10 @@ def _weigh(
     vectors = bench.embed(problems)
     if name in routers:
         return _routed(routers[name], vectors)
-    experts, shares = ownership(bench.library, bench.clusters.count)
+    experts, shares = ownership(bench.library, bench.clustered.count)
     if name == "uniform":
         return [ExpertWeights(dict.fromkeys(experts, 1 / len(experts)), by="clusters")] * len(problems)
-    member = torch.from_numpy(bench.clusters.place(vectors.numpy())) @ shares
+    member = torch.from_numpy(bench.clustered.place(vectors.numpy())) @ shares
     if name == "nearest":
         return [experts[number] for number in member.argmax(1).tolist()]
     return [ExpertWeights(dict(zip(experts, row, strict=True)), by="clusters") for row in member.tolist()]
@@ -213,7 +213,7 @@ async def _backend(bench: Bench, name: str, out: Path) -> AsyncIterator[Any]:
             yield XLoraBackend(stack.enter_context(_xlora(bench, out)), bench.base.tokenizer)
             return
         if name == "arrow":
-            experts, _ = ownership(bench.library, bench.clusters.count)
+            experts, _ = ownership(bench.library, bench.clustered.count)
             backend = _engine(bench, stack.enter_context(arrow(bench.base.model, bench.library, experts)))
         else:
             make = partial(_combined, bench, name) if name in COMBINED else partial(_library, bench)
@@ -227,7 +227,7 @@ async def _backend(bench: Bench, name: str, out: Path) -> AsyncIterator[Any]:
 @contextmanager
 def _xlora(bench: Bench, out: Path) -> Iterator[Any]:
     """peft's X-LoRA as it was trained when its loss was measured; here its checkpoint is read."""
-    experts, _ = ownership(bench.library, bench.clusters.count)
+    experts, _ = ownership(bench.library, bench.clustered.count)
     with xlora(bench.base.model, bench.library, experts) as adapted:
         training, config = bench.encode(bench.rows), bench.router_config("router-default")
         train_xlora(adapted, training, config, out / WORK / "xlora")
@@ -236,8 +236,9 @@ def _xlora(bench: Bench, out: Path) -> Iterator[Any]:
 
 def _library(bench: Bench) -> Any:
     """All experts at once, as the library is served."""
+    encoder = bench.encoder if bench.clusters else None  # One expert takes every problem.
     served = RoutedModel.from_library(
-        bench.library.folder, base=bench.base, encoder=bench.encoder, slots=bench.config.batch
+        bench.library.folder, base=bench.base, encoder=encoder, slots=bench.config.batch
     )
     return served.backend
 
@@ -245,7 +246,7 @@ def _library(bench: Bench) -> Any:
 def _combined(bench: Bench, name: str) -> TransformersBackend:
     """The base with what TIES or DARE makes of all experts in its weights."""
     library, base, stack = bench.library, bench.base, ExitStack()
-    experts, _ = ownership(library, bench.clusters.count)
+    experts, _ = ownership(library, bench.clustered.count)
     parts = [library.weights(expert) for expert in experts]
     how = "ties" if name == "ties" else "dare"
     deltas = combine(

@@ -19,7 +19,7 @@ from bdc_agents.compare.bench import Bench
 from bdc_agents.compare.config import CompareConfig, write_config
 from bdc_agents.compare.held_out import HeldOut, eval_config, hold_out
 from bdc_agents.compare.journal import Journal
-from bdc_agents.compare.losses import Losses, left_out, method_names
+from bdc_agents.compare.losses import Losses, left_out, method_names, unmixed
 from bdc_agents.compare.replies import ReplyLine, open_replies, write_replies
 from bdc_agents.compare.report import write_report
 from bdc_agents.compare.summary import CompareSummary, write_summary
@@ -89,7 +89,7 @@ def compare(
     """
     out, watch = Path(out), watch or Watch()
     bench = Bench(config, watch.say, base, encoder)
-    held = hold_out(config, bench.clusters.ids, data)
+    held = hold_out(config, bench.seen, data)
     _tell(bench, held, watch)
     if not method_names(bench):
         raise ModelError("none of the methods can be had without traces; name them with --traces RUN")
@@ -100,7 +100,7 @@ def compare(
 
 def _make_folder(out: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to {str(out)!r}: {error.strerror}; name another --out") from None
 
@@ -133,6 +133,13 @@ def _visit(
 def _tell(bench: Bench, held: HeldOut, watch: Watch) -> None:
     if held.seen:
         watch.say(f"left out: {len(held.seen)} problems that the library was made from")
+    if alone := unmixed(bench):
+        watch.say(f"left out: {', '.join(alone)}: the library has one expert, and nothing to mix it with")
+    if bench.clusters is None and not bench.config.traces:
+        watch.say(
+            "the library does not say which problems it was made from: name its traces with --traces RUN, so "
+            "that none of them is among those it is measured on"
+        )
     if missing := left_out(bench):
         watch.say(
             f"left out: {', '.join(missing)}, which are trained on the traces that the library was made "

@@ -6,7 +6,15 @@ from pathlib import Path
 from statistics import fmean
 
 from bdc_agents.compare.bench import Bench
-from bdc_agents.compare.losses import REFERENCES, HeldOutRows, Losses, left_out, method_names, read_rows
+from bdc_agents.compare.losses import (
+    REFERENCES,
+    HeldOutRows,
+    Losses,
+    left_out,
+    method_names,
+    read_rows,
+    unmixed,
+)
 from bdc_agents.compare.replies import ReplyLine, open_replies, tokens_per_second
 from bdc_agents.distill.experts import copies
 from bdc_agents.distill.train import SHARED
@@ -192,6 +200,8 @@ def _told(held: HeldOutRows) -> str:
 
 def _notes(bench: Bench, held: HeldOutRows, tasks: Sequence[Task]) -> tuple[str, ...]:
     notes: list[str] = []
+    if alone := unmixed(bench):
+        notes.append(f"Left out: {', '.join(alone)}. The library has one expert, and nothing to mix it with.")
     if missing := left_out(bench):
         notes.append(
             f"Left out: {', '.join(missing)}. They are trained on the traces that the library was made from; "

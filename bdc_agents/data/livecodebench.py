@@ -137,6 +137,8 @@ def _decode(text: str, place: str) -> Any:
         if packed.unconsumed_tail:
             raise ProblemError(f"{place}: unpacks to more than {LARGEST_TESTS} bytes")
         value = _PlainUnpickler(io.BytesIO(data)).load()
+    except ProblemError:
+        raise
     except (binascii.Error, zlib.error, EOFError, ValueError, *_PICKLE_ERRORS) as error:
         raise ProblemError(f"{place}: neither JSON nor packed tests: {error}") from None
     return _json(value, place) if isinstance(value, str | bytes) else value

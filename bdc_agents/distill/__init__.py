@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bdc_agents.errors import ModelError
+from bdc_agents.extras import missing
 
 if TYPE_CHECKING:
     from bdc_agents.distill.base import Base, load_base
@@ -100,6 +100,4 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"bdc_agents.distill.{_LAZY[name]}"), name)
     except ModuleNotFoundError as error:
-        if str(error.name).startswith("bdc_agents"):
-            raise
-        raise ModelError(f"{error.name} is not installed; run: pip install 'bdc-agents[distill]'") from None
+        raise missing(error) or error from None

@@ -16,9 +16,19 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         BDCError: If the disk is full; what was there is kept.
     """
+    with explained(target), disk.replacing(target) as temporary:
+        yield temporary
+
+
+@contextmanager
+def explained(target: Path) -> Iterator[None]:
+    """Within it, a disk that is full is an error for people.
+
+    Raises:
+        BDCError: If it is.
+    """
     try:
-        with disk.replacing(target) as temporary:
-            yield temporary
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -20,8 +20,8 @@ from bdc_agents.agents.local.agent import PREFIX
 from bdc_agents.agents.local.packages import Progress, silent
 from bdc_agents.agents.local.weights import Announce, check_file, digest
 from bdc_agents.distill.devices import Processes, choose_dtype
-from bdc_agents.distill.extras import need
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 from bdc_agents.search.sync import run_sync
 from bdc_agents.types import Frozen
 
@@ -107,18 +107,21 @@ def load_base(
 
 def _load(source: str, name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     transformers, main = need("transformers"), options["revision"] or "main"
-    # Said aloud: where it is left out, transformers asks whether to run the code that a model names.
-    given = {key: value for key, value in options.items() if value is not None} | {"trust_remote_code": False}
+    # Both said aloud: where the first is left out, transformers asks whether to run the code that a model
+    # names; the second has weights that are a pickle read as numbers alone, so that none of it runs.
+    safe = {"trust_remote_code": False, "weights_only": True}
+    given = {key: value for key, value in options.items() if value is not None} | safe
     try:
         with _quietly():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 source, revision=main, trust_remote_code=False
             )
             model = transformers.AutoModelForCausalLM.from_pretrained(source, **given)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # Whatever transformers and torch make of files that somebody else wrote.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"base model {name!r} cannot be loaded: {str(error).strip().splitlines()[0]:.300}; give a hub "
-            "repository that this machine can reach, a folder of save_pretrained, a .gguf file, or local:NAME"
+            f"base model {name!r} cannot be loaded: {reason:.300}; give a hub repository that this machine "
+            "can reach, a folder of save_pretrained, a .gguf file, or local:NAME"
         ) from None
     return model, tokenizer
 
@@ -145,8 +148,8 @@ def _options(quantize: str | None, device: torch.device) -> dict[str, Any]:
         import bitsandbytes  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ModelError(
-            "quantize = 'nf4' needs bitsandbytes, which is not installed; run: pip install bitsandbytes, "
-            "or leave quantize out"
+            "quantize = 'nf4' needs bitsandbytes, which is not installed; run: "
+            "pip install 'bdc-agents[qlora]', or leave quantize out"
         ) from None
     if device.type == "cpu":
         raise ModelError("quantize = 'nf4' needs a GPU, and this machine has none; leave quantize out")
@@ -173,10 +176,12 @@ def _unpacked(file: Path, folder: Path) -> Path:
     log.warning("unpacking %s to %s; this takes a minute, once", file.name, target)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        options = {"gguf_file": file.name, "dtype": torch.float32}
+        options = {"gguf_file": file.name, "dtype": torch.float32, "trust_remote_code": False}
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
         with _quietly():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                file.parent, gguf_file=file.name, trust_remote_code=False
+            )
             model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, **options)
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)

@@ -23,7 +23,6 @@ from bdc_agents.distill.clusters import (
     softmax,
 )
 from bdc_agents.distill.embed import Encoder, Vectors
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.items import (
     CountTokens,
     Embedded,
@@ -33,6 +32,7 @@ from bdc_agents.distill.items import (
     items_of_traces,
 )
 from bdc_agents.distill.partition import Partition, fit_kmeans, partition
+from bdc_agents.extras import need
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Trace
 

@@ -16,6 +16,7 @@ from bdc_agents.config import WithPresets
 from bdc_agents.distill.atomic import replacing
 from bdc_agents.distill.embed import Encoder, Vectors
 from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.foreign import read_object
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -181,7 +182,7 @@ class Clusters:
             UsageError: If it is something else.
         """
         try:
-            data = json.loads(text)
+            data = read_object(text)
             found = cls(
                 ids=tuple(data["ids"]),
                 labels=np.array(data["labels"], np.int64),
@@ -195,7 +196,7 @@ class Clusters:
                 notes=tuple(data["notes"]),
             )
             found._check()
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{source}: not clusters of version 1 ({reason}); cluster again") from None
         return found
@@ -207,8 +208,11 @@ class Clusters:
             raise ValueError(f"shapes {shapes} do not fit {n} problems and {k} clusters")
         if n and not (self.labels.min() >= SHARED and self.labels.max() < k):
             raise ValueError("a label is out of range")
-        if not (np.isfinite(self.centroids).all() and self.temperature > 0):
-            raise ValueError("a centroid or the temperature is not a number")
+        if not all(isinstance(text, str) for text in (*self.ids, self.encoder, *self.notes)):
+            raise ValueError("an id, a note or the encoder's name is no text")
+        numbers = (self.centroids, self.memberships, self.probe)
+        if not (all(np.isfinite(own).all() for own in numbers) and 0 < self.temperature < np.inf):
+            raise ValueError("a centroid, a share, the probe or the temperature is not a number")
 
     def save(self, file: Path | str) -> Path:
         """Writes the clusters to a JSON file, atomically."""

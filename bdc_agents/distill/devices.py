@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.extras import need
+from bdc_agents.extras import need
 
 
 class Processes:

@@ -17,8 +17,8 @@ import numpy as np
 
 from bdc_agents.agents.local.weights import digest, models_folder
 from bdc_agents.distill.embed import EncoderConfig, Vectors, unit
-from bdc_agents.distill.extras import need
-from bdc_agents.errors import ModelError, unknown
+from bdc_agents.errors import BDCError, ModelError, unknown
+from bdc_agents.extras import need
 
 Pool = Callable[[Any, Any], Any]
 """From hidden states [b, t, d] and mask [b, t] to vectors [b, d]."""
@@ -192,7 +192,9 @@ def codet5p_encoder(source: str, config: EncoderConfig) -> TorchEncoder:
             self.post_init()
 
     with _explained(source):
-        shape = transformers.T5Config.from_pretrained(source, revision=config.revision)
+        shape = transformers.T5Config.from_pretrained(
+            source, revision=config.revision, trust_remote_code=False
+        )
     model, tokenizer = _load(source, config, Projected, transformers.RobertaTokenizer, {"config": shape})
     window = min(config.max_tokens or _DEFAULT_WINDOW, _DEFAULT_WINDOW)
     name = _identity(source, model)
@@ -228,7 +230,8 @@ def _load(
     # Said aloud: where it is left out, transformers asks whether to run the code that a model names.
     given: dict[str, Any] = {"revision": config.revision, "trust_remote_code": False}
     with _explained(source):
-        loaded = model.from_pretrained(source, dtype=torch.float32, **given, **extra)
+        # A pickle of weights is read as numbers alone, so that none of it runs.
+        loaded = model.from_pretrained(source, dtype=torch.float32, weights_only=True, **given, **extra)
         words = tokenizer.from_pretrained(source, **given)
     if not words.is_fast:
         raise ModelError(f"encoder {source!r} has no fast tokenizer, which cutting long texts needs")
@@ -245,8 +248,9 @@ class _explained:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError | ValueError | KeyError | RuntimeError):
-            reason = str(error).strip().partition("\n")[0][:300]
+        # Whatever transformers and torch make of files that somebody else wrote; ours says what is wrong.
+        if isinstance(error, Exception) and not isinstance(error, BDCError):
+            reason = (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
             raise ModelError(
                 f"encoder {self._source!r} cannot be loaded: {reason}; give the name or folder of a "
                 "transformers or sentence-transformers encoder, 'codet5p', or 'minilm', which needs no hub"

@@ -10,19 +10,23 @@ README.md                   the model card
 
 import json
 import os
+import re
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from hashlib import file_digest, sha256
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bdc_agents.config import explain
-from bdc_agents.distill.atomic import replacing
-from bdc_agents.distill.extras import need
+from bdc_agents.disk import put_back, replacing_folder
+from bdc_agents.distill.atomic import explained, replacing
+from bdc_agents.distill.recipe import AdapterConfig
+from bdc_agents.distill.tensors import read_adapter
 from bdc_agents.errors import ModelError, unknown
+from bdc_agents.foreign import is_inside, plain, read_object, read_whole
 from bdc_agents.types import Frozen
 
 MANIFEST = "library.json"
@@ -30,27 +34,43 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
 
+_HASHED_ANYWAY = 64 * 2**20
+"""A file that grew by less is hashed all the same, so that its message names both hashes."""
+LARGEST_MANIFEST = 64 * 2**20
+"""Bytes; a library of a thousand experts has one of a hundredth."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
 class FileRecord(Frozen):
     """A file's SHA-256 and its size in bytes."""
 
-    sha256: str
-    size: int
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: _Count
 
 
 class ExpertRecord(Frozen):
     """One expert.
 
     Args:
+        name: Its folder's, and what it is asked for by when the library is served.
         cluster: The number of its cluster; -1 for the one trained on all rows.
         rows, tokens: It was trained on.
         loss: On the held-out rows of its cluster; None where there were none.
     """
 
     name: str
-    cluster: int
-    rows: int = 0
-    tokens: int = 0
-    loss: float | None = None
+    cluster: Annotated[int, Field(ge=-1, lt=2**31)]
+    rows: _Count = 0
+    tokens: _Count = 0
+    loss: float | None = Field(default=None, allow_inf_nan=False)
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("an expert's name has up to 100 letters, digits and any of _.+- after the first")
+        return name
 
 
 class Manifest(Frozen):
@@ -67,9 +87,29 @@ class Manifest(Frozen):
     created: str
     base: dict[str, Any]
     adapters: dict[str, Any]
-    experts: tuple[ExpertRecord, ...]
+    experts: tuple[ExpertRecord, ...] = Field(min_length=1, max_length=10_000, fail_fast=True)
     lineage: dict[str, Any] = {}
     files: dict[str, FileRecord] = {}
+
+    @field_validator("base")
+    @classmethod
+    def _plain_facts(cls, base: dict[str, Any]) -> dict[str, Any]:
+        if odd := [key for key, value in base.items() if not isinstance(value, str | int | None)]:
+            raise ValueError(f"base.{odd[0]} is a text or a number")
+        return base
+
+    @field_validator("adapters")
+    @classmethod
+    def _one_shape(cls, shape: dict[str, Any]) -> dict[str, Any]:
+        AdapterConfig.model_validate(shape)
+        return shape
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        counts = Counter(expert.name for expert in self.experts)
+        if twice := [name for name, count in counts.items() if count > 1]:
+            raise ValueError(f"the expert {twice[0]!r} comes twice")
+        return self
 
 
 class Damage(Frozen):
@@ -128,7 +168,7 @@ class ExpertLibrary:
         """
         file = self.adapter_folder(name) / ADAPTER
         self._require(f"experts/{name}/{ADAPTER}")
-        return need("safetensors.torch").load_file(file)
+        return read_adapter(file, AdapterConfig.model_validate(self.manifest.adapters).rank)
 
     def read(self, path: str) -> bytes:
         """A file of the library, such as `clusters.json`, checked by its hash.
@@ -141,13 +181,28 @@ class ExpertLibrary:
         self._require(path)
         return (self.folder / path).read_bytes()
 
+    def facts(self, path: str) -> dict[str, Any]:
+        """A file of the library that holds a JSON object, such as `rows.json`.
+
+        Raises:
+            ModelError: If it is not part of the library, missing or damaged, or holds something else.
+        """
+        try:
+            return read_object(self.read(path), finite=False)
+        except ModelError:
+            raise
+        except ValueError as error:
+            raise ModelError(
+                f"{self.folder / path} cannot be used: {error}; make the library again"
+            ) from None
+
     def metrics(self) -> dict[str, Any]:
         """How training went.
 
         Raises:
             ModelError: If the file is missing or damaged.
         """
-        return json.loads(self.read("metrics.json"))
+        return self.facts("metrics.json")
 
     def put(self, path: str, data: bytes) -> None:
         """Adds a file to the library, or replaces it.
@@ -158,6 +213,7 @@ class ExpertLibrary:
             path: In the library, such as `router.safetensors`.
         """
         target = self.folder / inside(path)
+        _refuse_links(self.folder, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as temporary:
             temporary.write_bytes(data)
@@ -166,9 +222,37 @@ class ExpertLibrary:
         write_manifest(self.folder, self.manifest)
 
     def check(self) -> tuple[Damage, ...]:
-        """Every file that is missing or differs from what was written; none if all is well."""
-        found = (self._look(path) for path in self.manifest.files)
+        """Every file that is missing or differs from what was written; none if all is well.
+
+        A file more is told of where other libraries read a folder as a whole: an expert's, or that of
+        the tokenizer.
+        """
+        found = [self._look(path) for path in self.manifest.files]
+        found += [Damage(file=path, problem="not named in library.json") for path in self._further()]
         return tuple(damage for damage in found if damage)
+
+    def require_folder(self, path: str) -> Path:
+        """A folder of the library whose every file is as it was written, and that holds no other.
+
+        Args:
+            path: In the library, such as `tokenizer`.
+
+        Raises:
+            ModelError: If a file is missing, damaged, or not named in `library.json`.
+        """
+        for file in self.manifest.files:
+            if file.startswith(f"{path}/"):
+                self._require(file)
+        if further := [file for file in self._further() if file.startswith(f"{path}/")]:
+            self._require(further[0])
+        return self.folder / path
+
+    def _further(self) -> list[str]:
+        """Files that are not named, in folders that are read as a whole."""
+        places = [self.folder / "tokenizer", *(self.adapter_folder(name) for name in self.names)]
+        there = [file for place in places if place.is_dir() for file in place.rglob("*")]
+        paths = (file.relative_to(self.folder).as_posix() for file in there if not _is_folder(file))
+        return sorted(path for path in paths if path not in self.manifest.files)
 
     def _require(self, path: str) -> None:
         damage = self._look(path)
@@ -181,6 +265,8 @@ class ExpertLibrary:
             return Damage(file=path, problem="not named in library.json")
         if not file.is_file():
             return Damage(file=path, problem="missing")
+        if file.stat().st_size > max(expected.size, _HASHED_ANYWAY):
+            return Damage(file=path, problem=f"damaged: larger than the {expected.size} bytes that it had")
         found = record(file)
         if found == expected:
             return None
@@ -199,7 +285,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        data = json.loads(file.read_bytes())
+        data = read_object(_bytes(file))
         claimed = data.pop("sha256", None)
         manifest = Manifest.model_validate(data)
     except FileNotFoundError:
@@ -208,13 +294,29 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(f"{file}: {error.strerror}") from None
     except ValidationError as error:
         raise ModelError(explain(error, str(file), Manifest)) from None
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise ModelError(f"{file} is damaged: {error}; restore it, or make the library again") from None
     for path in manifest.files:
         inside(path)
     if claimed != _own_hash(manifest):
         raise ModelError(f"{file} is damaged: it does not have the hash that it names; restore it")
+    for expert in manifest.experts:
+        for part in (ADAPTER, ADAPTER_CONFIG):
+            if (path := f"experts/{expert.name}/{part}") not in manifest.files:
+                raise ModelError(
+                    f"{file} names the expert {expert.name!r}, but not its file {path}; restore it"
+                )
     return manifest
+
+
+def _bytes(file: Path) -> bytes:
+    """The file, of this library or of the one that a killed writer had put aside."""
+    try:
+        return read_whole(file, LARGEST_MANIFEST)
+    except FileNotFoundError:
+        if not put_back(file.parent):
+            raise
+        return read_whole(file, LARGEST_MANIFEST)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -226,35 +328,34 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def record(file: Path) -> FileRecord:
     """A file's hash and size."""
-    with file.open("rb") as opened:
+    with plain(file) as opened:
         return FileRecord(sha256=file_digest(opened, "sha256").hexdigest(), size=file.stat().st_size)
 
 
-def save_folder(target: Path, fill: Any) -> None:
+def save_folder(target: Path, fill: Callable[[Path], object]) -> None:
     """Makes a folder that appears whole or not at all, replacing an older library there.
+
+    Unlike a run, whose folder is its owner's alone, a library is made to be served and handed on: it
+    holds weights and figures and no prompt, and whoever the umask lets in may read it.
 
     Args:
         fill: Called with the temporary folder to write into.
 
     Raises:
         ModelError: If something that is not a library is in the way.
+        BDCError: If the disk is full; what was there is kept.
     """
-    if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir()):
+    put_back(target)
+    if target.exists() and not _is_library(target):
         raise ModelError(f"{str(target)!r} is not empty and not a library; choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
-    old = temporary.with_name(temporary.name.replace(".new-", ".old-"))
-    try:
+    with explained(target), replacing_folder(target) as temporary:
         fill(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_library(place: Path) -> bool:
+    """Whether a library may be written there: over another one, or into an empty folder."""
+    return place.is_dir() and ((place / MANIFEST).is_file() or not any(place.iterdir()))
 
 
 def all_files(folder: Path) -> dict[str, FileRecord]:
@@ -275,10 +376,46 @@ def inside(path: str) -> str:
     Raises:
         ModelError: If it would lead out of it.
     """
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or os.sep != "/" or not pure.parts:
-        raise ModelError(f"library file {path!r} would lie outside of the library")
+    if os.sep != "/" or not is_inside(path):
+        raise ModelError(f"library file {path!r:.200} would lie outside of the library")
     return path
+
+
+def _refuse_links(folder: Path, target: Path) -> None:
+    """Makes sure that no folder between a library and a file of it leads elsewhere.
+
+    Raises:
+        ModelError: If one does.
+    """
+    for place in target.relative_to(folder).parents:
+        if (folder / place).is_symlink() and place.parts:
+            raise ModelError(f"{str(folder / place)!r} is a link, and may lead out of the library; remove it")
+
+
+def _is_folder(file: Path) -> bool:
+    return file.is_dir() and not file.is_symlink()
+
+
+def copy_files(library: ExpertLibrary, place: Path) -> None:
+    """Copies a library's files, and what people have put beside them, to an empty folder.
+
+    A link is followed only where the library names it as a file: others could lead to anything.
+
+    Raises:
+        ModelError: If a file is missing or damaged.
+    """
+    for folder, _, names in os.walk(library.folder):
+        for name in names:
+            path = (Path(folder) / name).relative_to(library.folder).as_posix()
+            file, target = library.folder / path, place / path
+            named = path in library.manifest.files
+            if not named and (file.is_symlink() or not file.is_file()):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if named:
+                target.write_bytes(library.read(path))
+            else:
+                shutil.copyfile(file, target)
 
 
 def write_files(place: Path, files: Mapping[str, bytes]) -> None:

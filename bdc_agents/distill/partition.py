@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bdc_agents.distill.clusters import ClusterSettings, Floats, Integers
 from bdc_agents.distill.embed import Vectors
-from bdc_agents.distill.extras import need
 from bdc_agents.errors import UsageError
+from bdc_agents.extras import need
 
 _SILHOUETTE_SAMPLE = 4000
 _STARTS = 4

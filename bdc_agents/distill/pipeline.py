@@ -99,7 +99,7 @@ def distill(
         say("the library is there already, made from the same traces and settings")
         return Distilled(found)
     work = Path(out).with_name(Path(out).name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(0o700, parents=True, exist_ok=True)
     refusal = f"another process makes this library, in {str(work)!r}: wait for it, or name another folder"
     with one_process(work / "lock", refusal):
         return _make(kept, rows, Path(out), recipe, work, {**(lineage or {}), "inputs": inputs}, say, watch)

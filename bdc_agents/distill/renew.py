@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.distill.card import model_card
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import (
     ADAPTER,
     ExpertLibrary,
     ExpertRecord,
     Manifest,
     all_files,
+    copy_files,
     save_folder,
     write_manifest,
 )
 from bdc_agents.distill.route import ROUTER
 from bdc_agents.distill.route_train import METRICS
 from bdc_agents.distill.trained import Trained
+from bdc_agents.extras import need
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def write_renewed(folder: Path, library: ExpertLibrary, renewal: Renewal) -> Exp
     )
 
     def fill(place: Path) -> None:
-        shutil.copytree(library.folder, place, dirs_exist_ok=True)
+        copy_files(library, place)
         for name in (ROUTER, METRICS):
             (place / name).unlink(missing_ok=True)
         _write(place, library, renewal, manifest, metrics)

@@ -13,10 +13,10 @@ from bdc_agents.distill.atomic import replacing
 from bdc_agents.distill.cluster import own_order, threads
 from bdc_agents.distill.clusters import Clusters
 from bdc_agents.distill.describe import ClusterFacts
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.items import Embedded
 from bdc_agents.distill.validation import Validation
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 from bdc_agents.page import asset, drawing_script, embed_json, render_page
 
 COLOURS = (

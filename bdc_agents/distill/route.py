@@ -12,13 +12,12 @@ untrained router places problems as the clusters do. The MLPs of all layers are 
 network: two matrix products however many layers are adapted.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,10 +29,12 @@ from bdc_agents.distill.experts import (
     library_clusters,
     ownership,
 )
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.routing import RouterShape
+from bdc_agents.distill.tensors import header_of, read_tensors
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
+from bdc_agents.foreign import read_object
 from bdc_agents.types import Frozen
 
 ROUTER = "router.safetensors"
@@ -53,11 +54,11 @@ class RouterFacts(Frozen):
     version: int = 1
     shape: RouterShape
     layers: tuple[str, ...]
-    experts: dict[str, str]
-    rank: int
-    scale: float
-    clusters: int
-    size: int
+    experts: dict[str, str] = Field(min_length=1)
+    rank: int = Field(ge=1)
+    scale: float = Field(gt=0)
+    clusters: int = Field(ge=1)
+    size: int = Field(ge=1)
     encoder: str = ""
     seed: int = 0
 
@@ -72,6 +73,10 @@ class Router(nn.Module):
         ModelError: If no adapted layer is among the layers to route.
     """
 
+    w1: nn.Parameter
+    b1: nn.Parameter
+    w2: nn.Parameter
+    b2: nn.Parameter
     centroids: Tensor
     distance: Tensor
     shares: Tensor
@@ -84,21 +89,12 @@ class Router(nn.Module):
         shape, count = facts.shape, len(facts.experts)
         self.routed = _routed(facts)
         self._kept = min(shape.top_k or count, count)
-        self.groups = len(self.routed) if shape.scope == "layer" else 1
-        inputs = facts.size + facts.clusters
-        self._per = facts.rank if shape.granularity == "rank" else 1
-        hidden, outputs = self.groups * shape.hidden, count * self._per
-        self.w1, self.b1 = nn.Parameter(torch.zeros(inputs, hidden)), nn.Parameter(torch.zeros(hidden))
-        self.w2 = nn.Parameter(torch.zeros(self.groups, shape.hidden, outputs))
-        self.b2 = nn.Parameter(torch.zeros(self.groups, 1, outputs))
-        for name, size in (
-            ("centroids", (facts.clusters, facts.size)),
-            ("distance", ()),
-            ("shares", (facts.clusters, count)),
-            ("mean", (inputs,)),
-            ("spread", (inputs,)),
-        ):
-            self.register_buffer(name, torch.ones(size))
+        self.groups, self._per = _groups(facts), _per_expert(facts)
+        for name, size in shapes_of(facts).items():
+            if name in _LEARNT:
+                self.register_parameter(name, nn.Parameter(torch.zeros(size)))
+            else:
+                self.register_buffer(name, torch.ones(size))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -279,12 +275,47 @@ class Router(nn.Module):
                 f"library {library.folder}: expert {changed[0]!r} is not the one that the router was trained "
                 "for; train the router again"
             )
+        config = adapter_config(library)
+        if (facts.rank, facts.scale) != (config.rank, config.scale):
+            raise ModelError(
+                f"{source} is for adapters of rank {facts.rank} and scale {facts.scale:g}, and the library's "
+                f"have rank {config.rank} and scale {config.scale:g}; train the router again"
+            )
+        # Before anything is made: what the file says of its sizes has to be what it holds.
+        state = read_tensors(data, source, shapes_of(facts))
         router = cls(facts)
-        try:
-            router.load_state_dict(need("safetensors.torch").load(data))
-        except RuntimeError as error:
-            raise ModelError(f"{source}: {str(error).splitlines()[0]}; train the router again") from None
+        router.load_state_dict(state)
         return router
+
+
+_LEARNT = ("w1", "b1", "w2", "b2")
+
+
+def shapes_of(facts: RouterFacts) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a router."""
+    count, inputs, groups = len(facts.experts), facts.size + facts.clusters, _groups(facts)
+    hidden, outputs = facts.shape.hidden, count * _per_expert(facts)
+    return {
+        "w1": (inputs, groups * hidden),
+        "b1": (groups * hidden,),
+        "w2": (groups, hidden, outputs),
+        "b2": (groups, 1, outputs),
+        "centroids": (facts.clusters, facts.size),
+        "distance": (),
+        "shares": (facts.clusters, count),
+        "mean": (inputs,),
+        "spread": (inputs,),
+    }
+
+
+def _groups(facts: RouterFacts) -> int:
+    """MLPs: one for each routed layer, or one for all."""
+    return len(_routed(facts)) if facts.shape.scope == "layer" else 1
+
+
+def _per_expert(facts: RouterFacts) -> int:
+    """Weights of one expert in one layer."""
+    return facts.rank if facts.shape.granularity == "rank" else 1
 
 
 def adapted_layers(state: Mapping[str, Any]) -> tuple[str, ...]:
@@ -315,9 +346,8 @@ def _numbers(names: Sequence[str]) -> str:
 def _facts(data: bytes, source: str) -> RouterFacts:
     """From the file's header."""
     try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        return RouterFacts.model_validate_json(header["__metadata__"]["router"])
+        facts = read_object(header_of(data)["__metadata__"]["router"])
+        return RouterFacts.model_validate(facts)
     except ValidationError as error:
         raise ModelError(explain(error, source, RouterFacts)) from None
     except (ValueError, KeyError, TypeError) as error:

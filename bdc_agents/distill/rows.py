@@ -1,6 +1,5 @@
 """Training rows: chat examples become token ids, of which only the completion is learnt."""
 
-import gzip
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ModelError, ProblemError
+from bdc_agents.foreign import read_lines
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Frozen, Trace, content_hash
@@ -88,9 +88,8 @@ def read_rows(path: Path | str) -> tuple[Row, ...]:
     """
     path = Path(path)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = data.decode("utf-8").split("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        lines = [line.decode("utf-8") for line in read_lines(path)]
+    except (OSError, ValueError) as error:
         raise ProblemError(f"training rows {str(path)!r} cannot be read: {error}") from None
     rows = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
     return tuple({row_key(row): row for row in rows if row.kind != "dpo"}.values())
@@ -116,9 +115,11 @@ def _parse(line: str, place: str) -> Row:
             prompt=tuple({"role": m["role"], "content": m["content"]} for m in prompt),
             completion=text,
         )
+    except ProblemError:
+        raise
     except ValidationError as error:
         raise ProblemError(explain(error, place, Row)) from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ProblemError(
             f"{place}: not a training row ({type(error).__name__}: {error}); expected `prompt` and "
             "`completion`"

@@ -13,7 +13,6 @@ from typing import Any
 from bdc_agents.distill.card import model_card
 from bdc_agents.distill.checkpoint import read_losses
 from bdc_agents.distill.curves import draw_losses
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -26,6 +25,7 @@ from bdc_agents.distill.library import (
     write_manifest,
 )
 from bdc_agents.distill.trained import Trained
+from bdc_agents.extras import need
 
 
 def save_library(

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.recipe import AdapterConfig
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 
 
 def match_targets(model: Any, config: AdapterConfig) -> tuple[list[str], dict[str, Any]]:

@@ -93,7 +93,7 @@ def update(
     folder = Path(folder)
     ExpertLibrary(folder)  # Where there is none, nothing is to appear beside it.
     work = folder.with_name(folder.name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(0o700, parents=True, exist_ok=True)
     refusal = f"another process makes this library, in {str(work)!r}: wait for it to end"
     with one_process(work / "lock", refusal):
         library = ExpertLibrary(folder)

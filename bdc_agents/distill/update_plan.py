@@ -1,9 +1,11 @@
 """What is new to a library among some traces, and to which of its experts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from bdc_agents.config import explain
 from bdc_agents.distill.experts import CLUSTERS, library_clusters
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.recipe import AdapterConfig, Recipe
@@ -41,7 +43,10 @@ def used_recipe(folder: Path | str) -> Recipe:
         raise ConfigError(
             f"library {library.folder} does not keep its recipe; name it with --recipe, as it was made"
         )
-    return Recipe.model_validate_json(library.read(RECIPE))
+    try:
+        return Recipe.model_validate(library.facts(RECIPE))
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(library.folder / RECIPE), Recipe)) from None
 
 
 def fitting_recipe(library: ExpertLibrary, recipe: Recipe) -> Recipe:
@@ -86,8 +91,8 @@ class UpdatePlan:
     def _learnt(self) -> dict[str, frozenset[str]]:
         """The rows that each expert was made from; by their problem where the library does not say."""
         if ROWS in self.library.manifest.files:
-            told = json.loads(self.library.read(ROWS))
-            return {name: frozenset(told.get(name, ())) for name in self.experts}
+            told = self.library.facts(ROWS)
+            return {name: frozenset(map(str, told.get(name, ()))) for name in self.experts}
         seen = frozenset(self.clusters.ids if self.clusters else ())
         old = frozenset(key for row, key in zip(self.rows, self.keys, strict=True) if row.problem_id in seen)
         return dict.fromkeys(self.experts, old)

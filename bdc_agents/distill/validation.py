@@ -13,10 +13,10 @@ from bdc_agents.distill.cluster import cluster_items, held_out_scores, own_order
 from bdc_agents.distill.clusters import Clusters
 from bdc_agents.distill.describe import ClusterFacts, describe_clusters
 from bdc_agents.distill.embed import Vectors, unit
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.items import Embedded
 from bdc_agents.distill.partition import reduce, silhouette
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 
 SIGNIFICANT = 0.05

@@ -20,7 +20,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from bdc_agents.config import explain
-from bdc_agents.disk import try_lock
+from bdc_agents.disk import own, try_lock
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import difference
 from bdc_agents.runs import open_run, read_traces, write_text, write_trace
@@ -156,8 +156,8 @@ class Results:
         self.folder = folder
         self._file: int | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(folder / RESULTS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            self._file = own(folder / RESULTS_FILE, os.O_RDWR | os.O_APPEND)
             free = try_lock(self._file)
         except OSError as error:
             raise UsageError(
@@ -299,7 +299,9 @@ def read_rows(folder: Path) -> list[Row]:
                     "update bdc-agents"
                 )
             row = Row.model_validate(data)
-        except ValueError as error:
+        except UsageError:
+            raise
+        except (ValueError, RecursionError) as error:
             log.warning("%s:%d: not a row, left out: %s", file, number, str(error).splitlines()[0])
             continue
         rows[row.key] = row

@@ -8,12 +8,10 @@ solutions/         the program of each problem, as a file to run; solution.py wh
 
 import errno
 import fcntl
-import gzip
 import json
 import logging
 import os
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,7 +24,8 @@ from bdc_agents import disk
 from bdc_agents.config import explain
 from bdc_agents.disk import private, replacing
 from bdc_agents.errors import BDCError, UsageError, unknown
-from bdc_agents.types import Frozen, Trace, content_hash
+from bdc_agents.foreign import read_json, read_lines
+from bdc_agents.types import Frozen, Node, Trace, content_hash
 
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.jsonl"
@@ -35,6 +34,7 @@ _CALLERS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
     errno.ELOOP,  # A link, where a file of the run has to be.
 }
+_NODE = re.compile(r"0(?:\.\d{1,9})*", re.ASCII)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -154,11 +154,20 @@ def read_traces(path: Path | str) -> list[Trace]:
     file = trace_file(path)
     if not file.is_file():
         raise UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
-    lines = _content(file).split(b"\n")
-    if lines[-1] and not _is_json(lines[-1]):
-        log.warning("%s:%d: the last line is only half written and is left out", file, len(lines))
-        lines.pop()
-    return [parse_trace(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    traces: list[Trace] = []
+    lines = enumerate(read_lines(file), 1)
+    try:
+        while (found := _try("read", file, lambda: next(lines, None))) is not None:
+            number, line = found
+            if not line.endswith(b"\n") and not _is_json(line):
+                log.warning("%s:%d: the last line is only half written and is left out", file, number)
+            elif line.strip():
+                traces.append(parse_trace(line, f"{file}:{number}"))
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{file}: cannot be read as traces: {error}; copy it again") from None
+    return traces
 
 
 def parse_trace(line: bytes, place: str) -> Trace:
@@ -172,8 +181,8 @@ def parse_trace(line: bytes, place: str) -> Trace:
         UsageError: If it is no trace of a known version; the message says what is wrong.
     """
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        data = read_json(line, finite=False)
+    except ValueError as error:
         raise UsageError(f"{place}: not JSON: {error}") from None
     if not isinstance(data, dict):
         raise UsageError(f"{place}: not a trace: a JSON object is expected, found {line[:40]!r}")
@@ -183,9 +192,34 @@ def parse_trace(line: bytes, place: str) -> Trace:
             f"{place}: a trace of version {found!r}; this package reads version 1: update bdc-agents"
         )
     try:
-        return Trace.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(explain(error, place, Trace)) from None
+        trace = Trace.model_validate(data)
+    except (ValidationError, RecursionError) as error:
+        told = explain(error, place, Trace) if isinstance(error, ValidationError) else "nested too deeply"
+        raise UsageError(told) from None
+    if wrong := _no_tree(trace):
+        raise UsageError(f"{place}: not a trace: {wrong}")
+    return trace
+
+
+def _no_tree(trace: Trace) -> str:
+    """Why the nodes of a trace are no tree, in which each walk ends; empty where they are one."""
+    nodes: dict[str, Node] = {}
+    for node in trace.nodes:
+        if not _NODE.fullmatch(node.id):
+            return f"the id {node.id!r:.60} of a node is none, such as 0.2.1"
+        if node.id in nodes:
+            return f"the node {node.id:.60} comes twice"
+        nodes[node.id] = node
+    for node in trace.nodes:
+        if len(set(node.children)) < len(node.children):
+            return f"a child of the node {node.id:.60} comes twice"
+        for child in node.children:
+            # A child's id is longer than its parent's, so that no path leads back.
+            if child.rpartition(".")[0] != node.id or child not in nodes:
+                return f"the node {node.id:.60} cannot have the child {child!r:.60}"
+    if trace.solution.node and trace.solution.node not in nodes:
+        return f"its solution is at the node {trace.solution.node!r:.60}, which is not there"
+    return ""
 
 
 def find_trace(traces: list[Trace], problem_id: str) -> Trace:
@@ -273,18 +307,10 @@ def _start_of_last_line(descriptor: int, size: int, block: int = 65536) -> int:
     return 0
 
 
-def _content(file: Path) -> bytes:
-    content = _try("read", file, file.read_bytes)
-    try:
-        return gzip.decompress(content) if file.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{file}: not a whole gzip file: {error}; copy it again") from None
-
-
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -292,7 +318,8 @@ def _is_json(line: bytes) -> bool:
 def _file_name(problem_id: str) -> str:
     """A file name for a problem; ids that differ get names that differ."""
     name = re.sub(r"[^\w.+-]+", "_", problem_id, flags=re.ASCII).strip("._") or "problem"
-    return name if name == problem_id else f"{name[:80]}-{content_hash(problem_id)[:6]}"
+    whole = name == problem_id and len(name) <= 200  # File systems take 255 bytes, with the ending.
+    return name if whole else f"{name[:80]}-{content_hash(problem_id)[:6]}"
 
 
 def _write_atomic(file: Path, data: bytes, mode: int) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bdc_agents.errors import BDCError, ConfigError
+from bdc_agents.errors import BDCError
+from bdc_agents.extras import need
 from bdc_agents.runs.jobs import LEASE_SECONDS
 from bdc_agents.runs.jobs_sql import SCHEMA, Cursor, SqlJobs
 from bdc_agents.runs.owners import is_gone as process_is_gone
@@ -24,7 +25,7 @@ class PostgresJobs(SqlJobs):
         clock: Seconds; None for the server's.
 
     Raises:
-        ConfigError: If psycopg is not installed.
+        ModelError: If psycopg is not installed.
         BDCError: If the server cannot be reached or refuses.
     """
 
@@ -41,7 +42,7 @@ class PostgresJobs(SqlJobs):
         super().__init__(run, limit, lease_seconds, is_gone)
         self._clock = clock
         self._lock_of_threads = threading.Lock()
-        self._psycopg = _import()
+        self._psycopg = need("psycopg")
         with self._explained():
             self._connection = self._psycopg.connect(url, autocommit=True)
         with self._transaction() as execute:
@@ -86,13 +87,3 @@ class PostgresJobs(SqlJobs):
         """See `JobTable`."""
         with self._lock_of_threads:
             self._connection.close()
-
-
-def _import() -> Any:
-    try:
-        import psycopg  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ConfigError(
-            "a job table in Postgres needs psycopg; run: pip install 'bdc-agents[postgres]'"
-        ) from None
-    return psycopg

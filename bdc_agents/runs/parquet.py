@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bdc_agents.errors import UsageError
+from bdc_agents.extras import need
 
 _BATCH = 500
 """Rows held in memory before they are written."""
@@ -70,9 +71,4 @@ def _encodable(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError("Parquet needs pyarrow: pip install 'bdc-agents[parquet]'") from None
-    return pyarrow, pyarrow.parquet
+    return need("pyarrow"), need("pyarrow.parquet")

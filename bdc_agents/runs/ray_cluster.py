@@ -15,6 +15,7 @@ from secrets import token_hex
 from typing import Any, Protocol
 
 from bdc_agents.errors import BDCError, ConfigError, ModelError
+from bdc_agents.extras import need
 from bdc_agents.runs.ray_calls import Answer, NodePlan, Polled
 from bdc_agents.runs.ray_node import NodeWorker
 from bdc_agents.runs.ray_session import Node, NodeLost
@@ -237,13 +238,9 @@ def _take_signals_back() -> None:
 
 def _import() -> Any:
     try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ModelError(
-            "--engine ray needs Ray, which is not installed: pip install 'bdc-agents[ray]' here and on "
-            "every node"
-        ) from None
-    return ray
+        return need("ray")
+    except ModelError as error:
+        raise ModelError(f"--engine ray needs Ray here and on every node: {error}") from None
 
 
 def _authenticate(address: str | None) -> None:

@@ -3,19 +3,17 @@
 The format is that of `Trace`, one JSON object a line; `docs/traces.md` describes every field.
 """
 
-import gzip
 import json
 import logging
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from bdc_agents.errors import UsageError
+from bdc_agents.foreign import read_lines
 from bdc_agents.runs.cheats import special_cases
 from bdc_agents.runs.folder import parse_trace, trace_file
 from bdc_agents.types import Decision, Frozen, Hidden, HiddenTests, Lineage, Trace, content_hash
@@ -192,19 +190,13 @@ def _lines(file: Path, on_damage: Callable[[Damage], None]) -> Iterator[tuple[in
         return
     number = 0
     try:
-        with _opened(file) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        what = f"the compressed file ends or breaks here: {error}"
-        on_damage(Damage(file=str(file), line=number + 1, what=what))
+        for number, line in enumerate(read_lines(file), 1):
+            if line.strip():
+                yield number, line
+    except ValueError as error:
+        on_damage(Damage(file=str(file), line=number + 1, what=str(error)))
     except OSError as error:
         raise UsageError(f"cannot read {str(file)!r}: {error.strerror}") from error
-
-
-def _opened(file: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.GzipFile(file) if file.suffix == ".gz" else file.open("rb")
 
 
 def _ignore(damage: Damage) -> None:

@@ -118,6 +118,8 @@ class BackendExecutor:
             command = shlex.join([self._python, "-c", _RELAY, START, file])
             seconds = int(job.limits.wall_seconds * len(job.tests)) + _SLACK_SECONDS
             answer = await self._backend.aexecute(command, timeout=seconds)
+        except SandboxError:
+            raise
         except (OSError, RuntimeError) as error:
             raise SandboxError(f"the backend failed: {error}") from error
         _, found, text = answer.output.partition(_MARK)

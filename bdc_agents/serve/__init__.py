@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bdc_agents.errors import ModelError
+from bdc_agents.extras import missing
 
 if TYPE_CHECKING:
     from bdc_agents.serve.answers import SolverAnswer, SolverConfig
@@ -68,7 +68,4 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"bdc_agents.serve.{_LAZY[name]}"), name)
     except ModuleNotFoundError as error:
-        if str(error.name).startswith("bdc_agents"):
-            raise
-        extra = "serve" if error.name in ("starlette", "uvicorn") else "distill"
-        raise ModelError(f"{error.name} is not installed; run: pip install 'bdc-agents[{extra}]'") from None
+        raise missing(error) or error from None

@@ -136,7 +136,7 @@ class _Handlers:
         self._check(body.model)
         messages = [message.plain() for message in body.messages]
         asked = await self._model.request(
-            messages, model=body.model, **body.sampling(self._limits.max_tokens)
+            messages, model=body.model, text=body.said() or None, **body.sampling(self._limits.max_tokens)
         )
         completion = Completion(body.model, asked)
         if body.stream:

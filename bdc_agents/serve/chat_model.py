@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from operator import itemgetter
@@ -17,16 +18,24 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from bdc_agents.agents.knobs import with_instruction
 from bdc_agents.agents.replies import parse_json
 from bdc_agents.errors import UsageError
 from bdc_agents.search.sync import run_sync
 from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest, ExpertWeights, PromptTooLong
+from bdc_agents.serve.history import call_text, joined, result_text
+from bdc_agents.serve.openai import refusal
 from bdc_agents.serve.routed import BASE, ROUTED, RoutedModel, shared_model
 
-_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+_ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "user", "function": "user"}
+_OF_CLIENTS = ("timeout", "max_retries", "streaming")
+_ARGUMENTS = {
+    *("temperature", "top_p", "max_tokens", "seed", "stop", "model", "tools"),
+    # LangChain's own: what tracers show, and how a reply is fetched.
+    *("ls_structured_output_format", "stream", "stream_usage", "strict"),
+}
 NO_TOOLS = (
     "ChatBDC cannot call tools: its base was trained to answer with programs. Ask for the reply as text, use "
     "with_structured_output for JSON, or give the tools to another model"
@@ -48,12 +57,14 @@ class ChatBDC(BaseChatModel):
         temperature: None or 0 takes the likeliest token each time.
         max_tokens: Of one reply.
         stop: Texts that end a reply.
-        seed: Of the draws.
+        seed: Of the draws; None draws anew at each call.
         options: Further arguments of `RoutedModel.from_library`, such as `device`.
         routed: The opened library, in place of `library`.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, populate_by_name=True, protected_namespaces=(), extra="forbid"
+    )
 
     library: str = ""
     model: str = ROUTED
@@ -61,11 +72,17 @@ class ChatBDC(BaseChatModel):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=512, ge=1)
     stop: list[str] | None = None
-    seed: int = 0
+    seed: int | None = None
     options: dict[str, Any] = {}
     routed: RoutedModel | None = Field(default=None, exclude=True, repr=False)
 
     _opened: RoutedModel | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_network(cls, data: Any) -> Any:
+        """Takes out what LangChain gives to every chat model: nothing is sent here that could be lost."""
+        return {k: v for k, v in data.items() if k not in _OF_CLIENTS} if isinstance(data, dict) else data
 
     @property
     def _llm_type(self) -> str:
@@ -96,13 +113,18 @@ class ChatBDC(BaseChatModel):
             ModelError: If the library or its base cannot be used.
             UsageError: If neither a library nor a model was given.
         """
-        if self.routed is None and self._opened is None:
-            if not self.library:
-                raise UsageError("ChatBDC needs a library: ChatBDC(library='experts/library/mine')")
+        if self.routed is not None:
+            return self.routed
+        if not self.library:
+            raise UsageError("ChatBDC needs a library: ChatBDC(library='experts/library/mine')")
+        if self._opened is None or self._opened.closed:
             self._opened = shared_model(self.library, **self.options)
+        return self._opened
+
+    def _ready(self) -> RoutedModel | None:
+        """The library where it is open, so that nobody has to wait for a thread."""
         found = self.routed or self._opened
-        assert found is not None
-        return found
+        return None if found is None or (found is self._opened and found.closed) else found
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -202,15 +224,22 @@ class ChatBDC(BaseChatModel):
         """The opened library, and the request with the settings of this call over the model's own."""
         if kwargs.get("tools"):
             raise NotImplementedError(NO_TOOLS)
-        opened = self.routed or self._opened or await asyncio.to_thread(self.opened)
+        if found := refusal(kwargs, _ARGUMENTS):
+            raise UsageError(f"ChatBDC: {found[0]}: {found[1]}")
+        opened = self._ready() or await asyncio.to_thread(self.opened)
         own = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         asked = {**own, "seed": self.seed} | {
             key: kwargs[key] for key in (*own, "seed") if kwargs.get(key) is not None
         }
         asked["temperature"] = asked["temperature"] or 0.0
+        if asked["seed"] is None:
+            asked["seed"] = secrets.randbits(31)
         ends = tuple(stop if stop is not None else self.stop or ())
         model = str(kwargs.get("model") or self.model)
-        return opened, await opened.request(_plain(messages), model=model, stop=ends, **asked)
+        said = "\n\n".join(str(message.text) for message in messages if message.type == "human").strip()
+        return opened, await opened.request(
+            _plain(messages), model=model, text=said or None, stop=ends, **asked
+        )
 
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens a text has: a quarter of its bytes."""
@@ -291,7 +320,15 @@ def _plain(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
     Raises:
         UsageError: If one is of another kind, or holds something else than text.
     """
-    return [{"role": _role(message), "content": _text(message)} for message in messages]
+    return [{"role": _role(message), "content": _content(message)} for message in messages]
+
+
+def _content(message: BaseMessage) -> str:
+    """The text; of a turn with a tool, what was called or what came of it."""
+    if isinstance(message, AIMessage):
+        calls = (call_text(call["name"], json.dumps(call["args"])) for call in message.tool_calls)
+        return joined(_text(message), *calls)
+    return result_text(_text(message)) if message.type in ("tool", "function") else _text(message)
 
 
 def _role(message: BaseMessage) -> str:
@@ -299,7 +336,7 @@ def _role(message: BaseMessage) -> str:
         return str(cast("Any", message).role)
     if message.type not in _ROLES:
         raise UsageError(
-            f"ChatBDC reads system, human and AI messages, not a {message.type} message; {NO_TOOLS}"
+            f"ChatBDC reads messages of the system, a human, an AI and a tool, not a {message.type} message"
         )
     return _ROLES[message.type]
 
@@ -307,7 +344,7 @@ def _role(message: BaseMessage) -> str:
 def _text(message: BaseMessage) -> str:
     if isinstance(message.content, list):
         kinds = {block.get("type") for block in message.content if isinstance(block, dict)}
-        if other := kinds - {"text", "reasoning", "thinking"}:
+        if other := kinds - {"text", "reasoning", "thinking", "tool_use", "tool_call"}:
             found = ", ".join(sorted(map(json.dumps, other)))
             raise UsageError(f"ChatBDC reads text alone, and a message holds a block of type {found}")
     return str(message.text)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bdc_agents.distill.base import Base
+from bdc_agents.distill.clusters import Clusters
 from bdc_agents.distill.experts import (
     adapter_config,
     check_base,
@@ -19,6 +20,7 @@ from bdc_agents.distill.experts import (
     library_clusters,
     load_experts,
     ownership,
+    routable,
 )
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.lora import StackedAdapters
@@ -27,7 +29,7 @@ from bdc_agents.distill.route import Router
 from bdc_agents.distill.routed import RoutedLoss, row_sums
 from bdc_agents.distill.routing import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
-from bdc_agents.errors import UsageError, unknown
+from bdc_agents.errors import ModelError, UsageError, unknown
 from bdc_agents.serve.combine import Method, added, combine
 from bdc_agents.serve.peers import arrow, classifier, plain_sums, train_xlora, xlora
 from bdc_agents.types import Frozen
@@ -138,6 +140,12 @@ def compare(
     """
     if wrong := [name for name in methods if name not in METHODS]:
         raise UsageError(unknown("method", wrong[0], METHODS))
+    single = ("base", "experts")
+    if not routable(library) and (mixing := [name for name in methods if name not in single]):
+        raise ModelError(
+            f"library {library.folder} has one expert, so there is nothing to mix for {mixing[0]!r}; compare "
+            "base and experts"
+        )
     if not encoded.validation:
         raise UsageError("no row is held out; set `validation` above 0")
     check_base(library, base)
@@ -176,9 +184,12 @@ class _Run:
         self.library, self.base, self.rows, self.config, self.say = library, base, rows, config, say
         self.known, self.keep = known, keep
         self.vectors = vectors.to(base.model.device)
-        self.clusters = library_clusters(library)
-        self.experts, self.shares = ownership(library, self.clusters.count)
         self.own = distinct(library)
+        self.experts, self.shares = self.own, torch.ones(1, 1)
+        self.clusters: Clusters | None = None
+        if routable(library):
+            self.clusters = library_clusters(library)
+            self.experts, self.shares = ownership(library, self.clusters.count)
         self.size = sum(tensor.numel() for tensor in library.weights(self.experts[0]).values())
         self.found: list[MethodLoss] = []
 
@@ -237,6 +248,8 @@ class _Run:
 
     def _mixtures(self, adapters: StackedAdapters, methods: Sequence[str]) -> None:
         """Mixtures that need no training, of weights per expert."""
+        if self.clusters is None:
+            return
         member = torch.from_numpy(self.clusters.place(self.vectors.cpu().numpy())) @ self.shares
         fixed = {
             "uniform": torch.full_like(member, 1 / len(self.experts)),

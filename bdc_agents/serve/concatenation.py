@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from bdc_agents.distill.experts import adapter_config, expert_hashes
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import ADAPTER, ADAPTER_CONFIG, ExpertLibrary
 from bdc_agents.distill.route import adapted_layers
 from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.extras import need
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has kernels for; ranks between are padded with zeros."""
@@ -55,8 +55,9 @@ class Concatenated:
             What `PeftModel.from_pretrained` and a server's load request take.
         """
         target = Path(folder) / self.name
-        if target.is_dir():
+        if _is_whole(target):
             return target
+        shutil.rmtree(target, ignore_errors=True)  # What is left of one that somebody took away.
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{self.name}."))
         try:
@@ -65,11 +66,15 @@ class Concatenated:
             temporary.chmod(0o755)
             temporary.rename(target)
         except OSError:
-            if not target.is_dir():  # Another process may have been quicker with the same adapter.
+            if not _is_whole(target):  # Another process may have been quicker with the same adapter.
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
+
+
+def _is_whole(adapter: Path) -> bool:
+    return all((adapter / name).is_file() for name in (ADAPTER, ADAPTER_CONFIG))
 
 
 def quantize(weights: Mapping[str, Tensor], grid: int = GRID) -> dict[str, Tensor]:
@@ -202,7 +207,7 @@ def _padded(rank: int, limit: int) -> int:
 
 def _plain_config(library: ExpertLibrary, name: str) -> dict[str, Any]:
     """That of an expert, without scaling of its own."""
-    own = json.loads(library.read(f"experts/{name}/{ADAPTER_CONFIG}"))
+    own = library.facts(f"experts/{name}/{ADAPTER_CONFIG}")
     for key, plain in (("use_dora", False), ("bias", "none")):
         if own.get(key, plain) != plain:
             raise ModelError(f"expert {name!r} has {key} = {own[key]!r}; only plain LoRA can be concatenated")

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from bdc_agents.distill.atomic import replacing
 from bdc_agents.distill.experts import adapter_config, expert_hashes
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.route import adapted_layers
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 from bdc_agents.types import content_hash
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
@@ -60,6 +60,8 @@ def read_base(path: Path) -> GGUFBase:
             int(reader.fields[f"{kind}.{name}"].contents())
             for name in ("block_count", "attention.head_count", "attention.head_count_kv", "context_length")
         )
+    except ModelError:
+        raise
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise ModelError(f"{path} cannot be read as a GGUF model: {error!r}") from None
     # Some files carry rotary frequencies, which are no parameters.

@@ -101,7 +101,7 @@ def create_solver_graph(
             for the first problem.
         agents: Of the search, System 2; None for a solver that never escalates.
         executor: Runs the programs; None creates the strongest sandbox of this machine when the
-            first program is to be run.
+            first program is to be run, which lasts as long as the process. Give one that you close.
         config: How a problem is answered; a run's context may change it.
         search: Settings of the search.
         budget: Caps on what one problem uses, in both systems together.
@@ -121,6 +121,11 @@ def create_solver_graph(
         keep=keep,
         checkpointer=None if checkpoints else False,
     )
+    return graph_of(stages)
+
+
+def graph_of(stages: Stages) -> StateGraph[SolverState, SolverContext, SolverInput, SolverOutput]:
+    """The solver's graph over stages that the caller frees at the end."""
     nodes = _Nodes(stages)
     graph = Graph(
         SolverState, context_schema=SolverContext, input_schema=SolverInput, output_schema=SolverOutput

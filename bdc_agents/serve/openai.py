@@ -3,15 +3,17 @@
 import json
 import secrets
 import time
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from bdc_agents.errors import UsageError
 from bdc_agents.serve.backend import ChatReply, ChatRequest, ExpertWeights
+from bdc_agents.serve.history import call_text, joined, result_text
 from bdc_agents.serve.routed import ROUTED
 
-_ROLES = {"developer": "system"}
+_ROLES = {"developer": "system", "tool": "user", "function": "user"}
 _REFUSED: dict[str, str] = {
     "tools": "the model does not call tools; ask for text",
     "functions": "the model does not call functions; ask for text",
@@ -20,8 +22,51 @@ _REFUSED: dict[str, str] = {
     "frequency_penalty": "there is no frequency penalty",
     "presence_penalty": "there is no presence penalty",
     "audio": "there is no audio",
+    "best_of": "one reply is written for a request; send several requests with other seeds",
+    **dict.fromkeys(
+        ("top_k", "min_p", "top_a", "typical_p", "mirostat", "repetition_penalty", "min_tokens"),
+        "draws are shaped by temperature and top_p alone; leave it out",
+    ),
 }
-"""Fields that would change the reply and are not known here: better refused than left out in silence."""
+"""Why fields that clients are known to send are not taken."""
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "top_k": (-1, 0),
+    **dict.fromkeys(("best_of", "repetition_penalty", "length_penalty", "typical_p"), (1,)),
+    **dict.fromkeys(("add_generation_prompt", "skip_special_tokens"), (True,)),
+    "spaces_between_special_tokens": (True,),
+    "modalities": (["text"], []),
+    "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "truncate_prompt_tokens": (-1,),
+}
+"""Values with which a field asks for what is done anyway; any other field does so where it is false or 0."""
+_IGNORED = {
+    *("user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls", "request_id"),
+    *("prompt_cache_key", "prompt_cache_retention", "priority", "response_format"),
+}
+"""Fields that change nothing of a reply; `response_format` is looked at by itself."""
+READ = "temperature, top_p, seed, stop, max_tokens and stream"
+
+
+def refusal(fields: Mapping[str, Any], known: Collection[str]) -> tuple[str, str] | None:
+    """The first of some fields that would change the reply and cannot, and why; None where all is well.
+
+    Better refused than left out in silence, as the reply would be another than the one asked for.
+
+    Args:
+        known: Names of those that are read.
+    """
+    for name, value in fields.items():
+        if name in known or name in _IGNORED or value is None:
+            continue
+        if value in _NEUTRAL[name] if name in _NEUTRAL else not value:
+            continue
+        return name, _REFUSED.get(
+            name, f"is not known here, and cannot be left out in silence; {READ} are read"
+        )
+    return None
 
 
 class Refused(UsageError):
@@ -80,28 +125,64 @@ class Part(BaseModel):
 
     type: Name = "text"
     text: Text = ""
+    refusal: Text = ""
+
+
+class Called(BaseModel):
+    """A function that the assistant called in an earlier turn."""
+
+    name: Name = ""
+    arguments: Text = ""
+
+
+class ToolCall(BaseModel):
+    """A call of a tool in an earlier turn."""
+
+    function: Called = Called()
 
 
 class ChatMessage(BaseModel):
-    """A message of the conversation."""
+    """A message of the conversation.
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[Part], Field(fail_fast=True)]
+    Clients that use tools send what was called and what came of it; the base reads it as text. Where
+    the assistant called a tool, or said nothing, its content is null.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | Annotated[list[Part], Field(fail_fast=True)] | None = None
     # Without `fail_fast` a megabyte of wrong parts is told of in half a gigabyte of errors.
+    refusal: Text | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=1000, fail_fast=True)] | None = None
+    function_call: Called | None = None
 
     def plain(self) -> dict[str, str]:
         """As chat templates take it.
 
         Raises:
-            Refused: If a part is no text.
+            Refused: If a part is no text, or somebody else than the assistant or a tool says nothing.
         """
+        text = self._text()
+        if self.role == "assistant":
+            calls = [call.function for call in self.tool_calls or ()]
+            calls += [self.function_call] if self.function_call else []
+            told = (call_text(call.name, call.arguments) for call in calls)
+            text = joined(text, self.refusal or "", *told)
+        elif self.role in ("tool", "function"):
+            text = result_text(text)
+        return {"role": _ROLES.get(self.role, self.role), "content": text}
+
+    def _text(self) -> str:
+        if self.content is None:
+            if self.role in ("system", "developer", "user"):
+                raise Refused(
+                    f"a message of the role {self.role!r} has no content; give it a text", param="messages"
+                )
+            return ""
         if isinstance(self.content, str):
-            content = self.content
-        else:
-            if other := next((part.type for part in self.content if part.type != "text"), None):
-                raise Refused(f"a message has a part of type {other!r}; only text is read", param="messages")
-            content = "".join(part.text for part in self.content)
-        return {"role": _ROLES.get(self.role, self.role), "content": content}
+            return self.content
+        if other := next((part.type for part in self.content if part.type not in ("text", "refusal")), None):
+            raise Refused(f"a message has a part of type {other!r}; only text is read", param="messages")
+        return "".join(part.text or part.refusal for part in self.content)
 
 
 class StreamOptions(BaseModel):
@@ -128,6 +209,10 @@ class ChatBody(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=1)
+
+    def said(self) -> str:
+        """What the user says, which the router reads; results of tools are not of the user."""
+        return "\n\n".join(one.plain()["content"] for one in self.messages if one.role == "user").strip()
 
     def sampling(self, max_tokens: int) -> dict[str, Any]:
         """The fields of a `ChatRequest` besides its messages and experts.
@@ -157,9 +242,6 @@ def read_body(data: bytes) -> ChatBody:
         raise Refused("the body is not JSON") from None
     if not isinstance(fields, dict):
         raise Refused("the body is not a JSON object")
-    for name, why in _REFUSED.items():
-        if fields.get(name):
-            raise Refused(f"{name}: {why}", param=name)
     wanted = fields.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type", "text") != "text":
         raise Refused(
@@ -167,6 +249,14 @@ def read_body(data: bytes) -> ChatBody:
             "describe the JSON in the prompt",
             param="response_format",
         )
+    body = _validated(fields)
+    if found := refusal(fields, ChatBody.model_fields):
+        name = shortened(found[0]) if found[0].isprintable() else ascii(found[0])[:80]
+        raise Refused(f"{name}: {found[1]}", param=name)
+    return body
+
+
+def _validated(fields: Mapping[str, Any]) -> ChatBody:
     try:
         return ChatBody.model_validate(fields)
     except ValidationError as error:

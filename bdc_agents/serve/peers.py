@@ -15,12 +15,12 @@ from transformers import DynamicCache
 
 from bdc_agents.distill.batches import Item, cut_passes, epoch_batches
 from bdc_agents.distill.checkpoint import read_checkpoint, write_checkpoint
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.restore import restored
 from bdc_agents.distill.routing import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 from bdc_agents.serve.backend import ChatReply, ChatRequest, PromptTooLong
 from bdc_agents.serve.decoding import cache_argument
 from bdc_agents.types import content_hash
@@ -31,7 +31,7 @@ def arrow(model: Any, library: ExpertLibrary, experts: Sequence[str], *, top_k: 
     """A model whose tokens each pick experts by the main directions of their matrices (arXiv 2405.11157)."""
     peft = need("peft")
     config = peft.ArrowConfig(top_k=min(top_k, len(experts)), router_temperature=1.0)
-    folders = [str(library.adapter_folder(name)) for name in experts]
+    folders = [str(library.require_folder(f"experts/{name}")) for name in experts]
     with restored(model), _quiet():
         adapted = need("peft.tuners.lora.arrow").create_arrow_model(model, folders, config)
         try:
@@ -58,7 +58,7 @@ def xlora(
         task_type="CAUSAL_LM",
         hidden_size=model.config.hidden_size,
         # It names the adapters by their number, and activates them by these names.
-        adapters={str(n): str(library.adapter_folder(name)) for n, name in enumerate(experts)},
+        adapters={str(n): str(library.require_folder(f"experts/{name}")) for n, name in enumerate(experts)},
         layerwise_scalings=per_layer,
     )
     with restored(model), _quiet():

@@ -13,6 +13,7 @@ from bdc_agents.distill.route import ROUTER, Router
 from bdc_agents.errors import ModelError
 from bdc_agents.search.sync import run_sync
 from bdc_agents.serve.backend import ExpertWeights, Place
+from bdc_agents.serve.prompts import whole
 
 Alone = Callable[[], AbstractContextManager[Any]]
 
@@ -46,7 +47,7 @@ class RouterPlace:
 
     def _weigh(self, text: str) -> ExpertWeights:
         with self._alone():
-            vector = self._encoder.embed([text])
+            vector = self._encoder.embed([whole(text)])
         layers = {name: weights[0] for name, weights in self._router.weights(vector).items()}
         return ExpertWeights(_means(layers, self._router), layers, by=self._by)
 

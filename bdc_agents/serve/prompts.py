@@ -5,6 +5,14 @@ from typing import Any
 from bdc_agents.serve.backend import ChatRequest, PromptTooLong
 
 
+def whole(text: str) -> str:
+    """The text with question marks for halves of characters, which no tokenizer takes.
+
+    An LLM's broken escapes, and problems made of its replies, can hold some.
+    """
+    return text.encode("utf-8", "replace").decode()
+
+
 def prompt_tokens(tokenizer: Any, request: ChatRequest, context: int) -> tuple[list[int], int]:
     """The prompt as it was in training, rendered by the base's chat template.
 
@@ -18,9 +26,8 @@ def prompt_tokens(tokenizer: Any, request: ChatRequest, context: int) -> tuple[l
     Raises:
         PromptTooLong: If no room is left for a reply.
     """
-    text = tokenizer.apply_chat_template(
-        [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
-    )
+    messages = [{key: whole(text) for key, text in message.items()} for message in request.messages]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     prompt = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     room = context - len(prompt)
     if room < 1:

@@ -1,6 +1,8 @@
 """A base, its experts, and the router that mixes them for each problem: what is served."""
 
+import asyncio
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +47,7 @@ class RoutedModel:
         self.place = place
         self.experts = tuple(experts)
         self.name = name
+        self.closed = False
 
     @classmethod
     def from_library(
@@ -143,6 +146,7 @@ class RoutedModel:
 
     async def aclose(self) -> None:
         """Frees the model."""
+        self.closed = True
         await self.backend.aclose()
 
 
@@ -167,7 +171,7 @@ def _refuse_others(backend: str, options: Mapping[str, Any]) -> None:
 
 
 def _need_distill() -> None:
-    from bdc_agents.distill.extras import need
+    from bdc_agents.extras import need
 
     for module in ("torch", "transformers", "safetensors"):
         need(module)
@@ -175,23 +179,37 @@ def _need_distill() -> None:
 
 # --- shared between those who ask for the same library ----------------------------------------------
 
-_opened: dict[tuple[str, str], RoutedModel] = {}
+_opened: dict[tuple[str, str], tuple[str, RoutedModel]] = {}
+"""By folder and options: the content of the library that is open, and its model."""
 _lock = threading.Lock()
 
 
 def shared_model(folder: Path | str, **options: Any) -> RoutedModel:
     """The model of a library, loaded once in this process for all who ask with the same options.
 
-    A library that was made anew in the same folder is loaded anew.
+    A library that was made anew in the same folder is loaded anew, and so is one whose model was closed
+    by somebody who shared it. The base of an older one is freed once nobody holds its model any more.
 
     Raises:
         ModelError: As `RoutedModel.from_library`.
     """
-    key = str(Path(folder).resolve()), content_hash(repr((sorted(options.items()), library_mark(folder))))
+    key = str(Path(folder).resolve()), content_hash(repr(sorted(options.items())))
     with _lock:
-        if key not in _opened:
-            _opened[key] = RoutedModel.from_library(folder, **options)
-        return _opened[key]
+        mark = library_mark(folder)
+        known, model = _opened.get(key, ("", None))
+        if model is None or model.closed or known != mark:
+            _opened.pop(key, None)
+            del model  # So that two bases are in memory only where somebody still uses the old one.
+            model = RoutedModel.from_library(folder, **options)
+            # Its backend has a thread or a process of its own, which nobody else would end.
+            weakref.finalize(model, _let_go, model.backend).atexit = False
+            _opened[key] = mark, model
+        return model
+
+
+def _let_go(backend: Backend) -> None:
+    """Frees a backend that nobody holds; in a thread, as it may be any code that dropped it last."""
+    threading.Thread(target=lambda: asyncio.run(backend.aclose()), name="bdc-close", daemon=True).start()
 
 
 def library_mark(folder: Path | str) -> str:

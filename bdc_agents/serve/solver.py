@@ -8,14 +8,15 @@ from typing import Any, Self
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from bdc_agents.agents import load_agents
+from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.runs import decide, lineage_of, open_run, write_trace
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.sync import run_sync
 from bdc_agents.serve.answers import SolverAnswer, SolverConfig, problem_of
-from bdc_agents.serve.graph import Agents, create_solver_graph
+from bdc_agents.serve.graph import Agents, graph_of
 from bdc_agents.serve.routed import RoutedModel
-from bdc_agents.serve.stages import Keep
+from bdc_agents.serve.stages import Keep, Stages
 from bdc_agents.types import Problem, Task, Trace
 
 Solvable = Problem | Task | Mapping[str, Any] | str
@@ -57,16 +58,18 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
     ) -> None:
         self.model = model
         self.name = "BDCSolver"
-        self._app: Any = create_solver_graph(
+        self._own_agents: Sequence[Agent] = ()
+        self._stages = Stages(
             model,
             agents=agents,
             executor=executor,
-            config=config,
-            search=search,
-            budget=budget,
+            config=config or SolverConfig(),
+            search=search or SearchConfig(),
+            budget=budget or Budget(),
             keep=trace_keeper(traces) if traces is not None else None,
-            checkpoints=False,
-        ).compile(checkpointer=False, name="solver")
+            checkpointer=False,
+        )
+        self._app: Any = graph_of(self._stages).compile(checkpointer=False, name="solver")
 
     @classmethod
     def from_library(
@@ -98,16 +101,21 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
             ModelError: If the library or its base cannot be used.
         """
         config = (config or SolverConfig()).model_copy(update={"escalate": escalate, "samples": samples})
+        # Before the base, which takes a while: a name that is wrong is told at once.
+        named = _named(agents)
+        given: Any = named or agents
         model = RoutedModel.from_library(folder, backend, **options)
-        return cls(
+        solver = cls(
             model,
-            agents=_agents(agents),
+            agents=given,
             executor=executor,
             config=config,
             search=search,
             budget=budget,
             traces=traces,
         )
+        solver._own_agents = named
+        return solver
 
     @property
     def InputType(self) -> Any:
@@ -153,8 +161,11 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         return SolverAnswer.model_validate(state["answer"])
 
     async def aclose(self) -> None:
-        """Frees the model."""
+        """Frees the model, and the sandbox and the agents that this solver made; not those it was given."""
+        await self._stages.aclose()
         await self.model.aclose()
+        for agent in self._own_agents:
+            await agent.aclose()
 
     def close(self) -> None:
         """`aclose` for callers that are not asynchronous."""
@@ -169,10 +180,11 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         self.close()
 
 
-def _agents(given: Any) -> Any:
+def _named(given: Any) -> Sequence[Agent]:
+    """The agents that are given by their names; none where they are given themselves."""
     if given and not isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
         return load_agents(names=list(given))
-    return given
+    return ()
 
 
 def trace_keeper(folder: Path | str, dataset: str = "solver") -> Keep:

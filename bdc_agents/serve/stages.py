@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,7 @@ class Stages:
         checkpointer: Literal[False] | None,
     ) -> None:
         self._model = model
+        self._opened: RoutedModel | None = None
         self.agents = as_agents(agents) if agents else ()
         self.config = config
         self.search = search
@@ -64,6 +66,9 @@ class Stages:
         self.keep = keep
         self._checkpointer = checkpointer
         self._executor = executor
+        self._own_executor: Executor | None = None
+        self._lock = threading.Lock()
+        self._closed = False
         self._app: Any = None
 
     def run(self, state: Mapping[str, Any], context: Mapping[str, Any] | None, emit: Emit) -> "StageRun":
@@ -73,15 +78,33 @@ class Stages:
 
     async def model(self) -> RoutedModel:
         """The routed model; a library's folder is opened when it is first needed."""
-        if not isinstance(self._model, RoutedModel):
-            self._model = await asyncio.to_thread(shared_model, self._model)
-        return self._model
+        if isinstance(self._model, RoutedModel):
+            return self._model
+        if self._opened is None or self._opened.closed:
+            self._opened = await asyncio.to_thread(shared_model, self._model)
+        return self._opened
 
     async def executor(self) -> Executor:
         """The sandbox, which is tried out when it is first needed."""
-        if self._executor is None:
-            self._executor = await asyncio.to_thread(create_executor)
-        return self._executor
+        found = self._executor or self._own_executor
+        return found or await asyncio.to_thread(self._create_executor)
+
+    def _create_executor(self) -> Executor:
+        """The sandbox of these stages, one for all problems that need it at the same time."""
+        with self._lock:
+            if self._closed:
+                raise BDCError("this solver is closed; make another")
+            if self._own_executor is None:
+                self._own_executor = create_executor()
+            return self._own_executor
+
+    async def aclose(self) -> None:
+        """Ends the sandbox, unless the caller gave it."""
+        with self._lock:
+            self._closed = True
+            own, self._own_executor = self._own_executor, None
+        if own is not None:
+            await own.aclose()
 
     async def searching(self) -> Any:
         """The compiled search."""

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bdc_agents.distill.extras import need
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.errors import ModelError
+from bdc_agents.extras import need
 
 PROBE = "def f(x):\n    return [x ** 2, 'é→']  # 1 + 1 == 2\n\nThe quick brown fox, isn't it?"
 """A text in which different tokenizers differ."""
@@ -20,11 +20,13 @@ def library_tokenizer(library: ExpertLibrary) -> Any:
     files = [path for path in library.manifest.files if path.startswith("tokenizer/")]
     if not files:
         raise ModelError(f"library {library.folder} has no tokenizer; make the library again")
-    for path in files:
-        library.read(path)  # Checks its hash.
-    tokenizer = need("transformers").AutoTokenizer.from_pretrained(
-        library.folder / "tokenizer", trust_remote_code=False
-    )
+    folder = library.require_folder("tokenizer")
+    try:
+        tokenizer = need("transformers").AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # Whatever the parsers of other libraries make of what is in there.
+        raise ModelError(
+            f"the tokenizer of library {library.folder} cannot be loaded: {error!s:.200}; restore it"
+        ) from None
     if not tokenizer.chat_template:
         raise ModelError(f"the tokenizer of library {library.folder} has no chat template")
     return tokenizer

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from bdc_agents.errors import BDCError
 from bdc_agents.serve.completions import CompletionServer, ServerRefused
@@ -75,11 +76,22 @@ class VLLMAdapters:
         own.users += 1
         try:
             await self._settled(own)
-            with suppress(OSError):  # The server may read it again at any time: it is no idle file.
-                os.utime(own.loading.result())
+            await self._keep_files(own)
             yield own
         finally:
             own.users -= 1
+
+    async def _keep_files(self, own: Loaded) -> None:
+        """Marks an adapter's files as in use, and writes them again where somebody has pruned them.
+
+        The server may read them at any time: it keeps a few adapters in memory and drops the others.
+        """
+        try:
+            os.utime(own.loading.result())
+        except FileNotFoundError:
+            await asyncio.to_thread(self._save, own.plan)
+        except OSError as error:
+            log.warning("the files of %s cannot be kept: %s", own.plan.name, error)
 
     async def renew(self, own: Loaded, lost: "asyncio.Task[Path]") -> None:
         """Loads an adapter again that the server has lost, once for all who find it gone.
@@ -182,4 +194,12 @@ def _prune(folder: Path, limit_bytes: int) -> None:
     for used, size, path in sorted(known, reverse=True):
         total += size
         if total > limit_bytes and time.time() - used > IDLE_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Takes an adapter away in one step: half of one would be taken for the whole."""
+    gone = path.with_name(f".{path.name}.gone-{token_hex(8)}")
+    with suppress(OSError):  # Another process was quicker.
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

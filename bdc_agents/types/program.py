@@ -3,7 +3,9 @@
 from hashlib import sha256
 from typing import ClassVar, Literal
 
-from bdc_agents.types.base import Frozen
+from pydantic import Field
+
+from bdc_agents.types.base import Count, Frozen, Number
 
 Outcome = Literal["passed", "wrong", "error", "timeout", "memory", "output", "killed"]
 
@@ -29,16 +31,16 @@ class TestResult(Frozen):
     expected: str = ""
     actual: str = ""
     error: str = ""
-    line: int | None = None
-    seconds: float = 0.0
+    line: Count | None = None
+    seconds: Number = 0.0
 
 
 class Verdict(Frozen):
     """What all tests said about one program, and how strongly it was isolated."""
 
-    results: tuple[TestResult, ...]
+    results: tuple[TestResult, ...] = Field(fail_fast=True)
     tier: str
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
     @property
     def reward(self) -> float:

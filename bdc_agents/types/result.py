@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bdc_agents.types.base import Frozen
+from bdc_agents.types.base import Count, Frozen, Number
 from bdc_agents.types.problem import Problem
 from bdc_agents.types.program import Program, Verdict
 from bdc_agents.types.tree import Node
@@ -29,18 +29,18 @@ class Usage(Frozen):
         seconds: Spent waiting for replies.
     """
 
-    calls: int = 0
-    cached: int = 0
-    failed: int = 0
-    malformed: int = 0
-    truncated: int = 0
-    misreported: int = 0
-    excess: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float | None = None
-    saved: float = 0.0
-    seconds: float = 0.0
+    calls: Count = 0
+    cached: Count = 0
+    failed: Count = 0
+    malformed: Count = 0
+    truncated: Count = 0
+    misreported: Count = 0
+    excess: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    cost: Number | None = None
+    saved: Number = 0.0
+    seconds: Number = 0.0
 
     @property
     def tokens(self) -> int:
@@ -61,13 +61,13 @@ StoppedBy = Literal[
 class TreeStats(Frozen):
     """The shape of a finished search tree."""
 
-    nodes: int
-    evaluated: int
-    pruned: int
-    refined: int
-    depth: int
-    programs: int
-    rollouts: int
+    nodes: Count
+    evaluated: Count
+    pruned: Count
+    refined: Count
+    depth: Count
+    programs: Count
+    rollouts: Count
 
 
 class Solution(Frozen):
@@ -89,7 +89,7 @@ class Solution(Frozen):
     problem_id: str
     solved: bool
     code: str
-    reward: float
+    reward: Number
     agent: str | None = None
     node: str | None = None
     verdict: Verdict | None = None
@@ -99,9 +99,9 @@ class Solution(Frozen):
     set_aside: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     tree: TreeStats
-    matrix: dict[str, dict[str, float]] = {}
+    matrix: dict[str, dict[str, Number]] = {}
     tier: str = ""
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
 
 class Hidden(Frozen):
@@ -170,7 +170,7 @@ class Trace(Frozen):
     version: Literal[1] = 1
     problem: Problem
     solution: Solution
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...] = Field(fail_fast=True)
     programs: dict[str, Program]
     settings: dict[str, Any] = {}
     created: str = ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from bdc_agents.types.base import Frozen
+from bdc_agents.types.base import Count, Frozen, Number
 
 
 class Thought(Frozen):
@@ -31,7 +31,7 @@ class Attempt(Frozen):
     program: str
     agent: str
     author: str = ""
-    reward: float
+    reward: Number
     refined: bool = False
 
 
@@ -58,15 +58,15 @@ class Node(Frozen):
     parent: str | None = None
     children: tuple[str, ...] = ()
     thought: Thought | None = None
-    visits: int = 1
-    returns: int = 0
-    best_return: float = 0.0
-    value: float | None = None
-    written: int = 0
-    evaluations: int = 0
-    attempts: tuple[Attempt, ...] = ()
+    visits: Count = 1
+    returns: Count = 0
+    best_return: Number = 0.0
+    value: Number | None = None
+    written: Count = 0
+    evaluations: Count = 0
+    attempts: tuple[Attempt, ...] = Field(default=(), fail_fast=True)
     refined: Thought | None = None
-    expanded: int = 0
+    expanded: Count = 0
     pruned: bool = False
     closed: bool = False
 

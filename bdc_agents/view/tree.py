@@ -50,7 +50,7 @@ def result_line(solution: Solution) -> Text:
     if solution.agent is not None:
         where = f" at node {solution.node}" if solution.node else ""
         parts.append(f", by {one_line(solution.agent, 40)}{where}")
-    more = (why_ended(solution.stopped_by), f"sandbox: {solution.tier or 'none'}")
+    more = (why_ended(solution.stopped_by), f"sandbox: {one_line(solution.tier, 40) or 'none'}")
     parts.append((f"  ({'; '.join(filter(None, more))})", "dim"))
     return Text.assemble(*parts)
 

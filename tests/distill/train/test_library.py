@@ -171,5 +171,5 @@ def test_a_base_that_cannot_be_had_is_explained(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ModelError, match="is not GGUF"):
         load_base(str(tmp_path / "bad.gguf"), folder=tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
-    with pytest.raises(ModelError, match="pip install bitsandbytes"):
+    with pytest.raises(ModelError, match=r"pip install 'bdc-agents\[qlora\]'"):
         load_base("any/model", quantize="nf4", device="cpu", folder=tmp_path)

@@ -210,7 +210,7 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
     ("change", "says"),
     [
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
         ({"messages": [{"role": "system", "content": "x"}]}, "no text of the user"),
         ({"messages": [{"role": "user", "content": "too long"}]}, "context holds 1000"),
@@ -220,6 +220,18 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"tools": [{"type": "function"}]}, "does not call tools"),
         ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
         ({"logprobs": True}, "logprobs"),
+        ({"top_k": 40}, "top_k: draws are shaped by temperature and top_p"),
+        ({"min_p": 0.05}, "min_p"),
+        ({"best_of": 3}, "best_of: one reply"),
+        ({"repetition_penalty": 1.1}, "repetition_penalty"),
+        ({"stop_token_ids": [3]}, "stop_token_ids: is not known here"),
+        ({"guided_json": {"a": 1}}, "guided_json"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"add_generation_prompt": False}, "add_generation_prompt"),
+        ({"tempreature": 1}, "tempreature"),
+        ({"a\x1b" * 400: 1}, "is not known here"),
+        ({"messages": [{"role": "user", "content": None}]}, "has no content"),
+        ({"messages": [{"role": "system"}, {"role": "user", "content": "x"}]}, "'system' has no content"),
     ],
 )
 def test_what_cannot_be_answered_is_said(server: Running, change: dict[str, Any], says: str) -> None:
@@ -227,6 +239,70 @@ def test_what_cannot_be_answered_is_said(server: Running, change: dict[str, Any]
         answer = server.post(ASK | change | {"stream": stream})
         assert answer.status_code == 400
         assert says in answer.json()["error"]["message"]
+
+
+def test_what_asks_for_what_is_done_anyway_is_answered(server: Running) -> None:
+    """What clients send unasked: defaults of the field, and fields that change no reply."""
+    off = {
+        "top_k": -1,
+        "min_p": 0,
+        "best_of": 1,
+        "n": 1,
+        "presence_penalty": 0,
+        "logprobs": False,
+        "tools": [],
+    }
+    told = {
+        "user": "me",
+        "metadata": {"a": "b"},
+        "store": True,
+        "tool_choice": "auto",
+        "modalities": ["text"],
+    }
+    assert server.post(ASK | off | told).status_code == 200
+
+
+TOOL_CALL = {"id": "a", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+
+
+@pytest.mark.parametrize(
+    ("turns", "read"),
+    [
+        ([{"role": "assistant", "content": None}], [("assistant", "")]),
+        ([{"role": "assistant"}], [("assistant", "")]),
+        ([{"role": "assistant", "content": None, "refusal": "no"}], [("assistant", "no")]),
+        (
+            [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
+            [("assistant", "no")],
+        ),
+        (
+            [
+                {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]},
+                {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "2"}]},
+            ],
+            [("assistant", 'Calling the tool `add` with {"a": 1}.'), ("user", "The tool returned:\n2")],
+        ),
+        (
+            [
+                {"role": "assistant", "content": "Well", "function_call": TOOL_CALL["function"]},
+                {"role": "function", "name": "add", "content": None},
+            ],
+            [
+                ("assistant", 'Well\nCalling the tool `add` with {"a": 1}.'),
+                ("user", "The tool returned:\n"),
+            ],
+        ),
+    ],
+)
+def test_histories_of_clients_that_use_tools_are_read(
+    server: Running, turns: list[dict[str, Any]], read: list[tuple[str, str]]
+) -> None:
+    backend: Any = server.model.backend
+    hi = {"role": "user", "content": "hi"}
+    assert server.post(ASK | {"messages": [hi, *turns, hi]}).status_code == 200
+    asked = backend.requests[-1]
+    assert [(one["role"], one["content"]) for one in asked.messages[1:-1]] == read
+    assert asked.experts.experts["cluster-0"] == 0.06, "the router reads what the user says"
 
 
 def test_a_fault_of_the_server_tells_nothing_of_its_inside(server: Running) -> None:

@@ -82,8 +82,6 @@ def test_tools_and_other_media_are_refused_in_words(scripted: Make) -> None:
         chat.bind_tools([City])
     with pytest.raises(NotImplementedError, match="cannot call tools"):
         chat.invoke("hi", tools=[{"type": "function"}])
-    with pytest.raises(UsageError, match="not a tool message"):
-        chat.invoke([HumanMessage("hi"), ToolMessage("4", tool_call_id="1")])
     image = HumanMessage([{"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}])
     with pytest.raises(UsageError, match="image_url"):
         chat.invoke([image])
@@ -91,6 +89,46 @@ def test_tools_and_other_media_are_refused_in_words(scripted: Make) -> None:
         chat.invoke([SystemMessage("hi")])
     with pytest.raises(UsageError, match="needs a library"):
         ChatBDC().invoke("hi")
+
+
+def test_a_history_with_tools_is_read_as_text(scripted: Make) -> None:
+    model = scripted(lambda _: "four")
+    call = {"name": "add", "args": {"a": 1}, "id": "1", "type": "tool_call"}
+    said = [HumanMessage("hi"), AIMessage("", tool_calls=[call]), ToolMessage("4", tool_call_id="1")]
+    ChatBDC(routed=model).invoke([*said, AIMessage(""), HumanMessage("and?")])
+    (asked,) = model.backend.requests  # pyright: ignore[reportAttributeAccessIssue]
+    assert [(one["role"], one["content"]) for one in asked.messages] == [
+        ("user", "hi"),
+        ("assistant", 'Calling the tool `add` with {"a": 1}.'),
+        ("user", "The tool returned:\n4"),
+        ("assistant", ""),
+        ("user", "and?"),
+    ]
+    # The problem is what the user says: `hi`, an empty line, `and?`.
+    assert asked.experts.experts["cluster-0"] == 0.08  # pyright: ignore
+
+
+def test_without_a_seed_every_call_draws_anew(scripted: Make) -> None:
+    model = scripted(lambda _: "four")
+    for chat, given in ((ChatBDC(routed=model, temperature=1.0), {}), (ChatBDC(routed=model, seed=7), {})):
+        for _ in range(3):
+            chat.invoke("hi", **given)
+    ChatBDC(routed=model, seed=7).invoke("hi", seed=0)
+    seeds = [request.seed for request in model.backend.requests]  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(set(seeds[:3])) == 3
+    assert seeds[3:] == [7, 7, 7, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["top_k", "min_p", "best_of", "repetition_penalty", "logit_bias", "tempreature"]
+)
+def test_no_argument_is_dropped_in_silence(scripted: Make, name: str) -> None:
+    chat = ChatBDC(routed=scripted(lambda _: "four"))
+    with pytest.raises(UsageError, match=name):
+        chat.invoke("hi", **{name: 5})
+    with pytest.raises(ValueError, match=name):
+        ChatBDC(**{name: 5})
+    assert chat.invoke("hi", top_k=-1, min_p=0.0, best_of=1, user="me").content == "four"
 
 
 async def test_a_stream_that_is_left_ends_the_work(scripted: Make) -> None:

@@ -1,5 +1,7 @@
 """Opening a library: what it is served as, and what is said where it cannot be."""
 
+import asyncio
+import gc
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from bdc_agents.distill.embed import EncoderConfig, unit
 from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.route import Router
 from bdc_agents.errors import ConfigError, ModelError
-from bdc_agents.serve import BDCSolver, ChatRequest, RoutedModel
+from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, RoutedModel
 from bdc_agents.serve.placing import OneExpert, RouterPlace, library_place
 from bdc_agents.serve.routed import shared_model
 
@@ -117,6 +119,34 @@ async def test_the_same_library_is_loaded_once_and_a_new_one_anew(copied: Path, 
     assert second is not first
     for model in (first, second):
         await model.aclose()
+
+
+async def test_a_shared_model_that_somebody_closed_is_opened_again(copied: Path, letters: Any) -> None:
+    options = {"encoder": letters, "dtype": "float32", "device": "cpu"}
+    one, other = (ChatBDC(library=str(copied), options=options, max_tokens=2) for _ in range(2))
+    assert one.opened() is other.opened()
+    await one.opened().aclose()
+    assert (await other.ainvoke("hi")).response_metadata["model_name"] == "copy/bdc"
+    assert one.opened() is other.opened()
+    await one.opened().aclose()
+
+
+async def test_an_old_base_is_freed_when_the_library_is_made_anew(copied: Path, letters: Any) -> None:
+    options = {"encoder": letters, "dtype": "float32", "device": "cpu"}
+    first = shared_model(copied, **options)
+    await first.backend.generate([ChatRequest([{"role": "user", "content": "hi"}], max_tokens=2)])
+    engine: Any = first.backend._engine  # pyright: ignore[reportAttributeAccessIssue]
+    ExpertLibrary(copied).put("note.txt", b"changed")
+    second = shared_model(copied, **options)
+    assert engine._thread.is_alive(), "somebody still holds it"
+    del first
+    gc.collect()
+    for _ in range(100):
+        if not engine._thread.is_alive():
+            break
+        await asyncio.sleep(0.05)
+    assert not engine._thread.is_alive()
+    await second.aclose()
 
 
 async def test_a_closed_model_leaves_the_base_as_it_was(

@@ -1,6 +1,9 @@
 """The solver: System 1 first, its own checks, System 2 where it must."""
 
+import asyncio
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +19,7 @@ from typing_extensions import TypedDict
 from bdc_agents import Budget, Problem, SearchConfig
 from bdc_agents.data import load_task
 from bdc_agents.distill.rows import training_rows
-from bdc_agents.errors import ConfigError, ProblemError
+from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import Job
 from bdc_agents.serve import BDCSolver, ChatRequest, RoutedModel, SolverConfig, create_solver_graph
@@ -309,3 +312,59 @@ def test_a_real_library_end_to_end(tiny: RoutedModel, executor: ScriptedExecutor
     assert sum(answer.experts.values()) == pytest.approx(1, abs=1e-3)
     assert answer.usage["solver"].completion_tokens > 0
     assert solver.invoke(DOUBLE).experts == answer.experts
+
+
+# --- what it makes, it frees --------------------------------------------------------------------------
+
+
+class Counted(ScriptedExecutor):
+    """A sandbox that is slow to be made, and knows whether it was closed."""
+
+    made: list["Counted"] = []
+
+    def __init__(self) -> None:
+        super().__init__(pays)
+        self.closed = False
+        time.sleep(0.05)
+        self.made.append(self)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def sandboxes(monkeypatch: pytest.MonkeyPatch) -> list[Counted]:
+    monkeypatch.setattr(Counted, "made", [])
+    monkeypatch.setattr("bdc_agents.serve.stages.create_executor", Counted)
+    return Counted.made
+
+
+async def test_problems_at_once_share_one_sandbox_which_the_solver_frees(
+    scripted: Make, sandboxes: list[Counted], agent: ScriptedAgent
+) -> None:
+    solver = BDCSolver(scripted(always_wrong), agents=[agent], budget=Budget(calls=6))
+    await asyncio.gather(*(solver.ainvoke(DOUBLE) for _ in range(6)))
+    assert len(sandboxes) == 1
+    await solver.aclose()
+    assert sandboxes[0].closed
+    assert solver.model.backend.closed  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(BDCError, match="this solver is closed; make another"):
+        await solver.ainvoke(DOUBLE)
+    assert len(sandboxes) == 1
+    await solver.aclose()
+
+
+def test_from_several_threads_there_is_one_sandbox_too(scripted: Make, sandboxes: list[Counted]) -> None:
+    with BDCSolver(scripted(answers(RIGHT))) as solver, ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: asyncio.run(solver.ainvoke(DOUBLE)), range(6)))
+    assert all(answer.solved for answer in found)
+    assert [one.closed for one in sandboxes] == [True]
+
+
+async def test_what_it_was_given_is_not_freed(scripted: Make, sandboxes: list[Counted]) -> None:
+    mine = Counted()
+    solver = BDCSolver(scripted(answers(RIGHT)), executor=mine)
+    await solver.ainvoke(DOUBLE)
+    await solver.aclose()
+    assert sandboxes == [mine]
+    assert not mine.closed

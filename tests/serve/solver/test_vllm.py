@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ import torch
 from bdc_agents.errors import BDCError, ConfigError, ModelError
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, ExpertWeights, RoutedModel
 from bdc_agents.serve.backend import PromptTooLong
-from bdc_agents.serve.vllm_adapters import save_within
+from bdc_agents.serve.concatenation import Concatenated
+from bdc_agents.serve.vllm_adapters import VLLMAdapters, save_within
 from bdc_agents.serve.vllm_backend import check_served
 
 from .like_vllm import KEY, LikeVLLM
@@ -197,6 +200,38 @@ def test_files_that_nobody_used_for_long_make_room(tmp_path: Path) -> None:
         os.utime(tmp_path / f"mix-{number}", (old, old))
     save(9)  # pyright: ignore[reportArgumentType]
     assert {path.name for path in tmp_path.iterdir()} == {"mix-3", "mix-9"}
+
+
+async def test_a_pruned_adapter_is_written_again(tmp_path: Path) -> None:
+    """While it is loaded, and when what is left of it is half of one."""
+    written: list[str] = []
+
+    class Server:
+        name = "the server"
+
+        async def post(self, path: str, body: Any) -> Any:
+            assert path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter")
+
+    def build(plan: Any, folder: Path) -> Path:
+        made = Concatenated(plan.name, {"a": torch.zeros(1)}, {"r": 8}).save(folder)
+        written.append(plan.name)
+        return made
+
+    def names(folder: Path) -> set[str]:
+        return {path.name for path in folder.iterdir()}
+
+    plan: Any = SimpleNamespace(name="mix-1", rank=8)
+    adapters = VLLMAdapters(Server(), save_within(build, tmp_path, 10**9), 4)  # pyright: ignore[reportArgumentType]
+    files = {"adapter_model.safetensors", "adapter_config.json"}
+    for harm in (shutil.rmtree, lambda folder: (folder / "adapter_model.safetensors").unlink()):
+        async with adapters.use(plan):
+            assert names(tmp_path / "mix-1") == files
+        harm(tmp_path / "mix-1")
+        async with adapters.use(plan):
+            pass
+        build(plan, tmp_path)
+        assert names(tmp_path / "mix-1") == files
+    assert names(tmp_path) == {"mix-1"}
 
 
 # --- faults ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import torch
 from peft import PeftModel
 
 from bdc_agents.compare import CompareConfig, compare
+from bdc_agents.compare.bench import Bench
 from bdc_agents.compare.config import METHODS
 from bdc_agents.compare.held_out import reference_rows
 from bdc_agents.compare.replies import ReplyLine, tokens_per_second
@@ -299,3 +300,29 @@ def test_the_command_goes_on_and_shows_the_table(
     wrong = CliRunner().invoke(app, ["compare", str(place / "library")])
     assert wrong.exit_code == 2
     torch.set_num_threads(1)
+
+
+def test_a_library_of_one_expert_is_compared_with_its_base(
+    place: Path, config: Config, tmp_path: Path
+) -> None:
+    whole = ExpertLibrary(place / "library")
+    folder = Path(shutil.copytree(place / "library", tmp_path / "one"))
+    gone = ("clusters.json", ROUTER, "router.json", "experts/cluster-")
+    files = {path: file for path, file in whole.manifest.files.items() if not path.startswith(gone)}
+    experts = (whole.expert("shared"),)
+    write_manifest(folder, whole.manifest.model_copy(update={"experts": experts, "files": files}))
+    told: list[str] = []
+    plan = config(place, library=str(folder))
+    assert Bench(plan, told.append).seen == {f"p{number}" for number in range(14)}
+    compare(plan, tmp_path / "out", create_executor, watch=Watch(say=told.append))
+    found = figures(tmp_path / "out")
+    assert set(found) == {"base", "shared"}
+    assert all(one["loss"] > 0 and one["problems"] == PROBLEMS for one in found.values())
+    assert any("the library has one expert" in line and "uniform" in line for line in told)
+    compare(
+        plan.model_copy(update={"traces": (), "limit": 1}),
+        tmp_path / "bare",
+        create_executor,
+        watch=Watch(say=told.append),
+    )
+    assert any("name its traces" in line for line in told)
