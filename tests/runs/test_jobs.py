@@ -256,7 +256,7 @@ def test_postgres_without_its_package_names_the_extra(monkeypatch: pytest.Monkey
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     from bdc_agents.runs.jobs_postgres import PostgresJobs
 
-    with pytest.raises(ConfigError, match=r"bdc-agents\[postgres\]"):
+    with pytest.raises(ModelError, match=r"bdc-agents\[postgres\]"):
         PostgresJobs("postgresql://nowhere", "run")
 
 

@@ -17,5 +17,6 @@ from bdc_agents.search.notes import notes
     ],
 )
 def test_it_is_told(stopped_by, budget, used, said):
-    told = [note for note in notes({"stopped_by": stopped_by, "usage": used}, {}, budget) if "below" in note]
+    state = {"stopped_by": stopped_by, "usage": used, "problem": {"id": "p", "statement": "Add."}}
+    told = [note for note in notes(state, {}, budget) if "below" in note]
     assert [note[: len(said or "")] for note in told] == ([said] if said else [])
