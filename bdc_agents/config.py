@@ -19,7 +19,7 @@ Every key can be overridden by the environment: `BDC_SEARCH__ROLLOUTS=4`.
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
@@ -142,6 +142,13 @@ class AgentConfig(Frozen):
     price_output: float | None = Field(default=None, ge=0)
     path: Path | None = None
     options: dict[str, Any] = {}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # It reaches logs: it shows no credentials in an address, and no options, which may be keys.
+        for name, value in super().__repr_args__():
+            if name == "base_url" and value:
+                value = re.sub(r"//[^/]*@", "//***@", value.partition("?")[0])
+            yield name, "..." if name == "options" and value else value
 
     @field_validator("base_url")
     @classmethod

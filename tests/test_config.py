@@ -207,3 +207,11 @@ def test_every_preset_holds(name: str) -> None:
     assert SearchConfig.preset(name, rollouts=2).rollouts == 2
     with pytest.raises(ConfigError, match="did you mean rollouts"):
         SearchConfig.preset(name, rolouts=2)
+
+
+def test_the_representation_of_an_agent_shows_nothing_that_may_be_a_key():
+    options = {"extra_headers": {"X-Key": "hunter2"}}
+    for url in ("http://me:hunter2@host:8000/v1", "http://host:8000/v1?key=hunter2"):
+        shown = repr(AgentConfig(model="m", base_url=url, options=options))
+        assert "hunter2" not in shown
+        assert "host:8000/v1" in shown

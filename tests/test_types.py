@@ -10,6 +10,7 @@ from bdc_agents.errors import ProblemError, unknown
 from bdc_agents.search.state import merge_nodes
 from bdc_agents.types import (
     Attempt,
+    CallTest,
     HiddenTests,
     Node,
     Problem,
@@ -153,3 +154,23 @@ def test_unknown_names_are_met_with_the_nearest() -> None:
     assert unknown("agent", "smal", ["small", "large"]) == "unknown agent 'smal'; did you mean small?"
     assert "choose one of: large, small" in unknown("agent", "zzz", ["small", "large"])
     assert "none are defined" in unknown("agent", "zzz", [])
+
+
+@pytest.mark.parametrize("entry_point", [None, "add"])
+@pytest.mark.parametrize("expected", ["3", 3])
+def test_a_call_under_the_name_input_is_the_call_and_no_text_for_a_program(entry_point, expected):
+    problem = Problem(
+        statement="Add.", entry_point=entry_point, public_tests=[{"input": "add(1, 2)", "output": expected}]
+    )
+    assert problem.entry_point == "add"
+    assert problem.public_tests == (CallTest(call="add(1, 2)", expected=("3",)),)
+
+
+def test_what_a_test_takes_is_not_the_function_to_write():
+    check = "def check(candidate):\n    assert candidate(1) == 2\n"
+    assert Problem(statement="Add.", public_tests=[{"code": check + "check(add)"}]).entry_point != "candidate"
+
+
+def test_an_arrow_alone_is_no_test():
+    with pytest.raises(ValueError, match="not a test"):
+        Problem(statement="Do.", public_tests=["->"])

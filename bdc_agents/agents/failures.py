@@ -200,9 +200,19 @@ def _status(error: BaseException) -> int | None:
         getattr(error, "status_code", None),
         getattr(response, "status_code", None),
         getattr(error, "code", None),
-        body.get("code"),
+        _number(body.get("code")),
     )
     return next((value for value in found if isinstance(value, int) and 100 <= value < 600), None)
+
+
+_TEXTS_OF_STATUSES = {str(status) for status in range(100, 600)}
+
+
+def _number(code: object) -> object:
+    """A code as a number, where a gateway sends it as a text; another one as it is."""
+    return (
+        int(code) if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3 else code
+    )
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -225,8 +235,12 @@ def _is_unsent(causes: Sequence[BaseException]) -> bool:
 
 
 def one_line(text: str, longest: int) -> str:
-    """The text with all white space single, cut to so many characters."""
-    flat = " ".join(text.split())
+    """The text with all white space single and nothing unseen in it, cut to so many characters.
+
+    A server's words reach terminals: they may not hold what a terminal obeys.
+    """
+    seen = "".join(char if char.isprintable() else " " for char in text[: 20 * longest])
+    flat = " ".join(seen.split())
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"
 
 

@@ -9,6 +9,7 @@ import textwrap
 from bisect import bisect
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from bdc_agents.syntax import parse
 
@@ -42,6 +43,10 @@ _MARKS = re.compile(
 # Characters before and after a mark in which quotes are looked for: a line of a program. More would
 # let one long line of marks cost the square of its length.
 _WINDOW = 120
+_LONGEST_REPLY = 1_000_000
+"""Characters, some 250,000 tokens; of a longer reply the end is read, where the answer stands."""
+_MOST_MARKS = 5_000
+"""That are looked at: of a reply with more, which only a hostile one has, the rest is taken as it is."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
 _LONGEST = 50_000
 """Characters of a program that is parsed to look whether a mark is its own."""
@@ -74,11 +79,12 @@ def said(text: str) -> Said:
     A thought that is not closed reaches to the end; a closing mark alone ends one that the chat
     template had opened. A mark in quotes, or in a program, is part of what is said.
     """
+    text = text[-_LONGEST_REPLY:]
     programs = _Programs(text)
     kept: list[str] = []
     at = start = _after_words(text)
-    inside = False
-    for mark in _MARKS.finditer(text, start):
+    inside = spoke = False
+    for mark in islice(_MARKS.finditer(text, start), _MOST_MARKS):
         before = text[max(at, mark.start() - _WINDOW) : mark.start()].rpartition("\n")[2]
         after = text[mark.end() : mark.end() + _WINDOW].partition("\n")[0]
         if _quoted(before, after) or programs.hold(mark.start()):
@@ -89,15 +95,18 @@ def said(text: str) -> Said:
         if kind == "close":
             if not inside:
                 kept.clear()
+                spoke = False
             inside, at = False, mark.end()
         elif inside or (kind == "open" and before.strip()):
             # A program may speak of such marks, in a comment say; models begin a line with theirs.
             continue
         else:
             kept.append(text[at : mark.start()])
+            # Told here, as looking through all that is kept at each mark takes the square of their number.
+            spoke = spoke or bool(kept[-1].strip())
             inside, at = kind == "open", mark.end()
             ends = kind == "end" or (kind == "turn" and mark["role"].lower() in _USERS)
-            if ends and any(part.strip() for part in kept):
+            if ends and spoke:
                 return Said("".join(kept), text[: mark.start()], thinks=False)
     return Said("".join(kept if inside else [*kept, text[at:]]), text, inside)
 

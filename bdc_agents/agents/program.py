@@ -79,7 +79,7 @@ def _defines(statement: ast.stmt, name: str) -> int:
         return 2 if any(_defines(inner, name) == 3 for inner in statement.body) else 0
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return int(name in _imported(statement.names))
-    return 3 if name in _bound(statement) else 0
+    return 3 if any(name in _names(node) for node in ast.walk(statement)) else 0
 
 
 def _is_stub(statement: ast.stmt) -> bool:
@@ -150,7 +150,8 @@ class _Pieces:
         self.blocks = blocks
         self.parse = parse
         self.bound = [bound_names(_tree(block)) for block in blocks]
-        self.free = [free_names(_tree(block)) for block in blocks]
+        # One piece alone is taken as it is, whatever it needs.
+        self.free = [free_names(_tree(block)) if len(blocks) > 1 else set[str]() for block in blocks]
         self._owners: dict[str, list[int]] = {}
         for at, names in enumerate(self.bound):
             for name in names:
@@ -205,24 +206,31 @@ def _bound(statement: ast.stmt) -> set[str]:
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return _imported(statement.names)
-    nodes = list(ast.walk(statement))
-    inner = {node.name for node in nodes if isinstance(node, _DEFINITIONS)}
-    return _stored(nodes) | inner | _imported(node for node in nodes if isinstance(node, ast.alias))
+    return {name for node in ast.walk(statement) for name in _names(node)}
+
+
+def _names(node: ast.AST) -> tuple[str, ...]:
+    """What a node within a statement binds."""
+    if isinstance(node, ast.Name):
+        return (node.id,) if isinstance(node.ctx, ast.Store) else ()
+    if isinstance(node, _DEFINITIONS):
+        return (node.name,)
+    return tuple(_imported([node])) if isinstance(node, ast.alias) else ()
 
 
 def free_names(tree: ast.Module) -> set[str]:
     """Names the module reads and binds nowhere: an estimate that knows no scopes."""
-    nodes = list(ast.walk(tree))
-    read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    bound = bound_names(tree) | _stored(nodes) | {n.arg for n in nodes if isinstance(n, ast.arg)}
-    bound |= {n.name for n in nodes if isinstance(n, _DEFINITIONS)}
-    bound |= _imported(n for n in nodes if isinstance(n, ast.alias))
-    bound |= {n.name for n in nodes if isinstance(n, ast.ExceptHandler) and n.name}
-    return read - bound - set(dir(builtins))
-
-
-def _stored(nodes: Iterable[ast.AST]) -> set[str]:
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    read, bound = set[str](), set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            read.add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler):
+            bound |= {node.name} if node.name else set()
+        else:
+            bound.update(_names(node))
+    return read - bound
 
 
 def _imported(aliases: Iterable[ast.alias]) -> set[str]:

@@ -28,8 +28,9 @@ __all__ = [
     "under",
 ]
 
-MAX_CHARS = 400_000
-"""Of an answer, without the thoughts before it; of a longer one the end is read, where programs stand."""
+MAX_CHARS = 200_000
+"""Of an answer, without the thoughts before it; of a longer one the end is read, where programs stand.
+It is read while others wait, so its length bounds their wait: to about a second of a hostile one."""
 _LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85]")
 
 
@@ -49,6 +50,7 @@ def _parts(text: str) -> tuple[str, ...]:
 # Brackets in prose begin values that are none; looking at each takes time, the more the later it fails.
 _STARTS_TRIED = 24
 _TIMES_READ = 5
+_MOST_READ = 300_000
 # How deep and how wide a wrapping may be: calls of tools have three levels.
 _LEVELS = 4
 _WIDTH = 50
@@ -117,7 +119,7 @@ class _Found:
 
 def _values(text: str) -> Iterator[_Found]:
     """The objects and arrays in a text, in turn."""
-    covered, left = 0, _TIMES_READ * len(text)
+    covered, left = 0, min(_TIMES_READ * len(text), _MOST_READ)
     starts = (opening.start() for opening in re.finditer(r"[{\[\uff5b]", text))
     for start in islice(starts, _STARTS_TRIED):
         if start < covered or left < 0:
@@ -254,7 +256,7 @@ def _program_in(text: str, entry_point: str | None) -> Block | None:
 
 def _in_json(text: str, parse: Parser) -> list[Block]:
     """Programs that stand in the texts of a JSON value."""
-    return wrapped(_json_in(text), parse) if '"' in text else []
+    return wrapped(_json_in(text), parse) if '"' in text or ("{" in text and "'" in text) else []
 
 
 def _in_prose(text: str, parse: Parser) -> list[Block]:

@@ -58,14 +58,16 @@ _CLOSINGS_TRIED = 4
 _SALVAGE_STEPS = 60
 _STARTS_TRIED = 30
 _PASSES = 10
-_LEAST = 100_000
-"""Characters that may be parsed for any reply: what takes no time to speak of."""
-LONGEST_PROGRAM = 200_000
+_LEAST, _MOST = 100_000, 300_000
+"""Characters that may be parsed for any reply: what takes no time to speak of, and about a second."""
+_PIECE = 100
+"""Characters that take as long to parse as beginning to parse does: a reply may hold very many pieces."""
+LONGEST_PROGRAM = 70_000
 """Characters; contests take no more than 65,536 bytes of source."""
 
 
 class Parser:
-    """Parses pieces of one reply, in time that is in proportion to its length.
+    """Parses pieces of one reply, in time that is in proportion to its length, up to about a second.
 
     Args:
         text: The reply.
@@ -73,11 +75,11 @@ class Parser:
 
     def __init__(self, text: str) -> None:
         # Characters that may still be parsed. What else is done to a piece takes less than that.
-        self.left = _PASSES * len(text) + _LEAST
+        self.left = min(_PASSES * len(text) + _LEAST, _MOST)
 
     def __call__(self, code: str) -> tuple[ast.Module | None, int]:
         """The syntax tree, or the line of the first error: 0 where none is told or no time is left."""
-        self.left -= len(code)
+        self.left -= max(len(code), _PIECE)
         if len(code) > LONGEST_PROGRAM or self.left < 0:
             return None, 0
         try:

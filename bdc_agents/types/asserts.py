@@ -135,7 +135,9 @@ def _entry_names(code: str) -> list[str]:
         and node.func.value.id[:1].isupper()
     ]
     found.sort(key=lambda pair: (pair[0].lineno, pair[0].col_offset))
-    return [name for _, name in found]
+    # What a test's own function takes, as in `check(candidate)`, is no name of the program's.
+    taken = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} if tree else set[str]()
+    return [name for _, name in found if re.split(r"[.(]", name)[0] not in taken]
 
 
 def call_of(test: TestCase) -> str:

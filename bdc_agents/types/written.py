@@ -288,6 +288,11 @@ def _of_stdin(given: Mapping[Any, Any], parts: dict[str, Any]) -> Any:
         if not isinstance(text, str):
             raise Unread(f"stdin: a text, not {_short(text)}; arguments of a function are named args")
         return StdinTest(stdin=text, expected=_accepted_texts(expected))
+    if "function" not in parts and isinstance(text, str) and not isinstance(expected, list | tuple | Mapping):
+        # As in a pair, and as in "f(1) -> 2": a call is no text for a program.
+        value = expected if isinstance(expected, str) else source_of(expected)
+        if test := _from_arrow(text, value):
+            return test
     return _Later(_short(given), text, expected, _function_name(parts))
 
 
@@ -390,6 +395,8 @@ def _from_text(text: str) -> list[Any]:
             return [test]
     start = _only_arrow(text)
     _refuse_code(text[:start].strip())
+    if text == _ARROW:
+        raise Unread(f'not a test: {_short(text)}; write it as "assert f(1) == 2", or as in "1 -> 2"')
     return [_Later(_short(text), text[:start].strip(), text[start + len(_ARROW) :].strip(), line=True)]
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bdc_agents.agents.failures import Endpoint, diagnose
 from bdc_agents.agents.refusals import highest_allowed, mentions, read, room_in_context
 
 KEYS = st.sampled_from(
@@ -67,3 +68,15 @@ def test_a_word_is_not_a_parameter(name, text):
 )
 def test_a_parameter_is_known_in_a_sentence(name, text):
     assert mentions(text, name)
+
+
+def test_a_message_holds_nothing_that_a_terminal_obeys():
+    told = diagnose(ValueError({"message": "\x1b[31mred\x1b]0;title\x07\n\u202eabc"})).explain(Endpoint("m"))
+    assert told.isprintable()
+    assert "red" in told
+
+
+def test_a_status_that_a_gateway_sends_as_a_text_is_one():
+    failure = diagnose(ValueError({"message": "slow down", "code": "429"}))
+    assert (failure.status, failure.passing) == (429, True)
+    assert diagnose(ValueError({"message": "no", "code": "model_not_found"})).status is None

@@ -101,6 +101,31 @@ def test_hostile_replies_cost_little(text):
     assert time.process_time() - started < 3
 
 
+@pytest.mark.parametrize(
+    "piece",
+    ["</s>", "[INST]", "`def f", "```py\nx=1\n```\n", "@x\n", "x=1\n", '{"a" '],
+    ids=lambda piece: piece.strip()[:8],
+)
+def test_no_reply_is_read_for_seconds(piece):
+    """Whoever waits beside it waits as long: in CPU time, on any machine a few times what it takes."""
+    text = piece * (200_000 // len(piece))
+    started = time.process_time()
+    parse_json(text)
+    extract_code(text, "f")
+    assert time.process_time() - started < 4
+
+
+def test_a_reply_of_many_megabytes_is_read_from_its_end():
+    text = "<" * 8_000_000 + f"</think>\n{F}python\ndef f(a):\n    return a\n{F}"
+    started = time.process_time()
+    assert extract_code(text, "f") == "def f(a):\n    return a"
+    assert time.process_time() - started < 4
+
+
+def test_a_program_in_a_dict_of_python_is_read():
+    assert extract_code("{'code': 'def f(a):\\n    return a'}", "f") == "def f(a):\n    return a"
+
+
 # --- JSON -----------------------------------------------------------------------------------
 
 
