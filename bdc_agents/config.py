@@ -123,7 +123,7 @@ class AgentConfig(Frozen):
     model: str = Field(min_length=1)
     base_url: str | None = None
     api_key: SecretStr | None = None
-    api_key_env: str | None = None
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     # Both may hold keys, so that no dump, and with it no stored run, has them.
     headers: dict[str, SecretStr] = Field(default={}, exclude=True)
     proxy: SecretStr | None = Field(default=None, exclude=True)
@@ -487,7 +487,7 @@ def _unknown_variable(location: tuple[str | int, ...], model: type[BaseModel]) -
     return f"unknown environment variable {_variable(location)!r}; did you mean {choices}?"
 
 
-_SECRET = {"api_key", "headers", "proxy", "options", "base_url"}
+_SECRET = {"api_key", "api_key_env", "headers", "proxy", "options", "base_url"}
 """Keys whose values may hold a key, so that no message shows them."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from bdc_agents.syntax import parse
-from bdc_agents.types import Problem, Program, StdinTest, TestCase, TestResult, Thought
+from bdc_agents.types import CallTest, Problem, Program, StdinTest, TestCase, TestResult, Thought
 
 TESTS_SHOWN = 6
 TEXT_LIMIT = 600
@@ -155,8 +155,9 @@ def describe(problem: Problem) -> str:
 def _show_test(test: TestCase) -> str:
     if isinstance(test, StdinTest):
         return f"Input:\n{trim(test.stdin)}\nOutput:\n{trim(test.expected[0])}\n"
-    if test.kind == "call":
-        return f"{trim(test.call)} == {trim(test.expected[0])}"
+    if isinstance(test, CallTest):
+        setup = f"{trim(test.setup.strip())}\n" if test.setup.strip() else ""
+        return f"{setup}{trim(test.call)} == {trim(test.expected[0])}"
     return trim(test.code)
 
 

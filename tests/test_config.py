@@ -215,3 +215,10 @@ def test_the_representation_of_an_agent_shows_nothing_that_may_be_a_key():
         shown = repr(AgentConfig(model="m", base_url=url, options=options))
         assert "hunter2" not in shown
         assert "host:8000/v1" in shown
+
+
+def test_a_key_in_the_place_of_its_variables_name_is_refused_and_not_shown(tmp_path):
+    text = "[agents.a]\nmodel = 'm'\napi_key_env = 'sk-very-secret'\n"
+    with pytest.raises(ConfigError, match="api_key_env") as told:
+        load_settings(write(tmp_path, text))
+    assert "secret" not in str(told.value)

@@ -123,6 +123,11 @@ class Failure:
 def _explain_status(failure: Failure, endpoint: Endpoint, where: str, times: str, said: str) -> str:
     status, model = failure.status or 0, endpoint.model
     key = endpoint.key or "the variable that api_key_env names"
+    if status == 401 and not endpoint.key:
+        return (
+            f"{where} asks for another API key, or for one at all (401){said}; keep it in an environment "
+            "variable and name that by api_key_env in the agent's table"
+        )
     if status == 401:
         return f"{where} refused the API key (401){said}; set {key} to a valid one"
     if status == 402:

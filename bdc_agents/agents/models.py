@@ -135,6 +135,11 @@ def _check_provider(config: AgentConfig) -> None:
             f"openai:{config.model}, or add a base_url"
         )
     if provider and provider not in PROVIDERS:
+        if "@" in provider:
+            name, _, address = config.model.partition("@")
+            raise ModelError(
+                f"{config.model!r} names no provider; for an endpoint write {name}@http://{address}"
+            )
         raise ModelError(unknown("provider", provider, [*PROVIDERS, "local"]))
     if provider and not name_of(config):
         raise ModelError(f"model {config.model!r} names no model: write {provider}:MODEL")

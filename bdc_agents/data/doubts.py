@@ -1,5 +1,6 @@
 """What is doubtful about a problem's tests: those that are equal, contradict each other or assert nothing."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ def doubts(public: Sequence[TestCase], hidden: Sequence[TestCase], problem: Prob
             *_contradicting(named),
             *_of_another_kind(named, problem),
             *_nothing_named(named, problem),
+            *_named_by_none(named, problem),
             *_asserting_nothing(named),
         )
     )
@@ -93,6 +95,16 @@ def _nothing_named(named: Sequence[tuple[str, TestCase]], problem: Problem) -> I
     if calling and not problem.entry_point:
         yield (
             f"{calling[0]} calls no function by its name, so agents are asked for none: name the entry_point"
+        )
+
+
+def _named_by_none(named: Sequence[tuple[str, TestCase]], problem: Problem) -> Iterator[str]:
+    calls = [f"{test.setup}\n{test.call}" for _, test in named if isinstance(test, CallTest)]
+    name = re.compile(rf"\b{re.escape(problem.defines or '')}\b")
+    if problem.defines and calls and len(calls) == len(named) and not any(map(name.search, calls)):
+        yield (
+            f"no test names {problem.entry_point!r}, the entry_point that agents are asked for; the first "
+            f"calls {calls[0].strip()!r:.60}"
         )
 
 

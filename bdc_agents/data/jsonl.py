@@ -160,13 +160,13 @@ def _with_checker(row: Mapping[str, Any], source: str, folder: Path | None) -> M
     if match is None or folder is None:
         return row
     place = f"{source}: checker"
+    below, file = folder.resolve(), (folder / match["file"]).resolve()
+    if not file.is_relative_to(below):
+        raise ProblemError(
+            f"{place}: {match['file']!r} is not below the folder of the problem's file, from where alone "
+            "checkers are read; put it there"
+        )
     try:
-        below, file = folder.resolve(), (folder / match["file"]).resolve()
-        if not file.is_relative_to(below):
-            raise ProblemError(
-                f"{place}: {match['file']!r} is not below the folder of the problem's file, from where alone "
-                "checkers are read; put it there"
-            )
         with file.open(encoding="utf-8-sig") as opened:
             code = opened.read(LONGEST_CHECKER + 1)
     except FileNotFoundError:

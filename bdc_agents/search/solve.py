@@ -21,7 +21,7 @@ from bdc_agents.types import Problem, Trace
 
 
 async def asolve(
-    problem: Problem,
+    problem: Problem | Mapping[str, Any],
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
@@ -35,7 +35,7 @@ async def asolve(
     """Searches one tree with all agents and returns the trace with its solution.
 
     Args:
-        problem: Needs a public test, unless the agents may write some.
+        problem: Or its fields. Needs a public test, unless the agents may write some.
         agents: Agents of `load_agents`, or chat models by name.
         executor: Runs the programs; None creates the strongest sandbox of this machine.
         search: Settings of the search.
@@ -49,11 +49,12 @@ async def asolve(
         thread: Names the search among those of the checkpointer.
 
     Raises:
-        ProblemError: If the problem has no public test.
+        ProblemError: If it is none, or has no public test.
         UsageError: If the thread holds a search of other tests, agents or settings, an unfinished one
             of another problem, or one that is damaged; its message says what differs.
         SandboxRefused: If this machine offers no isolation.
     """
+    problem = read_problem(problem)
     search, budget = search or SearchConfig(), budget or Budget()
     agents = as_agents(agents)
     graph = create_search_graph(agents, executor=executor, search=search, budget=budget)
@@ -114,7 +115,7 @@ async def _goes_on(app: Any, config: Any, problem: Problem, origin: Mapping[str,
 
 
 def solve(
-    problem: Problem,
+    problem: Problem | Mapping[str, Any],
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeGuard
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from bdc_agents.errors import ProblemError
+from bdc_agents.errors import ProblemError, unknown
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types.asserts import asserts_something, call_of, case_from_assert, entry_point_of
 from bdc_agents.types.literals import is_value, source_of
@@ -188,7 +188,8 @@ def _entry_point(fields: Mapping[str, Any], read: Mapping[str, Any]) -> str | No
     if named:
         return _in_class(named, starter)
     code = [_code_of(test) for test in tests]
-    found = entry_point_of(filter(None, code), _defined(starter))
+    setups = [str(test.setup) for test in tests if isinstance(test, CallTest)]
+    found = entry_point_of(filter(None, code), _defined(starter)) or entry_point_of(setups)
     if found and found in _classes(starter):
         # Tests that make an object first call its methods later; where there is one, it is the one.
         return found
@@ -262,9 +263,7 @@ def _from_object(given: Mapping[Any, Any], own_checker: bool) -> Any:
         part = _PART.get(key)
         if part is None:
             known = sorted({"stdin", "call", "args", "code"} & {_PART.get(name) for name in given})
-            raise Unread(
-                f"{key}: not a field; leave it out" if known else f"{NO_FORM}; found {_short(given)}"
-            )
+            raise Unread(unknown("field", str(key), _PART) if known else f"{NO_FORM}; found {_short(given)}")
         if part in parts:
             raise Unread(f"{key}: the same as another of its fields; leave one out")
         parts[part] = value
@@ -515,7 +514,7 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
 
 
 def _from_doctest(text: str) -> list[TestCase]:
-    """The examples of a session: each that shows a value is a test, those before it are its setup."""
+    """The examples of a session: each that shows a value is a test, what comes before it its setup."""
     import doctest  # which loads a debugger and test runners
 
     try:
@@ -530,7 +529,8 @@ def _from_doctest(text: str) -> list[TestCase]:
             tests.append(_example(source, want, setup))
         elif source.startswith("assert"):
             tests.append(case_from_assert(source, setup=setup))
-        else:
+        # A step that shows a value may change what the session holds, such as the top of a stack.
+        if setup or not (want or source.startswith("assert")):
             setup += example.source
             if not _parses(setup):
                 raise Unread(f"not Python code: {_short(source)}")

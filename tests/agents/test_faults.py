@@ -158,6 +158,11 @@ async def test_a_lasting_failure_is_not_tried_again(
     assert len(endpoint.asked) == 1
 
 
+async def test_where_no_key_was_sent_it_is_said_how_to_send_one(endpoint, make_agent, ask, step):
+    endpoint.script(failing(401, step))
+    assert "name that by api_key_env" in await reason_of(make_agent(), ask())
+
+
 async def test_an_empty_account_is_not_tried_again(endpoint, make_agent, ask, step):
     endpoint.script(failing(429, step, code="insufficient_quota"))
     assert "no quota left" in await reason_of(make_agent(), ask())

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bdc_agents import prompts
 from bdc_agents.data import json_schema, problem_from_statement, task_from_dict
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
@@ -313,3 +314,36 @@ def test_tests_in_order_draw_no_warning():
 def test_hashes_and_traces_of_problems_without_a_checker_are_as_before():
     dumped = Problem(statement="Do.").model_dump(mode="json")["checker"]
     assert dumped == {"text": "tokens", "tolerance": 0.0, "error": "either", "any_case": []}
+
+
+STEPS = ">>> s = Stack()\n>>> s.push(1)\n>>> s.push(2)\n>>> s.pop()\n2\n>>> s.pop()\n1"
+
+
+def test_a_session_goes_on_from_what_it_has_shown():
+    problem = Problem(id="stack", statement="Write Stack.", public_tests=[STEPS])
+    last = problem.public_tests[-1]
+    assert isinstance(last, CallTest)
+    assert last.setup.splitlines() == ["s = Stack()", "s.push(1)", "s.push(2)", "s.pop()"]
+    assert (last.call, last.expected) == ("s.pop()", ("1",))
+    # Where nothing is kept from step to step, a test stands alone.
+    alone = Problem(id="double", statement="Double.", public_tests=[">>> double(1)\n2\n>>> double(2)\n4"])
+    assert [test.setup for test in alone.public_tests if isinstance(test, CallTest)] == ["", ""]
+
+
+def test_a_class_that_only_a_setup_makes_is_what_is_to_be_written():
+    problem = Problem(id="stack", statement="Write it.", public_tests=[STEPS])
+    assert problem.defines == "Stack"
+    shown = prompts.describe(problem)
+    assert "s.push(2)\ns.pop() == 2" in shown
+
+
+def test_an_entry_point_that_no_test_names_is_told():
+    task = task_from_dict(
+        {"id": "a", "statement": "s", "entry_point": "duble", "public_tests": ["double(1) == 2"]}
+    )
+    assert any("'duble'" in line and "double(1)" in line for line in task.warnings)
+
+
+def test_a_misspelled_field_of_a_test_is_answered_by_the_nearest():
+    with pytest.raises(ProblemError, match="did you mean expected"):
+        task_from_dict({"id": "a", "statement": "s", "public_tests": [{"call": "f(1)", "expect": 4}]})

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from bdc_agents.config import Budget
-from bdc_agents.errors import BDCError, ConfigError
+from bdc_agents.errors import BDCError, ModelError
 from bdc_agents.runs.jobs import MAX_FAILURES, MAX_LOSSES, Job, JobTable, Spent, Summary
 from bdc_agents.runs.jobs_sqlite import SqliteJobs
 from bdc_agents.runs.owners import is_gone, new_owner
