@@ -168,7 +168,8 @@ def test_a_call_under_the_name_input_is_the_call_and_no_text_for_a_program(entry
 
 def test_what_a_test_takes_is_not_the_function_to_write():
     check = "def check(candidate):\n    assert candidate(1) == 2\n"
-    assert Problem(statement="Add.", public_tests=[{"code": check + "check(add)"}]).entry_point != "candidate"
+    for test in (check, f"{check}check(add)"):
+        assert Problem(statement="Add.", public_tests=[{"code": test}]).entry_point != "candidate"
 
 
 def test_an_arrow_alone_is_no_test():

@@ -119,6 +119,10 @@ def as_agents(
     Raises:
         ConfigError: If there are none, one is neither, or a name is empty or comes twice.
     """
+    if _is_answering(models) or isinstance(models, str):
+        raise ConfigError(
+            f"agents are given by name or as a list: {{'a': model}}, not one {type(models).__name__}"
+        )
     named = list(models.items()) if isinstance(models, Mapping) else _named(models)
     if not named:
         raise ConfigError("no agents: pass at least one chat model or agent")

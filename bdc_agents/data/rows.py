@@ -99,7 +99,9 @@ def explain(error: ValidationError, source: str, known: Iterable[str] = ()) -> s
         source: Where the row comes from.
         known: The field names of a row, for suggestions.
     """
-    return "\n".join(_explain_one(dict(item), source, known) for item in error.errors())
+    # A field that is not known first: one that is missing may only be misspelled.
+    found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    return "\n".join(_explain_one(dict(item), source, known) for item in found)
 
 
 def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str:

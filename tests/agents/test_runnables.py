@@ -193,3 +193,8 @@ async def test_a_model_that_declares_no_parameter_is_asked_itself_and_not_a_copy
     agent = agent_of(model)
     assert [(await agent.reply(ask())).text for _ in range(2)] == ["call 1", "call 2"]
     assert model.calls == 2
+
+
+def test_one_model_alone_is_told_how_to_be_passed():
+    with pytest.raises(ConfigError, match=r"by name or as a list: \{'a': model\}, not one RunnableLambda"):
+        as_agents(RunnableLambda(lambda messages: AIMessage("hello")))  # type: ignore[arg-type]

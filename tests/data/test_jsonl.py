@@ -347,3 +347,9 @@ def test_an_entry_point_that_no_test_names_is_told():
 def test_a_misspelled_field_of_a_test_is_answered_by_the_nearest():
     with pytest.raises(ProblemError, match="did you mean expected"):
         task_from_dict({"id": "a", "statement": "s", "public_tests": [{"call": "f(1)", "expect": 4}]})
+
+
+def test_a_misspelled_field_comes_before_the_one_that_is_missing_for_it():
+    with pytest.raises(ProblemError) as told:
+        task_from_dict({"id": "a", "statment": "Add.", "public_tests": ["f(1) == 2"]})
+    assert "did you mean statement" in str(told.value).splitlines()[0]
