@@ -6,7 +6,7 @@ Imported where one is built, as the SDK takes a second to load.
 import inspect
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.outputs import ChatResult
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
@@ -77,14 +77,48 @@ class _KeepsThoughts(BaseChatOpenAI):
     """Keeps what a server tells of a model's thoughts, which OpenAI's own protocol has no field for."""
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
-        result = super()._create_chat_result(response, generation_info)
-        body = response if isinstance(response, dict) else response.model_dump(warnings=False)
+        body = readable(response if isinstance(response, dict) else response.model_dump(warnings=False))
+        result = super()._create_chat_result(body, generation_info)
         for choice, generation in zip(body.get("choices") or (), result.generations, strict=False):
             sent = choice.get("message")
             found = next((sent[key] for key in _THOUGHTS if sent.get(key)), None) if sent else None
             if found is not None:
                 generation.message.additional_kwargs.setdefault("reasoning_content", found)
         return result
+
+
+def readable(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat completion without what LangChain would give up a good reply for.
+
+    Counts that are none become 0, which is taken for a wrong one; a message without a role is the
+    assistant's; calls of tools, which nobody here offers, are left out.
+    """
+    mended = dict(body)
+    if (usage := body.get("usage")) is not None:
+        mended["usage"] = _counts(usage)
+    choices = body.get("choices")
+    if isinstance(choices, list):
+        mended["choices"] = [_choice(choice) for choice in cast("list[Any]", choices)]
+    return mended
+
+
+def _counts(usage: Any) -> dict[str, Any]:
+    told = cast("dict[str, Any]", usage) if isinstance(usage, dict) else {}
+    counts = {name: told.get(name) for name in _COUNTS}
+    details = {name: value for name, value in told.items() if name not in counts and isinstance(value, dict)}
+    return {name: value if type(value) is int else 0 for name, value in counts.items()} | details
+
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def _choice(choice: Any) -> Any:
+    sent = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(sent, dict):
+        return choice
+    kept = {name: value for name, value in sent.items() if name not in ("tool_calls", "function_call")}
+    role = kept.get("role")
+    return {**choice, "message": {**kept, "role": role if isinstance(role, str) and role else "assistant"}}
 
 
 class CompatibleChat(_KeepsThoughts, ChatOpenAI):

@@ -92,3 +92,42 @@ def test_no_agent_is_believed_more_than_its_bound(calls, prompt, completion, cos
         assert used == told
     if prompt < 0 or completion < 0 or HUGE in (prompt, completion):
         assert used.misreported
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [1, 2],
+        "many",
+        {"prompt_tokens": "12", "completion_tokens": None},
+        {"prompt_tokens": 1.5, "completion_tokens": 2.5},
+        {"prompt_tokens": 9, "completion_tokens": 0, "prompt_tokens_details": "none"},
+    ],
+)
+async def test_no_usage_of_whatever_form_costs_a_good_reply(
+    endpoint, make_agent, ask, step, completion, usage
+):
+    body = completion("def f(): return 1", usage=None) | {"usage": usage}
+    endpoint.script(step(body))
+    reply = await make_agent().reply(ask())
+    assert reply.text == "def f(): return 1"
+    assert reply.usage.completion_tokens > 0
+    assert reply.usage.misreported == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "def f(): return 1"},
+        {"role": None, "content": "def f(): return 1"},
+        {"role": "assistant", "content": "def f(): return 1", "tool_calls": [{"function": None}]},
+        {"role": "assistant", "content": "def f(): return 1", "function_call": "f"},
+    ],
+)
+async def test_no_message_of_another_form_costs_a_good_reply(
+    endpoint, make_agent, ask, step, completion, message
+):
+    body = completion("x")
+    body["choices"][0]["message"] = message
+    endpoint.script(step(body))
+    assert (await make_agent().reply(ask())).text == "def f(): return 1"
