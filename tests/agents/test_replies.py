@@ -1,6 +1,7 @@
 """What replies hold, however they are wrapped and damaged."""
 
 import ast
+import gc
 import json
 import time
 
@@ -73,6 +74,19 @@ def test_nothing_raises(text):
     assert code is None or code.strip()
 
 
+LITTLE = 10.0
+"""Seconds of CPU time, a few times what the worst takes on a slow machine; it was minutes."""
+
+
+@pytest.fixture
+def few_objects():
+    """Objects of other tests cost a reader of many syntax trees five times as long, by garbage collection."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("few_objects")
 @pytest.mark.parametrize(
     "text",
     [
@@ -98,9 +112,10 @@ def test_hostile_replies_cost_little(text):
     parse_json(text)
     extract_code(text, "f")
     normalise(text)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < LITTLE
 
 
+@pytest.mark.usefixtures("few_objects")
 @pytest.mark.parametrize(
     "piece",
     ["</s>", "[INST]", "`def f", "```py\nx=1\n```\n", "@x\n", "x=1\n", '{"a" '],
@@ -112,14 +127,15 @@ def test_no_reply_is_read_for_seconds(piece):
     started = time.process_time()
     parse_json(text)
     extract_code(text, "f")
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < LITTLE
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_a_reply_of_many_megabytes_is_read_from_its_end():
     text = "<" * 8_000_000 + f"</think>\n{F}python\ndef f(a):\n    return a\n{F}"
     started = time.process_time()
     assert extract_code(text, "f") == "def f(a):\n    return a"
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < LITTLE
 
 
 def test_a_program_in_a_dict_of_python_is_read():
