@@ -9,7 +9,7 @@ _CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "model_cont
 _FILTERED = ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal", "spii")
 """Why a reply ended: in the words of OpenAI and Azure, Google, Anthropic."""
 
-_THOUGHTS = ("reasoning_content", "reasoning")
+THOUGHTS = ("reasoning_content", "reasoning")
 """Where servers put what a model has thought: DeepSeek and vLLM, then OpenRouter, Ollama and newer vLLM."""
 _THOUGHT_BLOCKS = ("thinking", "reasoning")
 
@@ -28,7 +28,7 @@ def text_of(message: AIMessage) -> str:
 
 def thought(message: AIMessage) -> str:
     """What the LLM has thought before its answer, where the endpoint tells that apart."""
-    beside = (message.additional_kwargs.get(key) for key in _THOUGHTS)
+    beside = (message.additional_kwargs.get(key) for key in THOUGHTS)
     found = next((text for value in beside if (text := "".join(_texts(value)))), "")
     blocks = message.content if isinstance(message.content, list) else []
     inside = (

@@ -15,14 +15,13 @@ from openai import DefaultAsyncHttpxClient
 from openai.resources.chat.completions import AsyncCompletions
 from pydantic import SecretStr
 
+from bdc_agents.agents.answered import THOUGHTS
 from bdc_agents.agents.models import NO_KEY, check_options, declared
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError
 
 LONGEST_BODY = 16 * 2**20
 """Bytes of a response. The longest reply that is asked for has some 130,000; log-probabilities take more."""
-
-_THOUGHTS = ("reasoning_content", "reasoning")
 
 # LangChain's advice on `with_structured_output`, which is not used here: the agent asks in another way.
 warnings.filterwarnings("ignore", message=".*OpenAI's structured output feature", category=UserWarning)
@@ -81,7 +80,7 @@ class _KeepsThoughts(BaseChatOpenAI):
         result = super()._create_chat_result(body, generation_info)
         for choice, generation in zip(body.get("choices") or (), result.generations, strict=False):
             sent = choice.get("message")
-            found = next((sent[key] for key in _THOUGHTS if sent.get(key)), None) if sent else None
+            found = next((sent[key] for key in THOUGHTS if sent.get(key)), None) if sent else None
             if found is not None:
                 generation.message.additional_kwargs.setdefault("reasoning_content", found)
         return result

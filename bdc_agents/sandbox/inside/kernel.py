@@ -46,8 +46,7 @@ def _checked(what: str, result: int) -> int:
 
 def prctl(option: int, value: int) -> None:
     """Changes an attribute of this process."""
-    if _libc.prctl(option, value, 0, 0, 0) < 0:
-        _checked(f"prctl({option}, {value})", -1)
+    _checked(f"prctl({option}, {value})", _libc.prctl(option, value, 0, 0, 0))
 
 
 def unshare(flags: int) -> None:
