@@ -10,7 +10,8 @@ Python's own kinds of errors, and says "An internal error occurred" for all othe
     ├── UsageError            (ValueError) the caller's input; the command line exits with 2
     │   ├── ConfigError       bdc.toml, the environment or an option
     │   ├── ProblemError      a problem, its tests, a data file or an address
-    │   └── ModelError        a model's name, weights, hash or missing extra
+    │   └── ModelError        a model's name, weights or hash
+    │       └── NotInstalled  a package that is not installed; the command line exits with 3
     ├── AgentError            an agent did not answer after its retries
     └── SandboxError          programs cannot be run
         └── SandboxRefused    this machine offers no isolation
@@ -39,6 +40,10 @@ class ProblemError(UsageError):
 
 class ModelError(UsageError):
     """A model's name, weights or runtime cannot be used."""
+
+
+class NotInstalled(ModelError):
+    """A package that is needed is not installed on this machine."""
 
 
 class AgentError(BDCError):

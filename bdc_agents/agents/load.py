@@ -61,7 +61,8 @@ def _config(name: str, settings: Settings) -> AgentConfig:
         "; a model is written as provider:model, such as openai:gpt-4o-mini, or as NAME@http://HOST/v1 at an "
         "endpoint of yours"
     )
-    raise ConfigError(unknown("agent", name, settings.agents) + ("" if settings.agents else hint))
+    told = unknown("agent", name, settings.agents)
+    raise ConfigError(told if "did you mean" in told else told + hint)
 
 
 def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:

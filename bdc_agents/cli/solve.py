@@ -181,7 +181,10 @@ def as_object(trace: Trace, hidden: Hidden | None) -> dict[str, Any]:
 
 def _picture(trace: Trace, hidden: Hidden | None) -> Group:
     parts: list[RenderableType] = [tree_report(trace, TREE_LINES)]
-    if hidden:
+    if hidden and not trace.solution.code:
+        # Counts of what was not run read as a program that fails.
+        parts += [Text(), Text("hidden tests: none were run, as there is no program", "yellow")]
+    elif hidden:
         style = "green" if hidden.passed == hidden.total else "yellow"
         parts += [Text(), Text(f"hidden tests: {hidden.passed} of {hidden.total} passed", style)]
     return Group(*parts)

@@ -100,7 +100,9 @@ def explain(error: ValidationError, source: str, known: Iterable[str] = ()) -> s
         known: The field names of a row, for suggestions.
     """
     # A field that is not known first: one that is missing may only be misspelled.
-    found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    # A default that is made of another field's value fails with that field, and says nothing of its own.
+    items = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+    found = sorted(items, key=lambda item: item["type"] != "extra_forbidden")
     return "\n".join(_explain_one(dict(item), source, known) for item in found)
 
 
@@ -115,14 +117,15 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
     shown = repr(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
     # A test that cannot be read says itself what was found.
     found = f" (found {shown:.80})" if shown and item["type"] not in ("missing", "test") else ""
-    return f"{source}: {place}: {message}{found}"
+    # What is wrong with the whole of it has no place.
+    return f"{source}: {place}: {message}{found}" if place else f"{source}: {message}{found}"
 
 
 def _place(location: tuple[str | int, ...]) -> str:
     # Parts such as "<call>" name a kind that the row does not spell out.
     parts = [part for part in location if not str(part).startswith("<")]
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.lstrip(".") or "row"
+    return text.lstrip(".")
 
 
 def read_json(text: str | bytes) -> Any:

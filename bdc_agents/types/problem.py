@@ -3,14 +3,16 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Annotated, Any, Literal, NoReturn, Self, cast
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
+    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -21,7 +23,7 @@ from bdc_agents.syntax import parse
 from bdc_agents.types.base import Frozen
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.written import is_entry_point, read_fields
+from bdc_agents.types.written import is_entry_point, read_fields, with_suggestions
 
 __all__ = [
     "UNJUDGED",
@@ -210,6 +212,14 @@ class Problem(Frozen):
     """A label for reports."""
     tags: tuple[str, ...] = ()
     """Labels for reports."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _suggest(cls, given: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return read(given)
+        except ValidationError as error:
+            raise with_suggestions(error, cls.model_fields) from None
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -168,6 +168,19 @@ def _mistake(place: tuple[str | int, ...], message: str, value: Any) -> InitErro
 
 def _invalid(title: str, mistakes: list[InitErrorDetails]) -> ValidationError:
     return ValidationError.from_exception_data(title, mistakes)
+
+
+def with_suggestions(error: ValidationError, known: Iterable[str]) -> ValidationError:
+    """The same error, in which a field that is not known comes with the nearest of those that are."""
+    items = [cast("InitErrorDetails", dict(item)) for item in error.errors()]
+    unknown_here = [
+        item for item in items if item["type"] == "extra_forbidden" and len(item.get("loc", ())) == 1
+    ]
+    for item in unknown_here:
+        message = unknown("field", str(item.get("loc", ("",))[0]), known)
+        # Of the same type, so that whoever tells of it by type still does.
+        item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
+    return _invalid(error.title, items) if unknown_here else error
 
 
 def _decides_itself(checker: Any) -> bool:
