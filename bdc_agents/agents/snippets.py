@@ -218,7 +218,14 @@ def _texts(value: Any) -> Iterator[str]:
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
-            waiting += reversed(item.values())
+            # A cell of a notebook, whose source may be a list of its lines; one of words is no program.
+            source = item.get("source") if "cell_type" in item else None
+            if isinstance(source, list):
+                source = "".join(line for line in source if isinstance(line, str))
+            if "cell_type" not in item:
+                waiting += reversed(item.values())
+            elif item["cell_type"] == "code" and isinstance(source, str):
+                yield source
         elif isinstance(item, list):
             waiting += reversed(item)
 

@@ -257,8 +257,8 @@ def _claims(problems: int, hidden: int) -> Iterable[str]:
         )
     elif hidden < problems:
         yield (
-            f"{problems - hidden} of {count_of(problems)} have no hidden tests; on these, a program counts as "
-            "solved when it passes the public tests, which the solver saw."
+            f"{problems - hidden} of {count_of(problems)} have no hidden tests; on these, a program counts "
+            "as solved when it passes the public tests, which the solver saw."
         )
 
 
