@@ -71,7 +71,7 @@ def _make_on_ray(
     traces: "list[Trace]", out: Path, plan: "Recipe", how: dict[str, Any], ray: OnRay
 ) -> "ExpertLibrary":
     from bdc_agents.distill.on_ray import distill_on_ray
-    from bdc_agents.runs.ray_task import Needs
+    from bdc_agents.runs.ray.task import Needs
 
     needs = Needs(cpus=ray.cpus, gpus=ray.gpus)
     return asyncio.run(distill_on_ray(traces, out, plan, **how, address=ray.address, needs=needs))

@@ -189,7 +189,7 @@ def _here(asked: Asked) -> Place:
 
 def _on_ray(asked: Asked, data: Path | None, address: str | None) -> Place:
     """On the nodes of a Ray cluster."""
-    from bdc_agents.evaluate.ray_driver import evaluate_on_ray, plan_for, solvers_elsewhere
+    from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
 
     async def run(results: Results, view: Progress) -> Report:
         with graceful() as stop:
