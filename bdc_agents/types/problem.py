@@ -19,9 +19,10 @@ from pydantic import (
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import parse
 from bdc_agents.types.base import Frozen
+from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.written import is_entry_point, read_fields
+from bdc_agents.types.written import read_fields
 
 __all__ = [
     "UNJUDGED",
