@@ -318,7 +318,8 @@ class _Selection:
             return self._read(row, source)
         except ProblemError:
             raise
-        # A row comes from outside: what no adapter has thought of is the row's fault, too.
+        # Rows come from outside, and an adapter reaches into fields of any type: a KeyError, TypeError or
+        # RecursionError that it did not think of is the row's fault, and must not cost the other rows.
         except Exception as error:
             raise ProblemError(f"{source}: cannot be used: {type(error).__name__}: {error!s:.200}") from error
 

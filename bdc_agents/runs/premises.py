@@ -4,8 +4,9 @@ from collections import Counter
 
 from bdc_agents.data import dataset_names
 from bdc_agents.sandbox import Executor, job_for
-from bdc_agents.sandbox.modules import missing_modules, needed_modules, remedy
+from bdc_agents.sandbox.modules import missing_modules, remedy
 from bdc_agents.search.premises import check_checker, check_modules, check_premises, code_of
+from bdc_agents.syntax import modules_needed
 from bdc_agents.types import Task
 
 
@@ -37,7 +38,7 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     reference, problem = task.hidden.reveal_reference(), task.problem
     if reference is None or problem.id.partition(":")[0] in dataset_names():
         return ()  # The references of data sets were tried by those who made them.
-    if missing := await missing_modules(needed_modules(reference), executor):
+    if missing := await missing_modules(modules_needed(reference), executor):
         return (
             f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the "
             f"sandbox do not have; {remedy(missing)}",

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from bdc_agents.errors import ProblemError
-from bdc_agents.sandbox.modules import missing_modules, needed_modules, remedy
+from bdc_agents.sandbox.modules import missing_modules, remedy
 from bdc_agents.sandbox.own_checker import checked
 from bdc_agents.sandbox.protocol import Executor, job_for
+from bdc_agents.syntax import modules_needed
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase, TestResult
 
 
@@ -35,7 +36,7 @@ async def check_modules(problem: str, who: str, code: Iterable[str], executor: E
     Raises:
         ProblemError: If it does; the message names the modules and the remedy.
     """
-    names = frozenset[str]().union(*map(needed_modules, code))
+    names = frozenset[str]().union(*map(modules_needed, code))
     if missing := await missing_modules(names, executor):
         raise ProblemError(
             f"{problem}: {who} {', '.join(missing)}, which programs in the sandbox do not have, so none can "
