@@ -14,14 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
-from bdc_agents.data.doubts import doubts
+from bdc_agents.data.doubts import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers, parse
-from bdc_agents.types import CallTest, Problem, Task
+from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
+from bdc_agents.types.written import test_names
 
+_PLACE = re.compile(r"public_tests\[(\d+)\]")
 _NUMBERED = re.compile(r"^problem: public_tests\[(\d+)\]", re.MULTILINE)
 _ADDRESS_OF_CODE = re.compile(r"(?P<file>[^\n(){}]+\.py)(?::(?P<function>\w+))?")
 
@@ -92,8 +94,17 @@ def task_from_dict(
         reference=fields.reference,
         **{name: getattr(fields, name) for name in Problem.model_fields} | {"id": f"{prefix}{fields.id}"},
     )
-    found = doubts(fields.public_tests, fields.hidden_tests, task.problem)
-    return task.model_copy(update={"warnings": found})
+    public = _named("public_tests", row.get("public_tests", row.get("tests")), fields.public_tests)
+    hidden = _named("hidden_tests", row.get("hidden_tests"), fields.hidden_tests, secret=True)
+    name_of = {id(one.test): one.name for one in hidden}  # some may be left out, as they repeat others
+    names = [one.name for one in public] + [name_of[id(test)] for test in task.hidden.reveal()]
+    found = doubts([*public, *hidden], task.problem)
+    return task.model_copy(update={"warnings": found, "names": tuple(names)})
+
+
+def _named(key: str, written: Any, tests: Sequence[TestCase], *, secret: bool = False) -> list[Named]:
+    """The tests of a field by their places in the file, of which one may hold several tests."""
+    return [Named(name, test, secret) for name, test in zip(test_names(written, key), tests, strict=True)]
 
 
 def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str = "problem") -> Problem:
@@ -113,9 +124,24 @@ def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str
     try:
         return read_problem({"id": id, "statement": statement, "public_tests": list(tests)})
     except ProblemError as error:
-        # Whoever gave tests one by one counts them from 1, and wrote no field.
-        told = _NUMBERED.sub(lambda found: f"test {int(found[1]) + 1}", str(error))
-        raise ProblemError(told) from None
+        raise ProblemError(_NUMBERED.sub(_counted, str(error))) from None
+
+
+def _counted(found: re.Match[str]) -> str:
+    """The place of a test for whoever gave tests one by one: counted from 1, and of no field."""
+    return f"test {int(found[1]) + 1}"
+
+
+def task_from_statement(statement: str, tests: Sequence[Any] = ()) -> Task:
+    """As `problem_from_statement`, with what a person should know of its tests before it is searched.
+
+    Raises:
+        ProblemError: If the statement is empty or a test cannot be read.
+    """
+    problem = problem_from_statement(statement, tests)
+    named = _named("public_tests", list(tests), problem.public_tests)
+    found = doubts(named, problem) if named else ()  # that there is no test is refused later
+    return Task(problem=problem, warnings=tuple(_PLACE.sub(_counted, line) for line in found))
 
 
 def read_problem(given: Any, source: str = "problem") -> Problem:

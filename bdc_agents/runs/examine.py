@@ -29,8 +29,16 @@ async def examine(task: Task, executor: Executor) -> tuple[str, ...]:
     await check_premises(problem, executor)
     await check_modules(problem.id, "its hidden tests import", code_of(hidden), executor)
     if problem.checker.code:
-        await check_checker(problem, hidden, "hidden_tests", executor, secret=True)
+        names = _names(task)[len(problem.public_tests) :]
+        await check_checker(problem, hidden, names, executor, secret=True)
     return (*task.warnings, *await _of_reference(task, executor))
+
+
+def _names(task: Task) -> list[str]:
+    """What the tests are called, the public ones first; those without a name by their numbers."""
+    public = [f"public_tests[{number}]" for number in range(len(task.problem.public_tests))]
+    default = [*public, *(f"hidden_tests[{number}]" for number in range(len(task.hidden)))]
+    return [*task.names, *default[len(task.names) :]]
 
 
 async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
@@ -48,8 +56,7 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     verdict = await executor.run(job_for(problem, reference, tests))
     if not tests or verdict.passed:
         return ()
-    names = [f"public_tests[{number}]" for number in range(len(problem.public_tests))]
-    names += ["a hidden test"] * len(hidden)
+    names = [*_names(task)[: len(problem.public_tests)], *(["a hidden test"] * len(hidden))]
     failed = Counter(
         name for name, one in zip(names, verdict.results, strict=True) if one.outcome != "passed"
     )

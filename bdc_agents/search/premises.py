@@ -21,7 +21,8 @@ async def check_premises(problem: Problem, executor: Executor) -> None:
     code = (problem.preamble, problem.checker.code, *code_of(problem.public_tests))
     await check_modules(problem.id, "its tests, preamble or checker import", code, executor)
     if problem.checker.code:
-        await check_checker(problem, problem.public_tests, "public_tests", executor)
+        names = [f"public_tests[{number}]" for number in range(len(problem.public_tests))]
+        await check_checker(problem, problem.public_tests, names, executor)
 
 
 async def check_modules(problem: str, who: str, code: Iterable[str], executor: Executor) -> None:
@@ -54,29 +55,38 @@ def code_of(tests: Iterable[TestCase]) -> tuple[str, ...]:
 
 
 async def check_checker(
-    problem: Problem, tests: Sequence[TestCase], named: str, executor: Executor, *, secret: bool = False
+    problem: Problem,
+    tests: Sequence[TestCase],
+    names: Sequence[str],
+    executor: Executor,
+    *,
+    secret: bool = False,
 ) -> None:
     """Lets a problem's own checker judge what the tests themselves expect.
 
     Args:
         problem: With a checker of its own.
         tests: Those of stdin that say what they expect are tried.
-        named: The field that they stand in.
+        names: What they are called.
         executor: The sandbox.
         secret: Whether nothing may be told of what the checker says about them.
 
     Raises:
         ProblemError: If the checker fails, or says that it is wrong.
     """
-    tried = [(n, test) for n, test in enumerate(tests) if isinstance(test, StdinTest) and any(test.expected)]
+    tried = [
+        (name, test)
+        for name, test in zip(names, tests, strict=True)
+        if isinstance(test, StdinTest) and any(test.expected)
+    ]
     job = job_for(problem, "", [test for _, test in tried])
     unknown = [TestResult(outcome="wrong") for _ in tried]
     # One of the accepted answers is what a program may print; that the others pass, too, is seen later.
     found = await checked(job, unknown, [test.expected[0] for _, test in tried], executor.run)
-    for (number, _), result in zip(tried, found, strict=True):
+    for (name, _), result in zip(tried, found, strict=True):
         if result.outcome != "passed":
             said = "" if secret else f": {result.error or 'it says no'}"
             raise ProblemError(
-                f"{problem.id}: the checker does not accept what {named}[{number}] itself expects{said}; "
+                f"{problem.id}: the checker does not accept what {name} itself expects{said}; "
                 "mend the checker or the test"
             )

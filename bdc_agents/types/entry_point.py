@@ -39,8 +39,13 @@ def find_entry_point(fields: Mapping[str, Any], read: Mapping[str, Any]) -> str 
     if takes:
         return takes
     needed = any(isinstance(test, Later) and not isinstance(test.given, str) for test in tests)
-    stated = _FUNCTION.search(str(fields.get("statement") or "")) if needed else None
-    return stated[1] if stated else None
+    return stated_function(str(fields.get("statement") or "")) if needed else None
+
+
+def stated_function(statement: str) -> str | None:
+    """The function that a statement asks for in words, as in "write add(a, b)"."""
+    found = _FUNCTION.search(statement)
+    return found[1] if found else None
 
 
 def _code_of(test: Any) -> str:

@@ -12,7 +12,7 @@ from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types.asserts import case_from_assert
 from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.later import Arguments, Later
-from bdc_agents.types.literals import is_value, source_of
+from bdc_agents.types.literals import is_literal_node, is_value, source_of
 from bdc_agents.types.parts import (
     ARROW,
     Unread,
@@ -121,6 +121,8 @@ def _of_code(_: Mapping[Any, Any], parts: dict[str, Any]) -> ScriptTest:
         raise Unread(f"code: not Python code (found {short(code)})")
     if not asserts(code):
         raise Unread(f"code: {STATES_NOTHING} (found {short(code)})")
+    with long_integers():
+        _refuse_values_as_messages(parse(code) or ast.Module([], []))
     return ScriptTest(code=code)
 
 
@@ -196,7 +198,13 @@ def _from_text(text: str) -> list[Any]:
     _refuse_code(text[:start].strip())
     if text == ARROW:
         raise Unread(f'not a test: {short(text)}; write it as "assert f(1) == 2", or as in "1 -> 2"')
-    return [Later(short(text), text[:start].strip(), text[start + len(ARROW) :].strip(), line=True)]
+    given, expected = text[:start].strip(), text[start + len(ARROW) :].strip()
+    if not expected:
+        raise Unread(
+            f"nothing is expected: {short(text)}; write the output behind the arrow, or, where a program is "
+            f'to print nothing, {{"stdin": {json.dumps(given + chr(10))}, "expected": ""}}'
+        )
+    return [Later(short(text), given, expected, line=True)]
 
 
 def _from_code(text: str, tree: ast.Module) -> TestCase:
@@ -205,7 +213,28 @@ def _from_code(text: str, tree: ast.Module) -> TestCase:
         text = f"assert {text}" if "\n" not in text else f"assert (\n{text}\n)"
     if not asserts(text):
         raise Unread(f'{STATES_NOTHING}, or as in "1 -> 2": {short(text)}')
+    _refuse_values_as_messages(tree)
     return case_from_assert(text, source="")
+
+
+def _refuse_values_as_messages(tree: ast.Module) -> None:
+    """Refuses `assert f(1), 2`, which passes whatever true value a program gives: 2 is its message.
+
+    Raises:
+        Unread: If there is one.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert) and node.msg and _is_value_of_code(node.msg):
+            told, value = (ast.unparse(part)[:80] for part in (node.test, node.msg))
+            raise Unread(
+                f"{value} stands behind a comma, where it is only the message, and is compared with nothing; "
+                f"write: assert {told} == {value}"
+            )
+
+
+def _is_value_of_code(node: ast.expr) -> bool:
+    """Whether an expression is a literal that is no text, as messages are."""
+    return is_literal_node(node) and not (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _places(text: str) -> list[int]:

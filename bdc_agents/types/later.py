@@ -87,6 +87,11 @@ def _with_text(test: Later, function: str | None) -> TestCase:
                 f"{test.shown} looks like the arguments of a function: name it as the problem's entry_point; "
                 'text for a program is {"stdin": ..., "expected": ...}'
             )
+        if test.line and any(map(_is_quoted, (test.given, test.expected))):
+            raise Unread(
+                f"{test.shown}: are the quotes part of the text? Write the call of a function, as in "
+                '"f(...) -> value", or for a program {"stdin": "the input", "expected": "the output"}'
+            )
         if not test.line:
             return StdinTest(stdin=test.given, expected=accepted_texts(test.expected))
         given, expected = (text.replace("\\n", "\n") for text in (test.given, test.expected))
@@ -101,6 +106,11 @@ def _with_text(test: Later, function: str | None) -> TestCase:
     if not is_value(expected):
         raise Unread(no_value(call, expected))
     return CallTest(call=call, expected=(expected,))
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether a text is a literal of a text, quotes and all."""
+    return text[:1] in ("'", '"') and is_value(text)
 
 
 def _is_named_arguments(text: str) -> bool:

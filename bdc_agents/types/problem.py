@@ -294,6 +294,8 @@ class Task(BaseModel):
 
     Args:
         warnings: What a person should know of the problem before it is searched, one line each.
+        names: What the tests are called where they were written, the public ones first; those that have
+            none here are called by their numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -301,3 +303,4 @@ class Task(BaseModel):
     problem: Problem
     hidden: HiddenTests = Field(default_factory=HiddenTests, exclude=True, repr=False)
     warnings: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()

@@ -68,6 +68,23 @@ def _first_pass(given: Any, key: str, own_checker: bool, mistakes: list[InitErro
     return found
 
 
+def test_names(given: Any, key: str) -> list[str]:
+    """What each test that is read from some tests is called: by its place among them as they were written.
+
+    Args:
+        given: Tests that can be read.
+        key: The field that they stand in.
+    """
+    names: list[str] = []
+    for number, value in enumerate(_listed(given) or ()):
+        # Only a session of Python holds several.
+        session = isinstance(value, str) and value.lstrip().startswith(">>>")
+        count = len(read_test(value, own_checker=False)) if session else 1
+        place = f"{key}[{number}]"
+        names += [place] if count == 1 else [f"{place}, example {one}," for one in range(1, count + 1)]
+    return names
+
+
 def _listed(given: Any) -> Sequence[Any] | None:
     """The tests one by one; one that stands alone, and the columns of contest data sets, are lists too."""
     if isinstance(given, str):
