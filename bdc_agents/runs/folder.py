@@ -187,10 +187,7 @@ def parse_trace(line: bytes, place: str) -> Trace:
     if not isinstance(data, dict):
         raise UsageError(f"{place}: not a trace: a JSON object is expected, found {line[:40]!r}")
     if data.get("version") != 1:
-        found = data.get("version")
-        raise UsageError(
-            f"{place}: a trace of version {found!r}; this package reads version 1: update bdc-agents"
-        )
+        raise UsageError(f"{place}: {_no_version(data)}")
     try:
         trace = Trace.model_validate(data)
     except (ValidationError, RecursionError) as error:
@@ -199,6 +196,17 @@ def parse_trace(line: bytes, place: str) -> Trace:
     if wrong := _no_tree(trace):
         raise UsageError(f"{place}: not a trace: {wrong}")
     return trace
+
+
+def _no_version(data: Mapping[str, Any]) -> str:
+    """Why an object is no trace of the version that is read."""
+    found = data.get("version")
+    if isinstance(found, int) and found > 1:
+        return f"a trace of version {found!r:.40}; this package reads version 1: update bdc-agents"
+    if found is None and "statement" in data:
+        return "a problem, and no trace: bdc solve searches it, and with --out keeps a trace"
+    what = "it has no version" if found is None else f"its version is {found!r:.40}, not 1"
+    return f"not a trace: {what}; bdc solve --out RUN and bdc collect write traces, as docs/traces.md says"
 
 
 def _no_tree(trace: Trace) -> str:

@@ -234,7 +234,7 @@ def test_plain_files(write, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'{"id": "a", "statement": "s"}\n{"id": \n', ["x.jsonl:2", "not JSON"]),
+        (b'{"id": "a", "statement": "s"}\n{"id": \n', ["x.jsonl:2: not JSON: Expecting value at column 7"]),
         (b"[1, 2]\n", ["x.jsonl:1", "JSON object"]),
         (b"\xff\xfe\n", ["x.jsonl", "UTF-8"]),
         (b"", ["no problem"]),

@@ -118,6 +118,25 @@ def test_a_foreign_trace_is_refused_in_a_line(tmp_path: Path, name: str) -> None
     assert [damage.line for damage in told] == [2]
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"{}\n", "not a trace: it has no version; bdc solve --out"),
+        (b'{"id": "a", "statement": "Do."}\n', "a problem, and no trace"),
+        (b'{"version": 2}\n', "update bdc-agents"),
+        (b'{"version": "1"}\n', "its version is '1', not 1"),
+        (b'{"version": 1,\n', "at column 15"),
+    ],
+)
+def test_what_is_no_trace_is_told_for_what_it_is(tmp_path: Path, data: bytes, says: str) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(data)
+    with pytest.raises(UsageError) as refused:
+        read_traces(file)
+    assert says in str(refused.value)
+    assert "line 2" not in str(refused.value)
+
+
 def test_the_trace_that_the_attacks_start_from_is_read() -> None:
     whole = trace()
     assert parse_trace(whole.model_dump_json().encode(), "") == whole
