@@ -77,7 +77,12 @@ def _contradicting(named: Sequence[Named]) -> Iterator[str]:
         if isinstance(test, ScriptTest):
             continue
         before, other = first.setdefault(given(test), (name, test))
-        if not any(one == another for one in _answers(other) for another in _answers(test)):
+        # As texts too: NaN is equal to nothing, not even itself.
+        if not any(
+            one == another or repr(one) == repr(another)
+            for one in _answers(other)
+            for another in _answers(test)
+        ):
             yield (
                 f"{before} and {name} contradict each other: the same input, other answers, so no program "
                 "passes both; where both are right, write them as a list in one test"

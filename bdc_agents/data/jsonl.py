@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
 
 from bdc_agents.data.doubts import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
 from bdc_agents.errors import ProblemError
+from bdc_agents.foreign import read_whole
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
@@ -24,6 +25,8 @@ from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
 from bdc_agents.types.written import test_names
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")
+_LONGEST_ID = 200
+"""Characters: an id is read by people, and part of the names of files."""
 _NUMBERED = re.compile(r"^problem: public_tests\[(\d+)\]", re.MULTILINE)
 _ADDRESS_OF_CODE = re.compile(r"(?P<file>[^\n(){}]+\.py)(?::(?P<function>\w+))?")
 
@@ -36,12 +39,21 @@ def _code(text: str) -> str:
     return text
 
 
+def _id(value: Any) -> Any:
+    """A number is an id too; what is shown in lists, logs and names of files can be printed."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_ID:
+        return str(value)
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > _LONGEST_ID:
+        raise ValueError(f"a text of 1 to {_LONGEST_ID} printable characters, or a whole number")
+    return value
+
+
 class ProblemRow(Problem):
     """A problem with the tests that score it, as a plain JSON object."""
 
     model_config = ConfigDict(title="Problem", use_attribute_docstrings=True)
 
-    id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]  # pyright: ignore[reportGeneralTypeIssues]
+    id: Annotated[str, BeforeValidator(_id)]  # pyright: ignore[reportGeneralTypeIssues]
     """A short name, unique in the file."""
     preamble: Annotated[str, AfterValidator(_code)] = ""
     """Code that runs before every program."""
@@ -186,20 +198,27 @@ def _with_checker(row: Mapping[str, Any], source: str, folder: Path | None) -> M
     if match is None or folder is None:
         return row
     place = f"{source}: checker"
-    below, file = folder.resolve(), (folder / match["file"]).resolve()
+    try:
+        below, file = folder.resolve(), (folder / match["file"]).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, an endless name, links that go in a circle
+        raise ProblemError(f"{place}: {match['file']!r:.80} is no file: {_why(error)}") from None
     if not file.is_relative_to(below):
         raise ProblemError(
-            f"{place}: {match['file']!r} is not below the folder of the problem's file, from where alone "
+            f"{place}: {match['file']!r:.80} is not below the folder of the problem's file, from where alone "
             "checkers are read; put it there"
         )
     try:
-        with file.open(encoding="utf-8-sig") as opened:
-            code = opened.read(LONGEST_CHECKER + 1)
+        code = read_whole(file, 4 * LONGEST_CHECKER).decode("utf-8-sig")
     except FileNotFoundError:
-        raise ProblemError(f"{place}: no file {match['file']!r} beside the problem's") from None
+        raise ProblemError(f"{place}: no file {match['file']!r:.80} beside the problem's") from None
     except (OSError, ValueError) as error:
-        raise ProblemError(f"{place}: {match['file']!r} cannot be read: {error}") from None
+        raise ProblemError(f"{place}: {match['file']!r:.80} cannot be read: {_why(error)}") from None
     try:
         return {**row, "checker": checker_of(code, match["function"] or "")}
     except ValueError as error:
-        raise ProblemError(f"{place}: {match['file']!r}: {error}") from None
+        raise ProblemError(f"{place}: {match['file']!r:.80}: {error}") from None
+
+
+def _why(error: Exception) -> str:
+    """The reason alone: an error of the file system repeats the whole name."""
+    return getattr(error, "strerror", None) or f"{error!s:.200}"

@@ -50,6 +50,10 @@ _NAMES = {
 """What each part of a test may be called, the usual name first."""
 _PART = {name: part for part, names in _NAMES.items() for name in names}
 
+_MOST_EXAMPLES = 500
+"""Of one session: each test of it carries all that came before as its setup."""
+_MOST_ARROWS = 100
+"""Of a text, each of which may part a call from its value: to try one takes a parse of the whole text."""
 _SPACED_ARROW = re.compile(r"(?:^|(?<=\s))->(?=\s|$)")
 
 
@@ -190,7 +194,7 @@ def _from_text(text: str) -> list[Any]:
         return [_from_code(text, tree)]
     if text.startswith(("assert ", "assert(")) or ARROW not in text:
         raise Unread(f'not a test: {short(text)}; write it as "assert f(1) == 2", or as in "1 -> 2"')
-    for start in _places(text):
+    for start in _places(text)[:_MOST_ARROWS]:
         test = _from_arrow(text[:start], text[start + len(ARROW) :])
         if test:
             return [test]
@@ -328,6 +332,8 @@ def _from_doctest(text: str) -> list[TestCase]:
         examples = doctest.DocTestParser().get_examples(text)
     except ValueError as error:
         raise Unread(f"not a session of Python: {error}") from None
+    if len(examples) > _MOST_EXAMPLES:
+        raise Unread(f"a session of {len(examples):,} lines of input; {_MOST_EXAMPLES:,} at most make a test")
     tests: list[TestCase] = []
     setup = ""
     for example in examples:
@@ -339,7 +345,7 @@ def _from_doctest(text: str) -> list[TestCase]:
         # A step that shows a value may change what the session holds, such as the top of a stack.
         if setup or not (want or source.startswith("assert")):
             setup += example.source
-            if not parses(setup):
+            if not parses(example.source):
                 raise Unread(f"not Python code: {short(source)}")
     if not tests:
         raise Unread(f"{STATES_NOTHING}; no example of the session shows a value: {short(text)}")
