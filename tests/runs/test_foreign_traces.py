@@ -90,6 +90,14 @@ TRACES: dict[str, tuple[bytes, str]] = {
     "an id with a command": (changed("nodes", 1, "id", to="0.\x1b[2J"), "the id '0.\\x1b[2J' of a node"),
     "an id that leads out": (changed("nodes", 1, "id", to="../.."), "of a node is none"),
     "an endless id": (changed("nodes", 1, "id", to="0." + "9" * 10_000), "of a node is none"),
+    "a right program nowhere": (
+        changed("decision", to={"kept": True, "right": ["nowhere"]}),
+        "names the program 'nowhere'",
+    ),
+    "settings of many levels": (
+        changed("settings", to={"a": json.loads("[" * 300 + "]" * 300)}),
+        "settings are nested too deeply",
+    ),
     "a solution nowhere": (changed("solution", "node", to="\x1b[2J"), "which is not there"),
     "many wrong nodes": (changed("nodes", to=[1] * 100_000), "nodes.0"),
     "endless seconds": (changed("solution", "seconds", to=float("inf")), "finite"),
