@@ -72,6 +72,11 @@ class SandboxRefused(SandboxError):
     """This machine offers no isolation, so untrusted programs are not run."""
 
 
+def _readable(name: str) -> str:
+    """A name that came from a file, perhaps: short, and without what a terminal would obey."""
+    return name if name.isprintable() and len(name) <= 200 else f"{ascii(name[:100])[1:-1]}..."
+
+
 def unknown(what: str, value: str, choices: Iterable[str]) -> str:
     """Says that `value` is not one of `choices`, nearest ones first.
 
@@ -80,7 +85,8 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> str:
         value: What the caller wrote.
         choices: What would be accepted.
     """
-    known = sorted(choices)
+    known = sorted(map(_readable, choices))
+    value = value if len(value) <= 200 else f"{value[:200]}..."
     near = get_close_matches(value, known, n=5, cutoff=0.5)
     if near:
         return f"unknown {what} {value!r}; did you mean {', '.join(near)}?"

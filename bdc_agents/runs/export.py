@@ -275,10 +275,14 @@ def _summary(trace: Trace) -> dict[str, Any]:
 def _nothing(report: Report, kind: str) -> str:
     """Why there is no row, and what to do."""
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(report.rejected.items()))
-    said = [f"nothing to export as {kind}: {report.traces} traces were read"]
+    said = [f"nothing to export as {kind}: traces read: {report.traces}"]
     said += [f"refused for {reasons}"] if reasons else []
     said += [f"{len(report.contaminated)} overlap an evaluation set"] if report.contaminated else []
-    said += [f"{len(report.damaged)} lines are damaged"] if report.damaged else []
+    said += (
+        [f"lines that are no traces: {len(report.damaged)}, first {report.damaged[0]}"]
+        if report.damaged
+        else []
+    )
     if "no-hidden-tests" in report.rejected:
         said.append("--unscored also takes solved problems without hidden tests")
     elif report.kept and kind == "dpo":

@@ -21,9 +21,10 @@ from pydantic import (
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import parse
 from bdc_agents.types.base import Frozen
+from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.written import is_entry_point, read_fields, with_suggestions
+from bdc_agents.types.written import read_fields, with_suggestions
 
 __all__ = [
     "UNJUDGED",
@@ -303,6 +304,8 @@ class Task(BaseModel):
 
     Args:
         warnings: What a person should know of the problem before it is searched, one line each.
+        names: What the tests are called where they were written, the public ones first; those that have
+            none here are called by their numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -310,3 +313,4 @@ class Task(BaseModel):
     problem: Problem
     hidden: HiddenTests = Field(default_factory=HiddenTests, exclude=True, repr=False)
     warnings: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
