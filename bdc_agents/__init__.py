@@ -11,11 +11,11 @@ reward. Disentangle and Customize turn what they found into experts and a routed
     print(trace.solution.code)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bdc_agents.config import Budget, SearchConfig, Settings, load_settings
 from bdc_agents.errors import BDCError
+from bdc_agents.extras import lazily
 from bdc_agents.types import (
     CallTest,
     HiddenTests,
@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 # LangGraph and the chat models are imported when they are first used, so that `bdc --help` is quick.
-_LAZY = {
+_HOMES = {
     "asolve": "bdc_agents.search",
     "create_executor": "bdc_agents.sandbox",
     "create_search_graph": "bdc_agents.search",
@@ -73,8 +73,4 @@ _LAZY = {
     "solve": "bdc_agents.search",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bdc_agents' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazily(__name__, _HOMES)

@@ -1,5 +1,6 @@
 """What this package needs beside its core, and which of its extras brings it."""
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -56,3 +57,24 @@ def _with_extra(error: ModuleNotFoundError, extra: str) -> NotInstalled | None:
         return None
     wanted = extra or _EXTRA_OF[known]
     return NotInstalled(f"{known} is not installed; run: pip install 'bdc-agents[{wanted}]'")
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__`: each public name is imported from its module when it is first used.
+
+    So that who uses one stage or backend does not load, or need, the libraries of another.
+
+    Args:
+        package: The package's `__name__`.
+        homes: The module of each name, in full, so that tools which follow imports can read it.
+    """
+
+    def found(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        try:
+            return getattr(import_module(homes[name]), name)
+        except ModuleNotFoundError as error:
+            raise missing(error) or error from None
+
+    return found

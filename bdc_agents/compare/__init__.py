@@ -1,9 +1,8 @@
 """Compares the ways to use a library's experts: loss and problems solved, speed and memory."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bdc_agents.extras import missing
+from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
     from bdc_agents.compare.config import METHODS, CompareConfig
@@ -12,20 +11,13 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "CompareConfig", "CompareSummary", "MethodFigures", "Watch", "compare"]
 
-_LAZY = {
-    "METHODS": "config",
-    "CompareConfig": "config",
-    "CompareSummary": "summary",
-    "MethodFigures": "summary",
-    "Watch": "run",
-    "compare": "run",
+_HOMES = {
+    "METHODS": "bdc_agents.compare.config",
+    "CompareConfig": "bdc_agents.compare.config",
+    "CompareSummary": "bdc_agents.compare.summary",
+    "MethodFigures": "bdc_agents.compare.summary",
+    "Watch": "bdc_agents.compare.run",
+    "compare": "bdc_agents.compare.run",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bdc_agents.compare' has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"bdc_agents.compare.{_LAZY[name]}"), name)
-    except ModuleNotFoundError as error:
-        raise missing(error) or error from None
+__getattr__ = lazily(__name__, _HOMES)

@@ -1,9 +1,8 @@
 """Disentangle: traces become clusters of problems, and each cluster a LoRA expert (DisenLoRA)."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bdc_agents.extras import missing
+from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
     from bdc_agents.distill.base import Base, load_base
@@ -57,47 +56,39 @@ __all__ = [
     "write_cluster_report",
 ]
 
-# Each is imported when it is first used, so that one stage does not load the libraries of another.
-_LAZY = {
-    "Base": "base",
-    "ClusterSettings": "clusters",
-    "Clusters": "clusters",
-    "Encoder": "embed",
-    "EncoderConfig": "embed",
-    "ExpertLibrary": "library",
-    "Recipe": "recipe",
-    "Router": "route",
-    "RouterConfig": "routing",
-    "RouterShape": "routing",
-    "RouterTrained": "route_train",
-    "TrainConfig": "recipe",
-    "Trained": "train",
-    "TrainingStopped": "train",
-    "Validation": "validation",
-    "cluster_items": "cluster",
-    "cluster_rows": "cluster",
-    "cluster_traces": "cluster",
-    "embed_items": "items",
-    "items_of_rows": "items",
-    "items_of_traces": "items",
-    "load_base": "base",
-    "load_encoder": "embed",
-    "load_recipe": "recipe",
-    "problem_text": "items",
-    "read_rows": "rows",
-    "save_library": "save",
-    "train_experts": "train",
-    "train_router": "route_train",
-    "training_rows": "rows",
-    "validate": "validation",
-    "write_cluster_report": "report",
+_HOMES = {
+    "Base": "bdc_agents.distill.base",
+    "ClusterSettings": "bdc_agents.distill.clusters",
+    "Clusters": "bdc_agents.distill.clusters",
+    "Encoder": "bdc_agents.distill.embed",
+    "EncoderConfig": "bdc_agents.distill.embed",
+    "ExpertLibrary": "bdc_agents.distill.library",
+    "Recipe": "bdc_agents.distill.recipe",
+    "Router": "bdc_agents.distill.route",
+    "RouterConfig": "bdc_agents.distill.routing",
+    "RouterShape": "bdc_agents.distill.routing",
+    "RouterTrained": "bdc_agents.distill.route_train",
+    "TrainConfig": "bdc_agents.distill.recipe",
+    "Trained": "bdc_agents.distill.train",
+    "TrainingStopped": "bdc_agents.distill.train",
+    "Validation": "bdc_agents.distill.validation",
+    "cluster_items": "bdc_agents.distill.cluster",
+    "cluster_rows": "bdc_agents.distill.cluster",
+    "cluster_traces": "bdc_agents.distill.cluster",
+    "embed_items": "bdc_agents.distill.items",
+    "items_of_rows": "bdc_agents.distill.items",
+    "items_of_traces": "bdc_agents.distill.items",
+    "load_base": "bdc_agents.distill.base",
+    "load_encoder": "bdc_agents.distill.embed",
+    "load_recipe": "bdc_agents.distill.recipe",
+    "problem_text": "bdc_agents.distill.items",
+    "read_rows": "bdc_agents.distill.rows",
+    "save_library": "bdc_agents.distill.save",
+    "train_experts": "bdc_agents.distill.train",
+    "train_router": "bdc_agents.distill.route_train",
+    "training_rows": "bdc_agents.distill.rows",
+    "validate": "bdc_agents.distill.validation",
+    "write_cluster_report": "bdc_agents.distill.report",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bdc_agents.distill' has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"bdc_agents.distill.{_LAZY[name]}"), name)
-    except ModuleNotFoundError as error:
-        raise missing(error) or error from None
+__getattr__ = lazily(__name__, _HOMES)

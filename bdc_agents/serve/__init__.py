@@ -1,9 +1,8 @@
 """Customize: a router mixes the experts of a library into a solver for one problem."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bdc_agents.extras import missing
+from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
     from bdc_agents.serve.answers import SolverAnswer, SolverConfig
@@ -39,33 +38,25 @@ __all__ = [
     "quantize",
 ]
 
-# Each is imported when it is first used, so that one backend does not load the libraries of another.
-_LAZY = {
-    "BDCSolver": "solver",
-    "Backend": "backend",
-    "ChatBDC": "chat_model",
-    "ChatReply": "backend",
-    "ChatRequest": "backend",
-    "Comparison": "comparison",
-    "Concatenated": "concatenation",
-    "ExpertWeights": "backend",
-    "Mixture": "mix",
-    "RoutedModel": "routed",
-    "ServerLimits": "guard",
-    "SolverAnswer": "answers",
-    "SolverConfig": "answers",
-    "compare": "comparison",
-    "concatenate": "concatenation",
-    "create_app": "api",
-    "create_solver_graph": "graph",
-    "quantize": "concatenation",
+_HOMES = {
+    "BDCSolver": "bdc_agents.serve.solver",
+    "Backend": "bdc_agents.serve.backend",
+    "ChatBDC": "bdc_agents.serve.chat_model",
+    "ChatReply": "bdc_agents.serve.backend",
+    "ChatRequest": "bdc_agents.serve.backend",
+    "Comparison": "bdc_agents.serve.comparison",
+    "Concatenated": "bdc_agents.serve.concatenation",
+    "ExpertWeights": "bdc_agents.serve.backend",
+    "Mixture": "bdc_agents.serve.mix",
+    "RoutedModel": "bdc_agents.serve.routed",
+    "ServerLimits": "bdc_agents.serve.guard",
+    "SolverAnswer": "bdc_agents.serve.answers",
+    "SolverConfig": "bdc_agents.serve.answers",
+    "compare": "bdc_agents.serve.comparison",
+    "concatenate": "bdc_agents.serve.concatenation",
+    "create_app": "bdc_agents.serve.api",
+    "create_solver_graph": "bdc_agents.serve.graph",
+    "quantize": "bdc_agents.serve.concatenation",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bdc_agents.serve' has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"bdc_agents.serve.{_LAZY[name]}"), name)
-    except ModuleNotFoundError as error:
-        raise missing(error) or error from None
+__getattr__ = lazily(__name__, _HOMES)
