@@ -26,7 +26,8 @@ from bdc_agents.data import load_tasks
 from bdc_agents.errors import SandboxError, SandboxRefused
 from bdc_agents.sandbox import job_for
 from bdc_agents.sandbox.executor import ProcessExecutor
-from bdc_agents.sandbox.tiers import attack, make_tier
+from bdc_agents.sandbox.probes import attack
+from bdc_agents.sandbox.tiers import make_tier
 from bdc_agents.types import Limits, ScriptTest, Task
 
 HERE = Path(__file__).parent

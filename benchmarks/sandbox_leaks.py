@@ -22,8 +22,9 @@ from pathlib import Path
 
 from bdc_agents.sandbox import Job, probe_tier
 from bdc_agents.sandbox.executor import ProcessExecutor
+from bdc_agents.sandbox.probes import choose
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.sandbox.tiers import choose, make_tier
+from bdc_agents.sandbox.tiers import make_tier
 from bdc_agents.types import CallTest, Limits
 
 RESULTS = Path(__file__).parent / "results"

@@ -7,8 +7,9 @@ from bdc_agents.config import SandboxConfig
 from .backend import BackendExecutor
 from .check import text_matches, value_matches
 from .executor import ProcessExecutor
+from .probes import TierReport, choose, probe_tier
 from .protocol import Executor, Job, job_for
-from .tiers import TIERS, TierReport, choose, make_tier, probe_tier
+from .tiers import TIERS, make_tier
 
 __all__ = [
     "TIERS",

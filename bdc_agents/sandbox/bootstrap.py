@@ -5,15 +5,19 @@ So the sandbox needs no file of this package, and compiles nothing when a progra
 
 import marshal
 import struct
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("kernel", "wire", "note", "values", "library", "common", "raised", "reports", "syscalls", "seccomp"),
-    *("namespaces", "landlock", "confine", "usage", "work", "remote", "operators", "kinds", "granted"),
-    *("surroundings", "served", "channel", "crossing", "peer", "script", "checker", "run_test", "start"),
-    *("ending", "supervise", "launch"),
+    *("wire", "note", "values", "reports", "usage", "work", "ending"),
+    *("isolation", "isolation.kernel", "isolation.syscalls", "isolation.seccomp", "isolation.namespaces"),
+    *("isolation.landlock", "isolation.confine"),
+    *("calls", "calls.library", "calls.common", "calls.raised", "calls.remote", "calls.operators"),
+    *("calls.kinds", "calls.granted", "calls.surroundings", "calls.served", "calls.channel"),
+    *("calls.crossing", "calls.peer"),
+    *("script", "checker", "run_test", "start", "supervise", "launch"),
 )
 """Each after those that it imports."""
 
@@ -27,14 +31,17 @@ def read(size):
             sys.exit(0)
         parts += part
     return parts
-sys.modules["inside"] = package = type(sys)("inside")
-package.__path__ = []
-for name, code in marshal.loads(read(int.from_bytes(read(4), "big"))):
-    module = sys.modules["inside." + name] = type(sys)("inside." + name)
-    module.__package__ = "inside"
-    setattr(package, name, module)
+sys.modules["inside"] = inside = type(sys)("inside")
+inside.__path__ = []
+for name, is_package, code in marshal.loads(read(int.from_bytes(read(4), "big"))):
+    parent, _, own = ("inside." + name).rpartition(".")
+    module = sys.modules[parent + "." + own] = type(sys)(parent + "." + own)
+    module.__package__ = module.__name__ if is_package else parent
+    if is_package:
+        module.__path__ = []
+    setattr(sys.modules[parent], own, module)
     exec(code, module.__dict__)
-package.launch.main()
+inside.launch.main()
 """
 """What the interpreter runs, as its `-c` option; it ends quietly if the caller has gone."""
 
@@ -42,20 +49,26 @@ package.launch.main()
 @cache
 def first_frame() -> bytes:
     """The compiled modules, for `START` to read."""
-    return _frame([(name, compile(text, f"<sandbox {name}>", "exec")) for name, text in _sources()])
+    return _frame([(n, p, compile(text, f"<sandbox {n}>", "exec")) for n, p, text in _sources()])
 
 
 @cache
 def first_frame_as_source() -> bytes:
     """The same for an interpreter of another version, which compiles them itself."""
-    return _frame([(name, text) for name, text in _sources()])
+    return _frame(_sources())
 
 
-def _sources() -> list[tuple[str, str]]:
-    folder = Path(__file__).parent / "inside"
-    return [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+def _sources() -> list[tuple[str, bool, str]]:
+    """Name, whether it is a package, and text of each module."""
+    folder, found = Path(__file__).parent / "inside", []
+    for name in _MODULES:
+        place = folder.joinpath(*name.split("."))
+        is_package = place.is_dir()
+        file = place / "__init__.py" if is_package else place.with_suffix(".py")
+        found.append((name, is_package, file.read_text(encoding="utf-8")))
+    return found
 
 
-def _frame(modules: list[tuple[str, Any]]) -> bytes:
-    body = marshal.dumps(modules)
+def _frame(modules: Sequence[tuple[str, bool, Any]]) -> bytes:
+    body = marshal.dumps(list(modules))
     return struct.pack(">I", len(body)) + body

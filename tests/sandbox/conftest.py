@@ -11,7 +11,8 @@ import pytest
 from bdc_agents.errors import SandboxError
 from bdc_agents.sandbox import Job, TierReport, probe_tier
 from bdc_agents.sandbox.executor import ProcessExecutor
-from bdc_agents.sandbox.tiers import Tier, attack, make_tier
+from bdc_agents.sandbox.probes import attack
+from bdc_agents.sandbox.tiers import Tier, make_tier
 from bdc_agents.types import CallTest, Limits, TestCase, TestResult, Verdict
 
 QUICK = Limits(wall_seconds=3, cpu_seconds=3, memory_mb=128)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bdc_agents.sandbox.inside.channel import Channel, Gone
+from bdc_agents.sandbox.inside.calls.channel import Channel, Gone
 
 
 def framed(body: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bdc_agents.sandbox import TierReport
-from bdc_agents.sandbox.inside import seccomp
+from bdc_agents.sandbox.inside.isolation import seccomp
 
 from .attacks import NOT_STOPPED
 from .conftest import available

@@ -17,7 +17,8 @@ import pytest
 from bdc_agents.errors import SandboxError
 from bdc_agents.sandbox import Job, bootstrap
 from bdc_agents.sandbox.executor import ProcessExecutor, run_blocking
-from bdc_agents.sandbox.tiers import Tier, attack
+from bdc_agents.sandbox.probes import attack
+from bdc_agents.sandbox.tiers import Tier
 from bdc_agents.types import CallTest
 
 from .attacks import ATTACKS, NOT_STOPPED, standing
@@ -61,9 +62,12 @@ def offers(monkeypatch: pytest.MonkeyPatch) -> OldLandlock:
 
     def offer(version: int) -> None:
         old = OLD_LANDLOCK.replace("VERSION", str(version))
-        changed = [(name, text + old if name == "kernel" else text) for name, text in sources()]
+        changed = [
+            (name, is_package, text + old if name == "isolation.kernel" else text)
+            for name, is_package, text in sources()
+        ]
         frame = bootstrap._frame(
-            [(name, compile(text, f"<sandbox {name}>", "exec")) for name, text in changed]
+            [(name, is_package, compile(text, name, "exec")) for name, is_package, text in changed]
         )
         monkeypatch.setattr("bdc_agents.sandbox.worker.first_frame", lambda: frame)
 

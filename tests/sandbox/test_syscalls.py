@@ -9,7 +9,7 @@ import pytest
 
 from bdc_agents.sandbox import Job
 from bdc_agents.sandbox.executor import ProcessExecutor
-from bdc_agents.sandbox.inside import seccomp, syscalls
+from bdc_agents.sandbox.inside.isolation import seccomp, syscalls
 from bdc_agents.types import CallTest, Limits
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sandbox.md"

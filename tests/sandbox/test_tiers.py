@@ -13,8 +13,9 @@ from bdc_agents.config import SandboxConfig
 from bdc_agents.errors import SandboxError, SandboxRefused
 from bdc_agents.sandbox import TIERS, Executor, Job, TierReport, create_executor, probe, tiers
 from bdc_agents.sandbox.executor import ProcessExecutor
-from bdc_agents.sandbox.inside import landlock
-from bdc_agents.sandbox.tiers import ENVIRONMENT, NOBODY, attack, choose, make_tier, probe_tier
+from bdc_agents.sandbox.inside.isolation import landlock
+from bdc_agents.sandbox.probes import attack, choose, probe_tier
+from bdc_agents.sandbox.tiers import ENVIRONMENT, NOBODY, make_tier
 from bdc_agents.types import CallTest
 
 
@@ -71,7 +72,7 @@ def test_the_report_names_every_tier():
 
 def test_the_probe_finds_the_holes_of_a_bare_interpreter(monkeypatch):
     bare = replace(make_tier("unsafe"), name="namespaces")
-    monkeypatch.setattr("bdc_agents.sandbox.tiers.make_tier", lambda name: bare)
+    monkeypatch.setattr("bdc_agents.sandbox.probes.make_tier", lambda name: bare)
     report = probe_tier("namespaces")
     assert not report.holds
     assert "a program can" in report.reason

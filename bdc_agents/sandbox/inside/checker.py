@@ -16,11 +16,13 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import confine, note, peer, remote, reports, surroundings, wire
+from . import note, reports, wire
+from .calls import peer, remote, surroundings
+from .isolation import confine
 from .script import Script
 
 if TYPE_CHECKING:
-    from .confine import Rules
+    from .isolation.confine import Rules
 
 _REPORT, _PROGRAM = 3, 4
 _STACK_BYTES = 2**20  # of each thread of a script: all that a checker reserves counts as its memory

@@ -13,9 +13,10 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from . import kernel, landlock, namespaces, seccomp, supervise, usage, wire, work
-from .confine import Rules, load, own_modules
+from . import supervise, usage, wire, work
 from .ending import end_all
+from .isolation import kernel, landlock, namespaces, seccomp
+from .isolation.confine import Rules, load, own_modules
 
 CONTROL = 0
 """The socket to the caller; no program ever holds it."""

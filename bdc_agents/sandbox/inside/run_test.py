@@ -6,10 +6,12 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import confine, peer, reports, values, wire
+from . import reports, values, wire
+from .calls import peer
+from .isolation import confine
 
 if TYPE_CHECKING:
-    from .confine import Rules
+    from .isolation.confine import Rules
 
 PROGRAM, PREAMBLE, TEST = reports.PROGRAM, "preamble.py", reports.TEST
 

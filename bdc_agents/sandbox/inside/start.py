@@ -6,7 +6,7 @@ import socket
 from typing import Any, NamedTuple
 
 from . import checker, run_test, wire
-from .confine import Rules
+from .isolation.confine import Rules
 from .note import Note
 
 

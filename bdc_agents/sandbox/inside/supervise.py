@@ -7,9 +7,10 @@ import struct
 import time
 from typing import Any
 
-from . import kernel, reports, usage, wire
-from .confine import Rules
+from . import reports, usage, wire
 from .ending import Ended, end_all
+from .isolation import kernel
+from .isolation.confine import Rules
 from .start import start
 
 _CHUNK = 65536

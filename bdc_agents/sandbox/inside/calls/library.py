@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from . import values
+from .. import values
 
 Encode = Callable[[Any], Any]
 

@@ -20,7 +20,7 @@ from . import remote
 from .remote import UnsupportedError, is_class, is_remote, own
 
 if TYPE_CHECKING:
-    from .peer import Peer
+    from .remote import Peer
 
 
 def method(name: str) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from . import library, operators, remote
 from .remote import Inherited, Kind, is_class
 
 if TYPE_CHECKING:
-    from .peer import Peer
+    from .remote import Peer
 
 _MOST_NAMES, _LONGEST_NAME = 2000, 200
 _CONTENT = (

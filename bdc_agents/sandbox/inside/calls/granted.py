@@ -13,7 +13,8 @@ import sys
 import types
 from typing import Any
 
-from . import library, reports
+from .. import reports
+from . import library
 from .remote import SPECIALS, is_class, is_remote
 
 _NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")

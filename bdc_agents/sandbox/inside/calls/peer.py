@@ -12,7 +12,8 @@ import time
 from _thread import RLock
 from typing import Any, NoReturn
 
-from . import crossing, granted, kinds, raised, remote, reports, served, surroundings
+from .. import reports
+from . import crossing, granted, kinds, raised, remote, served, surroundings
 from .channel import Channel, Gone
 from .remote import Kind, is_class, own
 

@@ -8,10 +8,34 @@ done to one is done over there.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import reports
+from .. import reports
 
 if TYPE_CHECKING:
-    from .peer import Peer
+    from typing import Protocol
+
+    class Peer(Protocol):
+        """What stands for an object asks of its `peer.Peer`, which is made of these modules."""
+
+        careful: bool
+        compared_with_plain: bool
+
+        def ask(self, operation: str, *operands: Any, **keywords: Any) -> Any:
+            """What the other side's operation gives."""
+
+        def trusts(self, kind: type) -> bool:
+            """Whether the script names a class itself."""
+            ...
+
+        def refuse(self, reason: str) -> "UnsupportedError":
+            """The exception to raise."""
+            ...
+
+        def subclass(self, name: str, bases: tuple[type, ...], space: dict[str, Any], keywords: Any) -> int:
+            """Makes the twin of a class."""
+            ...
+
+        def adopt(self, number: int, kind: "Kind") -> None:
+            """Takes a class for what stands for its twin."""
 
 
 class UnsupportedError(BaseException):

@@ -4,7 +4,8 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import kinds, library, raised, remote, values
+from .. import values
+from . import kinds, library, raised, remote
 from .common import Common
 from .remote import Kind, is_class, own
 
