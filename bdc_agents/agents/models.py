@@ -4,16 +4,15 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
+from bdc_agents.agents.registry import provider as registered_provider
+from bdc_agents.agents.registry import registered
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError, ModelError, NotInstalled, unknown
-from bdc_agents.types import content_hash
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
@@ -21,7 +20,6 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "azure_ai": (),
     "azure_openai": ("AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"),
     "baseten": ("BASETEN_API_KEY",),
-    "bdc": (),
     "bedrock": (),
     "bedrock_converse": (),
     "bedrock_mantle_anthropic": (),
@@ -48,7 +46,7 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "upstage": ("UPSTAGE_API_KEY",),
     "xai": ("XAI_API_KEY",),
 }
-"""The providers of `init_chat_model`, and `bdc` for a library of experts; where each looks for its key."""
+"""The providers of `init_chat_model`, and where each looks for its key."""
 
 NO_KEY = "none"
 """Sent to an endpoint without a key: left out, the user's own key would go there instead."""
@@ -64,7 +62,7 @@ def provider_of(config: AgentConfig) -> str:
     """
     before, colon, _ = config.model.partition(":")
     provider = before.replace("-", "_").lower() if colon else ""
-    return provider if not config.base_url or provider in PROVIDERS else ""
+    return provider if not config.base_url or provider in PROVIDERS or provider in registered() else ""
 
 
 def name_of(config: AgentConfig) -> str:
@@ -85,9 +83,8 @@ def endpoint_of(config: AgentConfig) -> str:
     """What tells an agent's endpoint from others: its address, or its provider."""
     if config.base_url:
         return config.base_url
-    if provider_of(config) == "bdc":
-        # What the folder holds now: another library there gives other replies.
-        return f"bdc@{content_hash(_library(config).read_text(encoding='utf-8'))}"
+    if provider_of(config) in registered():
+        return registered_provider(provider_of(config)).endpoint(config)
     redirected = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
     return redirected if redirected and provider_of(config) == "openai" else provider_of(config)
 
@@ -127,15 +124,15 @@ def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
 
 def _check_provider(config: AgentConfig) -> None:
     provider = provider_of(config)
-    if provider == "bdc" or config.model.startswith("local:"):
+    if config.model.startswith("local:"):
         check_local(config)
     if not provider and not config.base_url:
         raise ModelError(
             f"model {config.model!r} names no provider: write provider:model, such as "
             f"openai:{config.model}, or add a base_url"
         )
-    if provider and provider not in PROVIDERS:
-        raise ModelError(unknown("provider", provider, [*PROVIDERS, "local"]))
+    if provider and provider not in PROVIDERS and provider not in registered():
+        raise ModelError(unknown("provider", provider, [*PROVIDERS, *registered(), "local"]))
     if provider and not name_of(config):
         raise ModelError(f"model {config.model!r} names no model: write {provider}:MODEL")
     if config.ollama and provider != "ollama":
@@ -195,34 +192,13 @@ def _has_other_credentials(config: AgentConfig) -> bool:
 
 def _build(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
     provider = provider_of(config)
-    if provider == "bdc":
-        return _routed(config)
+    if provider in registered():
+        return registered_provider(provider).build(config)
     if provider in ("openai", "azure_openai", ""):
         from bdc_agents.agents import compatible
 
         return compatible.build(config, name_of(config), key, sent_headers(config))
     return _provided(config, key)
-
-
-def _library(config: AgentConfig) -> Path:
-    """The file that tells what is in the library of `bdc:FOLDER`.
-
-    Raises:
-        ModelError: If there is none.
-    """
-    file = Path(config.model.partition(":")[2], "library.json")
-    if not file.is_file():
-        raise ModelError(f"{config.model}: no library at {str(file.parent)!r}; bdc distill makes one")
-    return file
-
-
-def _routed(config: AgentConfig) -> BaseChatModel:
-    """A library of experts, mixed for each request; opened at the first one.
-
-    Serving is built on agents and not the other way round, so it is looked up by name.
-    """
-    serve = import_module("bdc_agents.serve")
-    return serve.ChatBDC(library=str(_library(config).parent), **config.options)
 
 
 _PLACES: Mapping[str, tuple[str, ...]] = {

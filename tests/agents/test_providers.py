@@ -120,7 +120,7 @@ def test_the_provider_decides_the_protocol(model, url, provider, name):
 def test_every_provider_of_langchain_is_known():
     from langchain.chat_models.base import _BUILTIN_PROVIDERS
 
-    assert set(_BUILTIN_PROVIDERS) | {"bdc"} == set(PROVIDERS)
+    assert set(_BUILTIN_PROVIDERS) == set(PROVIDERS)
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-4o-mini", "anthropic:claude-sonnet-4-5"])

@@ -1,0 +1,40 @@
+"""The provider `bdc:FOLDER`: a library of experts as the LLM of an agent (`bdc_agents.agents.registry`)."""
+
+from pathlib import Path
+
+from langchain_core.language_models import BaseChatModel
+
+from bdc_agents.agents.models import check_local, name_of
+from bdc_agents.config import AgentConfig
+from bdc_agents.errors import ModelError
+from bdc_agents.types import content_hash
+
+
+def build(config: AgentConfig) -> BaseChatModel:
+    """A library of experts, mixed for each request; opened at the first one.
+
+    Raises:
+        ConfigError: If a setting is given that only an endpoint has.
+        ModelError: If there is no library.
+    """
+    from bdc_agents.serve.chat_model import ChatBDC  # Loads PyTorch.
+
+    check_local(config)
+    return ChatBDC(library=str(_library(config).parent), **config.options)
+
+
+def endpoint(config: AgentConfig) -> str:
+    """What the folder holds now: another library there gives other replies.
+
+    Raises:
+        ModelError: If there is no library.
+    """
+    return f"bdc@{content_hash(_library(config).read_text(encoding='utf-8'))}"
+
+
+def _library(config: AgentConfig) -> Path:
+    """The file that tells what is in the library."""
+    file = Path(name_of(config), "library.json")
+    if not file.is_file():
+        raise ModelError(f"{config.model}: no library at {str(file.parent)!r}; bdc distill makes one")
+    return file
