@@ -33,7 +33,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from bdc_agents.agents import ChatAgent
-from bdc_agents.agents.models import chat_model
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig, Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor, Job

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.agents import ChatAgent
-from bdc_agents.agents.models import chat_model
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig, SearchConfig
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedExecutor

@@ -30,9 +30,9 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         import torch
 
-        from bdc_agents.distill.base import load_base
-        from bdc_agents.distill.lora import StackedAdapters
-        from bdc_agents.distill.recipe import AdapterConfig
+        from bdc_agents.experts.base import load_base
+        from bdc_agents.experts.library import AdapterConfig
+        from bdc_agents.experts.lora import StackedAdapters
 
         self.options = options
         self.model = load_base(options.base, dtype=options.dtype).model.eval()
@@ -88,7 +88,7 @@ class Bench:
     def mixture(self, count: int, rows: int, *, top: int | None = None, merge: bool = False) -> Iterator[Any]:
         import torch
 
-        from bdc_agents.serve.mix import Mixture
+        from bdc_agents.experts.mixture import Mixture
 
         mixture = Mixture(self.model, self.some(count), self.config)
         generator = torch.Generator().manual_seed(2)
@@ -106,7 +106,7 @@ class Bench:
     def xlora(self, count: int) -> Iterator[Any]:
         from safetensors.torch import save_file
 
-        from bdc_agents.serve.peers import xlora
+        from bdc_agents.evaluate.library.peers import xlora
 
         with tempfile.TemporaryDirectory() as folder:
             for name, state in self.some(count).items():
@@ -178,9 +178,8 @@ def routing(bench: Bench) -> dict[str, Any]:
     """CPU milliseconds of routing one problem, and of switching the model to its mixture."""
     import torch
 
-    from bdc_agents.distill.route import Router, RouterFacts, adapted_layers
-    from bdc_agents.distill.routing import RouterShape
-    from bdc_agents.serve.mix import Mixture
+    from bdc_agents.experts.mixture import Mixture
+    from bdc_agents.experts.router import Router, RouterFacts, RouterShape, adapted_layers
 
     found = {}
     for count in COUNTS:
@@ -223,7 +222,7 @@ def layers() -> dict[str, Any]:
     from peft import LoraConfig
     from peft.tuners.lora import Linear
 
-    from bdc_agents.serve.mix import MixedLinear
+    from bdc_agents.experts.mixture import MixedLinear
 
     found: dict[str, Any] = {}
     for inputs, outputs in ((576, 1536), (896, 4864), (3584, 18944)):

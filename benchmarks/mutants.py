@@ -69,7 +69,7 @@ PURE = {
     "search/traces.py": "what is learned from a search",
     "sandbox/judge.py": "whether an output is the expected one",
     "distill/loss.py": "what is trained towards",
-    "serve/mix.py": "what a mixture of experts computes",
+    "experts/mixture.py": "what a mixture of experts computes",
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for
 anything or asks for the time (`check_pure`); some read a file that they are given. What only draws or

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.agents.replies import extract_code, normalise, parse_json
+from bdc_agents.agents.replies.reading import extract_code, normalise, parse_json
 
 FOLDER = Path(__file__).parent.parent / "tests/agents/replies"
 FIRST = {"corpus": 0.7126, "held_out": 0.9407, "held_out_2": 0.9388}

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 
 def kinds() -> list[type[BDCError]]:
     found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, BDCError)]
-    from bdc_agents.serve.backend import PromptTooLong
-    from bdc_agents.serve.openai import Refused
+    from bdc_agents.serve.backends.protocol import PromptTooLong
+    from bdc_agents.serve.http.openai import Refused
 
     return [*found, PromptTooLong, Refused]
 

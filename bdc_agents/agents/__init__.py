@@ -4,7 +4,7 @@ from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.load import Ping, as_agents, load_agents, ping
 from bdc_agents.agents.protocol import Agent, Reply, Request
-from bdc_agents.agents.replies import extract_code, normalise, parse_json
+from bdc_agents.agents.replies.reading import extract_code, normalise, parse_json
 
 __all__ = [
     "Agent",

@@ -35,10 +35,9 @@ from bdc_agents.agents.knobs import (
     told,
     with_instruction,
 )
-from bdc_agents.agents.limits import Pace
+from bdc_agents.agents.limits import LONGEST_REASONED, LONGEST_REPLY, Pace
 from bdc_agents.agents.prices import Price, cached_tokens
 from bdc_agents.agents.protocol import Reply, Request
-from bdc_agents.agents.room import LONGEST_REASONED, LONGEST_REPLY
 from bdc_agents.agents.runnables import Answering, input_of, is_one_model, models_in, with_models
 from bdc_agents.agents.usage import BYTES_PER_TOKEN, counts_of, size, tokens_told
 from bdc_agents.config import AgentConfig

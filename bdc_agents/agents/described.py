@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from bdc_agents.agents.models import name_of, provider_of, sent_headers
 from bdc_agents.agents.prices import Price
+from bdc_agents.agents.providers import name_of, provider_of, sent_headers
 from bdc_agents.config import AgentConfig
 
 _SHORTEST_SECRET = 6

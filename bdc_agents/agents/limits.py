@@ -1,8 +1,10 @@
-"""How often an agent may be called: a rate for all its users."""
+"""How often an agent may be called, and how long its replies may be."""
 
 import asyncio
 import threading
 import time
+
+from bdc_agents.agents.replies.reading import thinks_to_the_end
 
 
 class Pace:
@@ -35,3 +37,26 @@ class Pace:
         """Lets no further call start for this long, as a server has asked for."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
+
+
+LONGEST_REPLY = 1024
+"""Tokens where nobody sets a limit: a program with some words around it, or a list of thoughts."""
+LONGEST_REASONED = 8192
+"""The same where an LLM reasons before it answers: what it thinks counts too."""
+LONGEST_OF_ALL = 32_768
+"""More than this is not asked for: few endpoints take it, and a reply that is longer goes in circles."""
+_GROWTH = 4
+"""So that an agent whose replies are cut off has room enough after two or three of them."""
+
+
+def grown(limit: int, text: str) -> int:
+    """The limit for another try, after a reply that was cut off at `limit`.
+
+    Args:
+        limit: What it was asked with.
+        text: The reply as far as it came; one that is still thinking needs the room of a reasoner.
+    """
+    wanted = limit * _GROWTH
+    if not text.strip() or thinks_to_the_end(text):
+        wanted = max(wanted, LONGEST_REASONED)
+    return max(limit, min(wanted, LONGEST_OF_ALL))

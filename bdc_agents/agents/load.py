@@ -14,8 +14,8 @@ from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.described import model_name, reasons
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.agents.models import chat_model, check_local, endpoint_of, key_variables
 from bdc_agents.agents.protocol import Agent, Request
+from bdc_agents.agents.providers import chat_model, check_local, endpoint_of, key_variables
 from bdc_agents.agents.runnables import Answering, bound_arguments, input_of, models_in
 from bdc_agents.config import AgentConfig, Settings, explain, load_settings
 from bdc_agents.errors import AgentError, BDCError, ConfigError, unknown

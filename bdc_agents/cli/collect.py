@@ -22,7 +22,7 @@ from bdc_agents.runs.engine import Engine
 from bdc_agents.view.text import count, money, plural
 
 if TYPE_CHECKING:
-    from bdc_agents.evaluate.collection import Survey
+    from bdc_agents.evaluate.survey import Survey
 
 REPORT_FILE = "report.html"
 _SIGNAL = 128
@@ -144,8 +144,8 @@ def write_report(out: Path) -> "Survey | None":
     Raises:
         UsageError: If there is no such run.
     """
-    from bdc_agents.evaluate.collection import survey
-    from bdc_agents.evaluate.collection_report import write_collection_report
+    from bdc_agents.evaluate.report.collection import write_collection_report
+    from bdc_agents.evaluate.survey import survey
 
     found = survey(out)
     if found:

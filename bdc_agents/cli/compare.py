@@ -11,9 +11,9 @@ from bdc_agents.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bdc_agents.compare.config import CompareConfig
-    from bdc_agents.compare.run import Watch
-    from bdc_agents.compare.summary import CompareSummary, MethodFigures
+    from bdc_agents.evaluate.library.config import CompareConfig
+    from bdc_agents.evaluate.library.run import Watch
+    from bdc_agents.evaluate.library.summary import CompareSummary, MethodFigures
 
 WIDE = 140
 """Columns that the whole table takes."""
@@ -32,8 +32,8 @@ def run(
     """Compares as a file and the options over it say."""
     plan = _plan(config, options)
     from bdc_agents.cli.choose import read_settings
-    from bdc_agents.compare.run import compare
-    from bdc_agents.distill.devices import use_idle_cores
+    from bdc_agents.evaluate.library.run import compare
+    from bdc_agents.experts.devices import use_idle_cores
     from bdc_agents.sandbox import create_executor
 
     settings = read_settings(None, allow_unsafe=allow_unsafe)
@@ -48,7 +48,7 @@ def run(
 
 
 def _plan(file: Path | None, options: dict[str, Any]) -> "CompareConfig":
-    from bdc_agents.compare.config import build_config, read_config
+    from bdc_agents.evaluate.library.config import build_config, read_config
 
     if file is not None:
         options = read_config(file).model_dump() | {
@@ -97,7 +97,7 @@ class _Board:
 
     def watch(self) -> "Watch":
         """What the comparison tells."""
-        from bdc_agents.compare.run import Watch
+        from bdc_agents.evaluate.library.run import Watch
 
         return Watch(say=self._say, plan=self._plan, reply=self._reply, row=self._row, step=self._step)
 
@@ -146,7 +146,7 @@ class _Board:
 
 
 def _show(summary: "CompareSummary", out: Path, as_json: bool) -> None:
-    from bdc_agents.compare.report import lead
+    from bdc_agents.evaluate.library.report import lead
     from bdc_agents.evaluate.results import REPORT_FILE
 
     if as_json:
@@ -167,7 +167,7 @@ def _table(summary: "CompareSummary", width: int) -> "Table":
     """The figures, as many as fit: a number that is cut off says nothing."""
     from rich.table import Table
 
-    from bdc_agents.compare.report import cost_cells, ordered
+    from bdc_agents.evaluate.library.report import cost_cells, ordered
 
     against, whole = f"against {summary.reference}", width >= WIDE
     heads = ["loss", "pass@1", "tokens/s"]

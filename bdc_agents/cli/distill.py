@@ -17,8 +17,8 @@ from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from bdc_agents.distill.library import ExpertLibrary
     from bdc_agents.distill.recipe import Recipe
+    from bdc_agents.experts.library import ExpertLibrary
     from bdc_agents.types import Trace
 
 
@@ -35,8 +35,8 @@ def make(
     """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
     traces, lineage = read_all(runs)  # A missing folder is told before a missing package.
     from bdc_agents.distill.curves import live_losses
-    from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.pipeline import distill
+    from bdc_agents.experts.devices import use_idle_cores
 
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         how: dict[str, Any] = {
@@ -90,8 +90,8 @@ def renew(
     """Folds the traces of runs into a library."""
     traces, lineage = read_all(runs)
     from bdc_agents.distill.curves import live_losses
-    from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.update import update, used_recipe
+    from bdc_agents.experts.devices import use_idle_cores
 
     use_idle_cores()
     plan = recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
@@ -111,7 +111,7 @@ def renew(
 
 def verify(folder: Path, as_json: bool = False) -> int:
     """Says which files of a library are damaged or missing."""
-    from bdc_agents.distill.library import ExpertLibrary
+    from bdc_agents.experts.library import ExpertLibrary
 
     library = ExpertLibrary(folder)
     found = [str(damage) for damage in library.check()]

@@ -20,7 +20,7 @@ from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
-from bdc_agents.evaluate.report import write_report
+from bdc_agents.evaluate.report.page import write_report
 from bdc_agents.evaluate.results import REPORT_FILE, Results
 from bdc_agents.evaluate.run import Report, evaluate, lineage
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints

@@ -9,7 +9,7 @@ from typing import Any
 from bdc_agents.cli.outcome import SOLVED, note
 from bdc_agents.errors import ConfigError
 from bdc_agents.extras import need
-from bdc_agents.serve.hosts import ANY, Hosts, is_loopback
+from bdc_agents.serve.http.hosts import ANY, Hosts, is_loopback
 
 KEY = "BDC_API_KEY"
 
@@ -34,10 +34,10 @@ def run(
     key = _key(host, no_key)
     hosts = _hosts(host, allow_host)
     _need()
-    from bdc_agents.serve.api import create_app
-    from bdc_agents.serve.guard import ServerLimits
-    from bdc_agents.serve.routed import RoutedModel
-    from bdc_agents.serve.server import listen, serve_forever
+    from bdc_agents.serve.http.api import create_app
+    from bdc_agents.serve.http.guard import ServerLimits
+    from bdc_agents.serve.http.server import listen, serve_forever
+    from bdc_agents.serve.model import RoutedModel
 
     limits = ServerLimits(requests=requests, seconds=seconds)
     with listen(host, port) as place:

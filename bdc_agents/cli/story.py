@@ -17,12 +17,12 @@ from bdc_agents.data import load_task
 from bdc_agents.runs import decide
 from bdc_agents.runs.score import score_hidden
 from bdc_agents.sandbox import create_executor
-from bdc_agents.search.sync import run_sync
+from bdc_agents.sync import run_sync
 from bdc_agents.types import Frozen, Hidden, Trace
 
 if TYPE_CHECKING:
-    from bdc_agents.distill.library import ExpertLibrary
-    from bdc_agents.serve.answers import SolverAnswer
+    from bdc_agents.experts.library import ExpertLibrary
+    from bdc_agents.serve.solver.answers import SolverAnswer
 
 KEPT_BACK = "demo:warm-days"
 """The problem that no stage before the last sees."""
@@ -125,7 +125,7 @@ def _distil(
 async def _answer(
     library: Path, settings: Settings, names: Sequence[str], store: Path
 ) -> "tuple[SolverAnswer, Hidden | None]":
-    from bdc_agents.serve.solver import BDCSolver
+    from bdc_agents.serve.solver.runnable import BDCSolver
 
     task, agents = load_task(KEPT_BACK), load_agents(settings, names)
     executor = create_executor(settings.sandbox)

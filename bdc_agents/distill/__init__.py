@@ -5,21 +5,20 @@ from typing import TYPE_CHECKING
 from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
-    from bdc_agents.distill.base import Base, load_base
     from bdc_agents.distill.cluster import cluster_items, cluster_rows, cluster_traces
-    from bdc_agents.distill.clusters import Clusters, ClusterSettings
-    from bdc_agents.distill.embed import Encoder, EncoderConfig, load_encoder
+    from bdc_agents.distill.cluster_report import write_cluster_report
     from bdc_agents.distill.items import embed_items, items_of_rows, items_of_traces, problem_text
-    from bdc_agents.distill.library import ExpertLibrary
     from bdc_agents.distill.recipe import Recipe, TrainConfig, load_recipe
-    from bdc_agents.distill.report import write_cluster_report
-    from bdc_agents.distill.route import Router
-    from bdc_agents.distill.route_train import RouterTrained, train_router
-    from bdc_agents.distill.routing import RouterConfig, RouterShape
+    from bdc_agents.distill.router_training import RouterConfig, RouterTrained, train_router
     from bdc_agents.distill.rows import read_rows, training_rows
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import Trained, TrainingStopped, train_experts
     from bdc_agents.distill.validation import Validation, validate
+    from bdc_agents.embed.encoder import Encoder, EncoderConfig, load_encoder
+    from bdc_agents.experts.base import Base, load_base
+    from bdc_agents.experts.library import ExpertLibrary
+    from bdc_agents.experts.membership import Clusters, ClusterSettings
+    from bdc_agents.experts.router import Router, RouterShape
 
 __all__ = [
     "Base",
@@ -57,17 +56,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Base": "bdc_agents.distill.base",
-    "ClusterSettings": "bdc_agents.distill.clusters",
-    "Clusters": "bdc_agents.distill.clusters",
-    "Encoder": "bdc_agents.distill.embed",
-    "EncoderConfig": "bdc_agents.distill.embed",
-    "ExpertLibrary": "bdc_agents.distill.library",
+    "Base": "bdc_agents.experts.base",
+    "ClusterSettings": "bdc_agents.experts.membership",
+    "Clusters": "bdc_agents.experts.membership",
+    "Encoder": "bdc_agents.embed.encoder",
+    "EncoderConfig": "bdc_agents.embed.encoder",
+    "ExpertLibrary": "bdc_agents.experts.library",
     "Recipe": "bdc_agents.distill.recipe",
-    "Router": "bdc_agents.distill.route",
-    "RouterConfig": "bdc_agents.distill.routing",
-    "RouterShape": "bdc_agents.distill.routing",
-    "RouterTrained": "bdc_agents.distill.route_train",
+    "Router": "bdc_agents.experts.router",
+    "RouterConfig": "bdc_agents.distill.router_training",
+    "RouterShape": "bdc_agents.distill.router_training",
+    "RouterTrained": "bdc_agents.distill.router_training",
     "TrainConfig": "bdc_agents.distill.recipe",
     "Trained": "bdc_agents.distill.train",
     "TrainingStopped": "bdc_agents.distill.train",
@@ -78,17 +77,17 @@ _HOMES = {
     "embed_items": "bdc_agents.distill.items",
     "items_of_rows": "bdc_agents.distill.items",
     "items_of_traces": "bdc_agents.distill.items",
-    "load_base": "bdc_agents.distill.base",
-    "load_encoder": "bdc_agents.distill.embed",
+    "load_base": "bdc_agents.experts.base",
+    "load_encoder": "bdc_agents.embed.encoder",
     "load_recipe": "bdc_agents.distill.recipe",
     "problem_text": "bdc_agents.distill.items",
     "read_rows": "bdc_agents.distill.rows",
     "save_library": "bdc_agents.distill.save",
     "train_experts": "bdc_agents.distill.train",
-    "train_router": "bdc_agents.distill.route_train",
+    "train_router": "bdc_agents.distill.router_training",
     "training_rows": "bdc_agents.distill.rows",
     "validate": "bdc_agents.distill.validation",
-    "write_cluster_report": "bdc_agents.distill.report",
+    "write_cluster_report": "bdc_agents.distill.cluster_report",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bdc_agents.distill.atomic import replacing
+from bdc_agents.experts.atomic import replacing
 
 log = logging.getLogger(__name__)
 

@@ -13,16 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdc_agents.distill.clusters import (
-    SHARED,
-    Clusters,
-    ClusterSettings,
-    Floats,
-    Integers,
-    soft_placement,
-    softmax,
-)
-from bdc_agents.distill.embed import Encoder, Vectors
 from bdc_agents.distill.items import (
     CountTokens,
     Embedded,
@@ -32,6 +22,16 @@ from bdc_agents.distill.items import (
     items_of_traces,
 )
 from bdc_agents.distill.partition import Partition, fit_kmeans, partition
+from bdc_agents.embed.encoder import Encoder, Vectors
+from bdc_agents.experts.membership import (
+    SHARED,
+    Clusters,
+    ClusterSettings,
+    Floats,
+    Integers,
+    soft_placement,
+    softmax,
+)
 from bdc_agents.extras import need
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Trace

@@ -1,12 +1,7 @@
-"""The loss of rows under their experts: cross-entropy on completion tokens alone.
-
-Rows are padded on the right, so a causal model needs no mask: what is real never looks at padding.
-The output layer, a fifth of a small model's work and the largest tensor of all, is computed only
-where a completion token is predicted, and in chunks whose logits are never kept.
-"""
+"""The loss of rows under their experts, or under mixtures: cross-entropy on completion tokens alone."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdc_agents.distill.batches import Item
-from bdc_agents.distill.lora import StackedAdapters
+from bdc_agents.distill.batches import Item, cut_passes
 from bdc_agents.distill.rows import EncodedRow
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.devices import Processes
+from bdc_agents.experts.lora import StackedAdapters
 
 CHUNK_ELEMENTS = 1 << 24
 """Logits computed at once."""
@@ -183,3 +179,51 @@ class ChunkedLoss(torch.autograd.Function):
         """The gradient of the states under that of the weighted sum."""
         (gradient,) = ctx.saved_tensors
         return gradient * gradients[1], None, None, None, None
+
+
+Mix = Callable[[Sequence[int]], Mapping[str, Tensor]]
+"""The mixture for some rows, by layer name: shape (rows, experts, rank), or broadcastable to it."""
+
+
+class RoutedLoss(RowLoss):
+    """As `RowLoss`, with a mixture of the experts for every row instead of one expert.
+
+    Args:
+        adapters: Attached to the model.
+        rows: What the items' row numbers refer to.
+        mix: Gives the mixtures; may be replaced at any time.
+    """
+
+    def __init__(self, adapters: StackedAdapters, rows: Sequence[EncodedRow], mix: Mix) -> None:
+        super().__init__(adapters, rows)
+        self.mix = mix
+
+    def _route(self, items: Sequence[Item]) -> Any:
+        return self.adapters.route(weights=self.mix([item.row for item in items]))
+
+
+def row_sums(
+    loss: RowLoss, pairs: Sequence[tuple[int, int]], tokens: int, processes: Processes | None = None
+) -> Tensor:
+    """The summed loss of rows, without dropout.
+
+    Args:
+        pairs: Row and expert of each; the expert does not matter to a `RoutedLoss`.
+        tokens: Padded tokens in one forward pass.
+
+    Returns:
+        Shape (pairs,).
+    """
+    place = {pair: n for n, pair in enumerate(pairs)}
+    sums = torch.zeros(len(pairs), device=loss.adapters.weights.device)
+    items = [Item(row=row, expert=expert, weight=0.0) for row, expert in pairs]
+    passes = cut_passes(items, loss.rows, tokens)
+    share = processes or Processes()
+    for one in passes[share.rank :: share.count]:
+        sums[[place[item.row, item.expert] for item in one]] = loss(one)
+    return share.sum(sums)
+
+
+def learnt_tokens(rows: Sequence[EncodedRow], numbers: Sequence[int]) -> int:
+    """The completion tokens of some rows."""
+    return sum(rows[number].learnt for number in numbers)

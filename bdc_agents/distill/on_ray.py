@@ -12,11 +12,11 @@ from socket import gethostname
 from typing import Any
 
 from bdc_agents.agents.cache import cache_folder
-from bdc_agents.distill.devices import use_idle_cores
-from bdc_agents.distill.library import MANIFEST, ExpertLibrary, all_files, save_folder, write_files
 from bdc_agents.distill.pipeline import Say, distill
+from bdc_agents.distill.progress import Report, Watch, silent
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.reports import Report, Watch, silent
+from bdc_agents.experts.devices import use_idle_cores
+from bdc_agents.experts.library import MANIFEST, ExpertLibrary, all_files, save_folder, write_files
 from bdc_agents.runs.ray.task import Needs, run_remote
 from bdc_agents.types import Frozen, Trace, content_hash
 

@@ -14,29 +14,27 @@ from pydantic import ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.disk import one_process
-from bdc_agents.distill.base import Base, load_base
 from bdc_agents.distill.cluster import cluster_items
-from bdc_agents.distill.clusters import Clusters, ClusterSettings
-from bdc_agents.distill.embed import Encoder, EncoderConfig, load_encoder
-from bdc_agents.distill.experts import CLUSTERS, routable
+from bdc_agents.distill.cluster_report import write_cluster_report
+from bdc_agents.distill.cross_losses import Losses, verdict
 from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
-from bdc_agents.distill.library import MANIFEST, ExpertLibrary
-from bdc_agents.distill.metrics import Losses, verdict
 from bdc_agents.distill.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.report import write_cluster_report
-from bdc_agents.distill.route import ROUTER
-from bdc_agents.distill.route_train import train_router
-from bdc_agents.distill.routing import RouterConfig
+from bdc_agents.distill.router_training import RouterConfig, train_router
 from bdc_agents.distill.rows import training_rows
 from bdc_agents.distill.save import save_library
-from bdc_agents.distill.train import train_experts
-from bdc_agents.distill.training import Watch, silent
+from bdc_agents.distill.train import Watch, silent, train_experts
 from bdc_agents.distill.update import RECIPE, ROWS, rows_of_experts
 from bdc_agents.distill.validation import Validation, validate
+from bdc_agents.embed.encoder import Encoder, EncoderConfig, load_encoder
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.search.sync import run_sync
+from bdc_agents.experts.adapters import CLUSTERS, routable
+from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.library import MANIFEST, ExpertLibrary
+from bdc_agents.experts.membership import Clusters, ClusterSettings
+from bdc_agents.experts.router import ROUTER
 from bdc_agents.search.traces import Row
+from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
 
 FEWEST = 8

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.disk import replacing
-from bdc_agents.distill.base import Base
 from bdc_agents.distill.pairs import PreferenceConfig, pair_key, preference_pairs
 from bdc_agents.distill.restore import restored
 from bdc_agents.distill.rows import position
 from bdc_agents.distill.save import write_experts
-from bdc_agents.distill.train import train_experts
-from bdc_agents.distill.trained import Trained
+from bdc_agents.distill.train import Trained, train_experts
 from bdc_agents.errors import ProblemError
+from bdc_agents.experts.base import Base
 from bdc_agents.extras import need
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Frozen, content_hash

@@ -16,33 +16,8 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.experts.library import AdapterConfig
 from bdc_agents.types import Frozen
-
-
-class AdapterConfig(Frozen):
-    """The shape of every LoRA adapter of a library.
-
-    Args:
-        rank: Rows of A and columns of B.
-        alpha: The update is scaled by alpha / rank.
-        rslora: Scale by alpha / sqrt(rank) instead.
-        dropout: Chance that an input of A is set to zero, in training.
-        targets: Names of linear layers or ends of names; or `all-linear`, every one but the output
-            layer; or `default`, those that peft takes for the architecture.
-        layers: Numbers of the decoder layers to adapt; None for all.
-    """
-
-    rank: int = Field(default=8, ge=1, le=512)
-    alpha: float = Field(default=16.0, gt=0)
-    rslora: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: Literal["all-linear", "default"] | tuple[str, ...] = "all-linear"
-    layers: tuple[int, ...] | None = None
-
-    @property
-    def scale(self) -> float:
-        """The factor of B A x."""
-        return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
 
 
 class TrainConfig(AdapterConfig):

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.distill.card import model_card
-from bdc_agents.distill.library import (
+from bdc_agents.distill.router_training import METRICS
+from bdc_agents.distill.train import Trained
+from bdc_agents.experts.library import (
     ADAPTER,
     ExpertLibrary,
     ExpertRecord,
@@ -19,9 +21,7 @@ from bdc_agents.distill.library import (
     save_folder,
     write_manifest,
 )
-from bdc_agents.distill.route import ROUTER
-from bdc_agents.distill.route_train import METRICS
-from bdc_agents.distill.trained import Trained
+from bdc_agents.experts.router import ROUTER
 from bdc_agents.extras import need
 
 

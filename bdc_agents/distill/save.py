@@ -13,7 +13,8 @@ from typing import Any
 from bdc_agents.distill.card import model_card
 from bdc_agents.distill.checkpoint import read_losses
 from bdc_agents.distill.curves import draw_losses
-from bdc_agents.distill.library import (
+from bdc_agents.distill.train import Trained
+from bdc_agents.experts.library import (
     ADAPTER,
     ADAPTER_CONFIG,
     ExpertLibrary,
@@ -24,7 +25,6 @@ from bdc_agents.distill.library import (
     write_files,
     write_manifest,
 )
-from bdc_agents.distill.trained import Trained
 from bdc_agents.extras import need
 
 

@@ -1,8 +1,4 @@
-"""Folding new traces into a library: placed into its clusters, learnt by the experts that they concern.
-
-Every expert goes on from its present weights, and keeps them where training does not help; experts
-that nothing new concerns stay as they are, to the last byte. The library is replaced as a whole.
-"""
+"""Folding new traces into a library: placed into its clusters, learnt by the experts that they concern."""
 
 import json
 import shutil
@@ -13,32 +9,115 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
+from bdc_agents.config import explain
 from bdc_agents.disk import one_process
-from bdc_agents.distill.base import Base, load_base
-from bdc_agents.distill.clusters import Clusters
-from bdc_agents.distill.embed import BASE, Encoder, EncoderConfig, config_named, load_encoder
-from bdc_agents.distill.experts import CLUSTERS, check_base, routable
 from bdc_agents.distill.items import Item, items_of_traces, problem_text
-from bdc_agents.distill.library import ExpertLibrary, Manifest, save_folder
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.renew import Renewal, write_renewed
-from bdc_agents.distill.route_train import train_router
-from bdc_agents.distill.routing import RouterConfig
-from bdc_agents.distill.rows import training_rows
-from bdc_agents.distill.train import train_experts
-from bdc_agents.distill.training import Watch, silent
-from bdc_agents.distill.update_plan import (
-    RECIPE,
-    ROWS,
-    UpdatePlan,
-    fitting_recipe,
-    rows_of_experts,
-    used_recipe,
-)
-from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.search.sync import run_sync
+from bdc_agents.distill.router_training import RouterConfig, train_router
+from bdc_agents.distill.rows import row_key, training_rows
+from bdc_agents.distill.train import Watch, silent, train_experts
+from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named, load_encoder
+from bdc_agents.errors import ConfigError, ModelError, UsageError
+from bdc_agents.experts.adapters import CLUSTERS, check_base, library_clusters, routable
+from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.library import AdapterConfig, ExpertLibrary, Manifest, save_folder
+from bdc_agents.experts.membership import Clusters
+from bdc_agents.search.traces import Row
+from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
+
+RECIPE, ROWS = "recipe.json", "rows.json"
+
+
+def rows_of_experts(
+    rows: Sequence[Row], labels: Mapping[str, int], experts: Mapping[str, int]
+) -> dict[str, list[str]]:
+    """The keys of the rows that each expert learns from: what `rows.json` holds.
+
+    Args:
+        labels: The cluster of each problem.
+        experts: The cluster of each expert; -1 for the one on all rows.
+    """
+    return {
+        name: sorted(row_key(row) for row in rows if cluster in (-1, labels.get(row.problem_id, -1)))
+        for name, cluster in experts.items()
+    }
+
+
+def used_recipe(folder: Path | str) -> Recipe:
+    """The recipe that a library was made with.
+
+    Raises:
+        ConfigError: If the library does not keep it.
+        ModelError: If there is no library, or it is damaged.
+    """
+    library = ExpertLibrary(folder)
+    if RECIPE not in library.manifest.files:
+        raise ConfigError(
+            f"library {library.folder} does not keep its recipe; name it with --recipe, as it was made"
+        )
+    try:
+        return Recipe.model_validate(library.facts(RECIPE))
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(library.folder / RECIPE), Recipe)) from None
+
+
+def fitting_recipe(library: ExpertLibrary, recipe: Recipe) -> Recipe:
+    """The recipe, whose adapters have the library's shape.
+
+    Raises:
+        ModelError: If they have another one.
+    """
+    shape, wanted = library.manifest.adapters, recipe.train.model_dump(mode="json")
+    for key in AdapterConfig.model_fields:
+        if key != "dropout" and shape.get(key) != wanted[key]:
+            raise ModelError(
+                f"library {library.folder} has adapters of {key} = {shape.get(key)!r}, and the recipe says "
+                f"{wanted[key]!r}; go on with the library's own"
+            )
+    return recipe
+
+
+class UpdatePlan:
+    """What is new to whom, before anything is loaded."""
+
+    def __init__(self, library: ExpertLibrary, recipe: Recipe, rows: Sequence[Row]) -> None:
+        self.library, self.recipe, self.rows = library, recipe, rows
+        self.keys = [row_key(row) for row in rows]
+        self.clusters = library_clusters(library) if CLUSTERS in library.manifest.files else None
+        self.experts = {expert.name: expert.cluster for expert in library.manifest.experts}
+        self.learnt = self._learnt()
+        known = frozenset().union(*self.learnt.values())
+        labels = self.clusters.label_of() if self.clusters else {}
+        # New to everyone; and those for which an expert waits, since it had too few of them.
+        self.new = [row for row, key in zip(rows, self.keys, strict=True) if key not in known]
+        self.waiting = [
+            row
+            for row, key in zip(rows, self.keys, strict=True)
+            if any(
+                key in known and key not in self.learnt[name]
+                for name, cluster in self.experts.items()
+                if cluster in (-1, labels.get(row.problem_id, -1))
+            )
+        ]
+
+    def _learnt(self) -> dict[str, frozenset[str]]:
+        """The rows that each expert was made from; by their problem where the library does not say."""
+        if ROWS in self.library.manifest.files:
+            told = self.library.facts(ROWS)
+            return {name: frozenset(map(str, told.get(name, ()))) for name in self.experts}
+        seen = frozenset(self.clusters.ids if self.clusters else ())
+        old = frozenset(key for row, key in zip(self.rows, self.keys, strict=True) if row.problem_id in seen)
+        return dict.fromkeys(self.experts, old)
+
+    def old_known(self) -> tuple[int, int]:
+        """How many of the rows that the library was made from are at hand, and how many there were."""
+        before = frozenset().union(*self.learnt.values())
+        return len(before & set(self.keys)), len(before)
+
 
 Say = Callable[[str], None]
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from bdc_agents.distill.agreement import Agreement, agreement
 from bdc_agents.distill.cluster import cluster_items, held_out_scores, own_order
-from bdc_agents.distill.clusters import Clusters
 from bdc_agents.distill.describe import ClusterFacts, describe_clusters
-from bdc_agents.distill.embed import Vectors, unit
 from bdc_agents.distill.items import Embedded
 from bdc_agents.distill.partition import reduce, silhouette
+from bdc_agents.embed.encoder import Vectors, unit
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.membership import Clusters
 from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 

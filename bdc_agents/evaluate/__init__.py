@@ -5,7 +5,7 @@ from bdc_agents.evaluate.config import EvalConfig, read_config
 from bdc_agents.evaluate.diagnose import Finding, diagnose
 from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.metrics import Difference, Interval, paired, pass_at_k, wilson
-from bdc_agents.evaluate.report import write_report
+from bdc_agents.evaluate.report.page import write_report
 from bdc_agents.evaluate.results import Results, Row, read_rows
 from bdc_agents.evaluate.run import evaluate
 from bdc_agents.evaluate.setup import build_solvers

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from bdc_agents.agents.protocol import Agent, Reply, Request
-from bdc_agents.agents.replies import extract_code
+from bdc_agents.agents.replies.reading import extract_code
 from bdc_agents.errors import AgentError
 from bdc_agents.evaluate.solvers import Answer, Candidate, Spent
 from bdc_agents.search.execute import program_key

@@ -17,8 +17,8 @@ from bdc_agents.errors import ConfigError
 from bdc_agents.runs.configuration import describe, open_collection
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
-from bdc_agents.runs.jobs import Job, JobTable, Spent, Totals
-from bdc_agents.runs.jobs_sqlite import JOBS_FILE, SqliteJobs
+from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
+from bdc_agents.runs.jobs.table import Job, JobTable, Spent, Totals
 from bdc_agents.runs.progress import Progress
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.runs.stopping import graceful
@@ -200,7 +200,7 @@ def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any]) -> Job
         raise ConfigError(
             f"not a job table: {config.table!r:.40}; write postgresql://USER@HOST/DATABASE, or leave it out"
         )
-    from bdc_agents.runs.jobs_postgres import PostgresJobs
+    from bdc_agents.runs.jobs.postgres import PostgresJobs
 
     return PostgresJobs(config.table, f"{folder.name}-{content_hash(repr(asked))}", limit=config.limit)
 

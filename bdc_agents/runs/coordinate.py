@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from bdc_agents.config import Budget
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
-from bdc_agents.runs.jobs import Job, JobTable, Summary, problem_hash
-from bdc_agents.runs.owners import new_owner
+from bdc_agents.runs.jobs.owners import new_owner
+from bdc_agents.runs.jobs.table import Job, JobTable, Summary, problem_hash
 from bdc_agents.types import Problem, Trace, Usage
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from bdc_agents.agents import Agent, load_agents
 from bdc_agents.config import Budget, Settings
 from bdc_agents.runs.coordinate import OnTrace, TableCoordinator, TraceFile
 from bdc_agents.runs.endpoints import Load, metered
-from bdc_agents.runs.jobs import JobTable
+from bdc_agents.runs.jobs.table import JobTable
 from bdc_agents.runs.progress import ENOUGH, RECENT
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import Executor, create_executor

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bdc_agents.runs.endpoints import Load
-from bdc_agents.runs.jobs import Spent, Totals
+from bdc_agents.runs.jobs.table import Spent, Totals
 from bdc_agents.types import Frozen
 
 ENOUGH, RECENT = 3, 30

@@ -10,7 +10,7 @@ from pathlib import Path
 from bdc_agents.data import dataset_names, has_task, load_tasks, task_names
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import ProblemError, UsageError, unknown
-from bdc_agents.runs.jobs import Job, problem_hash
+from bdc_agents.runs.jobs.table import Job, problem_hash
 from bdc_agents.syntax import modules_needed
 from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import extract_code
+from bdc_agents.agents.replies.reading import extract_code
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import write_program
 from bdc_agents.search.calls import Answer, Call, derive_seed

@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
+from bdc_agents.agents.limits import grown
 from bdc_agents.agents.protocol import Agent, Reply, Request
-from bdc_agents.agents.room import grown
 from bdc_agents.agents.usage import believed, of_failed
 from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.search.budget import Account

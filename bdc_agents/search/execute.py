@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from math import fsum
 
-from bdc_agents.agents.replies import normalise
+from bdc_agents.agents.replies.reading import normalise
 from bdc_agents.sandbox.protocol import Executor, Job, job_for
 from bdc_agents.search.agreement import behaviour
 from bdc_agents.search.calls import together

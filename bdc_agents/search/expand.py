@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any, cast
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import MAX_CHARS, is_whole_json, parse_json, strip_thinking, under
+from bdc_agents.agents.replies.reading import MAX_CHARS, is_whole_json, parse_json, strip_thinking, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import merge_thoughts, propose_thoughts, thoughts_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import parse_json, under
+from bdc_agents.agents.replies.reading import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import judge_program, judge_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed

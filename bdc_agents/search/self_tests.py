@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies import parse_json, under
+from bdc_agents.agents.replies.reading import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import tests_schema, write_tests
 from bdc_agents.search.calls import Answer, Call, derive_seed

@@ -15,8 +15,8 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.origin import budget_of, differences, origin_of, raised
 from bdc_agents.search.state import Emit, SearchState, check_whole
-from bdc_agents.search.sync import run_sync
 from bdc_agents.search.traces import trace_of
+from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Trace
 
 

@@ -14,7 +14,7 @@ from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMi
 from langgraph.runtime import get_runtime
 from langgraph.typing import ContextT, InputT, OutputT, StateT  # pyright: ignore[reportMissingTypeStubs]
 
-from bdc_agents.search.sync import run_sync
+from bdc_agents.sync import run_sync
 
 STEPS = 100_000
 """Bound on a graph's super-steps: rollouts and budgets end a search long before."""

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
-    from bdc_agents.serve.answers import SolverAnswer, SolverConfig
-    from bdc_agents.serve.api import create_app
-    from bdc_agents.serve.backend import Backend, ChatReply, ChatRequest, ExpertWeights
+    from bdc_agents.evaluate.library.methods import Comparison, compare
+    from bdc_agents.experts.concatenate import Concatenated, concatenate, quantize
+    from bdc_agents.experts.mixture import Mixture
+    from bdc_agents.serve.backends.protocol import Backend, ChatReply, ChatRequest, ExpertWeights
     from bdc_agents.serve.chat_model import ChatBDC
-    from bdc_agents.serve.comparison import Comparison, compare
-    from bdc_agents.serve.concatenation import Concatenated, concatenate, quantize
-    from bdc_agents.serve.graph import create_solver_graph
-    from bdc_agents.serve.guard import ServerLimits
-    from bdc_agents.serve.mix import Mixture
-    from bdc_agents.serve.routed import RoutedModel
-    from bdc_agents.serve.solver import BDCSolver
+    from bdc_agents.serve.http.api import create_app
+    from bdc_agents.serve.http.guard import ServerLimits
+    from bdc_agents.serve.model import RoutedModel
+    from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig
+    from bdc_agents.serve.solver.graph import create_solver_graph
+    from bdc_agents.serve.solver.runnable import BDCSolver
 
 __all__ = [
     "BDCSolver",
@@ -39,24 +39,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BDCSolver": "bdc_agents.serve.solver",
-    "Backend": "bdc_agents.serve.backend",
+    "BDCSolver": "bdc_agents.serve.solver.runnable",
+    "Backend": "bdc_agents.serve.backends.protocol",
     "ChatBDC": "bdc_agents.serve.chat_model",
-    "ChatReply": "bdc_agents.serve.backend",
-    "ChatRequest": "bdc_agents.serve.backend",
-    "Comparison": "bdc_agents.serve.comparison",
-    "Concatenated": "bdc_agents.serve.concatenation",
-    "ExpertWeights": "bdc_agents.serve.backend",
-    "Mixture": "bdc_agents.serve.mix",
-    "RoutedModel": "bdc_agents.serve.routed",
-    "ServerLimits": "bdc_agents.serve.guard",
-    "SolverAnswer": "bdc_agents.serve.answers",
-    "SolverConfig": "bdc_agents.serve.answers",
-    "compare": "bdc_agents.serve.comparison",
-    "concatenate": "bdc_agents.serve.concatenation",
-    "create_app": "bdc_agents.serve.api",
-    "create_solver_graph": "bdc_agents.serve.graph",
-    "quantize": "bdc_agents.serve.concatenation",
+    "ChatReply": "bdc_agents.serve.backends.protocol",
+    "ChatRequest": "bdc_agents.serve.backends.protocol",
+    "Comparison": "bdc_agents.evaluate.library.methods",
+    "Concatenated": "bdc_agents.experts.concatenate",
+    "ExpertWeights": "bdc_agents.serve.backends.protocol",
+    "Mixture": "bdc_agents.experts.mixture",
+    "RoutedModel": "bdc_agents.serve.model",
+    "ServerLimits": "bdc_agents.serve.http.guard",
+    "SolverAnswer": "bdc_agents.serve.solver.answers",
+    "SolverConfig": "bdc_agents.serve.solver.answers",
+    "compare": "bdc_agents.evaluate.library.methods",
+    "concatenate": "bdc_agents.experts.concatenate",
+    "create_app": "bdc_agents.serve.http.api",
+    "create_solver_graph": "bdc_agents.serve.solver.graph",
+    "quantize": "bdc_agents.experts.concatenate",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

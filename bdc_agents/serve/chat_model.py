@@ -21,13 +21,13 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from bdc_agents.agents.knobs import with_instruction
-from bdc_agents.agents.replies import parse_json
+from bdc_agents.agents.replies.reading import parse_json
 from bdc_agents.errors import UsageError
-from bdc_agents.search.sync import run_sync
-from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest, ExpertWeights, PromptTooLong
-from bdc_agents.serve.history import call_text, joined, result_text
-from bdc_agents.serve.openai import refusal
-from bdc_agents.serve.routed import BASE, ROUTED, RoutedModel, shared_model
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest, ExpertWeights, PromptTooLong
+from bdc_agents.serve.http.openai import refusal
+from bdc_agents.serve.model import BASE, ROUTED, RoutedModel, shared_model
+from bdc_agents.serve.tool_turns import call_text, joined, result_text
+from bdc_agents.sync import run_sync
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "user", "function": "user"}
 _OF_CLIENTS = ("timeout", "max_retries", "streaming")

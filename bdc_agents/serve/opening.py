@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.base import Base, load_base
-from bdc_agents.distill.experts import check_base
-from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.errors import ModelError
-from bdc_agents.serve.backend import ChatRequest, Place
-from bdc_agents.serve.mix import Mixture
+from bdc_agents.experts.adapters import check_base
+from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.mixture import Mixture
+from bdc_agents.serve.backends.in_process import TransformersBackend
+from bdc_agents.serve.backends.layer_weights import layer_weights
+from bdc_agents.serve.backends.protocol import ChatRequest, Place
 from bdc_agents.serve.placing import library_place
-from bdc_agents.serve.transformers_backend import TransformersBackend
-from bdc_agents.serve.weights import layer_weights
 from bdc_agents.types import content_hash
 
 

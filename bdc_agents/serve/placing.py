@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-from bdc_agents.distill.embed import BASE, Encoder, EncoderConfig, config_named, load_encoder
-from bdc_agents.distill.experts import CLUSTERS, library_clusters
-from bdc_agents.distill.library import ExpertLibrary
-from bdc_agents.distill.route import ROUTER, Router
+from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named, load_encoder
 from bdc_agents.errors import ModelError
-from bdc_agents.search.sync import run_sync
-from bdc_agents.serve.backend import ExpertWeights, Place
-from bdc_agents.serve.prompts import whole
+from bdc_agents.experts.adapters import CLUSTERS, library_clusters
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.router import ROUTER, Router
+from bdc_agents.serve.backends.prompts import whole
+from bdc_agents.serve.backends.protocol import ExpertWeights, Place
+from bdc_agents.sync import run_sync
 
 Alone = Callable[[], AbstractContextManager[Any]]
 

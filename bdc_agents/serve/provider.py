@@ -4,7 +4,7 @@ from pathlib import Path
 
 from langchain_core.language_models import BaseChatModel
 
-from bdc_agents.agents.models import check_local, name_of
+from bdc_agents.agents.providers import check_local, name_of
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ModelError
 from bdc_agents.types import content_hash

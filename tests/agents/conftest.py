@@ -15,8 +15,8 @@ from langchain_core.messages import HumanMessage
 
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent
-from bdc_agents.agents.models import chat_model
 from bdc_agents.agents.protocol import Request
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig
 
 # The same examples each time, and no time limit on a machine that others use too.

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bdc_agents.agents.chat import ChatAgent
-from bdc_agents.agents.models import chat_model
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import AgentError, ModelError
 

@@ -9,7 +9,7 @@ import pytest
 
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.limits import Pace
-from bdc_agents.agents.models import chat_model
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig
 
 from .asking import asked_once

@@ -10,7 +10,7 @@ from langchain_core.language_models import FakeListChatModel
 from bdc_agents.agents import ChatAgent, as_agents, load_agents, ping
 from bdc_agents.agents.described import price_of
 from bdc_agents.agents.load import distinct
-from bdc_agents.agents.models import PROVIDERS, chat_model
+from bdc_agents.agents.providers import PROVIDERS, chat_model
 from bdc_agents.config import AgentConfig, Settings, StoreConfig
 from bdc_agents.errors import ConfigError, ModelError
 from bdc_agents.testing import ScriptedAgent

@@ -12,7 +12,7 @@ import pytest
 from bdc_agents.agents.chat import ChatAgent
 from bdc_agents.agents.described import price_of, reasons
 from bdc_agents.agents.load import load_agents
-from bdc_agents.agents.models import PROVIDERS, chat_model, name_of, provider_of
+from bdc_agents.agents.providers import PROVIDERS, chat_model, name_of, provider_of
 from bdc_agents.config import AgentConfig, OllamaConfig, Settings, StoreConfig
 from bdc_agents.errors import ConfigError, ModelError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bdc_agents.agents import load_agents, registry
-from bdc_agents.agents.models import chat_model, endpoint_of
+from bdc_agents.agents.providers import chat_model, endpoint_of
 from bdc_agents.config import AgentConfig, Settings
 from bdc_agents.errors import BDCError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.agents.replies import extract_code, normalise, parse_json, strip_thinking
+from bdc_agents.agents.replies.reading import extract_code, normalise, parse_json, strip_thinking
 
 F = "```"
 PROGRAM = "import math\n\n\ndef area(r):\n    return math.pi * r**2"

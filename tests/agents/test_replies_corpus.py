@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.agents import snippets
-from bdc_agents.agents.marks import said, strip_thinking, thinks_to_the_end
-from bdc_agents.agents.replies import extract_code, parse_json, under
+from bdc_agents.agents.replies import snippets
+from bdc_agents.agents.replies.marks import said, strip_thinking, thinks_to_the_end
+from bdc_agents.agents.replies.reading import extract_code, parse_json, under
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/replies.py"))
 FILES = sorted((Path(__file__).parent / "replies").glob("*.jsonl"))

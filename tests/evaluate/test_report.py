@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.evaluate import breakdown
 from bdc_agents.evaluate.inspect_log import write_logs
-from bdc_agents.evaluate.report import render, write_report
+from bdc_agents.evaluate.report import breakdown
+from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import Point, Results, Row
 from bdc_agents.evaluate.summary import summarise
 from bdc_agents.types import Hidden, Task, Usage

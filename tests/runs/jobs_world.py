@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bdc_agents.runs.jobs import Job
-from bdc_agents.runs.jobs_sqlite import SqliteJobs
+from bdc_agents.runs.jobs.sqlite import SqliteJobs
+from bdc_agents.runs.jobs.table import Job
 
 LEASE = 100.0
 JOBS = [Job(id=f"p:{number}", dataset="p") for number in range(6)]

@@ -11,7 +11,7 @@ from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.collect import Collected
 from bdc_agents.runs.endpoints import Load
-from bdc_agents.runs.jobs import Spent, Totals
+from bdc_agents.runs.jobs.table import Spent, Totals
 from bdc_agents.runs.progress import Progress
 from bdc_agents.types import Decision, Hidden, Trace, Usage
 

@@ -24,7 +24,7 @@ from bdc_agents.runs import (
     write_trace,
 )
 from bdc_agents.runs.folder import TRACE_FILE
-from bdc_agents.runs.jobs_sqlite import JOBS_FILE, SqliteJobs
+from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
 
 
 def test_traces_come_back_as_they_were_written(tmp_path, make_trace):

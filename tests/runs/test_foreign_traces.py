@@ -18,8 +18,8 @@ from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.foreign import is_inside, read_lines
 from bdc_agents.runs import open_run, read_traces, write_solution, write_trace
 from bdc_agents.runs.folder import parse_trace
-from bdc_agents.runs.jobs import Job
-from bdc_agents.runs.jobs_sqlite import JOBS_FILE, SqliteJobs
+from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
+from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.types import Node, Problem, Program, Solution, Trace, TreeStats, Usage
 

@@ -9,9 +9,9 @@ import pytest
 
 from bdc_agents.config import Budget
 from bdc_agents.errors import BDCError, ModelError
-from bdc_agents.runs.jobs import MAX_FAILURES, MAX_LOSSES, Job, JobTable, Spent, Summary
-from bdc_agents.runs.jobs_sqlite import SqliteJobs
-from bdc_agents.runs.owners import is_gone, new_owner
+from bdc_agents.runs.jobs.owners import is_gone, new_owner
+from bdc_agents.runs.jobs.sqlite import SqliteJobs
+from bdc_agents.runs.jobs.table import MAX_FAILURES, MAX_LOSSES, Job, JobTable, Spent, Summary
 from bdc_agents.types import Usage
 
 from .jobs_world import JOBS, LEASE, World, ids
@@ -39,7 +39,7 @@ def open_table(
         url = os.environ.get("BDC_TEST_POSTGRES")
         if url is None:
             pytest.skip("BDC_TEST_POSTGRES is not set")
-        from bdc_agents.runs.jobs_postgres import PostgresJobs
+        from bdc_agents.runs.jobs.postgres import PostgresJobs
 
         def gone(owner: str) -> bool:
             return owner in world.gone
@@ -254,7 +254,7 @@ def test_a_damaged_table_says_what_to_do(tmp_path: Path) -> None:
 
 def test_postgres_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
-    from bdc_agents.runs.jobs_postgres import PostgresJobs
+    from bdc_agents.runs.jobs.postgres import PostgresJobs
 
     with pytest.raises(ModelError, match=r"bdc-agents\[postgres\]"):
         PostgresJobs("postgresql://nowhere", "run")

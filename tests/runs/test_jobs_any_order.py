@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bdc_agents.runs.jobs import Summary
+from bdc_agents.runs.jobs.table import Summary
 
 from .jobs_world import JOBS, LEASE, World, ids
 

@@ -22,8 +22,8 @@ from conftest import answer, digest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from bdc_agents.agents import ChatAgent, ReplyCache
-from bdc_agents.agents.models import chat_model
 from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig, SearchConfig
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor

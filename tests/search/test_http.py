@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bdc_agents.agents import ChatAgent
-from bdc_agents.agents.models import chat_model
+from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig, SearchConfig
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedEndpoint, ScriptedExecutor

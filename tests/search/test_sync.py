@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from bdc_agents.search.sync import run_sync
+from bdc_agents.sync import run_sync
 
 
 async def double(number: int) -> int:

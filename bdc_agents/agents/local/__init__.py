@@ -1,9 +1,9 @@
 """Models that run on this machine: found or downloaded by hash, served by llama.cpp on loopback."""
 
 from bdc_agents.agents.local.agent import LocalAgent, ModelStatus, describe_models, local_agent
-from bdc_agents.agents.local.catalogue import CATALOGUE, LocalModel, find
 from bdc_agents.agents.local.server import has_runtime
-from bdc_agents.agents.local.weights import describe, fetch, locate, models_folder
+from bdc_agents.weights.catalogue import CATALOGUE, LocalModel, find
+from bdc_agents.weights.files import describe, fetch, locate, models_folder
 
 __all__ = [
     "CATALOGUE",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from bdc_agents.agents.local.catalogue import CATALOGUE, LocalModel, find
-from bdc_agents.agents.local.packages import Progress, silent
 from bdc_agents.agents.local.server import ServerSettings, require_runtime
-from bdc_agents.agents.local.weights import Announce, check_file, digest, fetch, locate, log, models_folder
 from bdc_agents.agents.protocol import Agent, Reply, Request
 from bdc_agents.config import AgentConfig, explain
 from bdc_agents.errors import ConfigError, ModelError
 from bdc_agents.types import Frozen, Usage
+from bdc_agents.weights.catalogue import CATALOGUE, LocalModel, find
+from bdc_agents.weights.files import Announce, check_file, digest, fetch, locate, log, models_folder
+from bdc_agents.weights.packages import Progress, silent
 
 if TYPE_CHECKING:
     from bdc_agents.agents.cache import ReplyCache

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from bdc_agents.agents.local.locks import POLL_SECONDS, is_locked, locked, open_private, wait_lock
 from bdc_agents.errors import ModelError
+from bdc_agents.locks import POLL_SECONDS, is_locked, locked, open_private, wait_lock
 from bdc_agents.types import Frozen
 
 PROTOCOL = 1

@@ -17,7 +17,7 @@ from bdc_agents.data import load_task
 from bdc_agents.errors import ProblemError
 from bdc_agents.runs.endpoints import Load, metered
 from bdc_agents.runs.engine import Engine, OpenRun
-from bdc_agents.runs.jobs import Job
+from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
 from bdc_agents.runs.ray.desk import Line

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bdc_agents.agents.local.catalogue import LocalModel, Packages, find
 from bdc_agents.agents.local.server import ServerSettings
-from bdc_agents.agents.local.weights import fetch, models_folder
 from bdc_agents.errors import ModelError
+from bdc_agents.weights.catalogue import LocalModel, Packages, find
+from bdc_agents.weights.files import fetch, models_folder
 
 PART_BYTES = 50_000
 

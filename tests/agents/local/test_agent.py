@@ -11,11 +11,11 @@ from langchain_core.messages import HumanMessage
 
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.local import CATALOGUE, describe_models, local_agent
-from bdc_agents.agents.local.locks import is_locked
 from bdc_agents.agents.local.server import runtime_folder
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.locks import is_locked
 
 SMALL = {"slots": 2, "context": 2048, "threads": 1}
 

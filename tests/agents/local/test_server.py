@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bdc_agents.agents.local.locks import is_locked
 from bdc_agents.agents.local.model import Connection, ServedModel, served_model
 from bdc_agents.agents.local.server import Lease, ServerSettings, join, require_runtime, runtime_folder
 from bdc_agents.errors import ModelError
+from bdc_agents.locks import is_locked
 
 USER = """
 import asyncio, sys

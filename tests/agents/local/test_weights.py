@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from bdc_agents.agents.local.catalogue import CATALOGUE, HubFile, LocalModel, find
-from bdc_agents.agents.local.weights import check_file, describe, digest, fetch, locate
 from bdc_agents.errors import ModelError
+from bdc_agents.weights.catalogue import CATALOGUE, HubFile, LocalModel, find
+from bdc_agents.weights.files import check_file, describe, digest, fetch, locate
 
 Publish = Callable[[int], tuple[LocalModel, bytes]]
 

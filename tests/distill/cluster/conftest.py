@@ -10,8 +10,8 @@ import pytest
 np = pytest.importorskip("numpy", reason="clustering needs the extra `distill`")
 pytest.importorskip("sklearn", reason="clustering needs the extra `distill`")
 
-from bdc_agents.distill.embed import unit  # noqa: E402
 from bdc_agents.distill.items import Embedded, Item  # noqa: E402
+from bdc_agents.embed.encoder import unit  # noqa: E402
 
 TOPICS = ("graph edges vertices path", "string letters characters word", "points plane triangle circle")
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.distill.cluster import cluster_items, cluster_rows, held_out_scores
-from bdc_agents.distill.clusters import SHARED, Clusters, ClusterSettings
-from bdc_agents.distill.embed import unit
 from bdc_agents.distill.items import Embedded, Item, embed_items, items_of_rows, labels_of, problem_text
+from bdc_agents.embed.encoder import unit
 from bdc_agents.errors import ConfigError, ModelError, UsageError
+from bdc_agents.experts.membership import SHARED, Clusters, ClusterSettings
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Problem
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bdc_agents.distill.embed import EncoderConfig, load_encoder, unit
-from bdc_agents.distill.vectors import CachedEncoder
+from bdc_agents.embed.cache import CachedEncoder
+from bdc_agents.embed.encoder import EncoderConfig, load_encoder, unit
 from bdc_agents.errors import ModelError
 
 TEXTS = ["graph", "", "points in the plane " * 40, "Straße \ud800 图", "word " * 7, "x"]
 
 
 def load(tiny: SimpleNamespace, kind: str, **settings: Any) -> Any:
-    from bdc_agents.distill import encoders
+    from bdc_agents.embed import local as encoders
 
     config = EncoderConfig(model=str(tiny.bert), batch_tokens=64, **settings)
     if kind == "base":
@@ -80,7 +80,7 @@ def test_codet5_embedding_is_its_first_state_through_its_projection(tiny: Simple
     import torch
     import transformers
 
-    from bdc_agents.distill.encoders import codet5p_encoder
+    from bdc_agents.embed.local import codet5p_encoder
 
     folder = tiny.root / "codet5p"
     shape = transformers.T5Config(

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("numpy", reason="encoders need the extra `distill`")
 
-from bdc_agents.distill import minilm
+from bdc_agents.embed import minilm
 from bdc_agents.errors import ModelError
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from bdc_agents.distill.agreement import agreement, scores
 from bdc_agents.distill.cluster import cluster_items
-from bdc_agents.distill.clusters import ClusterSettings
+from bdc_agents.distill.cluster_report import render_map, write_cluster_report
 from bdc_agents.distill.describe import describe_clusters
-from bdc_agents.distill.embed import unit
 from bdc_agents.distill.items import Embedded
-from bdc_agents.distill.report import render_map, write_cluster_report
 from bdc_agents.distill.validation import Validation, validate
+from bdc_agents.embed.encoder import unit
+from bdc_agents.experts.membership import ClusterSettings
 
 Make = Callable[..., Embedded]
 KMEANS = ClusterSettings(method="kmeans", clusters=3)

@@ -11,12 +11,12 @@ torch = pytest.importorskip("torch", reason="training needs the extra `distill`"
 pytest.importorskip("peft", reason="training needs the extra `distill`")
 pytest.importorskip("sklearn", reason="clustering needs the extra `distill`")
 
-from bdc_agents.distill.experts import copies, distinct  # noqa: E402
-from bdc_agents.distill.library import ExpertLibrary, write_manifest  # noqa: E402
 from bdc_agents.distill.pipeline import distill, losses_of, verdict_of  # noqa: E402
 from bdc_agents.distill.recipe import Recipe  # noqa: E402
-from bdc_agents.distill.route import ROUTER, Router  # noqa: E402
 from bdc_agents.errors import ConfigError, UsageError  # noqa: E402
+from bdc_agents.experts.adapters import copies, distinct  # noqa: E402
+from bdc_agents.experts.library import ExpertLibrary, write_manifest  # noqa: E402
+from bdc_agents.experts.router import ROUTER, Router  # noqa: E402
 from bdc_agents.runs import open_run, write_trace  # noqa: E402
 from bdc_agents.types import Trace  # noqa: E402
 

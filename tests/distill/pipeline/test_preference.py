@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.preference import PreferenceConfig, preference_pairs
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.errors import ConfigError, ModelError, ProblemError
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.types import Decision, Node, Thought, Trace
 
 Make = Callable[..., Trace]

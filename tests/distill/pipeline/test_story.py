@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from bdc_agents.cli import app, story
 from bdc_agents.data import load_tasks
-from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.recipe import Recipe
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.runs import open_run, read_traces, write_trace
 from bdc_agents.types import Trace
 

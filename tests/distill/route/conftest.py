@@ -12,17 +12,17 @@ pytest.importorskip("peft")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from bdc_agents.distill.base import Base, BaseIdentity  # noqa: E402
-from bdc_agents.distill.clusters import Clusters  # noqa: E402
-from bdc_agents.distill.library import (  # noqa: E402
+from bdc_agents.experts.base import Base, BaseIdentity  # noqa: E402
+from bdc_agents.experts.library import (
+    AdapterConfig,
     ExpertLibrary,
     ExpertRecord,
     Manifest,
     all_files,
     write_manifest,
 )
-from bdc_agents.distill.lora import StackedAdapters  # noqa: E402
-from bdc_agents.distill.recipe import AdapterConfig  # noqa: E402
+from bdc_agents.experts.lora import StackedAdapters  # noqa: E402
+from bdc_agents.experts.membership import Clusters  # noqa: E402
 
 SIZE = 6
 """Numbers of a toy embedding."""

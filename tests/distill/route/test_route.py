@@ -10,13 +10,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.distill.clusters import Clusters
-from bdc_agents.distill.experts import ownership
-from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.route import ROUTER, Router
-from bdc_agents.distill.routing import RouterConfig, RouterShape
+from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.experts.adapters import ownership
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.router import ROUTER, Router, RouterShape
 
 Make = Callable[..., ExpertLibrary]
 SHAPES = [

@@ -10,20 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from bdc_agents.distill.base import Base
 from bdc_agents.distill.checkpoint import read_losses
-from bdc_agents.distill.clusters import Clusters
-from bdc_agents.distill.experts import check_base, load_experts
-from bdc_agents.distill.library import ExpertLibrary
-from bdc_agents.distill.loss import RowLoss
-from bdc_agents.distill.route import Router
-from bdc_agents.distill.route_train import METRICS, train_router
-from bdc_agents.distill.route_training import RouterTraining, imbalance
-from bdc_agents.distill.routed import row_sums
-from bdc_agents.distill.routing import RouterConfig
+from bdc_agents.distill.loss import RowLoss, row_sums
+from bdc_agents.distill.router_training import METRICS, RouterConfig, RouterTraining, imbalance, train_router
 from bdc_agents.distill.rows import Encoded, EncodedRow
-from bdc_agents.distill.training import Report, TrainingStopped
+from bdc_agents.distill.train import Report, TrainingStopped
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.adapters import check_base, load_experts
+from bdc_agents.experts.base import Base
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.router import Router
 from bdc_agents.search.traces import Row
 
 Make = Callable[..., ExpertLibrary]

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from bdc_agents.distill import library as library_module
-from bdc_agents.distill.base import Base, load_base
-from bdc_agents.distill.clusters import Clusters
-from bdc_agents.distill.library import (
+from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.experts import library as library_module
+from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.library import (
     ADAPTER,
     ADAPTER_CONFIG,
     ExpertLibrary,
@@ -27,10 +27,9 @@ from bdc_agents.distill.library import (
     save_folder,
     write_manifest,
 )
-from bdc_agents.distill.route import Router, RouterFacts, shapes_of
-from bdc_agents.distill.routing import RouterShape
-from bdc_agents.distill.tensors import read_adapter
-from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.router import Router, RouterFacts, RouterShape, shapes_of
+from bdc_agents.experts.tensors import read_adapter
 
 RANK, SIZE = 4, 6
 A, B = "base_model.model.x.lora_A.weight", "base_model.model.x.lora_B.weight"

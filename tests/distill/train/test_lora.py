@@ -11,11 +11,12 @@ from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
 from bdc_agents.distill.batches import Item, plan_step
 from bdc_agents.distill.learner import Learner, learning_rate
-from bdc_agents.distill.lora import StackedAdapters
 from bdc_agents.distill.loss import BASE, RowLoss
-from bdc_agents.distill.recipe import AdapterConfig, TrainConfig
+from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import EncodedRow
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.library import AdapterConfig
+from bdc_agents.experts.lora import StackedAdapters
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use
 Rows = list[EncodedRow]

@@ -26,7 +26,7 @@ def test_libraries_and_recipes_are_read_without_torch() -> None:
 
 def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "bdc_agents.distill.devices", raising=False)
-    monkeypatch.delitem(sys.modules, "bdc_agents.distill.base", raising=False)
+    monkeypatch.delitem(sys.modules, "bdc_agents.experts.devices", raising=False)
+    monkeypatch.delitem(sys.modules, "bdc_agents.experts.base", raising=False)
     with pytest.raises(ModelError, match=r"torch is not installed; run: pip install 'bdc-agents\[distill\]'"):
         _ = distill.load_base

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bdc_agents.data import load_tasks
-from bdc_agents.runs.jobs_sqlite import SqliteJobs
+from bdc_agents.runs.jobs.sqlite import SqliteJobs
 
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
 World = Any  # of conftest.py

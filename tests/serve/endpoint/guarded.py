@@ -8,7 +8,7 @@ import sys
 from served import Slow, place
 
 from bdc_agents.serve import RoutedModel, ServerLimits, create_app
-from bdc_agents.serve.server import listen, serve_forever
+from bdc_agents.serve.http.server import listen, serve_forever
 
 
 class Thinking(Slow):

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from bdc_agents.serve import ExpertWeights, RoutedModel
-from bdc_agents.serve.backend import ChatPiece, ChatReply
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply
 
 
 class Slow:

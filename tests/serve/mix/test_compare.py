@@ -10,14 +10,14 @@ import torch
 from peft import PeftModel
 from peft.utils.merge_utils import ties
 
-from bdc_agents.distill.route import Router
-from bdc_agents.distill.routing import RouterConfig, RouterShape
+from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.serve.combine import Method, added, combine
-from bdc_agents.serve.comparison import compare
-from bdc_agents.serve.mix import Mixture
-from bdc_agents.serve.peers import plain_sums, xlora
+from bdc_agents.evaluate.library.methods import compare
+from bdc_agents.evaluate.library.peers import plain_sums, xlora
+from bdc_agents.experts.combine import Method, added, combine
+from bdc_agents.experts.mixture import Mixture
+from bdc_agents.experts.router import Router, RouterShape
 
 Make = Callable[..., Any]
 CONFIG = RouterConfig(epochs=1, batch=4, tokens_per_pass=64, learning_rate=0.01)

@@ -11,8 +11,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.serve.concatenation import RANKS, concatenate, quantize
-from bdc_agents.serve.mix import Mixture
+from bdc_agents.experts.concatenate import RANKS, concatenate, quantize
+from bdc_agents.experts.mixture import Mixture
 
 Make = Callable[..., Any]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use

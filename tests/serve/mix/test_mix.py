@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from torch._dynamo.testing import CompileCounter
 
-from bdc_agents.distill.library import ExpertLibrary
-from bdc_agents.distill.recipe import AdapterConfig
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.serve.mix import MixedLinear, Mixture
+from bdc_agents.experts.library import AdapterConfig, ExpertLibrary
+from bdc_agents.experts.mixture import MixedLinear, Mixture
 
 Make = Callable[..., Any]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use

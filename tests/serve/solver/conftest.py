@@ -13,7 +13,7 @@ import pytest
 
 from bdc_agents.search.traces import Row
 from bdc_agents.serve import RoutedModel
-from bdc_agents.serve.backend import ChatPiece, ChatReply, ChatRequest, ExpertWeights
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest, ExpertWeights
 
 if any(find_spec(name) is None for name in ("torch", "peft", "numpy")):
     collect_ignore_glob = ["test_*.py"]
@@ -21,13 +21,13 @@ else:
     import numpy as np
     import torch
 
-    from bdc_agents.distill.base import Base, load_base
-    from bdc_agents.distill.clusters import PROBE, Clusters
-    from bdc_agents.distill.embed import unit
-    from bdc_agents.distill.library import ExpertLibrary, write_manifest
     from bdc_agents.distill.recipe import TrainConfig
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import train_experts
+    from bdc_agents.embed.encoder import unit
+    from bdc_agents.experts.base import Base, load_base
+    from bdc_agents.experts.library import ExpertLibrary, write_manifest
+    from bdc_agents.experts.membership import PROBE, Clusters
 
 EXPERTS = ("cluster-0", "cluster-1", "shared")
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bdc_agents.distill.base import load_base
+from bdc_agents.experts.base import load_base
 
 KEY = "a key of the server"
 

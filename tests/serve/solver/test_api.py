@@ -23,8 +23,8 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from bdc_agents.serve import ChatRequest, RoutedModel, ServerLimits, create_app
-from bdc_agents.serve.backend import PromptTooLong
-from bdc_agents.serve.server import Server, listen
+from bdc_agents.serve.backends.protocol import PromptTooLong
+from bdc_agents.serve.http.server import Server, listen
 
 KEY = "a-key-that-is-long-enough"
 HEADERS = {"Authorization": f"Bearer {KEY}"}

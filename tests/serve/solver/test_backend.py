@@ -9,7 +9,7 @@ import torch
 
 from bdc_agents.errors import BDCError, ModelError
 from bdc_agents.serve import ChatReply, ChatRequest, ExpertWeights, RoutedModel
-from bdc_agents.serve.backend import PromptTooLong
+from bdc_agents.serve.backends.protocol import PromptTooLong
 
 
 def ask(text: str, experts: Any = None, **sampling: Any) -> ChatRequest:

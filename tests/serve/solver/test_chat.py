@@ -16,7 +16,7 @@ from bdc_agents.agents import Request
 from bdc_agents.config import AgentConfig, StoreConfig
 from bdc_agents.errors import AgentError, ModelError, UsageError
 from bdc_agents.serve import ChatBDC, ChatRequest, RoutedModel
-from bdc_agents.serve.backend import PromptTooLong
+from bdc_agents.serve.backends.protocol import PromptTooLong
 
 Make = Callable[..., RoutedModel]
 
@@ -191,7 +191,7 @@ def test_an_agent_without_its_library_is_refused(tmp_path: Path) -> None:
 
 
 def test_replies_of_a_changed_library_are_not_taken_from_the_cache(tmp_path: Path) -> None:
-    from bdc_agents.agents.models import endpoint_of
+    from bdc_agents.agents.providers import endpoint_of
 
     config = AgentConfig(model=f"bdc:{tmp_path}")
     (tmp_path / "library.json").write_text(json.dumps({"made": 1}))

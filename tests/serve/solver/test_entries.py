@@ -81,7 +81,9 @@ async def test_the_graph_that_langgraph_json_names(
 
 
 def test_what_serves_is_light_until_a_library_is_opened() -> None:
-    modules = "graph, bdc_agents.serve.chat_model, bdc_agents.serve.api, bdc_agents.serve.solver"
+    modules = (
+        "graph, bdc_agents.serve.chat_model, bdc_agents.serve.http.api, bdc_agents.serve.solver.runnable"
+    )
     heavy = "torch transformers numpy uvicorn"
     code = (
         f"import sys, bdc_agents.serve.{modules}; print([m for m in {heavy!r}.split() if m in sys.modules])"

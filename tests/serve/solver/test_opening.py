@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.distill.base import Base
-from bdc_agents.distill.embed import EncoderConfig, unit
-from bdc_agents.distill.library import ExpertLibrary
-from bdc_agents.distill.route import Router
+from bdc_agents.embed.encoder import EncoderConfig, unit
 from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.experts.base import Base
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.router import Router
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, RoutedModel
+from bdc_agents.serve.model import shared_model
 from bdc_agents.serve.placing import OneExpert, RouterPlace, library_place
-from bdc_agents.serve.routed import shared_model
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.errors import BDCError
-from bdc_agents.serve.relay import Home
-from bdc_agents.serve.remote import Room
+from bdc_agents.serve.backends.relay import Home
+from bdc_agents.serve.backends.remote import Room
 
 
 @settings(max_examples=30, deadline=None)

@@ -23,8 +23,8 @@ from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import Job
 from bdc_agents.serve import BDCSolver, ChatRequest, RoutedModel, SolverConfig, create_solver_graph
-from bdc_agents.serve.answers import problem_of
-from bdc_agents.serve.backend import PromptTooLong
+from bdc_agents.serve.backends.protocol import PromptTooLong
+from bdc_agents.serve.solver.answers import problem_of
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 
 DOUBLE = {"statement": "Write double(x), which returns twice x.", "tests": ["assert double(4) == 8"]}
@@ -335,7 +335,7 @@ class Counted(ScriptedExecutor):
 @pytest.fixture
 def sandboxes(monkeypatch: pytest.MonkeyPatch) -> list[Counted]:
     monkeypatch.setattr(Counted, "made", [])
-    monkeypatch.setattr("bdc_agents.serve.stages.create_executor", Counted)
+    monkeypatch.setattr("bdc_agents.serve.solver.stages.create_executor", Counted)
     return Counted.made
 
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from bdc_agents.errors import BDCError, ConfigError, ModelError
+from bdc_agents.experts.concatenate import Concatenated
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, ExpertWeights, RoutedModel
-from bdc_agents.serve.backend import PromptTooLong
-from bdc_agents.serve.concatenation import Concatenated
-from bdc_agents.serve.vllm_adapters import VLLMAdapters, save_within
-from bdc_agents.serve.vllm_backend import check_served
+from bdc_agents.serve.backends.protocol import PromptTooLong
+from bdc_agents.serve.backends.vllm import check_served
+from bdc_agents.serve.backends.vllm_adapters import VLLMAdapters, save_within
 
 from .like_vllm import KEY, LikeVLLM
 

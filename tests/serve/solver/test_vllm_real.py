@@ -21,9 +21,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bdc_agents.distill.experts import library_clusters
-from bdc_agents.distill.library import ExpertLibrary
 from bdc_agents.errors import BDCError
+from bdc_agents.experts.adapters import library_clusters
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve import ChatRequest, ExpertWeights, RoutedModel
 
 WHERE = os.environ.get("BDC_TEST_VLLM", "")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.compare import CompareConfig, compare
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
+from bdc_agents.evaluate.library import CompareConfig, compare
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Trace

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 import torch
 
-from bdc_agents.compare import CompareConfig
-from bdc_agents.compare.bench import Bench
-from bdc_agents.compare.held_out import reference_rows
-from bdc_agents.compare.replies import _backend, _weigh
 from bdc_agents.data import load_tasks
-from bdc_agents.distill.base import load_base
-from bdc_agents.distill.experts import adapter_config
-from bdc_agents.distill.library import ExpertLibrary
-from bdc_agents.distill.route import Router
-from bdc_agents.serve.backend import ChatReply, ChatRequest
-from bdc_agents.serve.combine import added, combine
-from bdc_agents.serve.decoding import cache_argument
-from bdc_agents.serve.mix import Mixture
-from bdc_agents.serve.peers import TwoPasses, XLoraBackend, classifier, xlora
-from bdc_agents.serve.routed import RoutedModel
+from bdc_agents.evaluate.library import CompareConfig
+from bdc_agents.evaluate.library.bench import Bench
+from bdc_agents.evaluate.library.held_out import reference_rows
+from bdc_agents.evaluate.library.peers import TwoPasses, XLoraBackend, classifier, xlora
+from bdc_agents.evaluate.library.replies import _backend, _weigh
+from bdc_agents.experts.adapters import adapter_config
+from bdc_agents.experts.base import load_base
+from bdc_agents.experts.combine import added, combine
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.mixture import Mixture
+from bdc_agents.experts.router import Router
+from bdc_agents.serve.backends.decoding import cache_argument
+from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
+from bdc_agents.serve.model import RoutedModel
 
 Config = Callable[..., CompareConfig]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use

@@ -15,22 +15,22 @@ import pytest
 import torch
 from peft import PeftModel
 
-from bdc_agents.compare import CompareConfig, compare
-from bdc_agents.compare.bench import Bench
-from bdc_agents.compare.config import METHODS
-from bdc_agents.compare.held_out import reference_rows
-from bdc_agents.compare.replies import ReplyLine, tokens_per_second
-from bdc_agents.compare.run import Watch
 from bdc_agents.data import load_tasks
-from bdc_agents.distill.base import load_base
-from bdc_agents.distill.library import ExpertLibrary, write_manifest
-from bdc_agents.distill.route import ROUTER, Router
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.evaluate.library import CompareConfig, compare
+from bdc_agents.evaluate.library.bench import Bench
+from bdc_agents.evaluate.library.config import METHODS
+from bdc_agents.evaluate.library.held_out import reference_rows
+from bdc_agents.evaluate.library.peers import plain_sums
+from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
+from bdc_agents.evaluate.library.run import Watch
 from bdc_agents.evaluate.metrics import paired, wilson
+from bdc_agents.experts.base import load_base
+from bdc_agents.experts.library import ExpertLibrary, write_manifest
+from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.sandbox import create_executor
 from bdc_agents.search import extract_traces
-from bdc_agents.serve.peers import plain_sums
 from bdc_agents.types import Trace
 
 Make = Callable[..., Trace]
@@ -189,7 +189,7 @@ def test_a_kill_at_any_stage_computes_nothing_twice(
 def test_a_finished_comparison_loads_nothing(
     config: Config, place: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bdc_agents.compare.bench.load_base", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("bdc_agents.evaluate.library.bench.load_base", lambda *_, **__: pytest.fail("loaded"))
     before = {p.name: p.read_bytes() for p in out.iterdir() if p.suffix == ".jsonl"}
     summary = compare(config(place), out, lambda: pytest.fail("a sandbox"))
     assert summary.method("base").problems == PROBLEMS
@@ -261,14 +261,14 @@ def test_bad_input_is_named(config: Config, place: Path, out: Path, trace: Make,
     assert "p1" in ids
     (tmp_path / "seen.jsonl").write_text(json.dumps(seen) + "\n")
     plan = config(place)
-    from bdc_agents.compare import held_out
+    from bdc_agents.evaluate.library import held_out
 
     address = f"{tmp_path / 'seen.jsonl'}"
     with pytest.raises(UsageError, match="made from all 1 problems"):
         held_out.hold_out(plan.model_copy(update={"problems": (address,)}), [f"{address}:p1"])
     with pytest.raises(ValueError, match="unknown method 'tie'; did you mean ties"):
         config(place, methods=("tie",))
-    from bdc_agents.compare.config import build_config, read_config
+    from bdc_agents.evaluate.library.config import build_config, read_config
 
     with pytest.raises(ConfigError, match=r"options: density"):
         build_config(library="x", problems=("mbpp",), density=2.0)

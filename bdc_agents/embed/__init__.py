@@ -1,0 +1,1 @@
+"""Texts to unit vectors: one way for training rows and for queries."""

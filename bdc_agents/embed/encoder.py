@@ -1,0 +1,156 @@
+"""Texts to unit vectors: one way for training rows and for queries.
+
+An encoder gives a text the same vector whether it comes alone or among others, today or from the
+cache, so that a problem is placed at solve time just where it was placed in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bdc_agents.errors import ModelError
+from bdc_agents.types import Frozen
+
+Vectors = NDArray[np.float32]
+"""One row for each text, each of length 1."""
+
+MINILM = "minilm"
+CODET5P = "Salesforce/codet5p-110m-embedding"
+BASE = "base"
+
+
+class Encoder(Protocol):
+    """What turns texts into vectors.
+
+    `name` says all that the vectors depend on: the model, its revision and how texts are cut and
+    pooled. Two encoders of the same name give the same vectors.
+    """
+
+    @property
+    def name(self) -> str:
+        """Key of its vectors in a cache."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One unit vector for each text, in order.
+
+        Blocks; in async code call it through `asyncio.to_thread`.
+        """
+        ...
+
+
+class EncoderConfig(Frozen):
+    """Which encoder, and how it is run.
+
+    Args:
+        model: `minilm` is the packaged all-MiniLM-L6-v2, `codet5p` the CodeT5+ 110M embedding model of
+            the paper, `base` the base model's own hidden states; otherwise the name or folder of a
+            transformers or sentence-transformers model, or the model's name at `base_url`.
+        revision: Commit of a model from the hub.
+        base_url: Root of an OpenAI-compatible endpoint, such as `http://localhost:8000/v1`.
+        api_key_env: Environment variable that holds the endpoint's key.
+        max_tokens: Longest window that is read at once; None for what the model was made for. A
+            longer text is read in several windows.
+        windows: Windows read of one text at most; what comes after them is left out.
+        batch_tokens: Tokens in one forward pass, padding included.
+        device: Where the model runs, such as `cuda`; None for a GPU where there is one.
+        cache: Whether vectors are kept on disk.
+    """
+
+    model: str = Field(default=MINILM, min_length=1)
+    revision: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    max_tokens: int | None = Field(default=None, ge=8)
+    windows: int = Field(default=8, ge=1)
+    batch_tokens: int = Field(default=8192, ge=64)
+    device: str | None = None
+    cache: bool = True
+
+
+async def load_encoder(
+    config: EncoderConfig | str = MINILM, *, base: tuple[Any, Any] | None = None, folder: Path | None = None
+) -> Encoder:
+    """The encoder that a configuration names, with its vectors cached on disk.
+
+    Args:
+        config: Its configuration, or the model alone.
+        base: The causal language model and its tokenizer, for `base`.
+        folder: Where vectors are cached; None for the user's cache folder.
+
+    Raises:
+        ModelError: If the model cannot be had or is of a kind that cannot be read.
+    """
+    from bdc_agents.embed.cache import CachedEncoder
+
+    if isinstance(config, str):
+        config = EncoderConfig(model=config)
+    encoder = await _load(config, base)
+    return CachedEncoder(encoder, folder) if config.cache else encoder
+
+
+async def _load(config: EncoderConfig, base: tuple[Any, Any] | None) -> Encoder:
+    if config.base_url:
+        from bdc_agents.embed.endpoint import EndpointEncoder
+
+        return EndpointEncoder.of(config)
+    from bdc_agents.embed import local as encoders
+
+    if config.model == BASE:
+        if base is None:
+            raise ModelError("the encoder 'base' needs the base model; name another, such as 'minilm'")
+        return encoders.base_encoder(*base, config)
+    if config.model == MINILM:
+        from bdc_agents.embed.minilm import fetch_minilm
+
+        return encoders.sentence_encoder(str(await fetch_minilm()), config)
+    if config.model in ("codet5p", CODET5P):
+        return encoders.codet5p_encoder(CODET5P, config)
+    return encoders.sentence_encoder(config.model, config)
+
+
+def config_named(name: str) -> EncoderConfig:
+    """The configuration of an encoder, from the name that it gave itself.
+
+    Raises:
+        ModelError: If it was reached at an endpoint, whose address is no part of the name.
+    """
+    if name.startswith(f"{BASE}:"):
+        return EncoderConfig(model=BASE)
+    if name.startswith(CODET5P):
+        return EncoderConfig(model=CODET5P)
+    if "#" in name:
+        raise ModelError(
+            f"the problems were embedded at the endpoint {name!r}; give its address as an EncoderConfig with "
+            "base_url"
+        )
+    model = name.partition("[")[0].partition("@")[0]
+    return EncoderConfig(model=MINILM if not model or "MiniLM" in model else model)
+
+
+def unit(vectors: Any, texts: Sequence[str] = ()) -> Vectors:
+    """The vectors scaled to length 1, as float32.
+
+    Args:
+        vectors: Of shape [n, d].
+        texts: What they stand for; named where one cannot be used.
+
+    Raises:
+        ModelError: If a vector is zero or not finite.
+    """
+    array = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(array, axis=-1, keepdims=True)
+    bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+    if bad.size:
+        shown = f": {texts[bad[0]][:60]!r}" if texts else ""
+        raise ModelError(
+            f"the encoder gave no usable vector for {bad.size} of {len(array)} texts, first {bad[0]}{shown}; "
+            "its weights or number format are damaged: try another encoder, or float32"
+        )
+    return (array / lengths).astype(np.float32)

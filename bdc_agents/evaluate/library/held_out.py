@@ -1,0 +1,67 @@
+"""What is compared on: problems that the library has not seen, and the rows whose loss is measured."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bdc_agents.errors import UsageError
+from bdc_agents.evaluate.choose import choose_tasks
+from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.library.config import CompareConfig
+from bdc_agents.search.traces import Row, direct_row, reply_with_program
+from bdc_agents.types import Task
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The problems of a comparison.
+
+    Args:
+        tasks: In the order in which they are solved.
+        seen: Ids of problems that were left out, since the library was made from them.
+    """
+
+    tasks: tuple[Task, ...]
+    seen: tuple[str, ...] = ()
+
+
+def eval_config(config: CompareConfig) -> EvalConfig:
+    """The comparison as an evaluation: one greedy program for each problem."""
+    return EvalConfig(
+        datasets=config.problems,
+        filters=config.filters,
+        shuffle_seed=config.shuffle_seed,
+        temperature=0.0,
+    )
+
+
+def hold_out(config: CompareConfig, seen: Iterable[str], data: Path | None = None) -> HeldOut:
+    """The problems, without those that the library was made from.
+
+    Args:
+        seen: Ids of these.
+        data: Folder of the data sets; None takes the one that `BDC_DATA` names.
+
+    Raises:
+        ProblemError: If a data set is not known or not there.
+        UsageError: If no problem is left.
+    """
+    known, chosen = frozenset(seen), choose_tasks(eval_config(config), data)
+    tasks = [task for task in chosen if task.problem.id not in known]
+    if not tasks:
+        raise UsageError(
+            f"the library was made from all {len(chosen)} problems of {', '.join(config.problems)}, so none "
+            "is held out; name others"
+        )
+    left_out = tuple(task.problem.id for task in chosen if task.problem.id in known)
+    return HeldOut(tuple(tasks[: config.limit]), left_out)
+
+
+def reference_rows(tasks: Sequence[Task]) -> tuple[Row, ...]:
+    """Problem to reference program, as `direct` rows of training; none where a problem has no reference.
+
+    References are read here alone: they are scored, and shown to no solver.
+    """
+    known = ((task.problem, task.hidden.reveal_reference() or "") for task in tasks)
+    replies = ((problem, reply_with_program(code, problem)) for problem, code in known)
+    return tuple(direct_row(problem, reply) for problem, reply in replies if reply)

@@ -1,0 +1,391 @@
+"""The router: a hypernetwork that reads a problem once and weighs the experts for it.
+
+For each adapted layer l, an MLP reads the problem's embedding x and its similarities to the K
+centroids, and gives one weight per expert and rank (arXiv 2502.12492):
+
+    z = [x, cos(x, c_1), ..., cos(x, c_K)]
+    w_l = softmax((log p(x) + W2_l relu(W1_l z + b1_l) + b2_l) / temperature)
+    delta W_l = s B_l diag(w_l) A_l
+
+p is the problem's soft membership in the experts' clusters; W2 and b2 start at zero, so that an
+untrained router places problems as the clusters do. The MLPs of all layers are one batched
+network: two matrix products however many layers are adapted.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bdc_agents.config import explain
+from bdc_agents.errors import ModelError
+from bdc_agents.experts.adapters import (
+    adapter_config,
+    expert_hashes,
+    layer_number,
+    library_clusters,
+    ownership,
+)
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.tensors import header_of, read_tensors
+from bdc_agents.extras import need
+from bdc_agents.foreign import read_object
+from bdc_agents.types import Frozen
+
+
+class RouterShape(Frozen):
+    """What the router is made of.
+
+    Args:
+        hidden: Width of each layer's MLP.
+        granularity: One weight for every rank of every expert, or one for an expert, which is all
+            that llama.cpp can serve.
+        scope: Weights for each adapted layer, or the same for the whole model.
+        scaling: `default` is a softmax over experts for each rank, times alpha / r; `paper` one
+            softmax over all experts and ranks without alpha / r, which makes an adapter about
+            1 / (experts * rank) as strong.
+        temperature: Of the softmax; below 1 is sharper.
+        top_k: Experts that keep a weight in a layer, at most; None for all. Up to four cost no more than
+            one adapter of peft, sixteen a tenth more on a small model (benchmarks/results/mix_qwen.json).
+        layers: Numbers of the decoder layers that are routed; the others are the base's. None for
+            all that have adapters.
+        start: Before it is trained, the router gives every expert the problem's membership in its
+            cluster, or is a random network as in the paper.
+        shared: Share with which the expert trained on all rows starts; 0 leaves it out, unless a
+            cluster has no expert of its own.
+        floor: Smallest share with which an expert starts.
+    """
+
+    hidden: int = Field(default=64, ge=1, le=4096)
+    granularity: Literal["rank", "expert"] = "rank"
+    scope: Literal["layer", "model"] = "layer"
+    scaling: Literal["default", "paper"] = "default"
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int | None = Field(default=4, ge=1)
+    layers: tuple[int, ...] | None = None
+    start: Literal["clusters", "random"] = "clusters"
+    shared: float = Field(default=0.0, ge=0, lt=1)
+    floor: float = Field(default=1e-5, gt=0, le=0.2)
+
+
+ROUTER = "router.safetensors"
+
+
+class RouterFacts(Frozen):
+    """What a router needs to be built again; kept in its file's header.
+
+    Args:
+        layers: The names of all adapted layers.
+        experts: The SHA-256 of each expert's weights, by name, in order.
+        scale: The factor of the adapters' B A x.
+        clusters, size: How many centroids there are, and of how many numbers.
+        encoder: The name of the encoder that made the embeddings.
+    """
+
+    version: int = 1
+    shape: RouterShape
+    layers: tuple[str, ...]
+    experts: dict[str, str] = Field(min_length=1)
+    rank: int = Field(ge=1)
+    scale: float = Field(gt=0)
+    clusters: int = Field(ge=1)
+    size: int = Field(ge=1)
+    encoder: str = ""
+    seed: int = 0
+
+
+class Router(nn.Module):
+    """The hypernetwork.
+
+    Args:
+        facts: What it is made of.
+
+    Raises:
+        ModelError: If no adapted layer is among the layers to route.
+    """
+
+    w1: nn.Parameter
+    b1: nn.Parameter
+    w2: nn.Parameter
+    b2: nn.Parameter
+    centroids: Tensor
+    distance: Tensor
+    shares: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, facts: RouterFacts) -> None:
+        super().__init__()
+        self.facts = facts
+        shape, count = facts.shape, len(facts.experts)
+        self.routed = _routed(facts)
+        self._kept = min(shape.top_k or count, count)
+        self.groups, self._per = _groups(facts), _per_expert(facts)
+        for name, size in shapes_of(facts).items():
+            if name in _LEARNT:
+                self.register_parameter(name, nn.Parameter(torch.zeros(size)))
+            else:
+                self.register_buffer(name, torch.ones(size))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """As `nn.Linear` does; the last layer is zero where the clusters are the start."""
+        generator = torch.Generator().manual_seed(self.facts.seed)
+        self.mean.zero_()
+        with torch.no_grad():
+            for parameter in (self.w1, self.b1):
+                bound = len(self.w1) ** -0.5
+                parameter.uniform_(-bound, bound, generator=generator)
+            if self.facts.shape.start == "random":
+                bound = self.facts.shape.hidden**-0.5
+                self.w2.uniform_(-bound, bound, generator=generator)
+                self.b2.uniform_(-bound, bound, generator=generator)
+
+    @classmethod
+    def start(cls, library: ExpertLibrary, shape: RouterShape | None = None, *, seed: int = 42) -> Self:
+        """An untrained router for a library.
+
+        Raises:
+            ModelError: If the library has no clusters, or fewer than two experts to mix.
+        """
+        shape = shape or RouterShape()
+        clusters = library_clusters(library)
+        names, shares = ownership(library, clusters.count, shape.shared)
+        config = adapter_config(library)
+        facts = RouterFacts(
+            shape=shape,
+            layers=adapted_layers(library.weights(names[0])),
+            experts=expert_hashes(library, names),
+            rank=config.rank,
+            scale=config.scale,
+            clusters=clusters.count,
+            size=clusters.centroids.shape[1],
+            encoder=clusters.encoder,
+            seed=seed,
+        )
+        router = cls(facts)
+        router.centroids.copy_(torch.from_numpy(clusters.centroids))
+        router.distance.fill_(clusters.temperature)
+        router.shares.copy_(shares)
+        return router
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """The names of the experts, in the order of the weights."""
+        return tuple(self.facts.experts)
+
+    def fit_inputs(self, vectors: Tensor) -> None:
+        """Takes the mean and spread of the inputs from some problems' embeddings, shape (n, d).
+
+        All numbers of an embedding share one spread, and so do all similarities: a number that
+        hardly varied among a few problems must not be blown up for the next one.
+        """
+        inputs = self._raw_inputs(vectors)
+        self.mean.copy_(inputs.mean(0))
+        variances = inputs.var(0, unbiased=False).split([self.facts.size, self.facts.clusters])
+        self.spread.copy_(torch.cat([v.mean().sqrt().clamp_min(1e-3).expand(len(v)) for v in variances]))
+
+    def memberships(self, vectors: Tensor) -> Tensor:
+        """log of each expert's share before anything is learnt, shape (batch, experts)."""
+        x, c = vectors.double(), self.centroids.double()
+        near = ((2 * x @ c.T - (c**2).sum(1)) / self.distance.double()).softmax(1)
+        shares = (near @ self.shares.double()).clamp_min(self.facts.shape.floor)
+        return shares.log().float()
+
+    def _raw_inputs(self, vectors: Tensor) -> Tensor:
+        return torch.cat([vectors, vectors @ functional.normalize(self.centroids, dim=1).T], dim=1)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Weights of every expert and rank.
+
+        Args:
+            vectors: The problems' embeddings, shape (batch, d).
+
+        Returns:
+            Shape (routed layers, or 1 for the whole model; batch; experts; rank).
+        """
+        batch, count = len(vectors), len(self.facts.experts)
+        inputs = (self._raw_inputs(vectors) - self.mean) / self.spread
+        hidden = torch.addmm(self.b1, inputs, self.w1).relu().view(batch, self.groups, -1).transpose(0, 1)
+        scores = torch.baddbmm(self.b2, hidden, self.w2).view(self.groups, batch, count, self._per)
+        if self.facts.shape.start == "clusters":
+            scores = scores + self.memberships(vectors)[:, :, None]
+        scores = (scores / self.facts.shape.temperature).expand(-1, -1, -1, self.facts.rank)
+        return self._softmax(scores)
+
+    def _softmax(self, scores: Tensor) -> Tensor:
+        weights = self._normalise(scores)
+        if self._kept == len(self.facts.experts):
+            return weights
+        best = weights.mean(3).topk(self._kept, dim=2).indices
+        dropped = torch.ones_like(scores[..., 0], dtype=torch.bool).scatter(2, best, False)
+        return self._normalise(scores.masked_fill(dropped[..., None], float("-inf")))
+
+    def _normalise(self, scores: Tensor) -> Tensor:
+        if self.facts.shape.scaling == "default":
+            return scores.softmax(2)
+        # One softmax over all, and no alpha / r, by which the adapters multiply.
+        return scores.flatten(2).softmax(2).view(scores.shape) / self.facts.scale
+
+    def by_layer(self, weights: Tensor) -> dict[str, Tensor]:
+        """What `forward` gave, by layer name; layers that are not routed have weight 0.
+
+        Args:
+            weights: Shape (layers or 1, batch, experts, rank).
+
+        Returns:
+            Of shape (batch, experts, rank) each.
+        """
+        parts = weights.unbind(0) if self.groups > 1 else [weights[0]] * len(self.routed)
+        found = dict(zip(self.routed, parts, strict=True))
+        if len(found) == len(self.facts.layers):
+            return found
+        nothing = torch.zeros_like(weights[0])
+        return {name: found.get(name, nothing) for name in self.facts.layers}
+
+    @torch.no_grad()
+    def weights(self, vectors: Tensor | NDArray[Any]) -> dict[str, Tensor]:
+        """The mixture of the experts for each problem, as `Mixture.use` takes it.
+
+        Args:
+            vectors: The problems' embeddings, shape (batch, d) or (d,).
+
+        Returns:
+            By layer name, of shape (batch, experts, rank): 1 is an expert at its full strength.
+
+        Raises:
+            ModelError: If the vectors are of another size.
+        """
+        found = torch.as_tensor(vectors, dtype=torch.float32, device=self.w1.device)
+        found = found[None] if found.dim() == 1 else found
+        if found.shape[1] != self.facts.size:
+            raise ModelError(
+                f"vectors of {found.shape[1]} numbers, and the router reads {self.facts.size}: it was "
+                f"trained with the encoder {self.facts.encoder!r}; use it"
+            )
+        return self.by_layer(self(found))
+
+    def to_bytes(self) -> bytes:
+        """The router as a safetensors file."""
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        return need("safetensors.torch").save(state, metadata={"router": self.facts.model_dump_json()})
+
+    def save(self, library: ExpertLibrary) -> None:
+        """Puts the router into its library."""
+        library.put(ROUTER, self.to_bytes())
+
+    @classmethod
+    def load(cls, library: ExpertLibrary) -> Self:
+        """The router of a library, just as it was saved.
+
+        Raises:
+            ModelError: If there is none, it is damaged, or it was trained for other experts.
+        """
+        if ROUTER not in library.manifest.files:
+            raise ModelError(f"library {library.folder} has no {ROUTER}; train a router for it")
+        return cls.from_bytes(library.read(ROUTER), library, f"{library.folder}/{ROUTER}")
+
+    @classmethod
+    def from_bytes(cls, data: bytes, library: ExpertLibrary, source: str = ROUTER) -> Self:
+        """What `to_bytes` made of a router for this library.
+
+        Args:
+            source: Where it comes from; named in errors.
+
+        Raises:
+            ModelError: If it is damaged, or it was trained for other experts.
+        """
+        facts = _facts(data, source)
+        if missing := facts.experts.keys() - set(library.names):
+            raise ModelError(
+                f"{source} routes to {sorted(missing)[0]!r}, which the library has not; train it again"
+            )
+        now = expert_hashes(library, tuple(facts.experts))
+        if changed := [name for name in now if now[name] != facts.experts[name]]:
+            raise ModelError(
+                f"library {library.folder}: expert {changed[0]!r} is not the one that the router was trained "
+                "for; train the router again"
+            )
+        config = adapter_config(library)
+        if (facts.rank, facts.scale) != (config.rank, config.scale):
+            raise ModelError(
+                f"{source} is for adapters of rank {facts.rank} and scale {facts.scale:g}, and the library's "
+                f"have rank {config.rank} and scale {config.scale:g}; train the router again"
+            )
+        # Before anything is made: what the file says of its sizes has to be what it holds.
+        state = read_tensors(data, source, shapes_of(facts))
+        router = cls(facts)
+        router.load_state_dict(state)
+        return router
+
+
+_LEARNT = ("w1", "b1", "w2", "b2")
+
+
+def shapes_of(facts: RouterFacts) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a router."""
+    count, inputs, groups = len(facts.experts), facts.size + facts.clusters, _groups(facts)
+    hidden, outputs = facts.shape.hidden, count * _per_expert(facts)
+    return {
+        "w1": (inputs, groups * hidden),
+        "b1": (groups * hidden,),
+        "w2": (groups, hidden, outputs),
+        "b2": (groups, 1, outputs),
+        "centroids": (facts.clusters, facts.size),
+        "distance": (),
+        "shares": (facts.clusters, count),
+        "mean": (inputs,),
+        "spread": (inputs,),
+    }
+
+
+def _groups(facts: RouterFacts) -> int:
+    """MLPs: one for each routed layer, or one for all."""
+    return len(_routed(facts)) if facts.shape.scope == "layer" else 1
+
+
+def _per_expert(facts: RouterFacts) -> int:
+    """Weights of one expert in one layer."""
+    return facts.rank if facts.shape.granularity == "rank" else 1
+
+
+def adapted_layers(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the layers that a peft adapter adapts, layer 2 before layer 10."""
+    ends = (".lora_A.weight", "base_model.model.")
+    names = (key for key in state if key.endswith(ends[0]))
+    return tuple(sorted((name.removeprefix(ends[1]).removesuffix(ends[0]) for name in names), key=_natural))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+
+
+def _routed(facts: RouterFacts) -> tuple[str, ...]:
+    wanted = facts.shape.layers
+    routed = [name for name in facts.layers if wanted is None or layer_number(name) in wanted]
+    if not routed:
+        known = _numbers(facts.layers)
+        raise ModelError(f"layers = {list(wanted or ())}: none of them has adapters; these have: {known}")
+    return tuple(routed)
+
+
+def _numbers(names: Sequence[str]) -> str:
+    found = sorted({number for name in names if (number := layer_number(name)) is not None})
+    return ", ".join(map(str, found)) or "none with a number"
+
+
+def _facts(data: bytes, source: str) -> RouterFacts:
+    """From the file's header."""
+    try:
+        facts = read_object(header_of(data)["__metadata__"]["router"])
+        return RouterFacts.model_validate(facts)
+    except ValidationError as error:
+        raise ModelError(explain(error, source, RouterFacts)) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{source} is not a router ({type(error).__name__}: {error}); train it again"
+        ) from None

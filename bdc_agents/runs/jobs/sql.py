@@ -1,0 +1,324 @@
+"""The job table in SQL: the statements that SQLite and Postgres share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from bdc_agents.config import Budget
+from bdc_agents.runs.jobs.table import (
+    LEASE_SECONDS,
+    MAX_FAILURES,
+    MAX_LOSSES,
+    Job,
+    Spent,
+    Summary,
+    Totals,
+    fresh,
+)
+from bdc_agents.types import Usage
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS bdc_jobs (
+        run TEXT NOT NULL, id TEXT NOT NULL, dataset TEXT NOT NULL, position BIGINT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'waiting', owner TEXT, expires DOUBLE PRECISION,
+        failures INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0, reason TEXT,
+        solved INTEGER, kept INTEGER, calls BIGINT, tokens BIGINT, money DOUBLE PRECISION,
+        PRIMARY KEY (run, id))""",
+    """CREATE INDEX IF NOT EXISTS bdc_jobs_by_state ON bdc_jobs (run, state, losses, position)""",
+    """CREATE TABLE IF NOT EXISTS bdc_spent (
+        run TEXT NOT NULL, owner TEXT NOT NULL,
+        calls BIGINT NOT NULL, tokens BIGINT NOT NULL, money DOUBLE PRECISION NOT NULL,
+        held_calls BIGINT NOT NULL, held_tokens BIGINT NOT NULL, held_money DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (run, owner))""",
+)
+_SUMMARY = ("solved", "kept", "calls", "tokens", "money")
+_MARK_DONE = """UPDATE bdc_jobs SET state = 'done', owner = NULL, expires = NULL, reason = NULL,
+    solved = ?, kept = ?, calls = ?, tokens = ?, money = ? WHERE run = ? AND id = ? AND state <> 'done'"""
+
+
+class Cursor(Protocol):
+    """What both databases give back for a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that were changed."""
+        ...
+
+    def fetchall(self) -> Sequence[Any]:
+        """All rows."""
+        ...
+
+
+class SqlJobs(ABC):
+    """A `JobTable` in an SQL database.
+
+    Args:
+        run: Tells the jobs of this run from others in the database.
+        limit: Work on so many jobs at most, from the start of the table; None for all.
+        lease_seconds: How long a lease holds without a heartbeat.
+        is_gone: Whether the holder of a lease is known not to run any more.
+    """
+
+    def __init__(
+        self, run: str, limit: int | None, lease_seconds: float, is_gone: Callable[[str], bool]
+    ) -> None:
+        self._run = run
+        self._limit = 2**62 if limit is None else limit
+        self._lease_seconds = lease_seconds
+        self._is_gone = is_gone
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[Callable[..., Cursor]]:
+        """All or nothing: gives what runs one statement with `?` for each value."""
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Seconds on a clock that all users of the table share."""
+
+    def _locking(self, select: str) -> str:
+        """A SELECT whose rows nobody else may change until the transaction ends."""
+        return select
+
+    def _locking_free(self, select: str) -> str:
+        """As `_locking`, but passes over rows that others are changing."""
+        return select
+
+    def _lock_spending(self, run: Callable[..., Cursor]) -> None:
+        """Lets nobody else reserve until the transaction ends."""
+        del run
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def add(self, jobs: Iterable[Job]) -> int:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            (last,) = run(
+                "SELECT COALESCE(MAX(position), -1) FROM bdc_jobs WHERE run = ?", self._run
+            ).fetchall()
+            position, new = last[0] + 1, 0
+            for job in jobs:
+                added = run(
+                    "INSERT INTO bdc_jobs (run, id, dataset, position) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (run, id) DO NOTHING",
+                    *(self._run, job.id, job.dataset, position),
+                ).rowcount
+                position, new = position + added, new + added
+        return new
+
+    def lease(self, owner: str, count: int) -> list[Job]:
+        """See `JobTable`."""
+        if count < 1:
+            return []
+        with self._transaction() as run:
+            now = self._now()
+            self._take_back(run, now)
+            rows = run(
+                self._locking_free(
+                    "SELECT id, dataset FROM bdc_jobs WHERE run = ? AND state = 'waiting' AND position < ? "
+                    "ORDER BY losses, failures, position LIMIT ?"
+                ),
+                *(self._run, self._limit, count),
+            ).fetchall()
+            for job_id, _ in rows:
+                run(
+                    "UPDATE bdc_jobs SET state = 'leased', owner = ?, expires = ? WHERE run = ? AND id = ?",
+                    *(owner, now + self._lease_seconds, self._run, job_id),
+                )
+        return [Job(id=job_id, dataset=dataset) for job_id, dataset in rows]
+
+    def _take_back(self, run: Callable[..., Cursor], now: float) -> None:
+        """Lets jobs wait again whose holder is gone or has been silent for too long."""
+        held = run(
+            self._locking_free("SELECT id, owner, expires FROM bdc_jobs WHERE run = ? AND state = 'leased'"),
+            self._run,
+        ).fetchall()
+        gone = {owner: self._is_gone(owner) for owner in {owner for _, owner, _ in held}}
+        for job_id, owner, expires in held:
+            if expires <= now or gone[owner]:
+                self._lose(run, job_id)
+
+    def _lose(self, run: Callable[..., Cursor], job_id: str) -> None:
+        run(
+            "UPDATE bdc_jobs SET losses = losses + 1, owner = NULL, expires = NULL, "
+            "state = CASE WHEN losses + 1 >= ? THEN 'failed' ELSE 'waiting' END, "
+            "reason = ? WHERE run = ? AND id = ?",
+            *(MAX_LOSSES, f"whoever worked on it vanished, {MAX_LOSSES} times", self._run, job_id),
+        )
+
+    def heartbeat(self, owner: str, ids: Collection[str]) -> set[str]:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            expires = self._now() + self._lease_seconds
+            return {
+                job_id
+                for job_id in ids
+                if run(
+                    "UPDATE bdc_jobs SET expires = ? "
+                    "WHERE run = ? AND id = ? AND owner = ? AND state = 'leased'",
+                    *(expires, self._run, job_id, owner),
+                ).rowcount
+            }
+
+    def finish(self, owner: str, job_id: str, store: Callable[[], Summary]) -> bool:
+        """See `JobTable`."""
+        del owner
+        with self._transaction() as run:
+            rows = run(
+                self._locking("SELECT id FROM bdc_jobs WHERE run = ? AND id = ? AND state <> 'done'"),
+                *(self._run, job_id),
+            ).fetchall()
+            if not rows:
+                return False
+            run(_MARK_DONE, *_values(store()), self._run, job_id)
+            return True
+
+    def fail(self, owner: str, job_id: str, reason: str, *, final: bool = False) -> None:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            run(
+                "UPDATE bdc_jobs SET failures = failures + 1, owner = NULL, expires = NULL, reason = ?, "
+                "state = CASE WHEN failures + 1 >= ? THEN 'failed' ELSE 'waiting' END "
+                "WHERE run = ? AND id = ? AND owner = ? AND state = 'leased'",
+                *(reason, 0 if final else MAX_FAILURES, self._run, job_id, owner),
+            )
+
+    def release(self, owner: str, ids: Collection[str]) -> None:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            for job_id in ids:
+                run(
+                    "UPDATE bdc_jobs SET state = 'waiting', owner = NULL, expires = NULL "
+                    "WHERE run = ? AND id = ? AND owner = ? AND state = 'leased'",
+                    *(self._run, job_id, owner),
+                )
+
+    def lose(self, owner: str) -> None:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            held = run(
+                self._locking("SELECT id FROM bdc_jobs WHERE run = ? AND owner = ? AND state = 'leased'"),
+                *(self._run, owner),
+            ).fetchall()
+            for (job_id,) in held:
+                self._lose(run, job_id)
+
+    def retry(self) -> int:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            return run(
+                "UPDATE bdc_jobs SET state = 'waiting', failures = 0, losses = 0, reason = NULL "
+                "WHERE run = ? AND state = 'failed'",
+                self._run,
+            ).rowcount
+
+    def found(self, summaries: Iterable[tuple[str, Summary]]) -> int:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            return sum(
+                run(_MARK_DONE, *_values(summary), self._run, job_id).rowcount
+                for job_id, summary in summaries
+            )
+
+    def reopen(self, ids: Collection[str]) -> None:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            for job_id in ids:
+                run(
+                    "UPDATE bdc_jobs SET state = 'waiting', solved = NULL, kept = NULL, calls = NULL, "
+                    "tokens = NULL, money = NULL WHERE run = ? AND id = ? AND state = 'done'",
+                    *(self._run, job_id),
+                )
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def done(self) -> set[str]:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            rows = run("SELECT id FROM bdc_jobs WHERE run = ? AND state = 'done'", self._run).fetchall()
+        return {job_id for (job_id,) in rows}
+
+    def failures(self) -> dict[str, str]:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            rows = run(
+                "SELECT id, reason FROM bdc_jobs WHERE run = ? AND state = 'failed' ORDER BY position",
+                self._run,
+            ).fetchall()
+        return {job_id: reason or "" for job_id, reason in rows}
+
+    def totals(self) -> Totals:
+        """See `JobTable`."""
+        sums = ", ".join(f"COALESCE(SUM({name}), 0)" for name in _SUMMARY)
+        with self._transaction() as run:
+            rows = run(
+                f"SELECT state, COUNT(*), {sums} FROM bdc_jobs "  # noqa: S608 - names of this module
+                "WHERE run = ? AND position < ? GROUP BY state",
+                *(self._run, self._limit),
+            ).fetchall()
+        counts = {state: count for state, count, *_ in rows}
+        summed = next((row[2:] for row in rows if row[0] == "done"), (0, 0, 0, 0, 0.0))
+        return Totals.model_validate(counts | dict(zip(_SUMMARY, summed, strict=True)))
+
+    # --- the budget of the run ------------------------------------------------------------------
+
+    def reserve(self, owner: str, bound: Usage, budget: Budget) -> str | None:
+        """See `JobTable`."""
+        most = fresh(bound)
+        with self._transaction() as run:
+            self._lock_spending(run)
+            before = self._spent(run)
+            after = Spent(
+                calls=before.calls + most.calls,
+                tokens=before.tokens + most.tokens,
+                money=before.money + most.money,
+            )
+            if cap := after.over(budget):
+                return cap
+            self._open_account(run, owner)
+            run(
+                "UPDATE bdc_spent SET held_calls = held_calls + ?, held_tokens = held_tokens + ?, "
+                "held_money = held_money + ? WHERE run = ? AND owner = ?",
+                *(most.calls, most.tokens, most.money, self._run, owner),
+            )
+        return None
+
+    def settle(self, owner: str, bound: Usage, used: Usage) -> None:
+        """See `JobTable`."""
+        most, real = fresh(bound), fresh(used)
+        with self._transaction() as run:
+            self._open_account(run, owner)
+            run(
+                "UPDATE bdc_spent SET calls = calls + ?, tokens = tokens + ?, money = money + ?, "
+                "held_calls = held_calls - ?, held_tokens = held_tokens - ?, held_money = held_money - ? "
+                "WHERE run = ? AND owner = ?",
+                *(real.calls, real.tokens, real.money, most.calls, most.tokens, most.money),
+                *(self._run, owner),
+            )
+
+    def _open_account(self, run: Callable[..., Cursor], owner: str) -> None:
+        run(
+            "INSERT INTO bdc_spent VALUES (?, ?, 0, 0, 0, 0, 0, 0) ON CONFLICT (run, owner) DO NOTHING",
+            *(self._run, owner),
+        )
+
+    def spent(self) -> Spent:
+        """See `JobTable`."""
+        with self._transaction() as run:
+            return self._spent(run)
+
+    def _spent(self, run: Callable[..., Cursor]) -> Spent:
+        ((calls, tokens, money),) = run(
+            "SELECT COALESCE(SUM(calls + held_calls), 0), COALESCE(SUM(tokens + held_tokens), 0), "
+            "COALESCE(SUM(money + held_money), 0) FROM bdc_spent WHERE run = ?",
+            self._run,
+        ).fetchall()
+        # A difference of sums of fractions can come out a hair below nothing.
+        return Spent(calls=int(calls), tokens=int(tokens), money=max(0.0, float(money)))
+
+
+def _values(summary: Summary) -> list[Any]:
+    return [int(summary.solved), int(summary.kept), summary.calls, summary.tokens, summary.money]
+
+
+__all__ = ["LEASE_SECONDS", "SCHEMA", "Cursor", "SqlJobs"]

@@ -1,0 +1,1 @@
+"""Backends: chat messages and expert weights in, text out."""

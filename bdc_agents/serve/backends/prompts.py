@@ -1,0 +1,35 @@
+"""Conversations as the tokens that a base reads, the same ones for every backend."""
+
+from typing import Any
+
+from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
+
+
+def whole(text: str) -> str:
+    """The text with question marks for halves of characters, which no tokenizer takes.
+
+    An LLM's broken escapes, and problems made of its replies, can hold some.
+    """
+    return text.encode("utf-8", "replace").decode()
+
+
+def prompt_tokens(tokenizer: Any, request: ChatRequest, context: int) -> tuple[list[int], int]:
+    """The prompt as it was in training, rendered by the base's chat template.
+
+    Args:
+        tokenizer: With a chat template.
+        context: Tokens of prompt and reply together.
+
+    Returns:
+        The prompt's tokens, and how many the reply may have.
+
+    Raises:
+        PromptTooLong: If no room is left for a reply.
+    """
+    messages = [{key: whole(text) for key, text in message.items()} for message in request.messages]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    prompt = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    room = context - len(prompt)
+    if room < 1:
+        raise PromptTooLong(len(prompt), context)
+    return prompt, max(1, min(request.max_tokens, room))

@@ -1,0 +1,98 @@
+"""Whom a request is for: the names of a server, against pages that make a browser call it.
+
+A page of the web can make a browser on this machine send requests to this machine, and by a name of its
+own that it lets point here (DNS rebinding) it can read the answers, too. The browser then says where it
+believes to be, in `Host`, and where the page is from, in `Origin`. An address cannot be let point
+elsewhere, so those of this machine are always names of it.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address
+
+from bdc_agents.errors import ConfigError
+from bdc_agents.serve.http.openai import Refused, shortened
+
+Headers = Sequence[tuple[bytes, bytes]]
+ANY = "*"
+"""Instead of a name: every one."""
+_NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
+_HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.IGNORECASE)
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or an address is this machine's own, which no other can connect to."""
+    if name == "localhost":
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+class Hosts:
+    """The names that requests may be for, at any port; those of this machine itself always are.
+
+    Args:
+        names: Further ones: `models.example.org`, an address, or `*` for every name.
+
+    Raises:
+        ConfigError: If one is none, as it has a port.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = {_plain(name) for name in names}
+        for name in self._names - {ANY}:
+            if not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{name!r} is no name that a server has; expected one without scheme and port, "
+                    "such as models.example.org"
+                )
+
+    def check(self, headers: Headers) -> None:
+        """Makes sure that a request is for this server, and from no page of another one.
+
+        Raises:
+            Refused: If it is not.
+        """
+        if ANY in self._names:
+            return
+        sent = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        if len(sent) != 1 or not (host := _HOST.fullmatch(sent[0])):
+            raise Refused("the request needs one Host header, with a name or an address", reason="host")
+        if not self._known(host["name"]):
+            raise Refused(
+                f"{shortened(sent[0])!r} is no name of this server; to make it one, serve with --allow-host",
+                403,
+                "host_not_allowed",
+                reason="host",
+            )
+        for name, value in headers:
+            if name == b"origin" and not self._is_from_here(value.decode("latin-1")):
+                raise Refused(
+                    f"pages of {shortened(value.decode('latin-1'))!r} may not use this server; "
+                    "to allow them, serve with --allow-host",
+                    403,
+                    "origin_not_allowed",
+                    reason="origin",
+                )
+
+    def _is_from_here(self, origin: str) -> bool:
+        scheme, mark, host = origin.partition("://")
+        match = _HOST.fullmatch(host)
+        return bool(mark and scheme in ("http", "https") and match and self._known(match["name"]))
+
+    def _known(self, name: str) -> bool:
+        plain = _plain(name)
+        return is_loopback(plain) or plain in self._names
+
+
+def _plain(name: str) -> str:
+    """The name as it is compared: in lower case, without brackets or the dot of the root."""
+    plain = name.lower().removeprefix("[").removesuffix("]").removesuffix(".")
+    try:
+        return str(ip_address(plain))
+    except ValueError:
+        return plain

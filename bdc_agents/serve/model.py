@@ -1,0 +1,225 @@
+"""A base, its experts, and the router that mixes them for each problem: what is served."""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Self
+
+from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
+from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Place
+from bdc_agents.types import content_hash
+
+ROUTED = "bdc"
+"""The name of the model that has the experts mixed for each problem."""
+BASE = "base"
+"""The name of the model without experts."""
+BACKENDS = {
+    "transformers": "bdc_agents.serve.opening:open_in_process",
+    "llama.cpp": "bdc_agents.serve.backends.llamacpp:open_llamacpp",
+    "vllm": "bdc_agents.serve.backends.vllm:open_vllm",
+}
+"""What opens a library, by the backend's name."""
+_FOR = {
+    "dtype": ("transformers", "llama.cpp"),
+    "device": ("transformers",),
+    "url": ("vllm",),
+    "key": ("vllm",),
+    "adapters": ("vllm",),
+}
+"""Options that are not for every backend."""
+
+
+class RoutedModel:
+    """What one library is served as: the routed solver, each expert, and the base.
+
+    Args:
+        backend: Holds base and experts.
+        place: Weighs the experts for a problem.
+        experts: Their names.
+        name: Of the library, for people.
+    """
+
+    def __init__(self, backend: Backend, place: Place, experts: Sequence[str], name: str = "library") -> None:
+        self.backend = backend
+        self.place = place
+        self.experts = tuple(experts)
+        self.name = name
+        self.closed = False
+
+    @classmethod
+    def from_library(
+        cls,
+        folder: Path | str,
+        backend: str = "transformers",
+        *,
+        base: Any = None,
+        encoder: Any = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        slots: int = 8,
+        context: int | None = None,
+        url: str | None = None,
+        key: str | None = None,
+        adapters: Path | str | None = None,
+    ) -> Self:
+        """Opens a library. Blocks while the base is loaded; in async code call it in a thread.
+
+        Args:
+            folder: A library of `bdc distill`.
+            backend: `transformers`, in this process; `llama.cpp`, a quantised base in a process
+                beside this one, where mixtures act by expert alone; `vllm`, a running vLLM server.
+            base: Where the base is if not where the library says: a name as `load_base` takes it,
+                or a `Base`. For llama.cpp a GGUF file or `local:NAME`; for vLLM the model's name at
+                the server, which says that it is the library's base under another name.
+            encoder: An `Encoder` or its configuration; None for the one that the library names.
+            dtype: Of the base in transformers; `float32` for attention in llama.cpp.
+            device: Of the base in transformers.
+            slots: Replies that are written at once; more wait.
+            context: Tokens of prompt and reply together; None for what the base was made for, in
+                llama.cpp at most 8192, on vLLM what the server serves.
+            url: Of the vLLM server.
+            key: Of the vLLM server; None for the environment's VLLM_API_KEY, or for none.
+            adapters: Folder for mixtures that the vLLM server sees under the same path; None for
+                the user's cache folder.
+
+        Raises:
+            ModelError: If the library is missing or damaged, or its base is another one or cannot
+                be loaded.
+            ConfigError: If there is no such backend, or it does not take one of the options.
+            BDCError: If the server cannot be reached, refuses the key or takes no adapters.
+        """
+        if backend not in BACKENDS:
+            raise ConfigError(unknown("backend", backend, BACKENDS))
+        given: dict[str, Any] = {"base": base, "encoder": encoder, "dtype": dtype, "device": device}
+        given |= {"slots": slots, "context": context, "url": url, "key": key}
+        given["adapters"] = Path(adapters).resolve() if adapters is not None else None
+        _refuse_others(backend, given)
+        _need_distill()
+        from bdc_agents.serve.opening import Options
+
+        module, _, function = BACKENDS[backend].partition(":")
+        opened, place, names = getattr(import_module(module), function)(Path(folder), Options(**given))
+        return cls(opened, place, names, Path(folder).resolve().name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models that can be asked: the routed one, the base, and each expert."""
+        return (ROUTED, BASE, *self.experts)
+
+    def check(self, model: str) -> str:
+        """The model's name.
+
+        Raises:
+            ModelError: If there is none of this name.
+        """
+        if model not in self.names:
+            raise ModelError(unknown("model", model, self.names))
+        return model
+
+    async def request(
+        self, messages: Sequence[Message], *, model: str = ROUTED, text: str | None = None, **sampling: Any
+    ) -> ChatRequest:
+        """A request to the backend, with the experts weighed for its problem.
+
+        Args:
+            messages: The conversation.
+            model: One of `names`.
+            text: What the problem is, for the router; None for what the user says in the messages.
+            sampling: Further fields of `ChatRequest`.
+
+        Raises:
+            ModelError: If there is no such model.
+            UsageError: If the messages hold nothing that the user says.
+        """
+        self.check(model)
+        experts: ExpertWeights | str | None = None if model == BASE else model
+        if model == ROUTED:
+            experts = await self.place(text or _said(messages))
+        return ChatRequest(messages, experts, **sampling)
+
+    def identity(self, model: str) -> str:
+        """Tells one of the models from all others, such as in a cache of replies."""
+        return content_hash(f"{self.backend.identity}/{model}")
+
+    async def aclose(self) -> None:
+        """Frees the model."""
+        self.closed = True
+        await self.backend.aclose()
+
+
+def _said(messages: Sequence[Message]) -> str:
+    said = "\n\n".join(message["content"] for message in messages if message["role"] == "user")
+    if not said.strip():
+        raise UsageError("the conversation has no text of the user, so there is nothing to answer")
+    return said
+
+
+def _refuse_others(backend: str, options: Mapping[str, Any]) -> None:
+    """Refuses options that are for other backends.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name, backends in _FOR.items():
+        if backend not in backends and options[name] not in (None, "auto"):
+            raise ConfigError(
+                f"`{name}` is an option of {' and '.join(backends)}, not of {backend}; leave it out"
+            )
+
+
+def _need_distill() -> None:
+    from bdc_agents.extras import need
+
+    for module in ("torch", "transformers", "safetensors"):
+        need(module)
+
+
+# --- shared between those who ask for the same library ----------------------------------------------
+
+_opened: dict[tuple[str, str], tuple[str, RoutedModel]] = {}
+"""By folder and options: the content of the library that is open, and its model."""
+_lock = threading.Lock()
+
+
+def shared_model(folder: Path | str, **options: Any) -> RoutedModel:
+    """The model of a library, loaded once in this process for all who ask with the same options.
+
+    A library that was made anew in the same folder is loaded anew, and so is one whose model was closed
+    by somebody who shared it. The base of an older one is freed once nobody holds its model any more.
+
+    Raises:
+        ModelError: As `RoutedModel.from_library`.
+    """
+    key = str(Path(folder).resolve()), content_hash(repr(sorted(options.items())))
+    with _lock:
+        mark = library_mark(folder)
+        known, model = _opened.get(key, ("", None))
+        if model is None or model.closed or known != mark:
+            _opened.pop(key, None)
+            del model  # So that two bases are in memory only where somebody still uses the old one.
+            model = RoutedModel.from_library(folder, **options)
+            # Its backend has a thread or a process of its own, which nobody else would end.
+            weakref.finalize(model, _let_go, model.backend).atexit = False
+            _opened[key] = mark, model
+        return model
+
+
+def _let_go(backend: Backend) -> None:
+    """Frees a backend that nobody holds; in a thread, as it may be any code that dropped it last."""
+    threading.Thread(target=lambda: asyncio.run(backend.aclose()), name="bdc-close", daemon=True).start()
+
+
+def library_mark(folder: Path | str) -> str:
+    """Tells the content of a library's folder from any other.
+
+    Raises:
+        ModelError: If there is no library.
+    """
+    file = Path(folder) / "library.json"
+    try:
+        return content_hash(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError(f"no library at {str(folder)!r}: there is no file library.json") from None

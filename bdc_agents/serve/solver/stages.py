@@ -1,0 +1,331 @@
+"""The stages of the solver: weigh the experts, answer, check, search."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+from bdc_agents.agents import as_agents, extract_code
+from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.errors import BDCError
+from bdc_agents.prompts import write_program
+from bdc_agents.sandbox import create_executor, job_for
+from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search import create_search_graph, trace_of
+from bdc_agents.search.calls import derive_seed
+from bdc_agents.search.execute import program_key
+from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
+from bdc_agents.serve.model import RoutedModel, shared_model
+from bdc_agents.serve.solver.answers import (
+    SOLVER,
+    SolverAnswer,
+    SolverConfig,
+    problem_of,
+    read_context,
+    rest_of,
+)
+from bdc_agents.serve.solver.choosing import best_of, better_of
+from bdc_agents.types import Problem, Trace, Usage
+
+Json = dict[str, Any]
+Emit = Callable[[Json], None]
+Keep = Callable[[Trace], None]
+log = logging.getLogger(__name__)
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+class Stages:
+    """What the stages work with; see `create_solver_graph`.
+
+    Args:
+        checkpointer: As `StateGraph.compile` takes it, for the search.
+    """
+
+    def __init__(
+        self,
+        model: RoutedModel | Path | str,
+        *,
+        agents: Any,
+        executor: Executor | None,
+        config: SolverConfig,
+        search: SearchConfig,
+        budget: Budget,
+        keep: Keep | None,
+        checkpointer: Literal[False] | None,
+    ) -> None:
+        self._model = model
+        self._opened: RoutedModel | None = None
+        self.agents = as_agents(agents) if agents else ()
+        self.config = config
+        self.search = search
+        self.budget = budget
+        self.keep = keep
+        self._checkpointer = checkpointer
+        self._executor = executor
+        self._own_executor: Executor | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._app: Any = None
+
+    def run(self, state: Mapping[str, Any], context: Mapping[str, Any] | None, emit: Emit) -> "StageRun":
+        """The stages of one run, at one of its nodes."""
+        config, budget = read_context(context, self.config, self.budget)
+        return StageRun(self, config, budget, state, emit)
+
+    async def model(self) -> RoutedModel:
+        """The routed model; a library's folder is opened when it is first needed."""
+        if isinstance(self._model, RoutedModel):
+            return self._model
+        if self._opened is None or self._opened.closed:
+            self._opened = await asyncio.to_thread(shared_model, self._model)
+        return self._opened
+
+    async def executor(self) -> Executor:
+        """The sandbox, which is tried out when it is first needed."""
+        found = self._executor or self._own_executor
+        return found or await asyncio.to_thread(self._create_executor)
+
+    def _create_executor(self) -> Executor:
+        """The sandbox of these stages, one for all problems that need it at the same time."""
+        with self._lock:
+            if self._closed:
+                raise BDCError("this solver is closed; make another")
+            if self._own_executor is None:
+                self._own_executor = create_executor()
+            return self._own_executor
+
+    async def aclose(self) -> None:
+        """Ends the sandbox, unless the caller gave it."""
+        with self._lock:
+            self._closed = True
+            own, self._own_executor = self._own_executor, None
+        if own is not None:
+            await own.aclose()
+
+    async def searching(self) -> Any:
+        """The compiled search."""
+        if self._app is None:
+            graph = create_search_graph(self.agents, executor=await self.executor(), search=self.search)
+            self._app = graph.compile(checkpointer=self._checkpointer, name="search")
+        return self._app
+
+
+class StageRun:
+    """The stages for one problem.
+
+    Args:
+        state: Of the graph, at the start of a node.
+        emit: Told of what happens, as plain dicts.
+    """
+
+    def __init__(
+        self, stages: Stages, config: SolverConfig, budget: Budget, state: Mapping[str, Any], emit: Emit
+    ) -> None:
+        self._began = monotonic()
+        self._stages = stages
+        self._config = config
+        self._budget = budget
+        self._state = state
+        self._emit = emit
+        self._problem: Problem = problem_of(state.get("problem"))
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run up to now."""
+        return self._state.get("seconds", 0.0) + monotonic() - self._began
+
+    # --- the stages -------------------------------------------------------------------------
+
+    async def route(self) -> Json:
+        """Weighs the experts for the problem."""
+        model = await self._stages.model()
+        weights = await model.place(await _text(self._problem))
+        experts = {name: round(weight, 6) for name, weight in weights.experts.items()}
+        self._emit(
+            {"type": "routed", "problem": self._problem.id, "experts": experts, "routed_by": weights.by}
+        )
+        return {
+            "problem": self._problem.model_dump(mode="json"),
+            "experts": experts,
+            "routed_by": weights.by,
+            "programs": [],
+            "next": "answer",
+            "usage": Usage().model_dump(),
+            "seconds": monotonic() - self._began,
+            "note": "",
+            "answer": {},
+        }
+
+    async def answer(self) -> Json:
+        """Writes the next programs, all of one round at once; where it cannot, the search is next."""
+        model, started = await self._stages.model(), monotonic()
+        try:
+            replies = await model.backend.generate(await self._requests(model))
+        except PromptTooLong as error:
+            if not self._may_escalate():
+                raise
+            return {"next": "escalate", "note": f"System 1 could not answer: {error}"}
+        used = Usage.model_validate(self._state["usage"]) + Usage(seconds=monotonic() - started)
+        programs: list[Json] = list(self._state["programs"])
+        for reply in replies:
+            cut = reply.finish == "length"
+            code = extract_code(reply.text, self._problem.defines, truncated=cut) or ""
+            used += Usage(
+                calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
+            )
+            programs.append({"code": code, "confidence": reply.probability, "verdict": None})
+            self._emit({"type": "answered", "code": code, "confidence": reply.probability})
+        return {"next": "check", "programs": programs, "usage": used.model_dump()}
+
+    async def _requests(self, model: RoutedModel) -> list[ChatRequest]:
+        """The prompt as it was in training, once for each program of this round."""
+        messages = [
+            {"role": _ROLES[message.type], "content": str(message.content)}
+            for message in write_program(self._problem, ())
+        ]
+        asked = await model.request(
+            messages, text=await _text(self._problem), max_tokens=self._config.max_tokens
+        )
+        first = len(self._state["programs"])
+        drawn: Json = {"temperature": self._config.temperature, "top_p": self._config.top_p}
+        return [
+            replace(
+                asked,
+                seed=derive_seed(self._config.seed, self._problem.id, number),
+                **(drawn if number else {}),
+            )
+            for number in range(first, first + self._round(first))
+        ]
+
+    async def check(self) -> Json:
+        """Runs the programs that have not run, and says what is next: nothing at the end."""
+        programs: list[Json] = [dict(program) for program in self._state["programs"]]
+        if not programs:  # An edit of the state may leave none.
+            return {"next": "answer"}
+        tests = self._problem.public_tests
+        if not tests:
+            return {
+                "next": "",
+                "answer": best_of(self._problem, programs, self._common()).model_dump(mode="json"),
+            }
+        await self._execute(programs)
+        answer = best_of(self._problem, programs, self._common())
+        after, note = self._next(answer, len(programs))
+        answer = answer.model_copy(update={"note": note})
+        return {"next": after, "programs": programs, "answer": answer.model_dump(mode="json"), "note": note}
+
+    async def escalate(self) -> Json:
+        """Searches with what is left of the budget, and keeps the trace."""
+        left = self._left()
+        if left is None:
+            answer = self._own().model_copy(update={"note": "the budget is used up"})
+            return {"answer": answer.model_dump(mode="json")}
+        caps = left.model_dump(exclude_none=True)
+        self._emit({"type": "escalated", "problem": self._problem.id, "budget": caps})
+        app = await self._stages.searching()
+        state = await app.ainvoke(
+            {"problem": self._problem.model_dump(mode="json")}, context={"budget": caps}
+        )
+        settings = {
+            "search": self._stages.search.model_dump(mode="json"),
+            "budget": caps,
+            "agents": {agent.name: {"model": _model_of(agent)} for agent in self._stages.agents},
+        }
+        trace = trace_of(state, settings)
+        note = await self._keep(trace)
+        kept = self._stages.keep is not None and not note
+        answer = better_of(self._own(), trace.solution, self._common(), kept=kept)
+        answer = answer.model_copy(
+            update={"note": "; ".join(part for part in (self._state["note"], note) if part)}
+        )
+        return {"answer": answer.model_dump(mode="json")}
+
+    # --- what they are made of --------------------------------------------------------------
+
+    async def _execute(self, programs: list[Json]) -> None:
+        """Adds a verdict to each program; programs that differ in layout alone run once."""
+        executor = await self._stages.executor()
+        known: dict[str, Json] = {
+            program_key(program["code"]): program["verdict"] for program in programs if program["verdict"]
+        }
+        fresh = {
+            key: program["code"] for program in programs if (key := program_key(program["code"])) not in known
+        }
+        jobs = (job_for(self._problem, code, self._problem.public_tests) for code in fresh.values())
+        verdicts = await asyncio.gather(*(executor.run(job) for job in jobs))
+        for key, verdict in zip(fresh, verdicts, strict=True):
+            known[key] = verdict.model_dump(mode="json")
+            self._emit({"type": "program", "code": fresh[key], "reward": verdict.reward})
+        for program in programs:
+            program["verdict"] = known[program_key(program["code"])]
+
+    def _next(self, answer: SolverAnswer, written: int) -> tuple[str, str]:
+        """Where to go after a check, and why not on where that is not plain."""
+        if answer.solved:
+            return "", ""
+        if self._left() is None:
+            return "", "the budget is used up"
+        if written < self._config.samples:
+            return "answer", ""
+        if self._may_escalate():
+            return "escalate", ""
+        why = "no agents were given" if not self._stages.agents else "it is not allowed to"
+        return "", f"no program passes every public test, and the solver does not search: {why}"
+
+    def _round(self, written: int) -> int:
+        """How many programs to write now: one, then all others that the budget has calls for."""
+        wanted = 1 if not written else self._config.samples - written
+        left = self._left()
+        return wanted if left is None or left.calls is None else min(wanted, left.calls)
+
+    def _may_escalate(self) -> bool:
+        tests = bool(self._problem.public_tests) or self._stages.search.self_tests
+        return self._config.escalate and bool(self._stages.agents) and tests
+
+    def _left(self) -> Budget | None:
+        return rest_of(self._budget, Usage.model_validate(self._state["usage"]), self.seconds)
+
+    def _common(self) -> Json:
+        return {
+            "experts": self._state["experts"],
+            "routed_by": self._state["routed_by"],
+            "usage": {SOLVER: Usage.model_validate(self._state["usage"])},
+            "seconds": round(self.seconds, 3),
+        }
+
+    def _own(self) -> SolverAnswer:
+        """System 1's answer; an empty one where it could give none."""
+        if self._state["answer"]:
+            return SolverAnswer.model_validate(self._state["answer"])
+        return SolverAnswer(problem_id=self._problem.id, solved=False, code="", **self._common())
+
+    async def _keep(self, trace: Trace) -> str:
+        """Hands the trace on; what keeps it from being stored does not cost the answer."""
+        if self._stages.keep is None:
+            return ""
+        try:
+            await asyncio.to_thread(self._stages.keep, trace)
+        except BDCError as error:
+            log.warning("the trace of %s was not kept: %s", trace.problem.id, error)
+            return f"the trace was not kept: {error}"
+        return ""
+
+
+async def _text(problem: Problem) -> str:
+    """What of a problem is embedded, as it was in training."""
+
+    def read() -> str:
+        from bdc_agents.distill.items import problem_text
+
+        return problem_text(problem)
+
+    # In a thread, since the import is not for an event loop to wait for.
+    return await asyncio.to_thread(read)
+
+
+def _model_of(agent: Any) -> str:
+    return str(getattr(getattr(agent, "config", None), "model", agent.name))

@@ -1,0 +1,1 @@
+"""Weights of local models: known by name, downloaded from packages, verified by hash."""
