@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,34 +12,41 @@ import bdc_agents
 
 PACKAGE = Path(bdc_agents.__file__).parent
 
-# Each part may import itself and these.
-BASE = {"errors", "types", "config", "disk", "syntax", "extras", "foreign"}
-TOOLS = BASE | {"agents", "sandbox", "data", "prompts"}
+# Each part may import itself and these; ARCHITECTURE.md says what each is for.
+BASE = {"errors", "types", "config", "disk", "syntax", "extras", "foreign", "locks", "sync"}
+TOOLS = BASE | {"agents", "weights", "sandbox", "data", "prompts"}
+SEARCHES = TOOLS | {"search", "runs"}
+LEARNS = SEARCHES | {"embed", "experts", "page"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "disk": {"errors"},
     "extras": {"errors"},
     "foreign": set(),
+    "locks": {"disk"},
+    "sync": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},
     "config": {"types", "errors"},
     "page": set(),
     "prompts": BASE,
-    "agents": BASE,
+    "weights": BASE,
+    "agents": BASE | {"weights"},
     "sandbox": BASE,
     "data": BASE,
     "search": TOOLS,
     "testing": BASE | {"agents", "sandbox"},
     "runs": TOOLS | {"search"},
-    "view": TOOLS | {"search", "runs", "page"},
-    "distill": TOOLS | {"search", "page", "runs"},
-    "serve": TOOLS | {"search", "distill", "runs"},
-    "evaluate": TOOLS | {"search", "runs", "distill", "serve", "page"},
-    "compare": TOOLS | {"search", "runs", "distill", "serve", "evaluate", "page"},
-    "cli": TOOLS | {"search", "runs", "view", "distill", "serve", "evaluate", "compare"},
+    "view": SEARCHES | {"page"},
+    "embed": BASE | {"agents", "weights"},
+    "experts": BASE | {"agents", "weights", "embed"},
+    "distill": LEARNS,
+    "serve": LEARNS | {"distill"},
+    "evaluate": LEARNS | {"distill", "serve"},
+    "compare": {"evaluate"},
+    "cli": LEARNS | {"distill", "serve", "evaluate", "view"},
 }
-# `compare` reads reference programs, to measure their loss.
-REVEALS = {"data", "runs", "types", "compare"}
+# `evaluate` reads reference programs, to measure their loss.
+REVEALS = {"data", "runs", "types", "evaluate"}
 
 
 def modules() -> list[Path]:
@@ -49,20 +57,36 @@ def part_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(file): file for file in modules()}
+
+
 def imported(file: Path) -> set[str]:
-    """Parts of the package that a module imports, lazily or not."""
-    parts: set[str] = set()
+    """The modules that a module imports: lazily or not, by a statement or by a string.
+
+    A string counts if it is all of a module's name, or `module:function`; a package's name alone may
+    be a place of files.
+    """
+    found: set[str] = set()
+    package = name_of(file).split(".")
+    if file.name != "__init__.py":
+        package = package[:-1]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module]
-            if node.module == "bdc_agents":
-                names = [f"bdc_agents.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
+            found |= {full if full in NAMES else module for full in names}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        parts |= {name.split(".")[1] for name in names if name.startswith("bdc_agents.")}
-    return parts
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value.partition(":")[0]
+            found |= {name} if name in NAMES and NAMES[name].name != "__init__.py" else set()
+    return {name for name in found if name in NAMES} - {name_of(file)}
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -71,7 +95,13 @@ def test_imports_point_down(file: Path) -> None:
     if part == "__init__":
         return
     assert part in ALLOWED, f"{part} has no layer: name it in this test"
-    assert imported(file) - {part} <= ALLOWED[part]
+    parts = {name.split(".")[1] for name in imported(file) if "." in name}
+    assert parts - {part} <= ALLOWED[part]
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = {name: imported(file) for name, file in NAMES.items()}
+    TopologicalSorter(graph).prepare()  # Raises a CycleError that names the circle.
 
 
 def test_hidden_tests_are_revealed_to_scoring_alone() -> None:

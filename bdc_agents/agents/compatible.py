@@ -16,9 +16,9 @@ from openai.resources.chat.completions import AsyncCompletions
 from pydantic import SecretStr
 
 from bdc_agents.agents.answered import THOUGHTS
+from bdc_agents.agents.arguments import NO_KEY, check_options, declared
 from bdc_agents.agents.bodies import REPLIES, stranger
 from bdc_agents.agents.failures import ErrorInstead, NotAReply, shown_url
-from bdc_agents.agents.providers import NO_KEY, check_options, declared
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError
 

@@ -3,12 +3,13 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
+from bdc_agents.agents.arguments import NO_KEY, check_options, declared
 from bdc_agents.agents.registry import provider as registered_provider
 from bdc_agents.agents.registry import registered
 from bdc_agents.config import AgentConfig
@@ -47,9 +48,6 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "xai": ("XAI_API_KEY",),
 }
 """The providers of `init_chat_model`, and where each looks for its key."""
-
-NO_KEY = "none"
-"""Sent to an endpoint without a key: left out, the user's own key would go there instead."""
 
 _OWN_ADDRESS = {"azure_openai", "azure_ai"}
 """Providers whose address is always the user's, so that their key goes to `base_url`."""
@@ -312,30 +310,6 @@ def _for_ollama(config: AgentConfig) -> dict[str, Any]:
     client |= {"headers": sent_headers(config)} if config.headers else {}
     client |= {"proxy": config.proxy.get_secret_value()} if config.proxy else {}
     return given | {"client_kwargs": client}
-
-
-def declared(kind: type[BaseChatModel]) -> set[str]:
-    """The names under which a chat model takes arguments."""
-    fields = kind.model_fields.items()
-    return {*kind.model_fields, *(field.alias for _, field in fields if field.alias)}
-
-
-def check_options(options: Mapping[str, Any], known: Iterable[str], elsewhere: str) -> None:
-    """Refuses an option that a chat model would pass on unread.
-
-    Args:
-        options: Of the settings.
-        known: What may be given.
-        elsewhere: Where what an endpoint alone knows may be put.
-
-    Raises:
-        ConfigError: If one is not known.
-    """
-    names = [name for name in known if not name.startswith("_")]
-    for option in options:
-        if option not in names:
-            hint = f" (what only the endpoint knows goes into {elsewhere})"
-            raise ConfigError(unknown("option", option, names) + hint)
 
 
 def _addresses(model: BaseChatModel) -> set[str]:

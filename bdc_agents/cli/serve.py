@@ -9,7 +9,8 @@ from typing import Any
 from bdc_agents.cli.outcome import SOLVED, note
 from bdc_agents.errors import ConfigError
 from bdc_agents.extras import need
-from bdc_agents.serve.http.hosts import ANY, Hosts, is_loopback
+from bdc_agents.serve.http.hosts import ANY, Hosts
+from bdc_agents.serve.loopback import is_loopback
 
 KEY = "BDC_API_KEY"
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import Trained, TrainingStopped, train_experts
     from bdc_agents.distill.validation import Validation, validate
-    from bdc_agents.embed.encoder import Encoder, EncoderConfig, load_encoder
+    from bdc_agents.embed.encoder import Encoder, EncoderConfig
+    from bdc_agents.embed.load import load_encoder
     from bdc_agents.experts.base import Base, load_base
     from bdc_agents.experts.library import ExpertLibrary
     from bdc_agents.experts.membership import Clusters, ClusterSettings
@@ -65,7 +66,7 @@ _HOMES = {
     "Recipe": "bdc_agents.distill.recipe",
     "Router": "bdc_agents.experts.router",
     "RouterConfig": "bdc_agents.distill.router_training",
-    "RouterShape": "bdc_agents.distill.router_training",
+    "RouterShape": "bdc_agents.experts.router",
     "RouterTrained": "bdc_agents.distill.router_training",
     "TrainConfig": "bdc_agents.distill.recipe",
     "Trained": "bdc_agents.distill.train",
@@ -78,7 +79,7 @@ _HOMES = {
     "items_of_rows": "bdc_agents.distill.items",
     "items_of_traces": "bdc_agents.distill.items",
     "load_base": "bdc_agents.experts.base",
-    "load_encoder": "bdc_agents.embed.encoder",
+    "load_encoder": "bdc_agents.embed.load",
     "load_recipe": "bdc_agents.distill.recipe",
     "problem_text": "bdc_agents.distill.items",
     "read_rows": "bdc_agents.distill.rows",

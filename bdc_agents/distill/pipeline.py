@@ -26,7 +26,8 @@ from bdc_agents.distill.save import save_library
 from bdc_agents.distill.train import Watch, silent, train_experts
 from bdc_agents.distill.update import RECIPE, ROWS, rows_of_experts
 from bdc_agents.distill.validation import Validation, validate
-from bdc_agents.embed.encoder import Encoder, EncoderConfig, load_encoder
+from bdc_agents.embed.encoder import Encoder, EncoderConfig
+from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.experts.adapters import CLUSTERS, routable
 from bdc_agents.experts.base import Base, load_base

@@ -74,8 +74,9 @@ _SHAPE = ("rank", "alpha", "rslora", "dropout", "targets", "layers")
 
 
 def _code() -> dict[str, str]:
-    """The package's version, and the hash of this stage's source."""
-    sources = sorted(package_files("bdc_agents.distill").iterdir(), key=lambda file: file.name)
+    """The package's version, and the hash of the source that makes experts."""
+    rooms = [package_files("bdc_agents") / name for name in ("distill", "embed", "experts")]
+    sources = [file for room in rooms for file in sorted(room.iterdir(), key=lambda file: file.name)]
     texts = [file.read_bytes() for file in sources if file.name.endswith(".py")]
     return {"code": sha256(b"\0".join(texts)).hexdigest()[:16], "package": version("bdc-agents")}
 

@@ -19,7 +19,8 @@ from bdc_agents.distill.renew import Renewal, write_renewed
 from bdc_agents.distill.router_training import RouterConfig, train_router
 from bdc_agents.distill.rows import row_key, training_rows
 from bdc_agents.distill.train import Watch, silent, train_experts
-from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named, load_encoder
+from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
+from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, ModelError, UsageError
 from bdc_agents.experts.adapters import CLUSTERS, check_base, library_clusters, routable
 from bdc_agents.experts.base import Base, load_base

@@ -7,7 +7,6 @@ cache, so that a problem is placed at solve time just where it was placed in tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,47 +71,6 @@ class EncoderConfig(Frozen):
     batch_tokens: int = Field(default=8192, ge=64)
     device: str | None = None
     cache: bool = True
-
-
-async def load_encoder(
-    config: EncoderConfig | str = MINILM, *, base: tuple[Any, Any] | None = None, folder: Path | None = None
-) -> Encoder:
-    """The encoder that a configuration names, with its vectors cached on disk.
-
-    Args:
-        config: Its configuration, or the model alone.
-        base: The causal language model and its tokenizer, for `base`.
-        folder: Where vectors are cached; None for the user's cache folder.
-
-    Raises:
-        ModelError: If the model cannot be had or is of a kind that cannot be read.
-    """
-    from bdc_agents.embed.cache import CachedEncoder
-
-    if isinstance(config, str):
-        config = EncoderConfig(model=config)
-    encoder = await _load(config, base)
-    return CachedEncoder(encoder, folder) if config.cache else encoder
-
-
-async def _load(config: EncoderConfig, base: tuple[Any, Any] | None) -> Encoder:
-    if config.base_url:
-        from bdc_agents.embed.endpoint import EndpointEncoder
-
-        return EndpointEncoder.of(config)
-    from bdc_agents.embed import local as encoders
-
-    if config.model == BASE:
-        if base is None:
-            raise ModelError("the encoder 'base' needs the base model; name another, such as 'minilm'")
-        return encoders.base_encoder(*base, config)
-    if config.model == MINILM:
-        from bdc_agents.embed.minilm import fetch_minilm
-
-        return encoders.sentence_encoder(str(await fetch_minilm()), config)
-    if config.model in ("codet5p", CODET5P):
-        return encoders.codet5p_encoder(CODET5P, config)
-    return encoders.sentence_encoder(config.model, config)
 
 
 def config_named(name: str) -> EncoderConfig:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
-    from bdc_agents.evaluate.library.methods import Comparison, compare
     from bdc_agents.experts.concatenate import Concatenated, concatenate, quantize
     from bdc_agents.experts.mixture import Mixture
     from bdc_agents.serve.backends.protocol import Backend, ChatReply, ChatRequest, ExpertWeights
@@ -23,7 +22,6 @@ __all__ = [
     "ChatBDC",
     "ChatReply",
     "ChatRequest",
-    "Comparison",
     "Concatenated",
     "ExpertWeights",
     "Mixture",
@@ -31,7 +29,6 @@ __all__ = [
     "ServerLimits",
     "SolverAnswer",
     "SolverConfig",
-    "compare",
     "concatenate",
     "create_app",
     "create_solver_graph",
@@ -44,7 +41,6 @@ _HOMES = {
     "ChatBDC": "bdc_agents.serve.chat_model",
     "ChatReply": "bdc_agents.serve.backends.protocol",
     "ChatRequest": "bdc_agents.serve.backends.protocol",
-    "Comparison": "bdc_agents.evaluate.library.methods",
     "Concatenated": "bdc_agents.experts.concatenate",
     "ExpertWeights": "bdc_agents.serve.backends.protocol",
     "Mixture": "bdc_agents.experts.mixture",
@@ -52,7 +48,6 @@ _HOMES = {
     "ServerLimits": "bdc_agents.serve.http.guard",
     "SolverAnswer": "bdc_agents.serve.solver.answers",
     "SolverConfig": "bdc_agents.serve.solver.answers",
-    "compare": "bdc_agents.evaluate.library.methods",
     "concatenate": "bdc_agents.experts.concatenate",
     "create_app": "bdc_agents.serve.http.api",
     "create_solver_graph": "bdc_agents.serve.solver.graph",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
-from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named, load_encoder
+from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
+from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.adapters import CLUSTERS, library_clusters
 from bdc_agents.experts.library import ExpertLibrary

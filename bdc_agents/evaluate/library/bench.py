@@ -13,7 +13,8 @@ from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.router_training import METRICS, PRESETS, RouterConfig, row_vectors
 from bdc_agents.distill.rows import Encoded, encode_rows, row_key, training_rows
 from bdc_agents.distill.update import ROWS
-from bdc_agents.embed.encoder import BASE, Encoder, config_named, load_encoder
+from bdc_agents.embed.encoder import BASE, Encoder, config_named
+from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.config import ROUTERS, CompareConfig
 from bdc_agents.experts.adapters import CLUSTERS, check_base, distinct, library_clusters

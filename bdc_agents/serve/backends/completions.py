@@ -11,7 +11,7 @@ from openai.types import Completion
 
 from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest
-from bdc_agents.serve.http.hosts import is_loopback
+from bdc_agents.serve.loopback import is_loopback
 
 CONNECT_SECONDS = 10.0
 

@@ -49,7 +49,7 @@ def _start(settings: dict[str, Any]) -> Any:
 
 def _local_serve() -> Any:
     """The script that serves local models, which is closed to others in the same way."""
-    path = Path(__file__).parents[1] / "agents" / "local" / "serve.py"
+    path = Path(__file__).parents[2] / "agents" / "local" / "serve.py"
     spec = spec_from_file_location("local_serve", path)
     assert spec is not None
     assert spec.loader is not None

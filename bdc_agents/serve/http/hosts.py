@@ -8,28 +8,17 @@ elsewhere, so those of this machine are always names of it.
 
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 from bdc_agents.errors import ConfigError
 from bdc_agents.serve.http.openai import Refused, shortened
+from bdc_agents.serve.loopback import is_loopback
 
 Headers = Sequence[tuple[bytes, bytes]]
 ANY = "*"
 """Instead of a name: every one."""
 _NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
 _HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.IGNORECASE)
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a name or an address is this machine's own, which no other can connect to."""
-    if name == "localhost":
-        return True
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 class Hosts:

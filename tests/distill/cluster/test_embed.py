@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from bdc_agents.embed.cache import CachedEncoder
-from bdc_agents.embed.encoder import EncoderConfig, load_encoder, unit
+from bdc_agents.embed.encoder import EncoderConfig, unit
+from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError
 
 TEXTS = ["graph", "", "points in the plane " * 40, "Straße \ud800 图", "word " * 7, "x"]

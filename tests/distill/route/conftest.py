@@ -13,7 +13,7 @@ pytest.importorskip("peft")
 from safetensors.torch import save_file  # noqa: E402
 
 from bdc_agents.experts.base import Base, BaseIdentity  # noqa: E402
-from bdc_agents.experts.library import (
+from bdc_agents.experts.library import (  # noqa: E402
     AdapterConfig,
     ExpertLibrary,
     ExpertRecord,

@@ -145,7 +145,7 @@ def test_a_reference_row_is_a_training_row(place: Path, trace: Make) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from bdc_agents.compare import CompareConfig, Watch, compare
+from bdc_agents.evaluate.library import CompareConfig, Watch, compare
 from bdc_agents.sandbox import create_executor
 import torch
 torch.set_num_threads(1)
