@@ -1,4 +1,4 @@
-"""What chat models are built with: a key where there is none, and no option that would be passed on unread."""
+"""What chat models are built with: a key where there is none, and no option that is passed on unread."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
