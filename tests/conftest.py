@@ -1,11 +1,11 @@
 """What tests of several parts use: an empty place to work in, endpoints, the real command, a tokenizer."""
 
+import gc
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +17,22 @@ import pytest
 
 from bdc_agents.testing import ScriptedEndpoint
 
+from .warm import Warm
+
 # A shell's background job ignores Ctrl-C, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A fifth of the suite's time went into a search for garbage among imported modules and collected tests.
+gc.set_threshold(50_000, 20, 50)
+
+# UMAP's functions are compiled for a minute and run for a second: unoptimised it is a third of that.
+os.environ.setdefault("NUMBA_OPT", "0")
+os.environ.setdefault("NUMBA_LOOP_VECTORIZE", "0")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
 TEMPLATE = (
@@ -63,19 +77,20 @@ def configure(workplace: Path) -> Iterator[Callable[..., list[dict[str, Any]]]]:
         endpoint.__exit__()
 
 
+@pytest.fixture(scope="session")
+def python() -> Iterator[Warm]:
+    """Starts Python programs that need not import the package first."""
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def bdc(workplace: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def bdc(workplace: Path, python: Warm) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the real command in a process of its own."""
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bdc_agents.cli", *words],
-            cwd=workplace,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        return python.run(["-m", "bdc_agents.cli", *words], workplace, os.environ | environment)
 
     return run
 

@@ -21,6 +21,8 @@ from bdc_agents.sandbox import Executor
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import Task
 
+from ..warm import Warm
+
 Agent = Callable[..., ScriptedAgent]
 Bdc = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = {"eval": {"datasets": ["d"], "solvers": [], "samples": 1, "k": [1, 2]}, "agents": {}}
@@ -282,7 +284,11 @@ COMMAND = ("eval", "set.jsonl", "--solver", "single:one", "--solver", "best-of:2
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_as_undisturbed(
-    workplace: Path, problems: Callable[..., Path], configure: Callable[..., list[dict[str, Any]]], bdc: Bdc
+    workplace: Path,
+    problems: Callable[..., Path],
+    configure: Callable[..., list[dict[str, Any]]],
+    bdc: Bdc,
+    python: Warm,
 ) -> None:
     problems(8)
 
@@ -296,9 +302,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_as_undisturbed(
     undisturbed, asked = essence(read_rows(workplace / "quiet")), len(requests)
     kills = 0
     for moment in (1, 5, 9):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bdc_agents.cli", *COMMAND], cwd=workplace, stderr=subprocess.DEVNULL
-        )
+        process = python.start(["-m", "bdc_agents.cli", *COMMAND], workplace)
         rows = workplace / "out" / "results.jsonl"
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
