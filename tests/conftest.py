@@ -30,6 +30,23 @@ os.environ.setdefault("NUMBA_OPT", "0")
 os.environ.setdefault("NUMBA_LOOP_VECTORIZE", "0")
 
 
+# What `-m "not slow"` leaves out, without importing it: models, the real sandbox, and other processes.
+SLOW_PARTS = ("distill", "serve", "sandbox", "studio", "trl", "agents/local", "runs/collect", "runs/ray")
+SLOW_FIXTURES = {"bdc", "python", "executor", "configure", "world"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    parts = [Path(__file__).parent / part for part in SLOW_PARTS]
+    return True if config.option.markexpr == "not slow" and collection_path in parts else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("model") or SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker("slow")
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
 

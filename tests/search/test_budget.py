@@ -68,6 +68,7 @@ def passed_caps(trace: Trace, budget: Budget) -> list[str]:
     return [name for name, amount in spent.items() if (cap := getattr(budget, name)) and amount > cap]
 
 
+@pytest.mark.slow
 async def test_hundreds_of_concurrent_searches_keep_to_their_caps(
     make_agent: Callable[..., ScriptedAgent], make_executor: Callable[..., ScriptedExecutor], problem: Problem
 ) -> None:
