@@ -40,9 +40,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-GARBAGE = 50_000
-"""Objects more than before, after which Python looks for garbage: an import makes as many, and none of it."""
-
 
 @app.callback(invoke_without_command=True)
 def _root(
@@ -77,8 +74,7 @@ app.command("eval", epilog=epilog(*evaluate.EXAMPLES))(evaluate.evaluate)
 
 def main() -> None:
     """The entry point `bdc`."""
-    # A quarter of a short command's time was a search for garbage among imported modules, at the end too.
-    gc.set_threshold(GARBAGE)
+    # At its end Python searches all modules for garbage: half a second of the four of a short search.
     atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its code, never a crash.

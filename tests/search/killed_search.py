@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,14 @@ def moments(kind: str, log: list[str]) -> list[int]:
 
 
 def main(kind: str, variant: str, url: str | None = None) -> None:
+    if url:  # Or each process would import them.
+        for module in (
+            "bdc_agents.agents.compatible",
+            "genai_prices.data",
+            "openai.resources.chat",
+            "httpx2",
+        ):
+            import_module(module)
     gc.freeze()  # Or each process would look through all of it for garbage.
     with tempfile.TemporaryDirectory() as name:
         whole = in_a_process_of_its_own(Path(name), None, variant, url)
