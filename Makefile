@@ -33,7 +33,7 @@ solver: problems $(VENV)/.serve
 
 # Two processes take two thirds of the time of one; a file's tests stay together, since they share loaded models.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -29,22 +29,28 @@ gc.set_threshold(50_000, 20, 50)
 os.environ.setdefault("NUMBA_OPT", "0")
 os.environ.setdefault("NUMBA_LOOP_VECTORIZE", "0")
 
-
 # What `-m "not slow"` leaves out, without importing it: models, the real sandbox, and other processes.
 SLOW_PARTS = ("distill", "serve", "sandbox", "studio", "trl", "agents/local", "runs/collect", "runs/ray")
 SLOW_FIXTURES = {"bdc", "python", "executor", "configure", "world"}
 
 
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(Path(__file__).parent / part) for part in SLOW_PARTS)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    parts = [Path(__file__).parent / part for part in SLOW_PARTS]
-    return True if config.option.markexpr == "not slow" and collection_path in parts else None
+    return True if config.option.markexpr == "not slow" and _is_slow(collection_path) else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("model") or SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if _is_slow(item.path) or item.get_closest_marker("model") or SLOW_FIXTURES & fixtures:
             item.add_marker("slow")
+    # Files with slow tests first: at the end no process waits long for the other.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_collection_finish() -> None:

@@ -31,7 +31,6 @@ IMPORTED = (
     "bdc_agents.cli.collect",
     "bdc_agents.agents.compatible",
     "genai_prices.data",
-    "httpx2",
     "openai.resources.chat",
     "openai.resources.responses",
     "langgraph.checkpoint.sqlite.aio",

@@ -151,7 +151,6 @@ def main(kind: str, variant: str, url: str | None = None) -> None:
             "bdc_agents.agents.compatible",
             "genai_prices.data",
             "openai.resources.chat",
-            "httpx2",
         ):
             import_module(module)
     gc.freeze()  # Or each process would look through all of it for garbage.
