@@ -14,7 +14,7 @@ help:
 	@echo "make solver PROBLEMS=mbpp:train DATA=DIR"
 	@echo "             the full pipeline on problems of your own: collect, distil, serve; also RECIPE and OUT;"
 	@echo "             the same command again goes on where it was cut off"
-	@echo "make test    run the test suite"
+	@echo "make test    run the test suite; with BDC_TEST_EXHAUSTIVE=1 what it samples, too: moments of a kill, budgets"
 	@echo "make fast    run its quick part, without models, sandboxes and other processes (2 minutes)"
 	@echo "make lint    ruff and pyright"
 	@echo "make doctor  say what this machine can do and what is missing"
