@@ -30,7 +30,11 @@ os.environ.setdefault("NUMBA_OPT", "0")
 os.environ.setdefault("NUMBA_LOOP_VECTORIZE", "0")
 
 # What `-m "not slow"` leaves out, without importing it: models, the real sandbox, and other processes.
-SLOW_PARTS = ("distill", "serve", "sandbox", "studio", "trl", "agents/local", "runs/collect", "runs/ray")
+SLOW_PARTS = (
+    *("distill", "serve", "sandbox", "studio", "trl", "agents/local", "runs/collect", "runs/ray"),
+    *("data/test_real.py", "evaluate/test_handed_over.py", "search/test_http.py", "search/test_sync.py"),
+    *("search/test_durable.py", "search/test_travel.py", "test_readme.py", "runs/test_cheats_always.py"),
+)
 SLOW_FIXTURES = {"bdc", "python", "executor", "configure", "world"}
 
 

@@ -42,7 +42,6 @@ def killed(*words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["default", "leaves"])
 @pytest.mark.parametrize("kind", ["step", "call"])
 def test_killed_anywhere_it_goes_on_to_the_same_tree(kind: str, variant: str) -> None:
@@ -53,7 +52,6 @@ def test_killed_anywhere_it_goes_on_to_the_same_tree(kind: str, variant: str) ->
     assert kind == "step" or all(kill["again"] for kill in kills)
 
 
-@pytest.mark.slow
 def test_with_the_reply_cache_no_reply_that_came_is_asked_for_again() -> None:
     def respond(body: dict[str, Any]) -> str:
         if "reasonableness" in str(body):
