@@ -189,6 +189,8 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 
 _AT_ADDRESS = re.compile(r"(.+?)@(https?://.+)")
 """A model and the address of its endpoint, where a name gives both."""
+_AT_HOST = re.compile(r"([^@:]+)@([^@\s]+)|([^@]+)@([\w.-]+(?::\d+(?:/.*)?|/.*))")
+"""The same without its scheme; `google_vertexai:claude@20240229` is a version and no host."""
 
 
 class WithPresets(Frozen):
@@ -365,11 +367,16 @@ class Settings(BaseSettings):
             name: A configured name, `provider:model`, or `MODEL@http://HOST/v1`.
 
         Raises:
-            ConfigError: If the address in it cannot be used.
+            ConfigError: If the address in it cannot be used, or has no scheme.
         """
         if name in self.agents:
             return self.agents[name]
         described = _AT_ADDRESS.fullmatch(name)
+        if bare := None if described else _AT_HOST.fullmatch(name):
+            model, host = (part for part in bare.groups() if part)
+            raise ConfigError(
+                f"agent {name!r}: an address begins with http:// or https://; write {model}@http://{host}"
+            )
         if not described:
             return AgentConfig(model=name)
         model, url = described.groups()
@@ -447,8 +454,10 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
         source: The file or option that the values came from.
         model: The model that the values were meant for.
     """
-    told = [_explain_one(dict(item), source, model) for item in error.errors()[:_MOST_TOLD]]
-    further = error.error_count() - len(told)
+    # A default that is made of another field's value fails with that field, and says nothing of its own.
+    items = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+    told = [_explain_one(dict(item), source, model) for item in items[:_MOST_TOLD]]
+    further = len(items) - len(told)
     return "\n".join([*told, *([f"{source}: and {further} more"] if further else [])])
 
 
@@ -466,7 +475,16 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
         return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
+    if item["type"] == "dict_type":
+        return f"{source}: {place}: {_TABLE_NEEDED.get(str(location[-1]), 'a table is needed')}{value}"
     return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"
+
+
+_TABLE_NEEDED = {
+    "headers": 'a table is needed, such as headers = { "X-Team" = "search" }, with $NAME for what is secret',
+    "options": "a table is needed, such as options = { top_p = 0.9 }",
+    "skills": "a table is needed, such as skills = { small = 0.4 }",
+}
 
 
 def _unknown_key(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
@@ -539,8 +557,21 @@ def _check_variables(model: type[BaseSettings]) -> None:
     for name in os.environ:
         table, between, rest = name.upper().removeprefix(_PREFIX).partition(_BETWEEN)
         if name.upper().startswith(_PREFIX) and between and table.lower() not in model.model_fields:
-            tables = [_variable((known, rest)) for known in model.model_fields]
-            raise ConfigError(unknown("environment variable", name, tables))
+            place = tuple(rest.lower().split(_BETWEEN))
+            tables = [known for known in model.model_fields if _takes(model, (known, *place))]
+            # A table that has no such key is named all the same: its own refusal says which ones it has.
+            known = tables or get_close_matches(table.lower(), model.model_fields, n=1)
+            choices = [_variable((one, *place)) for one in known]
+            choices = choices or [_variable((one, "")) + "..." for one in model.model_fields]
+            raise ConfigError(unknown("environment variable", name, choices))
+
+
+def _takes(model: type[BaseModel], location: tuple[str, ...]) -> bool:
+    """Whether there is a setting at this place, every name of a user's own taken."""
+    known = (_known_keys(location[:end], model) for end in range(1, len(location) + 1))
+    if location[0] in ("agents", "eval"):
+        return len(location) > 2 and location[0] == "agents" and location[2] in AgentConfig.model_fields
+    return all(part in keys for part, keys in zip(location, known, strict=True))
 
 
 def _explain_json(error: SettingsError) -> str:

@@ -10,7 +10,8 @@ Python's own kinds of errors, and says "An internal error occurred" for all othe
     ├── UsageError            (ValueError) the caller's input; the command line exits with 2
     │   ├── ConfigError       bdc.toml, the environment or an option
     │   ├── ProblemError      a problem, its tests, a data file or an address
-    │   └── ModelError        a model's name, weights, hash or missing extra
+    │   └── ModelError        a model's name, weights or hash
+    │       └── NotInstalled  a package that is not installed; the command line exits with 3
     ├── AgentError            an agent did not answer after its retries
     └── SandboxError          programs cannot be run
         └── SandboxRefused    this machine offers no isolation
@@ -41,6 +42,10 @@ class ModelError(UsageError):
     """A model's name, weights or runtime cannot be used."""
 
 
+class NotInstalled(ModelError):
+    """A package that is needed is not installed on this machine."""
+
+
 class AgentError(BDCError):
     """An agent did not answer after its retries.
 
@@ -67,6 +72,11 @@ class SandboxRefused(SandboxError):
     """This machine offers no isolation, so untrusted programs are not run."""
 
 
+def _readable(name: str) -> str:
+    """A name that came from a file, perhaps: short, and without what a terminal would obey."""
+    return name if name.isprintable() and len(name) <= 200 else f"{ascii(name[:100])[1:-1]}..."
+
+
 def unknown(what: str, value: str, choices: Iterable[str]) -> str:
     """Says that `value` is not one of `choices`, nearest ones first.
 
@@ -75,7 +85,8 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> str:
         value: What the caller wrote.
         choices: What would be accepted.
     """
-    known = sorted(choices)
+    known = sorted(map(_readable, choices))
+    value = value if len(value) <= 200 else f"{value[:200]}..."
     near = get_close_matches(value, known, n=5, cutoff=0.5)
     if near:
         return f"unknown {what} {value!r}; did you mean {', '.join(near)}?"

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from bdc_agents.errors import ModelError
+from bdc_agents.errors import NotInstalled
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "local": ("xllamacpp",),
@@ -34,7 +34,7 @@ def need(module: str, extra: str = "") -> Any:
         extra: The extra to install where it is absent; empty for the one that `EXTRAS` has for it.
 
     Raises:
-        ModelError: If it is not installed.
+        NotInstalled: If it is not installed.
     """
     try:
         return import_module(module)
@@ -42,12 +42,12 @@ def need(module: str, extra: str = "") -> Any:
         raise _with_extra(error, extra) or error from None
 
 
-def missing(error: ModuleNotFoundError) -> ModelError | None:
+def missing(error: ModuleNotFoundError) -> NotInstalled | None:
     """What to install where an import failed; None where no extra brings it, which is a fault of ours."""
     return _with_extra(error, "")
 
 
-def _with_extra(error: ModuleNotFoundError, extra: str) -> ModelError | None:
+def _with_extra(error: ModuleNotFoundError, extra: str) -> NotInstalled | None:
     parts = (error.name or "").split(".")
     # `langgraph.checkpoint.postgres` is an extra's, `langgraph` is not: the longest name that is known.
     names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
@@ -55,4 +55,4 @@ def _with_extra(error: ModuleNotFoundError, extra: str) -> ModelError | None:
     if known is None:
         return None
     wanted = extra or _EXTRA_OF[known]
-    return ModelError(f"{known} is not installed; run: pip install 'bdc-agents[{wanted}]'")
+    return NotInstalled(f"{known} is not installed; run: pip install 'bdc-agents[{wanted}]'")

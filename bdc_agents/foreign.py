@@ -33,8 +33,19 @@ def read_json(data: bytes | str, *, finite: bool = True) -> Any:
         if not finite:
             return json.loads(data)
         return json.loads(data, parse_constant=_no_number, parse_float=_float, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise ValueError(json_fault(error)) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def json_fault(error: json.JSONDecodeError) -> str:
+    """What is wrong with JSON, and where: of text on one line, such as a row of a file, the column alone."""
+    text = error.doc.rstrip()
+    if "\n" in text:
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    # A line that ends too early goes on for the parser at the next one, which is not this row's.
+    return f"{error.msg} at column {min(error.pos, len(text)) + 1}"
 
 
 def read_object(data: bytes | str, *, finite: bool = True) -> dict[str, Any]:

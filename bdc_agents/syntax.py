@@ -30,6 +30,25 @@ def parse(code: str) -> ast.Module | None:
         return None
 
 
+def modules_needed(code: str) -> frozenset[str]:
+    """The modules outside the standard library that some code imports, and cannot do without."""
+    tree = parse(code) if "import" in code else None
+    return frozenset(_imported(tree) if tree else ()) - sys.stdlib_module_names
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """The roots of all imports but those that may fail: in `try` with an `except`."""
+    waiting = [tree]  # a list, and no calls of itself: code from outside is nested as deeply as it likes
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+        if not (isinstance(node, ast.Try | ast.TryStar) and node.handlers):
+            waiting += ast.iter_child_nodes(node)
+
+
 _PYTHON = re.compile(
     r"^\s*(?:(?:async )?def\b.*:|class \w.*:|elif\b.*:|if __name__.*|from \w[\w.]* import .*|import \w+)\s*$",
     re.MULTILINE,

@@ -22,12 +22,12 @@ from typing import Any
 from sandbox_truth import mutant
 
 from bdc_agents.data import load_task
-from bdc_agents.data.asserts import case_from_assert
 from bdc_agents.errors import BDCError
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import agreement
 from bdc_agents.types import Limits, Problem, Program, TestCase, Trace
+from bdc_agents.types.asserts import case_from_assert
 
 try:
     from bdc_agents.search.inputs import comparison, further_inputs

@@ -24,7 +24,7 @@ from bdc_agents import create_executor
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError
-from bdc_agents.runs.score import honest, score_hidden
+from bdc_agents.runs.score import score_hidden
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.sandbox import Executor, job_for
 from bdc_agents.types import Hidden, Program, Task, Trace, Verdict
@@ -47,7 +47,7 @@ async def judged(trace: Trace, task: Task, key: str, program: Program, executor:
     now = await executor.run(job_for(task.problem, program.code, task.problem.public_tests))
     handed_over = program.code == trace.solution.code
     hidden = await score_hidden(task, program.code, executor) if now.passed or handed_over else None
-    right = bool(now.passed and hidden and hidden.all_passed and honest(trace, [key]))
+    right = bool(now.passed and hidden and hidden.all_passed)
     decision = trace.decision
     return {
         "program": key,

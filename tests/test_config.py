@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -137,11 +138,11 @@ AGENT = '[agents.x]\nmodel = "m"\nbase_url = "http://h/v1"\n'
         ('headers = { X = "sk-secret\\nY: 1" }', "the value of X cannot be sent"),
         (
             "headers = 'Authorization: Bearer sk-secret'",
-            "agents.x.headers: Input should be a valid dictionary",
+            "agents.x.headers: a table is needed, such as headers = {",
         ),
         ("api_key = ['sk-secret']", "agents.x.api_key: Input should be a valid string"),
         ("proxy = ['http://u:sk-secret@h']", "agents.x.proxy: Input should be a valid string"),
-        ("options = 'sk-secret'", "agents.x.options: Input should be a valid dictionary"),
+        ("options = 'sk-secret'", "agents.x.options: a table is needed, such as options = {"),
     ],
 )
 def test_a_wrong_agent_is_explained_and_no_secret_shown(text: str, says: str, tmp_path: Path) -> None:
@@ -222,3 +223,29 @@ def test_a_key_in_the_place_of_its_variables_name_is_refused_and_not_shown(tmp_p
     with pytest.raises(ConfigError, match="api_key_env") as told:
         load_settings(write(tmp_path, text))
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "right"),
+    [
+        ("BDC_BUGDET__CALLS", "BDC_BUDGET__CALLS"),
+        ("BDC_SERCH__ROLOUTS", "BDC_SEARCH__ROLOUTS"),
+        ("BDC_AGENT__X__MODEL", "BDC_AGENTS__X__MODEL"),
+    ],
+)
+def test_a_misspelled_table_suggests_variables_that_exist(monkeypatch, variable, right):
+    monkeypatch.setenv(variable, "3")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == f"unknown environment variable {variable!r}; did you mean {right}?"
+
+
+@pytest.mark.parametrize("name", ["x@host", "x@localhost:8000", "x@localhost:8000/v1", "qwen:7b@host:80/v1"])
+def test_an_address_without_a_scheme_is_told_where_it_is_read(name):
+    model, _, host = name.partition("@")
+    with pytest.raises(ConfigError, match=re.escape(f"write {model}@http://{host}")):
+        Settings().agent(name)
+
+
+def test_a_version_behind_an_at_is_no_address():
+    assert Settings().agent("google_vertexai:claude@20240229").base_url is None

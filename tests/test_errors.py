@@ -111,5 +111,5 @@ def test_every_command_of_a_core_install_names_the_extra_it_needs(tmp_path: Path
     said = [line for line in ran.stderr.splitlines() if line.startswith(("error:", "code"))]
     for (words, extra), error, code in zip(COMMANDS.items(), said[::2], said[1::2], strict=True):
         assert f"is not installed; run: pip install 'bdc-agents[{extra}]'" in error, (words, ran.stderr)
-        assert code == "code 2"
+        assert code == "code 3"
     assert "fault of bdc" not in ran.stderr

@@ -175,3 +175,8 @@ def test_what_a_test_takes_is_not_the_function_to_write():
 def test_an_arrow_alone_is_no_test():
     with pytest.raises(ValueError, match="not a test"):
         Problem(statement="Do.", public_tests=["->"])
+
+
+def test_a_misspelled_field_of_a_problem_is_told_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown field 'entrypoint'; did you mean entry_point"):
+        Problem.model_validate({"statement": "Write add.", "entrypoint": "add"})

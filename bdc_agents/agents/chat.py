@@ -116,6 +116,8 @@ class ChatAgent:
         self._here: dict[asyncio.AbstractEventLoop, _Here] = {}
         self._learnt: dict[bool, Plan] = {}  # The plan that worked, without and with a schema.
         self._notes: list[str] = []
+        self._answered = False  # Whether a reply has ever come.
+        self._absent = False  # Whether all tries of a call have found nobody who listens.
 
     @property
     def name(self) -> str:
@@ -191,14 +193,17 @@ class ChatAgent:
             outcome = await self._attempt(asked, plan)
             if isinstance(outcome, Reply):
                 self._learn(request, plan)
+                self._answered = True
                 return outcome.model_copy(update={"usage": spent + outcome.usage})
             failure, used = outcome
             spent += used
+            self._absent = self._absent and failure.refused
             if conceded < _MOST_CONCESSIONS and (other := self._concede(request, failure, plan)):
                 plan, conceded = other, conceded + 1
                 continue
             tries += 1
             if not self._again(request, failure, tries, spent):
+                self._absent = failure.refused and (self._absent or tries > self.config.retries)
                 reason = self._explain(failure, tries)
                 raise AgentError(self._name, reason, spent, lasting=failure.lasting) from None
             if failure.kind == "empty":
@@ -239,7 +244,7 @@ class ChatAgent:
             except BDCError:
                 raise
             except Exception as error:
-                failure = diagnose(error)
+                failure = self._judged(diagnose(error))
                 hidden = hide(failure.detail, secrets(models_in(here.model), self.config))
                 charged = int(failure.charged)
                 used = Usage(calls=charged, failed=1, seconds=time.perf_counter() - started)
@@ -308,6 +313,19 @@ class ChatAgent:
         )
 
     # --- retries ----------------------------------------------------------------------------
+
+    def _judged(self, failure: Failure) -> Failure:
+        """The failure in the light of whether this agent has ever answered.
+
+        A web page from one that never did says that its address is wrong; from another one, that what
+        stands before it has trouble. Where nobody listens and nobody ever did, the tries of one call are
+        patience enough for a server that is about to start: further calls ask once each. One that has
+        answered may be starting again, which the tries of each call wait for.
+        """
+        if self._answered:
+            return failure
+        hopeless = failure.kind == "foreign" or (failure.refused and self._absent)
+        return replace(failure, final=True) if hopeless else failure
 
     def _again(self, request: Request, failure: Failure, tries: int, spent: Usage) -> bool:
         """Whether to try once more: if it may help, is still allowed, and stays within the bound."""

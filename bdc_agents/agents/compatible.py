@@ -16,6 +16,8 @@ from openai.resources.chat.completions import AsyncCompletions
 from pydantic import SecretStr
 
 from bdc_agents.agents.answered import THOUGHTS
+from bdc_agents.agents.bodies import REPLIES, stranger
+from bdc_agents.agents.failures import ErrorInstead, NotAReply, shown_url
 from bdc_agents.agents.models import NO_KEY, check_options, declared
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError
@@ -39,6 +41,7 @@ class BoundedClient(DefaultAsyncHttpxClient):
 
         Raises:
             ReplyTooLong: If the response is longer.
+            NotAReply: If it reports success and is nothing that such an API sends.
         """
         response = await super().send(request, stream=True, **options)
         if stream:
@@ -47,6 +50,8 @@ class BoundedClient(DefaultAsyncHttpxClient):
             content = await _read(response)
         finally:
             await response.aclose()
+        if response.is_success and (what := stranger(content)):
+            raise NotAReply(what, shown_url(str(response.url)) if response.history else "")
         # It is unpacked already.
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _PACKING]
         return type(response)(
@@ -77,6 +82,8 @@ class _KeepsThoughts(BaseChatOpenAI):
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         body = readable(response if isinstance(response, dict) else response.model_dump(warnings=False))
+        if body.get("error") and not any(body.get(name) for name in REPLIES):
+            raise ErrorInstead(body["error"])
         result = super()._create_chat_result(body, generation_info)
         for choice, generation in zip(body.get("choices") or (), result.generations, strict=False):
             sent = choice.get("message")

@@ -1,7 +1,9 @@
 """Why a call of an LLM failed, in words a person can act on, and whether to try again."""
 
 import email.utils
+import errno
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +12,24 @@ from urllib.parse import urlsplit
 
 from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelTimeoutError
 
+from bdc_agents.agents.bodies import stranger
 from bdc_agents.agents.refusals import Said, read
 from bdc_agents.errors import BDCError
 
 Kind = Literal[
-    "timeout", "unreachable", "status", "malformed", "empty", "filtered", "oversized", "argument", "other"
+    "timeout",
+    "unreachable",
+    "status",
+    "foreign",
+    "told",
+    "malformed",
+    "empty",
+    "filtered",
+    "oversized",
+    "argument",
+    "other",
 ]
+"""`foreign`: what came is nothing that such an API sends; `told`: an error in place of a reply, under 200."""
 
 RETRIED = {408, 409, 429}
 REJECTED = {400, 422}
@@ -33,6 +47,23 @@ _FINAL_CODES = {
 """Codes of refusals that no other parameters and no other try would change."""
 
 _LONGEST_DETAIL = 300
+
+
+class NotAReply(Exception):
+    """An endpoint reports success and sends something else than a chat completion.
+
+    Args:
+        what: It in a few words, such as `a web page (Sign in)`.
+        redirected: The address that it sent the request on to; empty for none.
+    """
+
+    def __init__(self, what: str, redirected: str = "") -> None:
+        super().__init__(what)
+        self.what, self.redirected = what, redirected
+
+
+class ErrorInstead(ValueError):
+    """An endpoint reports success and sends an error, as gateways do; the argument is that error."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +93,10 @@ class Failure:
         wait: Seconds that the server asked to wait.
         final: A reason not to try again that the kind and status do not show.
         unsent: Whether the request never reached a server.
+        refused: Whether that is because nobody listens at the address.
         named: Parameters that the endpoint named in a field of its own.
+        redirected: Where the endpoint sent the request on to; empty for nowhere.
+        hint: What a person can do about it, where the kind does not show it.
     """
 
     kind: Kind
@@ -71,7 +105,10 @@ class Failure:
     wait: float | None = None
     final: bool = False
     unsent: bool = False
+    refused: bool = False
     named: tuple[str, ...] = ()
+    redirected: str = ""
+    hint: str = ""
 
     @property
     def broken(self) -> bool:
@@ -81,12 +118,14 @@ class Failure:
     @property
     def lasting(self) -> bool:
         """Whether the agent can answer no other request either."""
-        return self.kind == "status" and self.status in LASTING
+        return self.status in LASTING if self.kind == "status" else self.kind == "foreign" and self.final
 
     @property
     def charged(self) -> bool:
         """Whether an LLM may have worked on it: what it wrote is then paid for, though it is of no use."""
-        return self.kind in ("timeout", "malformed", "empty", "filtered", "oversized") or (
+        if self.kind == "foreign":
+            return not self.final  # A login page of an agent that never answered has cost nothing.
+        return self.kind in ("timeout", "told", "malformed", "empty", "filtered", "oversized") or (
             self.kind == "unreachable" and not self.unsent
         )
 
@@ -95,7 +134,7 @@ class Failure:
         """Whether another try may succeed."""
         if self.kind == "status":
             return not self.final and (self.status in RETRIED or (self.status or 0) >= 500)
-        return self.kind not in ("argument", "filtered", "oversized", "other")
+        return not self.final and self.kind not in ("argument", "filtered", "oversized", "other")
 
     def explain(self, endpoint: Endpoint, tries: int = 1) -> str:
         """One line on what went wrong and what to do.
@@ -109,10 +148,15 @@ class Failure:
         said = f": {one_line(self.detail, _LONGEST_DETAIL)}" if self.detail else ""
         if self.kind == "status":
             return _explain_status(self, endpoint, where, times, said)
+        if self.kind == "foreign":
+            return _explain_foreign(self, endpoint, where, times)
         return {
             "timeout": f"no answer within {endpoint.timeout:g} s{times}; raise timeout, or lower max_tokens",
-            "unreachable": f"cannot reach {where}{times}{said}; is a server running there?",
-            "malformed": f"{where} sent no chat completion{times}{said}; is it an OpenAI-compatible API?",
+            "unreachable": f"cannot reach {where}{times}{said}; {self.hint}",
+            "told": f"{where} sent an error in place of a reply{times}{said}; check the model's name, "
+            "and the server's own log",
+            "malformed": f"{where} sent a damaged chat completion{times}{said}; try again, and look into "
+            "the server's own log",
             "empty": f"{endpoint.model!r} answered with an empty text{times}; try another model or prompt",
             "filtered": f"the content filter of {where} held the reply back; another prompt or agent may do",
             "oversized": f"{where} sent more than any reply can be{said}; is it a chat completion endpoint?",
@@ -120,9 +164,28 @@ class Failure:
         }.get(self.kind, f"{endpoint.model!r} failed{times}{said}")
 
 
+def _explain_foreign(failure: Failure, endpoint: Endpoint, where: str, times: str) -> str:
+    """What came, what was expected, and what to do."""
+    came = one_line(failure.detail, _LONGEST_DETAIL)
+    via = f", after a redirect to {failure.redirected}" if failure.redirected else ""
+    path = urlsplit(endpoint.url).path
+    if not endpoint.url:
+        advice = "check the network: a login page or a proxy may stand before it"
+    elif re.search(r"/v\d", path):
+        advice = "check base_url, and whether a login page or a proxy stands before it"
+    else:
+        advice = f"add /v1 to base_url ({endpoint.url}/v1), or check that it is the root of such an API"
+    return f"{where} sent {came} instead of a chat completion{times}{via}; {advice}"
+
+
 def _explain_status(failure: Failure, endpoint: Endpoint, where: str, times: str, said: str) -> str:
     status, model = failure.status or 0, endpoint.model
     key = endpoint.key or "the variable that api_key_env names"
+    if failure.redirected:
+        return (
+            f"{where} sent the request on to {failure.redirected}, which refused it ({status}){said}; "
+            "write in base_url the address where the API is"
+        )
     if status == 401 and not endpoint.key:
         return (
             f"{where} asks for another API key, or for one at all (401){said}; keep it in an environment "
@@ -154,18 +217,25 @@ def diagnose(error: BaseException) -> Failure:
     names = {cls.__name__ for cls in type(error).__mro__}
     if long := next((cause for cause in causes if type(cause).__name__ == "ReplyTooLong"), None):
         return Failure("oversized", str(long))
+    if strange := next((cause for cause in causes if isinstance(cause, NotAReply)), None):
+        return Failure("foreign", strange.what, redirected=strange.redirected)
     if isinstance(error, TimeoutError | ModelTimeoutError) or any(n.endswith("Timeout") for n in names):
         return Failure("timeout")
     said = read(_body(error))
     if (status := _status(error)) is not None and status >= 400:
         return _refusal(error, said, status)
+    if isinstance(error, ErrorInstead):
+        wrong_place = _NO_SUCH_PLACE.search(said.text)
+        return Failure("foreign", f"an error ({said.text})") if wrong_place else Failure("told", said.text)
     if isinstance(error, ModelConnectionError | OSError) or names & {"APIConnectionError", "TransportError"}:
-        return Failure("unreachable", _first_words(causes), unsent=_is_unsent(causes))
+        return _unreachable(causes)
     if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
         # A connection of an earlier loop, kept by a client of the caller's; the next try makes a new one.
-        return Failure("unreachable", str(error), unsent=True)
+        return Failure("unreachable", str(error), unsent=True, hint="make a client for each event loop")
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return Failure("argument", str(error))
+    if what := _strange(error):
+        return Failure("foreign", what)
     if not isinstance(error, BDCError) and isinstance(
         error, ValueError | LookupError | TypeError | AttributeError
     ):
@@ -174,11 +244,67 @@ def diagnose(error: BaseException) -> Failure:
     return Failure("other", f"{type(error).__name__}: {said.text or error}")
 
 
+_NO_SUCH_PLACE = re.compile(
+    r"\b(?:unexpected|unknown|invalid|unsupported|no such|not an?)\s+(?:api\s+)?"
+    r"(?:endpoint|route|path|url)\b",
+    re.IGNORECASE,
+)
+"""What servers that answer everything with 200 say of an address they do not have: LM Studio without /v1."""
+
+
+def _strange(error: BaseException) -> str:
+    """What came, where a client of the caller's fails on something that such an API does not send."""
+    if isinstance(error, RecursionError):
+        return "JSON that is nested too deeply" if _was_reading_json(error) else ""
+    if isinstance(error, AttributeError) and "has no attribute 'model_dump'" in str(error):
+        return "something that is no JSON object"  # The SDK hands on what it could not read as it came.
+    document = getattr(error, "doc", None)  # Of a JSONDecodeError.
+    return stranger(document) if isinstance(document, str) else ""
+
+
+def _was_reading_json(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("json.")
+
+
+def _unreachable(causes: Sequence[BaseException]) -> Failure:
+    """Why no response came: each reason has something else to do about it."""
+    names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
+    text = _first_words(causes)
+    if "DecodingError" in names:
+        return Failure("malformed", text)
+    if "TooManyRedirects" in names:
+        return Failure("foreign", "redirects in a circle")
+    unsent = _is_unsent(names)
+    if any(getattr(cause, "errno", None) == errno.ECONNREFUSED for cause in causes):
+        return Failure("unreachable", text, unsent=True, refused=True, hint="is a server running there?")
+    if "gaierror" in names:
+        hint = "check the name of the host, and the network"
+    elif "SSLError" in names:
+        hint = "check http against https in base_url; SSL_CERT_FILE names an authority of your own"
+    elif "ProxyError" in names:
+        hint = "check the proxy"
+    elif unsent:
+        hint = "check the address, and the network"
+    else:
+        hint = "the connection broke: try again, and look into the server's own log"
+    return Failure("unreachable", text, unsent=unsent, hint=hint)
+
+
 def _refusal(error: BaseException, said: Said, status: int) -> Failure:
     final = isinstance(error, ContextOverflowError) or not _FINAL_CODES.isdisjoint(said.codes)
     text = said.text or _without_status(str(error), status)
     wait = _retry_after(error)
-    return Failure("status", text, status, said.wait if wait is None else wait, final, named=said.named)
+    wait = said.wait if wait is None else wait
+    return Failure("status", text, status, wait, final, named=said.named, redirected=_redirected(error))
+
+
+def _redirected(error: BaseException) -> str:
+    """Where a refusal came from, if the endpoint had sent the request on to there; empty if it had not."""
+    response: Any = getattr(error, "response", None)
+    return shown_url(str(response.url)) if getattr(response, "history", None) else ""
 
 
 def _without_status(text: str, status: int) -> str:
@@ -223,9 +349,15 @@ def _number(code: object) -> object:
 def _causes(error: BaseException) -> list[BaseException]:
     """The error and what it came of, the first cause last."""
     causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+    while (cause := _cause(causes[-1])) is not None and cause not in causes:
         causes.append(cause)
     return causes
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if isinstance(error, BaseExceptionGroup):
+        return error.exceptions[0]  # Of a host with several addresses: one failure for each.
+    return error.__cause__ or error.__context__
 
 
 def _first_words(causes: Sequence[BaseException]) -> str:
@@ -233,9 +365,8 @@ def _first_words(causes: Sequence[BaseException]) -> str:
     return next((text for cause in reversed(causes) if (text := str(cause))), "")
 
 
-def _is_unsent(causes: Sequence[BaseException]) -> bool:
-    """Whether no connection was made, as the error or one of its causes says."""
-    names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
+def _is_unsent(names: set[str]) -> bool:
+    """Whether no connection was made, as the names of the error and its causes say."""
     return bool(names & {"ConnectError", "ConnectionRefusedError", "gaierror", "ClientConnectorError"})
 
 

@@ -25,7 +25,10 @@ LOCAL = "local:"
 
 
 def load_agents(
-    settings: Settings | Path | str | None = None, names: Sequence[str] | None = None
+    settings: Settings | Path | str | None = None,
+    names: Sequence[str] | None = None,
+    *,
+    replies: ReplyCache | None = None,
 ) -> list[Agent]:
     """The agents of a project, ready to be asked; nothing is called or started yet.
 
@@ -34,6 +37,7 @@ def load_agents(
         names: Which agents: configured names, model strings such as `openai:gpt-4o-mini` and
             `local:qwen2.5-coder-0.5b`, or `MODEL@http://HOST/v1`; None for all that are configured. A
             name that comes twice gives two agents with distinct names.
+        replies: Where replies are kept; None for what the settings say.
 
     Raises:
         ConfigError: If a name or setting is unknown or malformed, or an API key is missing.
@@ -48,7 +52,7 @@ def load_agents(
             "the settings, or name a model such as openai:gpt-4o-mini"
         )
     configs = [_config(name, settings) for name in chosen]
-    cache = ReplyCache.open(settings.store)
+    cache = replies or ReplyCache.open(settings.store)
     return [_agent(name, config, cache) for name, config in zip(distinct(chosen), configs, strict=True)]
 
 
@@ -61,7 +65,8 @@ def _config(name: str, settings: Settings) -> AgentConfig:
         "; a model is written as provider:model, such as openai:gpt-4o-mini, or as NAME@http://HOST/v1 at an "
         "endpoint of yours"
     )
-    raise ConfigError(unknown("agent", name, settings.agents) + ("" if settings.agents else hint))
+    told = unknown("agent", name, settings.agents)
+    raise ConfigError(told if "did you mean" in told else told + hint)
 
 
 def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:

@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
 from bdc_agents.config import AgentConfig
-from bdc_agents.errors import ConfigError, ModelError, unknown
+from bdc_agents.errors import ConfigError, ModelError, NotInstalled, unknown
 from bdc_agents.types import content_hash
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
@@ -109,7 +109,7 @@ def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
 
     Raises:
         ConfigError: If its key is missing or an option is not accepted.
-        ModelError: If its provider is unknown or needs a package that is not installed.
+        ModelError: If its provider is unknown; `NotInstalled` if it needs a package that is not there.
     """
     try:
         _check_provider(config)
@@ -135,11 +135,6 @@ def _check_provider(config: AgentConfig) -> None:
             f"openai:{config.model}, or add a base_url"
         )
     if provider and provider not in PROVIDERS:
-        if "@" in provider:
-            name, _, address = config.model.partition("@")
-            raise ModelError(
-                f"{config.model!r} names no provider; for an endpoint write {name}@http://{address}"
-            )
         raise ModelError(unknown("provider", provider, [*PROVIDERS, "local"]))
     if provider and not name_of(config):
         raise ModelError(f"model {config.model!r} names no model: write {provider}:MODEL")
@@ -271,7 +266,9 @@ def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
     try:
         model = make(**_required(config))
     except ImportError as error:
-        raise ModelError(f"{config.model} needs a package that is not installed: {_missing(error)}") from None
+        raise NotInstalled(
+            f"{config.model} needs a package that is not installed: {_missing(error)}"
+        ) from None
     check_options(config.options, declared(type(model)), "options.model_kwargs")
     model = make(**_settings(config, model) | config.options)
     if config.base_url and config.base_url.rstrip("/") not in _addresses(model):

@@ -124,9 +124,8 @@ def _seconds(value: Any) -> str:
 
 def _in_text(text: str, depth: int) -> Iterator[tuple[_Kind, str]]:
     text = text.strip()
-    if _is_page(text):
-        text = _words_of_page(text)
-    before, inner = _json_in(text)
+    words = page_words(text)
+    before, inner = _json_in(text if words is None else words)
     if before:
         yield "text", " ".join(before.split())
     if inner is not None:
@@ -149,12 +148,16 @@ def _json_in(text: str) -> tuple[str, Any]:
     return before.removesuffix("b'").removesuffix('b"').rstrip(" :,-'\""), value
 
 
-def _is_page(text: str) -> bool:
-    return bool(re.match(r"<(?:!doctype|html|head|body|\?xml|center|h1)\b", text, re.IGNORECASE))
+_PAGE = re.compile(
+    r"(?:<!--.{0,2000}?-->\s*)*<(?:!doctype|html|head|body|\?xml|center|h1|script|meta)\b", re.I | re.S
+)
 
 
-def _words_of_page(text: str) -> str:
-    """The title and headings of a page of HTML, or all its words where it has neither."""
+def page_words(text: str) -> str | None:
+    """The title and headings of a page of HTML, or all its words without them; None if it is no page."""
+    text = text[:_LONGEST].lstrip()
+    if not _PAGE.match(text):
+        return None
     told = re.findall(r"<(title|h1)[^<>]{0,200}>([^<]{1,300})<", text, re.IGNORECASE)
     words = (
         "; ".join(dict.fromkeys(word.strip() for _, word in told)) if told else re.sub(r"<[^<>]*>", " ", text)

@@ -43,7 +43,8 @@ _CODE_START = re.compile(
 _ENCLOSURES = re.compile(
     r"(?P<tag><(?:pre|code|python|answer|solution|execute|file)(?:\s[^<>\n]{0,200})?>)(?:\s*<code[^<>\n]{0,200}>"
     r"|<!\[CDATA\[)?|(?P<box>\\boxed\{)|\[PYTHON\]|(?P<tick>`)(?=(?:async )?def |\w+ ?= ?lambda)"
-    r"|\\begin\{(?:lstlisting|verbatim|minted|python|code)\}(?:[\[{][^\]}\n]{0,100}[\]}])*|BEGIN SOLUTION\n",
+    r"|\\begin\{(?:lstlisting|verbatim|minted|python|code)\}(?:[\[{][^\]}\n]{0,100}[\]}])*|BEGIN SOLUTION\n"
+    r"|(?<![^\n])[ \t$]*cat\b[^\n<]{0,200}<<-?[ \t]*['\"]?(?P<here>\w{1,40})['\"]?[^\n]{0,200}\n",
     re.IGNORECASE,
 )
 _ENCLOSURE_END = re.compile(
@@ -182,12 +183,17 @@ def _body(lines: list[str], start: int, end: int) -> str:
 
 
 def enclosed(text: str, parse: Parser) -> list[Block]:
-    """Blocks that other marks than fences stand around: those of HTML, LaTeX and some models."""
+    """Blocks that other marks than fences stand around: those of HTML, LaTeX, shells and some models."""
     blocks: list[Block] = []
     at = 0
     while parse.left > 0 and (opening := _ENCLOSURES.search(text, at)):
         if opening["tick"]:
             end = text.find("`", opening.end())
+        elif opening["here"]:  # A file that a shell is told to write, up to the word that ends it.
+            closing = re.compile(rf"^[ \t]*{opening['here']}[ \t]*$", re.MULTILINE).search(
+                text, opening.end()
+            )
+            end = closing.start() if closing else -1
         elif opening["box"]:
             end = text.rfind("}", opening.end())
         else:
@@ -218,7 +224,14 @@ def _texts(value: Any) -> Iterator[str]:
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
-            waiting += reversed(item.values())
+            # A cell of a notebook, whose source may be a list of its lines; one of words is no program.
+            source = item.get("source") if "cell_type" in item else None
+            if isinstance(source, list):
+                source = "".join(line for line in source if isinstance(line, str))
+            if "cell_type" not in item:
+                waiting += reversed(item.values())
+            elif item["cell_type"] == "code" and isinstance(source, str):
+                yield source
         elif isinstance(item, list):
             waiting += reversed(item)
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bdc_agents.agents.local import has_runtime
 from bdc_agents.config import SearchConfig, Settings, explain, load_settings
-from bdc_agents.data import dataset_names, load_task, problem_from_statement
+from bdc_agents.data import dataset_names, load_task, task_from_statement
 from bdc_agents.errors import ConfigError, ProblemError
 from bdc_agents.types import Frozen, Problem, Task
 
@@ -75,7 +75,7 @@ def find_task(target: str, tests: Sequence[str], data: Path | None) -> Task:
         raise ProblemError(f"{target!r} has tests of its own; --test is for a problem given in words")
     if named or not (tests or len(target.split()) > 1):
         return load_task(target, data=data)
-    return Task(problem=problem_from_statement(target, tests))
+    return task_from_statement(target, tests)
 
 
 def _is_address(target: str) -> bool:

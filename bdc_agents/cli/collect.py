@@ -90,7 +90,7 @@ def engine_for(name: str, ray_address: str | None) -> Engine | None:
         ConfigError: If an address is given to an engine that has none.
     """
     if name == "ray":
-        from bdc_agents.runs.ray_engine import ray_engine
+        from bdc_agents.runs.ray.search import ray_engine
 
         return ray_engine(ray_address)
     if ray_address is not None:

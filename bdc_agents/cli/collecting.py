@@ -91,18 +91,31 @@ class PlainCollectView:
         self._write = write
         self._began = time.monotonic()
         self._done = 0
-        self._totals = ""
+        self._progress: Progress | None = None
+        self._before = 0
 
     def on_trace(self, trace: Trace) -> None:
         """Writes a line."""
         self._done += 1
-        self._line(f"{told(trace)}{self._totals}")
+        self._line(f"{told(trace)}{self._far()}")
 
     def on_progress(self, progress: Progress) -> None:
         """Kept for the next line."""
-        totals = progress.totals
-        left = f", {clock(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-        self._totals = f" [{totals.open} of {totals.total} open{left}]"
+        if self._progress is None:
+            self._before = _ended(progress) - self._done
+        self._progress = progress
+
+    def _far(self) -> str:
+        """How far the run is: what was told here since the last numbers came counts as well."""
+        progress = self._progress
+        if progress is None:
+            return ""
+        total = progress.totals.total
+        done = min(max(_ended(progress), self._before + self._done), total)
+        left = progress.seconds_left
+        return f" [{done} of {total} done" + (
+            f", {clock(left)} left]" if left is not None and done < total else "]"
+        )
 
     def on_note(self, text: str) -> None:
         """Writes a line."""
@@ -120,6 +133,10 @@ class PlainCollectView:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+def _ended(progress: Progress) -> int:
+    return progress.totals.total - progress.totals.open
 
 
 class LiveCollectView:

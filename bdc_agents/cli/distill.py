@@ -33,11 +33,11 @@ def make(
     quiet: bool,
 ) -> int:
     """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
+    traces, lineage = read_all(runs)  # A missing folder is told before a missing package.
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.pipeline import distill
 
-    traces, lineage = read_all(runs)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         how: dict[str, Any] = {
             "lineage": lineage,
@@ -71,7 +71,7 @@ def _make_on_ray(
     traces: "list[Trace]", out: Path, plan: "Recipe", how: dict[str, Any], ray: OnRay
 ) -> "ExpertLibrary":
     from bdc_agents.distill.on_ray import distill_on_ray
-    from bdc_agents.runs.ray_task import Needs
+    from bdc_agents.runs.ray.task import Needs
 
     needs = Needs(cpus=ray.cpus, gpus=ray.gpus)
     return asyncio.run(distill_on_ray(traces, out, plan, **how, address=ray.address, needs=needs))
@@ -88,13 +88,13 @@ def renew(
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
+    traces, lineage = read_all(runs)
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.devices import use_idle_cores
     from bdc_agents.distill.update import update, used_recipe
 
     use_idle_cores()
     plan = recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
-    traces, lineage = read_all(runs)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         made = update(folder, traces, recipe=plan, lineage=lineage, base=base, say=_say(quiet), watch=watch)
     if as_json:

@@ -26,7 +26,7 @@ from bdc_agents.evaluate.run import Report, evaluate, lineage
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Summary, write_summary
-from bdc_agents.runs.premises import examine
+from bdc_agents.runs.examine import examine
 from bdc_agents.runs.reference import with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
@@ -189,7 +189,7 @@ def _here(asked: Asked) -> Place:
 
 def _on_ray(asked: Asked, data: Path | None, address: str | None) -> Place:
     """On the nodes of a Ray cluster."""
-    from bdc_agents.evaluate.ray_driver import evaluate_on_ray, plan_for, solvers_elsewhere
+    from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
 
     async def run(results: Results, view: Progress) -> Report:
         with graceful() as stop:

@@ -9,7 +9,7 @@ from typing import ParamSpec
 
 import typer
 
-from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.errors import BDCError, NotInstalled, UsageError
 from bdc_agents.extras import missing
 
 SOLVED, UNSOLVED, USAGE, ENVIRONMENT = 0, 1, 2, 3
@@ -23,7 +23,8 @@ Exit codes:
   0    solved, or done
   1    not solved
   2    input or settings that cannot be used
-  3    this machine cannot run it: no sandbox, no agent that answers, a full disk
+  3    this machine cannot run it: no sandbox, no agent that answers, a package
+       that is not installed, a full disk
   130  interrupted (or 143); what was computed is kept"""
 
 P = ParamSpec("P")
@@ -65,7 +66,7 @@ def debugging() -> bool:
 
 def exit_code(error: Exception) -> int:
     """The exit code for an exception: the caller's mistake, the machine's, or ours."""
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError) and not isinstance(error, NotInstalled):
         return USAGE
     return ENVIRONMENT if isinstance(error, BDCError | OSError) else FAULT
 

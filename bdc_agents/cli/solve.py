@@ -20,7 +20,7 @@ from bdc_agents.cli.searching import Finished, search
 from bdc_agents.cli.weights import fetch_weights
 from bdc_agents.config import Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
-from bdc_agents.runs.premises import examine
+from bdc_agents.runs.examine import examine
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
 from bdc_agents.types import Hidden, Task, Trace
@@ -181,7 +181,10 @@ def as_object(trace: Trace, hidden: Hidden | None) -> dict[str, Any]:
 
 def _picture(trace: Trace, hidden: Hidden | None) -> Group:
     parts: list[RenderableType] = [tree_report(trace, TREE_LINES)]
-    if hidden:
+    if hidden and not trace.solution.code:
+        # Counts of what was not run read as a program that fails.
+        parts += [Text(), Text("hidden tests: none were run, as there is no program", "yellow")]
+    elif hidden:
         style = "green" if hidden.passed == hidden.total else "yellow"
         parts += [Text(), Text(f"hidden tests: {hidden.passed} of {hidden.total} passed", style)]
     return Group(*parts)

@@ -1,6 +1,6 @@
 """Problem sets: from an address such as `mbpp:601` or a JSONL file to a problem with its tests."""
 
-from bdc_agents.data.jsonl import json_schema, problem_from_statement, task_from_dict
+from bdc_agents.data.jsonl import json_schema, problem_from_statement, task_from_dict, task_from_statement
 from bdc_agents.data.load import dataset_names, has_task, load_task, load_tasks, task_ids, task_names
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "load_tasks",
     "problem_from_statement",
     "task_from_dict",
+    "task_from_statement",
     "task_ids",
     "task_names",
 ]

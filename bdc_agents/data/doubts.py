@@ -1,50 +1,65 @@
 """What is doubtful about a problem's tests: those that are equal, contradict each other or assert nothing."""
 
+import ast
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bdc_agents.data.rows import given
+from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.asserts import asserts_something
+from bdc_agents.types.asserts import asserts_something, call_of, entry_point_of
+from bdc_agents.types.entry_point import stated_function
 from bdc_agents.types.literals import evaluate
 
 
-def doubts(public: Sequence[TestCase], hidden: Sequence[TestCase], problem: Problem) -> tuple[str, ...]:
-    """One line for each thing that is doubtful about a problem's tests.
-
-    No line says what a hidden test is, but for its number.
+class Named(NamedTuple):
+    """A test by the name under which whoever wrote it finds it again.
 
     Args:
-        public, hidden: As they were written, before any is left out.
+        name: Such as `public_tests[2]`.
+        test: What it says.
+        secret: Whether nothing but its name may be told.
+    """
+
+    name: str
+    test: TestCase
+    secret: bool = False
+
+
+def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
+    """One line for each thing that is doubtful about a problem's tests.
+
+    Args:
+        named: As they were written, before any is left out; those that are secret are the hidden ones.
         problem: What they are of.
     """
-    named = [(f"public_tests[{number}]", test) for number, test in enumerate(public)]
-    named += [(f"hidden_tests[{number}]", test) for number, test in enumerate(hidden)]
     return tuple(
         f"{problem.id}: {line}"
         for line in (
-            *_missing(public),
-            *_equal(public, hidden),
+            *_missing(named),
+            *_equal(named),
             *_contradicting(named),
             *_of_another_kind(named, problem),
             *_nothing_named(named, problem),
             *_named_by_none(named, problem),
-            *_asserting_nothing(named),
+            *_of_another_function(named, problem),
+            *_stating_nothing(named, problem),
         )
     )
 
 
-def _missing(public: Sequence[TestCase]) -> Iterator[str]:
-    if not public:
+def _missing(named: Sequence[Named]) -> Iterator[str]:
+    if all(one.secret for one in named):
         yield (
             "no public test, so a search has nothing to aim at unless agents write some "
             "(self_tests = true under [search])"
         )
 
 
-def _equal(public: Sequence[TestCase], hidden: Sequence[TestCase]) -> Iterator[str]:
-    shown = {given(test) for test in public}
+def _equal(named: Sequence[Named]) -> Iterator[str]:
+    shown = {given(one.test) for one in named if not one.secret}
+    hidden = [one.test for one in named if one.secret]
     same = sum(given(test) in shown for test in hidden)
     if same:
         which = (
@@ -56,13 +71,18 @@ def _equal(public: Sequence[TestCase], hidden: Sequence[TestCase]) -> Iterator[s
         )
 
 
-def _contradicting(named: Sequence[tuple[str, TestCase]]) -> Iterator[str]:
+def _contradicting(named: Sequence[Named]) -> Iterator[str]:
     first: dict[tuple[str, ...], tuple[str, TestCase]] = {}
-    for name, test in named:
+    for name, test, _ in named:
         if isinstance(test, ScriptTest):
             continue
         before, other = first.setdefault(given(test), (name, test))
-        if not any(one == another for one in _answers(other) for another in _answers(test)):
+        # As texts too: NaN is equal to nothing, not even itself.
+        if not any(
+            one == another or repr(one) == repr(another)
+            for one in _answers(other)
+            for another in _answers(test)
+        ):
             yield (
                 f"{before} and {name} contradict each other: the same input, other answers, so no program "
                 "passes both; where both are right, write them as a list in one test"
@@ -76,9 +96,15 @@ def _answers(test: TestCase) -> list[Any]:
     return [evaluate(text) for text in test.expected] if isinstance(test, CallTest) else []
 
 
-def _of_another_kind(named: Sequence[tuple[str, TestCase]], problem: Problem) -> Iterator[str]:
-    on_stdin = [name for name, test in named if isinstance(test, StdinTest)]
-    others = [name for name, test in named if not isinstance(test, StdinTest)]
+def _of_another_kind(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    on_stdin = [one.name for one in named if isinstance(one.test, StdinTest)]
+    others = [one.name for one in named if not isinstance(one.test, StdinTest)]
+    stated = stated_function(problem.statement)
+    if on_stdin and stated and not (others or problem.entry_point):
+        yield (
+            f"{on_stdin[0]} runs a whole program on stdin, but the statement asks for {stated}; where "
+            f"that is to be written, name it as the entry_point, or write the test as {stated}(...) -> value"
+        )
     if on_stdin and (others or problem.entry_point):
         asked = (
             f"{problem.entry_point} is to be written"
@@ -90,27 +116,67 @@ def _of_another_kind(named: Sequence[tuple[str, TestCase]], problem: Problem) ->
         yield f"the checker is for outputs of programs on stdin; {others[0]} is compared without it"
 
 
-def _nothing_named(named: Sequence[tuple[str, TestCase]], problem: Problem) -> Iterator[str]:
-    calling = [name for name, test in named if isinstance(test, CallTest)]
+def _nothing_named(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    calling = [one.name for one in named if isinstance(one.test, CallTest)]
     if calling and not problem.entry_point:
         yield (
             f"{calling[0]} calls no function by its name, so agents are asked for none: name the entry_point"
         )
 
 
-def _named_by_none(named: Sequence[tuple[str, TestCase]], problem: Problem) -> Iterator[str]:
-    calls = [f"{test.setup}\n{test.call}" for _, test in named if isinstance(test, CallTest)]
-    name = re.compile(rf"\b{re.escape(problem.defines or '')}\b")
-    if problem.defines and calls and len(calls) == len(named) and not any(map(name.search, calls)):
+def _named_by_none(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    calling = [one for one in named if isinstance(one.test, CallTest)]
+    if problem.defines and calling and len(calling) == len(named) and not any(_names(named, problem)):
+        first = calling[0]
+        calls = "" if first.secret else f"; the first calls {_code(first.test).strip()!r:.60}"
+        yield f"no test names {problem.entry_point!r}, the entry_point that agents are asked for{calls}"
+
+
+def _of_another_function(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    """Tests of something else than other tests are of, of which agents hear nowhere."""
+    names = _names(named, problem)
+    told = "\n".join((problem.statement, problem.starter_code, problem.preamble))
+    strangers = [one for one, known in zip(named, names, strict=True) if not known] if any(names) else []
+    for one in strangers:
+        found = entry_point_of([_code(one.test)])
+        root = re.split(r"[.(]", found)[0] if found else ""
+        if not root or _mentions(told, root) or _binds(_code(one.test), root):
+            continue
+        calls = "calls another function" if one.secret else f"calls {root!r}"
         yield (
-            f"no test names {problem.entry_point!r}, the entry_point that agents are asked for; the first "
-            f"calls {calls[0].strip()!r:.60}"
+            f"{one.name} {calls}, and not {problem.defines!r}, the entry_point that agents are asked for; "
+            "where both are to be written, say so in the statement, else mend the test"
         )
 
 
-def _asserting_nothing(named: Sequence[tuple[str, TestCase]]) -> Iterator[str]:
-    for name, test in named:
+def _names(named: Sequence[Named], problem: Problem) -> list[bool]:
+    """Whether each test names what is to be written."""
+    return [bool(problem.defines) and _mentions(_code(one.test), problem.defines or "") for one in named]
+
+
+def _code(test: TestCase) -> str:
+    return f"{test.setup}\n{test.call}" if isinstance(test, CallTest) else call_of(test)
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text) is not None
+
+
+def _binds(code: str, name: str) -> bool:
+    """Whether test code itself says what a name stands for."""
+    return any(
+        getattr(node, "name", None) == name
+        or getattr(node, "asname", None) == name
+        or (isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load))
+        for node in ast.walk(parse(code) or ast.Module([], []))
+    )
+
+
+def _stating_nothing(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    for name, test, secret in named:
         if isinstance(test, ScriptTest) and not asserts_something(test.code):
             yield f"{name} asserts nothing, so it fails whatever a program does"
         elif isinstance(test, CallTest) and "(" not in test.call:
-            yield f"{name} calls nothing: {test.call!r:.60}"
+            yield f"{name} calls nothing" + ("" if secret else f": {test.call!r:.60}")
+        elif isinstance(test, StdinTest) and not (problem.checker.code or any(map(str.strip, test.expected))):
+            yield f"{name} expects no output, so a program that does nothing passes it"

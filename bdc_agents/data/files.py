@@ -10,6 +10,7 @@ from typing import Any
 from bdc_agents.data.lines import BROKEN, LONGEST_LINE, FileState, Line, is_packed, lines, open_bytes
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
+from bdc_agents.foreign import json_fault
 from bdc_agents.syntax import long_integers
 
 DATA_ENV = "BDC_DATA"
@@ -130,8 +131,7 @@ def _parse(data: bytes | None, source: str) -> Any:
         half = error.object[error.start]
         raise ProblemError(f"{source}: holds {half!r}, which is half of a character and no text") from None
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ProblemError(f"{source}: not JSON: {error.msg} at {place}") from None
+        raise ProblemError(f"{source}: not JSON: {json_fault(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ProblemError(f"{source}: JSON that cannot be read: {error}") from None
     return value

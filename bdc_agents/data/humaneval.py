@@ -9,13 +9,13 @@ import ast
 import re
 from typing import Any
 
-from bdc_agents.data.asserts import call_of, called_names, case_from_assert
 from bdc_agents.data.evalplus import PLUS_LIMITS, hub_test, input_tests
 from bdc_agents.data.examples import call_examples
 from bdc_agents.data.rows import Row, build_task, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Limits, ScriptTest, Task, TestCase
+from bdc_agents.types.asserts import call_of, called_names, case_from_assert
 
 # Examples of the docstrings that the official tests and solutions contradict: no right program
 # would pass them.

@@ -21,7 +21,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bdc_agents.data.lines import BROKEN, Line, line_at, lines
+from bdc_agents.data.lines import BROKEN, Line, check_plain, line_at, lines
 from bdc_agents.disk import replacing, user_cache
 
 Names = Callable[[dict[str, Any]], Sequence[str]]
@@ -53,6 +53,7 @@ class _Stamp(NamedTuple):
 
     @classmethod
     def of(cls, file: Path) -> "_Stamp":
+        check_plain(file)
         with file.open("rb") as stream:
             state = os.fstat(stream.fileno())
             digest = blake2b(stream.read(_ENDS), digest_size=16)

@@ -12,16 +12,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
 
-from bdc_agents.data.doubts import doubts
+from bdc_agents.data.doubts import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
 from bdc_agents.errors import ProblemError
+from bdc_agents.foreign import read_whole
 from bdc_agents.syntax import long_integers, parse
-from bdc_agents.types import CallTest, Problem, Task
+from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
+from bdc_agents.types.written import test_names
 
+_PLACE = re.compile(r"public_tests\[(\d+)\]")
+_LONGEST_ID = 200
+"""Characters: an id is read by people, and part of the names of files."""
 _NUMBERED = re.compile(r"^problem: public_tests\[(\d+)\]", re.MULTILINE)
 _ADDRESS_OF_CODE = re.compile(r"(?P<file>[^\n(){}]+\.py)(?::(?P<function>\w+))?")
 
@@ -34,12 +39,21 @@ def _code(text: str) -> str:
     return text
 
 
+def _id(value: Any) -> Any:
+    """A number is an id too; what is shown in lists, logs and names of files can be printed."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_ID:
+        return str(value)
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > _LONGEST_ID:
+        raise ValueError(f"a text of 1 to {_LONGEST_ID} printable characters, or a whole number")
+    return value
+
+
 class ProblemRow(Problem):
     """A problem with the tests that score it, as a plain JSON object."""
 
     model_config = ConfigDict(title="Problem", use_attribute_docstrings=True)
 
-    id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]  # pyright: ignore[reportGeneralTypeIssues]
+    id: Annotated[str, BeforeValidator(_id)]  # pyright: ignore[reportGeneralTypeIssues]
     """A short name, unique in the file."""
     preamble: Annotated[str, AfterValidator(_code)] = ""
     """Code that runs before every program."""
@@ -92,8 +106,17 @@ def task_from_dict(
         reference=fields.reference,
         **{name: getattr(fields, name) for name in Problem.model_fields} | {"id": f"{prefix}{fields.id}"},
     )
-    found = doubts(fields.public_tests, fields.hidden_tests, task.problem)
-    return task.model_copy(update={"warnings": found})
+    public = _named("public_tests", row.get("public_tests", row.get("tests")), fields.public_tests)
+    hidden = _named("hidden_tests", row.get("hidden_tests"), fields.hidden_tests, secret=True)
+    name_of = {id(one.test): one.name for one in hidden}  # some may be left out, as they repeat others
+    names = [one.name for one in public] + [name_of[id(test)] for test in task.hidden.reveal()]
+    found = doubts([*public, *hidden], task.problem)
+    return task.model_copy(update={"warnings": found, "names": tuple(names)})
+
+
+def _named(key: str, written: Any, tests: Sequence[TestCase], *, secret: bool = False) -> list[Named]:
+    """The tests of a field by their places in the file, of which one may hold several tests."""
+    return [Named(name, test, secret) for name, test in zip(test_names(written, key), tests, strict=True)]
 
 
 def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str = "problem") -> Problem:
@@ -113,9 +136,24 @@ def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str
     try:
         return read_problem({"id": id, "statement": statement, "public_tests": list(tests)})
     except ProblemError as error:
-        # Whoever gave tests one by one counts them from 1, and wrote no field.
-        told = _NUMBERED.sub(lambda found: f"test {int(found[1]) + 1}", str(error))
-        raise ProblemError(told) from None
+        raise ProblemError(_NUMBERED.sub(_counted, str(error))) from None
+
+
+def _counted(found: re.Match[str]) -> str:
+    """The place of a test for whoever gave tests one by one: counted from 1, and of no field."""
+    return f"test {int(found[1]) + 1}"
+
+
+def task_from_statement(statement: str, tests: Sequence[Any] = ()) -> Task:
+    """As `problem_from_statement`, with what a person should know of its tests before it is searched.
+
+    Raises:
+        ProblemError: If the statement is empty or a test cannot be read.
+    """
+    problem = problem_from_statement(statement, tests)
+    named = _named("public_tests", list(tests), problem.public_tests)
+    found = doubts(named, problem) if named else ()  # that there is no test is refused later
+    return Task(problem=problem, warnings=tuple(_PLACE.sub(_counted, line) for line in found))
 
 
 def read_problem(given: Any, source: str = "problem") -> Problem:
@@ -160,20 +198,27 @@ def _with_checker(row: Mapping[str, Any], source: str, folder: Path | None) -> M
     if match is None or folder is None:
         return row
     place = f"{source}: checker"
-    below, file = folder.resolve(), (folder / match["file"]).resolve()
+    try:
+        below, file = folder.resolve(), (folder / match["file"]).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, an endless name, links that go in a circle
+        raise ProblemError(f"{place}: {match['file']!r:.80} is no file: {_why(error)}") from None
     if not file.is_relative_to(below):
         raise ProblemError(
-            f"{place}: {match['file']!r} is not below the folder of the problem's file, from where alone "
+            f"{place}: {match['file']!r:.80} is not below the folder of the problem's file, from where alone "
             "checkers are read; put it there"
         )
     try:
-        with file.open(encoding="utf-8-sig") as opened:
-            code = opened.read(LONGEST_CHECKER + 1)
+        code = read_whole(file, 4 * LONGEST_CHECKER).decode("utf-8-sig")
     except FileNotFoundError:
-        raise ProblemError(f"{place}: no file {match['file']!r} beside the problem's") from None
+        raise ProblemError(f"{place}: no file {match['file']!r:.80} beside the problem's") from None
     except (OSError, ValueError) as error:
-        raise ProblemError(f"{place}: {match['file']!r} cannot be read: {error}") from None
+        raise ProblemError(f"{place}: {match['file']!r:.80} cannot be read: {_why(error)}") from None
     try:
         return {**row, "checker": checker_of(code, match["function"] or "")}
     except ValueError as error:
-        raise ProblemError(f"{place}: {match['file']!r}: {error}") from None
+        raise ProblemError(f"{place}: {match['file']!r:.80}: {error}") from None
+
+
+def _why(error: Exception) -> str:
+    """The reason alone: an error of the file system repeats the whole name."""
+    return getattr(error, "strerror", None) or f"{error!s:.200}"

@@ -6,6 +6,7 @@ so that a process that reads many lines unpacks the file about once.
 """
 
 import gzip
+import stat
 import threading
 import zlib
 from bisect import bisect_right
@@ -17,6 +18,8 @@ from typing import IO, Any, NamedTuple, cast
 
 LONGEST_LINE = 1 << 29
 """Bytes of a line; one without an end, as in a file that unpacks to zeros, would else fill the memory."""
+_MOST_BLANK = 100_000
+"""Blank lines that follow one another: a small packed file may hold billions, which take minutes to read."""
 _CHUNK = 1 << 18
 _BETWEEN_STATES = 1 << 22
 """Bytes of text between two kept states: a state takes 45 KB, and so many bytes unpack in 10 ms."""
@@ -72,7 +75,18 @@ def open_bytes(file: Path) -> IO[bytes]:
     Raises:
         OSError: If it cannot be opened.
     """
+    check_plain(file)
     return cast("IO[bytes]", gzip.open(file)) if is_packed(file) else file.open("rb")
+
+
+def check_plain(file: Path) -> None:
+    """Refuses devices and pipes, which may have no end, or wait for somebody who writes.
+
+    Raises:
+        OSError: If it is one, or there is no such file.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError("it is no plain file")
 
 
 def lines(file: Path) -> Iterator[Line]:
@@ -82,12 +96,15 @@ def lines(file: Path) -> Iterator[Line]:
         OSError, EOFError, zlib.error: If it cannot be read to its end; the lines before have come.
     """
     with open_bytes(file) as stream:
-        place = number = 0
+        place = number = blank = 0
         while data := stream.readline(LONGEST_LINE):
             number += 1
             whole = data.endswith(b"\n") or len(data) < LONGEST_LINE
             length = len(data) if whole else len(data) + _skipped(stream)
-            if data.strip():
+            blank = 0 if data.strip() else blank + 1
+            if blank > _MOST_BLANK:
+                raise OSError(f"more than {_MOST_BLANK:,} blank lines follow one another")
+            if not blank:
                 yield Line(number, place, _unmarked(data, place) if whole else None)
             place += length
 

@@ -38,6 +38,9 @@ NAMED_ROWS = 5
 _COMPARED = 2000
 """Ids that an unknown one is compared with: similar ones are looked for among all, which takes seconds."""
 
+_LONGEST_NUMBER = 100
+"""Digits of an id that is a number."""
+
 _FILE = re.compile(r"(?P<file>.+?\.jsonl?(?:\.gz)?)(?::(?P<id>.*))?", re.DOTALL)
 
 
@@ -182,7 +185,7 @@ class _Selection:
         """The ids a row answers to, the canonical one first; `HumanEval/31` also as `31`."""
         fields = self._dataset.id_fields if self._dataset else ("id",)
         found = (_field(row, key) for key in fields)
-        names = [str(value) for value in found if isinstance(value, str | int)]
+        names = [name for value in found if (name := _name(value)) is not None]
         numbers = [name.rpartition("/")[2] for name in names if re.fullmatch(r"\w+/\d+", name)]
         return list(dict.fromkeys([*names, *numbers]))
 
@@ -318,7 +321,8 @@ class _Selection:
             return self._read(row, source)
         except ProblemError:
             raise
-        # A row comes from outside: what no adapter has thought of is the row's fault, too.
+        # Rows come from outside, and an adapter reaches into fields of any type: a KeyError, TypeError or
+        # RecursionError that it did not think of is the row's fault, and must not cost the other rows.
         except Exception as error:
             raise ProblemError(f"{source}: cannot be used: {type(error).__name__}: {error!s:.200}") from error
 
@@ -352,7 +356,7 @@ class _Selection:
             sources[name] = item[0]
             yield task
         if left_out and not sources:
-            more = f" (and {len(left_out) - 1} more rows)" if len(left_out) > 1 else ""
+            more = f" (rows that cannot be used: {len(left_out)})" if len(left_out) > 1 else ""
             raise ProblemError(f"{left_out[0]}{more}")
         if len(left_out) > NAMED_ROWS:
             log.warning("%s: %d more rows are left out", self._name, len(left_out) - NAMED_ROWS)
@@ -378,6 +382,13 @@ class _Selection:
 def _row(line: Line, file: Path) -> dict[str, Any] | None:
     item = row_of(line, file)
     return None if isinstance(item, ProblemError) else item[1]
+
+
+def _name(value: Any) -> str | None:
+    """An id as a text; None for what is none, such as a number that Python refuses to write out."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_NUMBER:
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 def _field(row: Mapping[str, Any], key: str) -> Any:

@@ -1,13 +1,14 @@
 """Checked rows: from the raw dict of a data set to typed fields, with errors people can act on."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bdc_agents.errors import ProblemError, unknown
-from bdc_agents.syntax import long_integers
+from bdc_agents.syntax import LONGEST_INTEGER, long_integers
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 from bdc_agents.types.literals import is_literal, is_literal_node
 
@@ -29,6 +30,9 @@ class Row(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+
+_MISTAKES_TOLD = 10
+"""Of one row, which may have as many as it has tests."""
 
 AnyRow = TypeVar("AnyRow", bound=BaseModel)
 
@@ -101,7 +105,12 @@ def explain(error: ValidationError, source: str, known: Iterable[str] = ()) -> s
     """
     # A field that is not known first: one that is missing may only be misspelled.
     found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    return "\n".join(_explain_one(dict(item), source, known) for item in found)
+    # That a default could not be made follows from another mistake, which is told.
+    told = [item for item in found if item["type"] != "default_factory_not_called"]
+    told = told or found
+    lines = [_explain_one(dict(item), source, known) for item in told[:_MISTAKES_TOLD]]
+    more = len(told) - len(lines)
+    return "\n".join([*lines, f"{source}: and {more} more mistakes"] if more else lines)
 
 
 def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str:
@@ -112,30 +121,57 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
         return f"{source}: {unknown('field', place, known)}"
     message = item["msg"].removeprefix("Value error, ")
     # A row can be megabytes: show the value only where it says something short.
-    shown = repr(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
+    shown = _shown(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
     # A test that cannot be read says itself what was found.
     found = f" (found {shown:.80})" if shown and item["type"] not in ("missing", "test") else ""
-    return f"{source}: {place}: {message}{found}"
+    # What is wrong with the whole of it has no place.
+    return f"{source}: {place}: {message}{found}" if place else f"{source}: {message}{found}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value[:200] if isinstance(value, str) else value)
+    except ValueError:
+        return "an integer of thousands of digits"
 
 
 def _place(location: tuple[str | int, ...]) -> str:
     # Parts such as "<call>" name a kind that the row does not spell out.
     parts = [part for part in location if not str(part).startswith("<")]
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.lstrip(".") or "row"
+    return text.lstrip(".")
 
 
 def read_json(text: str | bytes) -> Any:
     """The value of JSON text, with integers as long as contests have them.
 
     Raises:
-        ValueError: If it is not JSON, or an integer in it has more than `syntax.LONGEST_INTEGER` digits.
+        ValueError: If it is not JSON, a field of an object comes twice, or an integer in it has more than
+            `syntax.LONGEST_INTEGER` digits.
         RecursionError: If it is nested too deeply.
     """
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return json.loads(text, object_pairs_hook=_object)
+    except (json.JSONDecodeError, _Twice):
         raise
     except ValueError:
+        pass
+    try:
         with long_integers():
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=_object)
+    except (json.JSONDecodeError, _Twice):
+        raise
+    except ValueError:
+        raise ValueError(f"an integer of more than {LONGEST_INTEGER:,} digits") from None
+
+
+class _Twice(ValueError):
+    """A field comes twice, so that nobody can say which is meant."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise _Twice(f"the field {names.most_common(1)[0][0]!r:.80} comes twice in one object")
+    return found

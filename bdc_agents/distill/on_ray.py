@@ -17,7 +17,7 @@ from bdc_agents.distill.library import MANIFEST, ExpertLibrary, all_files, save_
 from bdc_agents.distill.pipeline import Say, distill
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.reports import Report, Watch, silent
-from bdc_agents.runs.ray_task import Needs, run_remote
+from bdc_agents.runs.ray.task import Needs, run_remote
 from bdc_agents.types import Frozen, Trace, content_hash
 
 

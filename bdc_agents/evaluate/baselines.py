@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from time import monotonic
 
 from langchain_core.messages import BaseMessage
 
@@ -18,6 +17,7 @@ from bdc_agents.search.boost import read_draft
 from bdc_agents.search.budget import Account, caps_on_calls, check_prices, passed, total
 from bdc_agents.search.calls import Answer as Answered
 from bdc_agents.search.calls import Call, ask, derive_seed, failures, settle
+from bdc_agents.search.clock import is_late, now
 from bdc_agents.search.execute import execute, program_key
 from bdc_agents.search.plan import Want, afford
 from bdc_agents.search.traces import trace_of
@@ -53,14 +53,14 @@ class Session:
         self.budget = budget
         self.drafts: list[_Draft] = []
         self.cut: str | None = None
-        self._started = monotonic()
+        self._started = now()
         self._deadline = self._started + budget.seconds if budget.seconds else None
         self._account = Account(caps_on_calls(budget))
 
     @property
     def seconds(self) -> float:
         """Wall time since it began."""
-        return monotonic() - self._started
+        return now() - self._started
 
     @property
     def best(self) -> Program | None:
@@ -80,8 +80,7 @@ class Session:
         """
         check_prices(self.budget, ((c.agent, self.agents[c.agent].bound(c.request)) for c in calls))
         used = total(settle([draft.answered for draft in self.drafts]))
-        late = self.budget.seconds is not None and self.seconds >= self.budget.seconds
-        self.cut = passed(self.budget, used) or ("seconds" if late else None)
+        self.cut = passed(self.budget, used) or ("seconds" if is_late(self._deadline) else None)
         if self.cut:
             return False
         fitting, self.cut = afford([Want(call) for call in calls], self.agents, self._account)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bdc_agents.data import dataset_names, load_task, load_tasks
-from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.types import Task
 
 log = logging.getLogger(__name__)

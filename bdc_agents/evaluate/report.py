@@ -25,7 +25,7 @@ from bdc_agents.evaluate.pieces import (
     table,
 )
 from bdc_agents.evaluate.results import REPORT_FILE, read_record, read_rows
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, summarise
+from bdc_agents.evaluate.summary import Figures, Pair, Summary, count_of, summarise
 from bdc_agents.runs import write_text
 from bdc_agents.types import Task
 
@@ -70,12 +70,12 @@ def _paragraph(text: str) -> str:
 
 def _title(summary: Summary) -> str:
     solvers = f"{len(summary.solvers)} solvers" if len(summary.solvers) != 1 else summary.solvers[0].solver
-    return f"{', '.join(summary.datasets)}: {solvers} on {summary.problems} problems"
+    return f"{', '.join(summary.datasets)}: {solvers} on {count_of(summary.problems)}"
 
 
 def _meta(summary: Summary) -> str:
     most = max((one.problems for one in summary.solvers), default=0)
-    part = "" if most == summary.problems else f" \N{MIDDLE DOT} so far {most} problems"
+    part = "" if most == summary.problems else f" \N{MIDDLE DOT} so far {count_of(most)}"
     return f"{summary.created.replace('T', ' ')[:16]} UTC \N{MIDDLE DOT} bdc-agents {summary.package}{part}"
 
 

@@ -243,6 +243,11 @@ def _pairs(rows: dict[str, list[Row]]) -> Iterable[Pair]:
 # --- what to be careful about ----------------------------------------------------------------
 
 
+def count_of(problems: int) -> str:
+    """So many problems, in words: 1 problem, 1,000 problems."""
+    return "1 problem" if problems == 1 else f"{problems:,} problems"
+
+
 def _claims(problems: int, hidden: int) -> Iterable[str]:
     if hidden == 0:
         yield (
@@ -252,8 +257,8 @@ def _claims(problems: int, hidden: int) -> Iterable[str]:
         )
     elif hidden < problems:
         yield (
-            f"{problems - hidden} of {problems} problems have no hidden tests; on these, a program counts as "
-            "solved when it passes the public tests, which the solver saw."
+            f"{problems - hidden} of {count_of(problems)} have no hidden tests; on these, a program counts "
+            "as solved when it passes the public tests, which the solver saw."
         )
 
 
@@ -316,7 +321,7 @@ def _signs(rows: dict[str, list[Row]], figures: Sequence[Figures]) -> Iterable[S
                 kind="few-problems",
                 value=wide,
                 limit=WIDE,
-                text=f"With {max(one.problems for one in figures)} problems a solve rate is known to about "
+                text=f"With {count_of(max(one.problems for one in figures))} a solve rate is known to about "
                 f"{wide * 100:.0f} percentage points either way.",
                 advice="Differences smaller than that are not shown to be real: take more problems.",
             )

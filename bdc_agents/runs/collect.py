@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.config import Settings, StoreConfig
-from bdc_agents.data.packages import missing_packages
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.configuration import describe, open_collection
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
@@ -24,6 +23,7 @@ from bdc_agents.runs.progress import Progress
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.runs.worker import WorkerConfig
+from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.types import Frozen, content_hash
 
 CACHE_FOLDER = "cache"

@@ -22,8 +22,7 @@ from bdc_agents.runs.files import writing_rows
 from bdc_agents.runs.folder import trace_file
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.runs.overlap import EvaluationSet, Overlap, Problems
-from bdc_agents.runs.score import honest
-from bdc_agents.runs.store import Damage, decide, scan_traces
+from bdc_agents.runs.store import SPECIAL_CASES, Damage, decide, scan_traces
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row, direct_row, learned_programs
 from bdc_agents.types import Frozen, Trace, content_hash
@@ -163,12 +162,14 @@ def refusals(trace: Trace, *, unscored: bool = False) -> tuple[str, ...]:
     """Why a stored trace may not be trained on; empty where it may.
 
     It is judged anew from what the hidden tests said when it was stored, so that a stricter
-    detector applies to old stores; what was refused then for another reason stays refused.
+    detector applies to old stores; what was refused then for another reason stays refused. A cheat that
+    an older version saw in a program that passes every hidden test is none.
     """
     stored = trace.decision
-    right = honest(trace, stored.right) if stored else ()
-    judged = decide(trace, stored.hidden if stored else None, right, public_suffices=unscored).reasons
-    before = [name for name in stored.reasons if name != "no-hidden-tests"] if stored else []
+    hidden, right = (stored.hidden, stored.right) if stored else (None, ())
+    judged = decide(trace, hidden, right, public_suffices=unscored).reasons
+    anew = {"no-hidden-tests", *([SPECIAL_CASES] if hidden and hidden.all_passed else [])}
+    before = [name for name in stored.reasons if name not in anew] if stored else []
     return tuple(dict.fromkeys((*judged, *before)))
 
 
@@ -274,10 +275,14 @@ def _summary(trace: Trace) -> dict[str, Any]:
 def _nothing(report: Report, kind: str) -> str:
     """Why there is no row, and what to do."""
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(report.rejected.items()))
-    said = [f"nothing to export as {kind}: {report.traces} traces were read"]
+    said = [f"nothing to export as {kind}: traces read: {report.traces}"]
     said += [f"refused for {reasons}"] if reasons else []
     said += [f"{len(report.contaminated)} overlap an evaluation set"] if report.contaminated else []
-    said += [f"{len(report.damaged)} lines are damaged"] if report.damaged else []
+    said += (
+        [f"lines that are no traces: {len(report.damaged)}, first {report.damaged[0]}"]
+        if report.damaged
+        else []
+    )
     if "no-hidden-tests" in report.rejected:
         said.append("--unscored also takes solved problems without hidden tests")
     elif report.kept and kind == "dpo":

@@ -35,6 +35,8 @@ _CALLERS = {
     errno.ELOOP,  # A link, where a file of the run has to be.
 }
 _NODE = re.compile(r"0(?:\.\d{1,9})*", re.ASCII)
+_DEEPEST = 100
+"""Levels of settings, which are free in form; pydantic writes out 255."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -187,18 +189,26 @@ def parse_trace(line: bytes, place: str) -> Trace:
     if not isinstance(data, dict):
         raise UsageError(f"{place}: not a trace: a JSON object is expected, found {line[:40]!r}")
     if data.get("version") != 1:
-        found = data.get("version")
-        raise UsageError(
-            f"{place}: a trace of version {found!r}; this package reads version 1: update bdc-agents"
-        )
+        raise UsageError(f"{place}: {_no_version(data)}")
     try:
         trace = Trace.model_validate(data)
     except (ValidationError, RecursionError) as error:
         told = explain(error, place, Trace) if isinstance(error, ValidationError) else "nested too deeply"
         raise UsageError(told) from None
-    if wrong := _no_tree(trace):
+    if wrong := _no_tree(trace) or _not_to_be_used(trace):
         raise UsageError(f"{place}: not a trace: {wrong}")
     return trace
+
+
+def _no_version(data: Mapping[str, Any]) -> str:
+    """Why an object is no trace of the version that is read."""
+    found = data.get("version")
+    if isinstance(found, int) and found > 1:
+        return f"a trace of version {found!r:.40}; this package reads version 1: update bdc-agents"
+    if found is None and "statement" in data:
+        return "a problem, and no trace: bdc solve searches it, and with --out keeps a trace"
+    what = "it has no version" if found is None else f"its version is {found!r:.40}, not 1"
+    return f"not a trace: {what}; bdc solve --out RUN and bdc collect write traces, as docs/traces.md says"
 
 
 def _no_tree(trace: Trace) -> str:
@@ -220,6 +230,20 @@ def _no_tree(trace: Trace) -> str:
     if trace.solution.node and trace.solution.node not in nodes:
         return f"its solution is at the node {trace.solution.node!r:.60}, which is not there"
     return ""
+
+
+def _not_to_be_used(trace: Trace) -> str:
+    """What would stop whoever reads the trace on; empty where nothing does."""
+    for key in trace.decision.right if trace.decision else ():
+        if key not in trace.programs:
+            return f"its decision names the program {key!r:.60}, which is not there"
+    level: list[Any] = [trace.settings]
+    for _ in range(_DEEPEST):
+        inner = [
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)
+        ]
+        level = [value for values in inner for value in values]
+    return "its settings are nested too deeply" if level else ""
 
 
 def find_trace(traces: list[Trace], problem_id: str) -> Trace:

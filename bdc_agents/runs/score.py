@@ -1,10 +1,8 @@
 """Score: run a finished program on the hidden tests; counts alone come back."""
 
 import asyncio
-from collections.abc import Sequence
 from itertools import compress
 
-from bdc_agents.runs.cheats import special_cases
 from bdc_agents.sandbox import Executor, job_for
 from bdc_agents.types import Hidden, Task, Trace
 
@@ -24,7 +22,7 @@ async def score_hidden(task: Task, code: str, executor: Executor) -> Hidden | No
 async def right_programs(
     task: Task, trace: Trace, hidden: Hidden | None, executor: Executor
 ) -> tuple[str, ...]:
-    """The programs of a search that pass every public and hidden test and special-case none, by key.
+    """The programs of a search that pass every public and hidden test, by key.
 
     Several right programs for one problem teach more than one (arXiv 2308.01825), and a search may
     hold a right one beside the wrong one that it handed over.
@@ -45,9 +43,4 @@ async def right_programs(
     passing = [key for key, program in trace.programs.items() if program.verdict and program.verdict.passed]
     passing.sort(key=lambda key: trace.programs[key].code != trace.solution.code)
     right = await asyncio.gather(*(is_right(trace.programs[key].code) for key in passing))
-    return honest(trace, list(compress(passing, right)))
-
-
-def honest(trace: Trace, keys: Sequence[str]) -> tuple[str, ...]:
-    """Those of a trace's programs that do not tell the inputs of the public tests apart."""
-    return tuple(key for key in keys if not special_cases(trace.problem, trace.programs[key].code))
+    return tuple(compress(passing, right))

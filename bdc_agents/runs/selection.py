@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bdc_agents.data import dataset_names, has_task, load_tasks, task_names
 from bdc_agents.data.catalog import DATASETS
-from bdc_agents.data.packages import packages_needed
 from bdc_agents.errors import ProblemError, UsageError, unknown
 from bdc_agents.runs.jobs import Job, problem_hash
+from bdc_agents.syntax import modules_needed
 from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
@@ -120,7 +120,7 @@ def select_jobs(
                 dialogues.append(problem.id)
             elif problem.public_tests or untested:
                 if problem.id not in jobs:
-                    packages.update(packages_needed(task))
+                    packages.update(modules_needed(task.hidden.reveal_reference() or ""))
                     doubtful += task.warnings
                 known = {"content": problem_hash(problem), "hidden": task.hidden.digest()}
                 jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, **known))

@@ -14,9 +14,11 @@ from typing import Any
 
 from bdc_agents.errors import UsageError
 from bdc_agents.foreign import read_lines
-from bdc_agents.runs.cheats import special_cases
 from bdc_agents.runs.folder import parse_trace, trace_file
+from bdc_agents.runs.honest import signs_in
 from bdc_agents.types import Decision, Frozen, Hidden, HiddenTests, Lineage, Trace, content_hash
+
+SPECIAL_CASES = "special-cases-tests"
 
 REASONS: dict[str, str] = {
     "interrupted": "The search was cut off before it ended.",
@@ -25,8 +27,7 @@ REASONS: dict[str, str] = {
     "hidden": "The program fails a hidden test.",
     "interactive": "The problem is a dialogue with a judge that is not there, so no test speaks for the "
     "program.",
-    "special-cases-tests": "The program tells the inputs of the public tests apart instead of solving the "
-    "problem.",
+    SPECIAL_CASES: "The program tells the inputs of the public tests apart instead of solving the problem.",
 }
 """Why a trace may not be trained on, by the names that a `Decision` holds."""
 
@@ -56,7 +57,8 @@ class Damage(Frozen):
 def decide(
     trace: Trace, hidden: Hidden | None, right: Sequence[str] = (), *, public_suffices: bool = False
 ) -> Decision:
-    """Whether a trace may be trained on: it holds a program that passes hidden tests too, and is no cheat.
+    """Whether a trace may be trained on: it holds a program that passes hidden tests, or where there are none
+    is no cheat.
 
     Args:
         trace: Of a search, finished or interrupted.
@@ -76,8 +78,7 @@ def decide(
         "no-hidden-tests": untested and not public_suffices,
         "hidden": solved and failed,
         "interactive": dialogue,
-        "special-cases-tests": solved
-        and bool(special_cases(trace.problem, trace.solution.code, hidden_failed=failed)),
+        SPECIAL_CASES: solved and (untested or failed) and bool(signs_in(trace, trace.solution.code)),
     }
     named = tuple(name for name, applies in reasons.items() if applies)
     return Decision(kept=not named, reasons=named, hidden=None if untested else hidden)

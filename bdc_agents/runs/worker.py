@@ -15,8 +15,9 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
 from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
+from bdc_agents.runs.examine import examine
+from bdc_agents.runs.honest import observe
 from bdc_agents.runs.jobs import LEASE_SECONDS, Job
-from bdc_agents.runs.premises import examine
 from bdc_agents.runs.score import right_programs, score_hidden
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
@@ -246,6 +247,8 @@ class Worker:
         self._silent.clear()
         hidden = await score_hidden(task, trace.solution.code, self._executor)
         right = await right_programs(task, trace, hidden, self._executor)
+        if hidden is None:
+            trace = await observe(trace, self._executor)
         lineage = lineage_of(job.dataset, config.lineage, task.hidden)
         found = {"decision": decide(trace, hidden, right), "lineage": lineage}
         return trace.model_copy(update=found)

@@ -73,13 +73,29 @@ def printed(test: TestCase, ending: Ending) -> str | None:
 def lost(test: TestCase, reason: str) -> TestResult:
     """The result of a test that never ran to an end, since the sandbox was killed."""
     return TestResult(
-        outcome="killed", shown=trim(_shown(test)), expected=trim(_expected(test)), error=reason
+        outcome="killed",
+        shown=trim(_shown(test)),
+        expected=trim(_expected(test)),
+        error=trim(reason),
     )
 
 
 def trim(text: str, budget: int = TEXT_BUDGET) -> str:
-    """The text, with its middle left out where it is longer than the budget; always valid UTF-8."""
-    text = text.encode("utf-8", "replace").decode()
+    """What is kept of a text: short, and printable.
+
+    The middle is left out where it is longer than the budget. What a terminal would obey, and what nobody
+    sees, is written as Python writes it in a literal, such as `\\x1b`: programs and checkers are hostile, and
+    their words reach logs, traces and other people's screens. Lines and tabs stay.
+    """
+    text = _cut(text.encode("utf-8", "replace").decode(), budget)
+    return _cut("".join(c if c.isprintable() or c in "\n\t" else _escape(c) for c in text), budget)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str, budget: int) -> str:
     if len(text) <= budget:
         return text
     gap = f" … {len(text) - budget} more characters … "

@@ -1,34 +1,14 @@
 """Modules that code needs and the sandbox may lack: found in the code, and asked of the sandbox itself."""
 
-import ast
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
 
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import modules_needed
 from bdc_agents.types import CallTest, Verdict
 
 from .protocol import Executor, Job
 
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
-
-
-def needed_modules(code: str) -> frozenset[str]:
-    """Modules beyond the standard library that some code imports, and cannot do without."""
-    tree = parse(code)
-    return frozenset(_imported(tree) if tree else ()) - sys.stdlib_module_names
-
-
-def _imported(node: ast.AST) -> Iterator[str]:
-    """The roots of all imports but those that may fail: in `try` with an `except`."""
-    if isinstance(node, ast.Try | ast.TryStar) and node.handlers:
-        return
-    if isinstance(node, ast.Import):
-        yield from (alias.name.partition(".")[0] for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        yield node.module.partition(".")[0]
-    for child in ast.iter_child_nodes(node):
-        yield from _imported(child)
 
 
 async def missing_modules(names: Iterable[str], executor: Executor) -> tuple[str, ...]:
@@ -48,14 +28,36 @@ def missed_by(code: str, verdict: Verdict) -> str | None:
     for result in verdict.failures:
         found = _MISSING.search(result.error)
         # What an error says is the program's to forge; what it imports is in its code.
-        if found and found[1] in needed_modules(code):
+        if found and found[1] in modules_needed(code):
             return found[1]
     return None
 
 
-def remedy(names: Iterable[str]) -> str:
-    """What to do where modules are missing."""
-    listed = ", ".join(f'"{name}"' for name in names)
+def missing_packages(needed: Mapping[str, int], allowed: Collection[str]) -> str:
+    """What to do where known solutions import what programs may not; empty where there is nothing.
+
+    Args:
+        needed: Problems by the module that their known solutions import.
+        allowed: What `[sandbox] packages` names.
+    """
+    missing = {name: count for name, count in sorted(needed.items()) if name not in allowed}
+    if not missing:
+        return ""
+    told = ", ".join(f"{name} ({count})" for name, count in missing.items())
+    return (
+        f"known solutions of some problems import packages that programs cannot: {told}; "
+        f"to allow them, {remedy(missing, allowed)}"
+    )
+
+
+def remedy(names: Iterable[str], allowed: Iterable[str] = ()) -> str:
+    """What to do where modules are missing.
+
+    Args:
+        names: The modules.
+        allowed: Those that the settings name already, where that is known.
+    """
+    listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*allowed, *names)))
     return (
         f"install what is not there and name it: packages = [{listed}] under [sandbox] in bdc.toml, or "
         f"SandboxConfig(packages=[{listed}])"

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from bdc_agents.types import Program, Verdict, content_hash
 
-_REFUSED = frozenset(("error", "timeout", "memory", "output", "killed"))
+REFUSED = frozenset(("error", "timeout", "memory", "output", "killed"))
 """Outcomes of a test without a result."""
 _SLOW = "timeout"
 """An input has less time than a test: a program that is slow there is not shown to be another one."""
@@ -60,14 +60,14 @@ def confirmed(programs: Mapping[str, Program], attempts: Mapping[str, int], want
 
 def _share(first: Sequence[str], second: Sequence[str]) -> float:
     pairs = [
-        pair for pair in zip(first, second, strict=False) if not (_REFUSED.issuperset(pair) or _SLOW in pair)
+        pair for pair in zip(first, second, strict=False) if not (REFUSED.issuperset(pair) or _SLOW in pair)
     ]
     return sum(one == other for one, other in pairs) / len(pairs) if pairs else 1.0
 
 
 def _telling(behaviour: Sequence[str]) -> float:
     """How much agreement with a program says, from 1/2 where it always gives the same to 1."""
-    given = [outcome for outcome in behaviour if outcome not in _REFUSED]
+    given = [outcome for outcome in behaviour if outcome not in REFUSED]
     if not behaviour:
         return 1.0
     return 1.5 - max(0.5, *(count / len(given) for count in Counter(given).values())) if given else 0.5

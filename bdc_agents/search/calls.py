@@ -1,7 +1,7 @@
 """Calls of agents: made together within a budget, settled one by one."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
@@ -161,6 +161,23 @@ def _after(cut: Answer, again: Answer, limit: int) -> Answer:
     if again.reply is None:
         return cut.model_copy(update={"usage": usage})
     return again.model_copy(update={"usage": usage, "room": limit})
+
+
+_LONG = 8_000
+"""Characters. A program with words around it is shorter and read in milliseconds; a hostile reply takes
+seconds of CPU by its length, in which other searches of this event loop would stand still."""
+
+
+async def read_each(read: Callable[[Answer], T], answers: Sequence[Answer]) -> list[T]:
+    """What is read in each answer, in order; a long one in a thread, so that the event loop goes on.
+
+    One after another: the result does not depend on which thread is done first.
+    """
+    found: list[T] = []
+    for answer in answers:
+        long = answer.reply is not None and len(answer.reply.text) > _LONG
+        found.append(await asyncio.to_thread(read, answer) if long else read(answer))
+    return found
 
 
 def settle(answers: Sequence[Answer], malformed: Sequence[Answer] = ()) -> dict[str, Json]:

@@ -4,6 +4,9 @@ import asyncio
 
 PAUSE = 5.0
 """Seconds between two steps: a graph that writes a checkpoint takes less, and a person who stops it more."""
+_HAIR = 1e-6
+"""Seconds before the deadline at which the time is up: each step computes the deadline anew, and a sum that
+is rounded otherwise must not go on to a step that may do nothing any more."""
 _KEPT = 4096
 """Searches whose last step is remembered."""
 
@@ -11,6 +14,11 @@ _KEPT = 4096
 def now() -> float:
     """The event loop's clock, in seconds: that of all its time-outs."""
     return asyncio.get_running_loop().time()
+
+
+def is_late(deadline: float | None) -> bool:
+    """Whether the time is up, where there is a deadline."""
+    return deadline is not None and now() >= deadline - _HAIR
 
 
 class Clock:

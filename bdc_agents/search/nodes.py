@@ -20,7 +20,7 @@ from bdc_agents.search.attempts import attempts_of, credited
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
-from bdc_agents.search.calls import Answer, Call, failures
+from bdc_agents.search.calls import Answer, Call, failures, read_each
 from bdc_agents.search.clock import Clock
 from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
@@ -67,11 +67,16 @@ class Nodes:
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
         run = self._step({}, runtime)
+        if state.get("problem") is None:
+            raise ProblemError(
+                'the input names no problem; write {"problem": ...}, as in '
+                'graph.ainvoke({"problem": problem}), with a Problem or its fields as a dict'
+            )
         problem = asked = read_problem(state.get("problem"))
         if not problem.public_tests and run.config.self_tests:
             wanted = self_test_calls(problem, list(run.agents), run.config)
             answers = await run.ask(run.afford(wanted))
-            tests = agree([read_tests(answer) for answer in answers])
+            tests = agree(await read_each(read_tests, answers))
             problem = problem.model_copy(update={"public_tests": tests})
         if not problem.public_tests:
             raise ProblemError(
@@ -130,7 +135,7 @@ class Nodes:
         """Asks for thoughts and adds them as children of the leaves."""
         run = self._step(state, runtime, "expand")
         answers = await run.ask(Round(run).thinking())
-        read = [read_thoughts(answer, run.config.width) for answer in answers]
+        read = await read_each(partial(read_thoughts, width=run.config.width), answers)
         malformed = [a for a, thoughts in zip(answers, read, strict=True) if a.reply and not thoughts]
         tree = run.tree
         for leaf in state.get("expanding", []):
@@ -156,7 +161,9 @@ class Nodes:
         # The longer chain goes first, so that its programs are not left to the end of the round.
         (tree, answers, unread), more = await gather(_refined(run, planned, refining), run.ask(writing))
         answers += more
-        drafts = [(a, read_draft(a, run.problem)) for a in answers if a.call.purpose == "boost"]
+        written = [answer for answer in answers if answer.call.purpose == "boost"]
+        found = await read_each(partial(read_draft, problem=run.problem), written)
+        drafts = [*zip(written, found, strict=True)]
         unread += [answer for answer, draft in drafts if draft and not draft.code]
         changes = {
             "tree": run.grown(tree),

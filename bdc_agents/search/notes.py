@@ -46,8 +46,10 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
 def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
     if used.failed and name not in state.get("set_aside", {}):
         reason = state.get("failing", {}).get(name, {}).get("reason")
-        why = f", the last one: {reason}" if reason else ""
-        yield f"{name}: {_count(used.failed, 'request')} failed{why}"
+        # Without a reason each was answered in the end, such as one with a parameter that was refused.
+        again = "was" if used.failed == 1 else "were"
+        what = f"failed, the last one: {reason}" if reason else f"{again} made again, and answered"
+        yield f"{name}: {_count(used.failed, 'request')} {what}"
     if used.truncated:
         yield (
             f"{name}: {_count(used.truncated, 'reply', 'replies')} cut off at the token limit; a larger "

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from bdc_agents.errors import ProblemError
-from bdc_agents.sandbox.modules import missing_modules, needed_modules, remedy
+from bdc_agents.sandbox.modules import missing_modules, remedy
 from bdc_agents.sandbox.own_checker import checked
 from bdc_agents.sandbox.protocol import Executor, job_for
+from bdc_agents.syntax import modules_needed
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase, TestResult
 
 
@@ -20,7 +21,8 @@ async def check_premises(problem: Problem, executor: Executor) -> None:
     code = (problem.preamble, problem.checker.code, *code_of(problem.public_tests))
     await check_modules(problem.id, "its tests, preamble or checker import", code, executor)
     if problem.checker.code:
-        await check_checker(problem, problem.public_tests, "public_tests", executor)
+        names = [f"public_tests[{number}]" for number in range(len(problem.public_tests))]
+        await check_checker(problem, problem.public_tests, names, executor)
 
 
 async def check_modules(problem: str, who: str, code: Iterable[str], executor: Executor) -> None:
@@ -35,7 +37,7 @@ async def check_modules(problem: str, who: str, code: Iterable[str], executor: E
     Raises:
         ProblemError: If it does; the message names the modules and the remedy.
     """
-    names = frozenset[str]().union(*map(needed_modules, code))
+    names = frozenset[str]().union(*map(modules_needed, code))
     if missing := await missing_modules(names, executor):
         raise ProblemError(
             f"{problem}: {who} {', '.join(missing)}, which programs in the sandbox do not have, so none can "
@@ -53,29 +55,38 @@ def code_of(tests: Iterable[TestCase]) -> tuple[str, ...]:
 
 
 async def check_checker(
-    problem: Problem, tests: Sequence[TestCase], named: str, executor: Executor, *, secret: bool = False
+    problem: Problem,
+    tests: Sequence[TestCase],
+    names: Sequence[str],
+    executor: Executor,
+    *,
+    secret: bool = False,
 ) -> None:
     """Lets a problem's own checker judge what the tests themselves expect.
 
     Args:
         problem: With a checker of its own.
         tests: Those of stdin that say what they expect are tried.
-        named: The field that they stand in.
+        names: What they are called.
         executor: The sandbox.
         secret: Whether nothing may be told of what the checker says about them.
 
     Raises:
         ProblemError: If the checker fails, or says that it is wrong.
     """
-    tried = [(n, test) for n, test in enumerate(tests) if isinstance(test, StdinTest) and any(test.expected)]
+    tried = [
+        (name, test)
+        for name, test in zip(names, tests, strict=True)
+        if isinstance(test, StdinTest) and any(test.expected)
+    ]
     job = job_for(problem, "", [test for _, test in tried])
     unknown = [TestResult(outcome="wrong") for _ in tried]
     # One of the accepted answers is what a program may print; that the others pass, too, is seen later.
     found = await checked(job, unknown, [test.expected[0] for _, test in tried], executor.run)
-    for (number, _), result in zip(tried, found, strict=True):
+    for (name, _), result in zip(tried, found, strict=True):
         if result.outcome != "passed":
             said = "" if secret else f": {result.error or 'it says no'}"
             raise ProblemError(
-                f"{problem.id}: the checker does not accept what {named}[{number}] itself expects{said}; "
+                f"{problem.id}: the checker does not accept what {name} itself expects{said}; "
                 "mend the checker or the test"
             )

@@ -12,17 +12,13 @@ from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.bandit import Role, choose_agents
 from bdc_agents.search.budget import Account, caps_on_calls, is_free, rollouts_at_most, total
 from bdc_agents.search.calls import Answer, Call, ask, rooms, settle
-from bdc_agents.search.clock import Clock, now
+from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
 from bdc_agents.search.standing import failing, set_aside
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
 from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import lay
-
-HAIR = 1e-6
-"""Seconds before the deadline at which the time is up: each step computes the deadline anew, and a sum that
-is rounded otherwise must not go on to a step that may do nothing any more."""
 
 SearchRuntime = Runtime[SearchContext]
 
@@ -92,7 +88,7 @@ class Step:
     @property
     def late(self) -> bool:
         """Whether the time is up."""
-        return self.deadline is not None and now() >= self.deadline - HAIR
+        return is_late(self.deadline)
 
     @property
     def seconds(self) -> float:

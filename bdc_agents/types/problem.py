@@ -3,14 +3,16 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Annotated, Any, Literal, NoReturn, Self, cast
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
+    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -19,9 +21,10 @@ from pydantic import (
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import parse
 from bdc_agents.types.base import Frozen
+from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.written import is_entry_point, read_fields
+from bdc_agents.types.written import read_fields, with_suggestions
 
 __all__ = [
     "UNJUDGED",
@@ -211,6 +214,14 @@ class Problem(Frozen):
     tags: tuple[str, ...] = ()
     """Labels for reports."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _suggest(cls, given: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return read(given)
+        except ValidationError as error:
+            raise with_suggestions(error, cls.model_fields) from None
+
     @model_validator(mode="before")
     @classmethod
     def _read(cls, given: Any) -> Any:
@@ -293,6 +304,8 @@ class Task(BaseModel):
 
     Args:
         warnings: What a person should know of the problem before it is searched, one line each.
+        names: What the tests are called where they were written, the public ones first; those that have
+            none here are called by their numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -300,3 +313,4 @@ class Task(BaseModel):
     problem: Problem
     hidden: HiddenTests = Field(default_factory=HiddenTests, exclude=True, repr=False)
     warnings: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()

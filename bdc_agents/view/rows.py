@@ -244,4 +244,6 @@ def _best(board: Board) -> tuple[str, str]:
     if best is None:
         return "no program has run yet", "dim"
     passed, total = board.passes.get(best.program, (0, 0))
+    if not total:
+        return "no program has run to its end yet", "dim"
     return f"best {passed}/{total} by {one_line(best.agent, 30)}", value_colour(best.reward)

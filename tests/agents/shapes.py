@@ -193,18 +193,6 @@ REFUSALS = [
         },
     ),
     Refusal(
-        "openrouter",
-        ("temperature",),
-        {
-            "error": {
-                "message": "Provider returned error",
-                "code": 400,
-                "metadata": {"raw": json.dumps(openai(NO_TEMPERATURE, param="temperature"))},
-            }
-        },
-        200,
-    ),
-    Refusal(
         "ollama",
         ("reasoning_effort",),
         openai('think value "medium" is not supported for this model', type="api_error"),

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.data.asserts import case_from_assert
 from bdc_agents.data.examples import call_examples, stdin_examples
 from bdc_agents.data.rows import is_literal
 from bdc_agents.types import CallTest, ScriptTest, StdinTest
+from bdc_agents.types.asserts import case_from_assert
 
 CODEFORCES = """Add.
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents import prompts
-from bdc_agents.data import json_schema, problem_from_statement, task_from_dict
+from bdc_agents.data import json_schema, problem_from_statement, task_from_dict, task_from_statement
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
 from bdc_agents.types import CallTest, Checker, Limits, Problem, ScriptTest, StdinTest
@@ -171,6 +171,11 @@ def test_a_statement_alone_is_a_problem():
         ("Do.", ["square(1) -> 1\nsquare(2) -> 4"]),
         ("Do.", ["print(square(2)) -> 4"]),
         ("Do.", ["n = 2, m = 3 -> 4"]),
+        ("Do.", ["1 ->"]),
+        ("Do.", ["'abc' -> cba"]),
+        ("Do.", ['abc -> "cba"']),
+        ("Do.", ["assert square(2), 4"]),
+        ("Do.", ["assert square(2) == 4 or 5"]),
         ("Do.", [">>> square(2)\n<Square>"]),
     ],
 )
@@ -293,6 +298,12 @@ def test_a_checker_is_read_from_below_the_problems_folder_alone(tmp_path, name, 
         (["1 -> 2"], [{"stdin": "1\n", "expected": "3"}], "public_tests[0] and hidden_tests[0] contradict"),
         ([{"stdin": "1", "expected": "2"}, "f(1) -> 2"], [], "f is to be written"),
         ([], ["f(1) -> 2"], "no public test"),
+        ([">>> f(1)\n2\n>>> f(2)\n3", "f(3) -> 4", "f(3) -> 5"], [], "public_tests[1] and public_tests[2]"),
+        ([">>> f(1)\n2\n>>> f(1)\n3"], [], "public_tests[0], example 1, and public_tests[0], example 2, con"),
+        (["f(1) -> 2", "g(1) -> 2"], [], "public_tests[1] calls 'g', and not 'f'"),
+        (["f(1) -> 2"], ["g(7) -> 2"], "hidden_tests[0] calls another function, and not 'f'"),
+        ([{"stdin": "", "expected": ""}], [], "public_tests[0] expects no output"),
+        ([["1", " "]], [], "public_tests[0] expects no output"),
     ],
 )
 def test_doubtful_tests_are_told(public, hidden, words):
@@ -353,3 +364,39 @@ def test_a_misspelled_field_comes_before_the_one_that_is_missing_for_it():
     with pytest.raises(ProblemError) as told:
         task_from_dict({"id": "a", "statment": "Add.", "public_tests": ["f(1) == 2"]})
     assert "did you mean statement" in str(told.value).splitlines()[0]
+
+
+def test_tests_of_several_functions_draw_no_warning_where_agents_are_told_of_them():
+    row = {"id": "x", "statement": "Write f(n).", "public_tests": ["f(1) -> 2", "g(1) -> 2"]}
+    assert task_from_dict(row | {"statement": "Write f(n) and g(n)."}).warnings == ()
+    assert task_from_dict(row | {"preamble": "def g(n): return f(n)"}).warnings == ()
+    script = "g = abs\nassert g(-1) == 1"
+    assert task_from_dict(row | {"public_tests": ["f(1) -> 2", script]}).warnings == ()
+
+
+def test_nothing_of_a_hidden_test_is_told_but_its_place():
+    tests = ["f(12345) -> 1", "g(12345) -> 2", {"call": "12345 + f", "expected": 2}]
+    row = {"id": "x", "statement": "Write it.", "public_tests": ["f(1) -> 2"], "hidden_tests": tests}
+    told = "\n".join([*task_from_dict(row).warnings, *task_from_dict(row | {"entry_point": "h"}).warnings])
+    assert "hidden_tests[1]" in told
+    assert "12345" not in told
+
+
+def test_names_of_tests_outlive_those_that_are_left_out():
+    hidden = ["f(1) -> 2", ">>> f(2)\n3\n>>> f(3)\n4", "f(4) -> 5"]
+    row = {"id": "x", "statement": "Write f(n).", "tests": "f(1) -> 2", "hidden_tests": hidden}
+    assert task_from_dict(row).names == (
+        "public_tests[0]",
+        "hidden_tests[1], example 1,",
+        "hidden_tests[1], example 2,",
+        "hidden_tests[2]",
+    )
+
+
+def test_a_problem_in_words_is_doubted_too_and_its_tests_counted_from_one():
+    [line] = task_from_statement("Reverse texts.", ["f(1) -> 2", "g(1) -> 2"]).warnings
+    assert "test 2 calls 'g'" in line
+    [line] = task_from_statement("Write add(a, b).", ["1 2 -> 3"]).warnings
+    assert "test 1 runs a whole program on stdin, but the statement asks for add" in line
+    assert task_from_statement("Write add(a, b).", ["add(1, 2) -> 3"]).warnings == ()
+    assert task_from_statement("Add.").warnings == ()

@@ -11,7 +11,7 @@ import pytest
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_task, task_from_dict
 from bdc_agents.errors import ProblemError
-from bdc_agents.runs.premises import examine
+from bdc_agents.runs.examine import examine
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, Task
 
@@ -53,7 +53,7 @@ def test_every_problem_is_solved_by_its_reference_and_draws_no_warning(tasks: li
         finally:
             await executor.aclose()
 
-    assert len(tasks) == 4
+    assert len(tasks) == 5
     assert all(task.hidden.reveal_reference() for task in tasks)
     asyncio.run(run())
 

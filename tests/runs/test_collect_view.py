@@ -70,11 +70,13 @@ def test_plain_lines_tell_each_problem_and_what_is_open(kept: Trace) -> None:
     with PlainCollectView(lines.append) as view:
         view.on_progress(PROGRESS)
         view.on_trace(kept)
+        view.on_trace(kept)
         view.on_note("a note\nin two lines")
         view.on_stop()
     assert lines.pop() == f"[0:00] {STOPPING}"
     assert lines == [
-        "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [100 of 200 open, 3:20 left]",
+        "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [101 of 200 done, 3:20 left]",
+        "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [102 of 200 done, 3:20 left]",
         "[0:00] a note in two lines",
     ]
 

@@ -184,13 +184,22 @@ def test_what_overlaps_an_evaluation_set_stays_out(run, tmp_path):
 
 def test_old_decisions_are_judged_anew_and_never_loosened(searched):
     code = (
-        "def twice(x):\n    if x == 3:\n        return 6\n    if x == 4:\n        return 8\n    return 2 * x"
+        "def twice(x):\n    if x == 3:\n        return 6\n    if x == 4:\n        return 8\n    if x == 5:\n"
+        "        return 10\n    return 2 * x"
     )
     changed = searched[0].solution.model_copy(update={"code": code})
     cheat = searched[0].model_copy(update={"solution": changed})
     once = Decision(kept=True, hidden=Hidden(passed=3, total=3))
     assert refusals(searched[0].model_copy(update={"decision": once})) == ()
-    assert refusals(cheat.model_copy(update={"decision": once})) == ("special-cases-tests",)
+    assert refusals(cheat.model_copy(update={"decision": once})) == (), "hidden tests say more"
+    unscored = Decision(kept=True)
+    assert refusals(searched[0].model_copy(update={"decision": unscored}), unscored=True) == ()
+    told = cheat.model_copy(update={"decision": unscored})
+    assert refusals(told, unscored=True) == ("special-cases-tests",)
+    before = Decision(kept=False, reasons=("special-cases-tests",))
+    assert refusals(searched[0].model_copy(update={"decision": before}), unscored=True) == before.reasons
+    wrongly = before.model_copy(update={"hidden": Hidden(passed=3, total=3)})
+    assert refusals(searched[0].model_copy(update={"decision": wrongly})) == ()
     by_hand = Decision(kept=False, reasons=("read-by-a-person",), hidden=Hidden(passed=3, total=3))
     assert refusals(searched[0].model_copy(update={"decision": by_hand})) == ("read-by-a-person",)
 
@@ -354,7 +363,9 @@ def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_p
     cheat = "def twice(x):\n    if x == 7:\n        return 14\n    return [0, 2, 4, 6, 8, 10, 12][x]"
     more = {
         "also": program.model_copy(update={"code": "def twice(x):\n    return x + x"}),
-        "cheat": program.model_copy(update={"code": cheat}),
+        "cheat": program.model_copy(
+            update={"code": cheat}
+        ),  # fails a hidden test, so it is not among `right`
     }
     decision = Decision(kept=True, hidden=Hidden(passed=0, total=3), right=(key, "also"))
     trace = trace.model_copy(update={"programs": trace.programs | more, "decision": decision})
@@ -370,5 +381,3 @@ def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_p
     write_trace(folder, trace.model_copy(update={"programs": trace.programs | copied}))
     with pytest.raises(UsageError):
         export([folder], tmp_path / "sft.jsonl", "sft", against=EvaluationSet([task]))
-    only = trace.model_copy(update={"decision": decision.model_copy(update={"right": ("cheat",)})})
-    assert refusals(only) == ("hidden",)

@@ -90,6 +90,14 @@ TRACES: dict[str, tuple[bytes, str]] = {
     "an id with a command": (changed("nodes", 1, "id", to="0.\x1b[2J"), "the id '0.\\x1b[2J' of a node"),
     "an id that leads out": (changed("nodes", 1, "id", to="../.."), "of a node is none"),
     "an endless id": (changed("nodes", 1, "id", to="0." + "9" * 10_000), "of a node is none"),
+    "a right program nowhere": (
+        changed("decision", to={"kept": True, "right": ["nowhere"]}),
+        "names the program 'nowhere'",
+    ),
+    "settings of many levels": (
+        changed("settings", to={"a": json.loads("[" * 300 + "]" * 300)}),
+        "settings are nested too deeply",
+    ),
     "a solution nowhere": (changed("solution", "node", to="\x1b[2J"), "which is not there"),
     "many wrong nodes": (changed("nodes", to=[1] * 100_000), "nodes.0"),
     "endless seconds": (changed("solution", "seconds", to=float("inf")), "finite"),
@@ -116,6 +124,25 @@ def test_a_foreign_trace_is_refused_in_a_line(tmp_path: Path, name: str) -> None
     told: list[Any] = []
     assert len(list(scan_traces(tmp_path, told.append))) == 1
     assert [damage.line for damage in told] == [2]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"{}\n", "not a trace: it has no version; bdc solve --out"),
+        (b'{"id": "a", "statement": "Do."}\n', "a problem, and no trace"),
+        (b'{"version": 2}\n', "update bdc-agents"),
+        (b'{"version": "1"}\n', "its version is '1', not 1"),
+        (b'{"version": 1,\n', "at column 15"),
+    ],
+)
+def test_what_is_no_trace_is_told_for_what_it_is(tmp_path: Path, data: bytes, says: str) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(data)
+    with pytest.raises(UsageError) as refused:
+        read_traces(file)
+    assert says in str(refused.value)
+    assert "line 2" not in str(refused.value)
 
 
 def test_the_trace_that_the_attacks_start_from_is_read() -> None:

@@ -61,12 +61,12 @@ OLD = {
 }
 """A record as version 1 had it when it was documented, its defaults left out."""
 GOOD = "def f(x):\n    return x + 41\n"
-CHEAT = "def f(x):\n    if x == 17:\n        return 58\n    return x + 41\n"
+CHEAT = "def f(x):\n    if x == 1742:\n        return 1783\n    return x + 4\n"
 
 
 def asks(trace, **solution):
     """A trace of a problem that takes an argument, with some of its solution changed."""
-    tests = (CallTest(call="f(17)", expected=("58",)),)
+    tests = (CallTest(call="f(1742)", expected=("1783",)),)
     problem = trace.problem.model_copy(update={"public_tests": tests, "entry_point": "f"})
     return trace.model_copy(
         update={"problem": problem, "solution": trace.solution.model_copy(update={"code": GOOD} | solution)}
@@ -88,7 +88,8 @@ def asks(trace, **solution):
             None,
             ("interrupted", "unsolved", "no-hidden-tests"),
         ),
-        ({"code": CHEAT}, Hidden(passed=3, total=3), ("special-cases-tests",)),
+        ({"code": CHEAT}, Hidden(passed=3, total=3), ()),
+        ({"code": CHEAT}, None, ("no-hidden-tests", "special-cases-tests")),
         ({"code": CHEAT}, Hidden(passed=1, total=3), ("hidden", "special-cases-tests")),
     ],
 )
@@ -114,17 +115,17 @@ def test_a_right_program_keeps_a_trace_that_hands_another_one_over(make_trace):
     assert decision == Decision(kept=True, hidden=Hidden(passed=1, total=3), right=("other",))
 
 
-async def test_right_programs_pass_all_tests_and_tell_none_apart(make_trace):
+async def test_right_programs_pass_all_tests(make_trace):
     passed = Verdict(results=(TestResult(outcome="passed"),), tier="t")
     failed = Verdict(results=(TestResult(outcome="wrong"),), tier="t")
-    codes = {"weak": "def f(x): return 58", "cheat": CHEAT, "good": GOOD, "failed": "def f(x): pass"}
+    codes = {"weak": "def f(x): return 1783", "cheat": CHEAT, "good": GOOD, "failed": "def f(x): pass"}
     programs = {
         key: Program(code=code, agent="a", verdict=failed if key == "failed" else passed)
         for key, code in codes.items()
     } | {"other": Program(code="def f(x): return 41 + x", agent="a", verdict=passed)}
     trace = asks(make_trace(), code=codes["good"]).model_copy(update={"programs": programs})
     hidden = [CallTest(call="f(1)", expected=("42",))]
-    executor = ScriptedExecutor(lambda job: float("58" not in job.code or job.code == CHEAT))
+    executor = ScriptedExecutor(lambda job: float("1783" not in job.code))
     task = Task(problem=trace.problem, hidden=HiddenTests(hidden))
     scored = Hidden(passed=1, total=1)
     assert await right_programs(task, trace, scored, executor) == ("good", "other")

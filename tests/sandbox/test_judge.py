@@ -234,3 +234,26 @@ def test_each_text_of_a_result_is_trimmed_and_still_compared_whole() -> None:
         assert result.outcome == "passed"
         assert {len(result.shown), len(result.actual), len(result.expected)} == {TEXT_BUDGET}
     assert len(lost(StdinTest(stdin=long, expected=(long,)), "").expected) == TEXT_BUDGET
+
+
+HOSTILE = "\x1b]0;title\x07 \u202eover \x00\r\x9b2J \u200b"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        judged(STDIN, output=HOSTILE),
+        judged(STDIN, {"error": f"E{HOSTILE}", "message": HOSTILE}),
+        judged(SCRIPT, {"error": "AssertionError", "failed_assert": True, "test_line": 3, "left": HOSTILE}),
+        judged(CALL, {"error": "E", "message": HOSTILE * 100}),
+        lost(CallTest(call=f"f('{HOSTILE}')", expected=("1",)), HOSTILE),
+    ],
+)
+def test_what_leaves_the_sandbox_is_printable(result: TestResult) -> None:
+    texts = (result.error, result.actual, result.expected, result.shown)
+    assert all(c.isprintable() or c in "\n\t" for text in texts for c in text)
+    assert max(map(len, texts)) <= TEXT_BUDGET
+
+
+def test_what_nobody_sees_is_written_as_in_a_literal() -> None:
+    assert judged(STDIN, output="a\tb\n\x1b[2J\u200bä").actual == "a\tb\n\\x1b[2J\\u200bä"

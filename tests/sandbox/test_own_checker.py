@@ -52,6 +52,7 @@ async def test_it_is_asked_after_a_failure_too_where_the_caller_wants_no_partial
     ("checker", "said"),
     [
         ("def check(a, b, c): return 1 / 0", "ZeroDivisionError"),
+        ("def check(a, b, c): raise ValueError('\\x1b[2J')", "ValueError: \\x1b[2J"),
         ("def check(a, b, c): print('right')", "it returned NoneType"),
         ("def check(a, b, c): return 1", "it returned int"),
         ("import sys\ndef check(a, b, c): sys.exit(0)", "SystemExit"),

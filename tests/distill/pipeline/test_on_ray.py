@@ -23,21 +23,21 @@ from bdc_agents.distill.pipeline import distill  # noqa: E402
 from bdc_agents.distill.recipe import Recipe  # noqa: E402
 from bdc_agents.distill.reports import Report  # noqa: E402
 from bdc_agents.errors import UsageError  # noqa: E402
-from bdc_agents.runs import ray_task  # noqa: E402
-from bdc_agents.runs.ray_session import NodeLost  # noqa: E402
-from bdc_agents.runs.ray_task import Needs  # noqa: E402
+from bdc_agents.runs.ray import task  # noqa: E402
+from bdc_agents.runs.ray.desk import NodeLost  # noqa: E402
+from bdc_agents.runs.ray.task import Needs  # noqa: E402
 from bdc_agents.types import Trace  # noqa: E402
 
 Make = Callable[..., Trace]
 
 
 class Letters:
-    """The queue of a job: what goes in has been pickled, as on its way to another machine."""
+    """What a job tells with: it has been pickled, as on its way to another machine."""
 
     def __init__(self, told: Callable[[Any], None]) -> None:
         self.told = told
 
-    def put(self, item: Any) -> None:
+    def __call__(self, item: Any) -> None:
         self.told(pickle.loads(pickle.dumps(item)))
 
 
@@ -87,7 +87,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., OneNo
             assert address == "auto"
             yield made
 
-        monkeypatch.setattr(ray_task, "connected", connected)
+        monkeypatch.setattr(task, "connected", connected)
         return made
 
     return make

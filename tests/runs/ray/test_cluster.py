@@ -200,7 +200,7 @@ def test_an_evaluation_loses_a_node_and_no_row(
 JOB = """
 import asyncio, os, sys, time
 from pathlib import Path
-from bdc_agents.runs.ray_task import run_remote
+from bdc_agents.runs.ray.task import run_remote
 
 def count_to(last, file, tell):
     done = len(file.read_text().split()) if file.exists() else 0

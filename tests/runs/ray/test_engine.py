@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +14,11 @@ from bdc_agents.cli.collect import engine_for
 from bdc_agents.config import Budget
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import BDCError, ConfigError, ModelError, ProblemError
-from bdc_agents.runs import ray_cluster, ray_node, ray_search, ray_spread
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import OpenRun, local_engine
-from bdc_agents.runs.ray_calls import Answer, Outbox
-from bdc_agents.runs.ray_engine import plan_for, search_on
+from bdc_agents.runs.ray import connect, search, spread, worker
+from bdc_agents.runs.ray.desk import Desk, NodeLost, Service
+from bdc_agents.runs.ray.search import plan_for, search_on
 
 DEMO = CollectConfig(datasets=("demo",), limit=5)
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
@@ -104,7 +103,7 @@ async def test_a_node_whose_worker_dies_again_and_again_is_left_alone(world: Wor
     world.delay = 0.2
     cluster = nodes("a")
     running = asyncio.create_task(collect(world, cluster))
-    for count in range(1, ray_spread.MOST_LOSSES + 1):
+    for count in range(1, spread.MOST_LOSSES + 1):
         await until(lambda count=count: len(cluster.opened) == count)
         await cluster.opened[-1][1].kill()
     with pytest.raises(BDCError, match="no Ray node can work on this run: the worker on node a was lost"):
@@ -117,7 +116,7 @@ async def test_a_node_whose_worker_dies_again_and_again_is_left_alone(world: Wor
 async def test_a_run_without_nodes_ends_after_a_while(
     world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_spread, "NODELESS_SECONDS", 0.2)
+    monkeypatch.setattr(spread, "NODELESS_SECONDS", 0.2)
     with pytest.raises(BDCError, match="no Ray node had a core"):
         await collect(world, nodes())
 
@@ -200,13 +199,13 @@ async def test_a_key_is_found_where_the_node_is(
     monkeypatch.setenv("NODE_KEY", "hush-hush")
     cluster = nodes("a")
     assert (await collect(world, cluster, settings={"agents": agents})).ended == "complete"
-    assert b"hush" not in pickle.dumps(cluster.opened[0][1].delivered)
+    assert b"hush" not in cluster.sent()
 
 
 async def test_no_hidden_test_travels(world: World, nodes: Nodes) -> None:
     cluster = nodes("a")
     await collect(world, cluster)
-    sent = pickle.dumps(cluster.opened[0][1].delivered)
+    sent = cluster.sent()
     assert b"HiddenTests" not in sent
     assert PROBLEMS[0].encode() in sent
 
@@ -217,7 +216,7 @@ async def test_a_node_without_the_data_takes_no_problem(
     def missing(address: str, **_: Any) -> Any:
         raise ProblemError(f"{address}: no such folder")
 
-    monkeypatch.setattr(ray_search, "load_task", missing)
+    monkeypatch.setattr(search, "load_task", missing)
     with pytest.raises(ConfigError, match=r"node a: it cannot load .*BDC_DATA"):
         await collect(world, nodes("a"))
     monkeypatch.undo()
@@ -228,20 +227,61 @@ async def test_a_node_without_the_data_takes_no_problem(
 async def test_a_node_with_other_prompts_is_left_out(
     world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_node, "prompts_hash", lambda: "0" * 16)
+    hashes = iter(["the driver's", "the node's"])
+    monkeypatch.setattr(worker, "prompts_hash", lambda: next(hashes))
     with pytest.raises(ConfigError, match="install the same there"):
         await collect(world, nodes("a"))
 
 
-async def test_an_error_at_the_driver_reaches_the_caller_at_the_node() -> None:
-    outbox = Outbox()
-    asking = asyncio.create_task(outbox.ask("done", "p:1"))
-    (call,) = await outbox.fetch(1)
-    assert (call.method, call.arguments) == ("done", ("p:1",))
-    outbox.answer([Answer(number=call.number, error="the disk is full"), Answer(number=99, value=1)])
-    with pytest.raises(BDCError, match="the disk is full"):
-        await asking
-    assert await outbox.fetch(0) == ()
+async def test_a_worker_hears_answers_and_errors_until_it_is_dismissed(nodes: Nodes) -> None:
+    async def double(number: int, *, plus: int = 0) -> int:
+        if number < 0:
+            raise BDCError("the disk is full")
+        return 2 * number + plus
+
+    async with Service(await nodes().start(Desk)) as service:
+        line, other = service.admit({"double": double}), service.admit({})
+        assert await asyncio.gather(*(line.ask("double", n, plus=1) for n in range(9))) == [*range(1, 19, 2)]
+        with pytest.raises(BDCError, match="the disk is full"):
+            await line.ask("double", -1)
+        with pytest.raises(BDCError, match="KeyError: 'double'"):
+            await other.ask("double", 1)
+        await service.dismiss(line)
+        with pytest.raises(BDCError, match="taken this worker for lost"):
+            await line.ask("double", 1)
+    with pytest.raises(NodeLost):
+        await line.ask("double", 1)
+
+
+async def test_what_a_lost_worker_had_handed_over_is_finished_and_what_it_waits_for_is_not(
+    nodes: Nodes,
+) -> None:
+    begun, kept = asyncio.Event(), []
+
+    async def done(name: str) -> None:
+        begun.set()
+        await asyncio.sleep(0.05)
+        kept.append(name)
+
+    async with Service(await nodes().start(Desk)) as service:
+        line = service.admit({"done": done, "reserve": asyncio.Event().wait})
+        calls = [asyncio.create_task(line.ask("reserve")), asyncio.create_task(line.ask("done", "p:1"))]
+        await begun.wait()
+        await service.dismiss(line)
+        assert kept == ["p:1"]
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_without_its_desk_a_run_ends_and_the_same_command_goes_on(world: World, nodes: Nodes) -> None:
+    world.delay = 0.05
+    cluster = nodes("a")
+    running = asyncio.create_task(collect(world, cluster))
+    await until(lambda: len(world.endpoint.requests) >= 4)
+    await cluster.desk.kill()
+    with pytest.raises(BDCError, match="the same command goes on"):
+        await running
+    assert (await collect(world, nodes("a"))).ended == "complete"
+    assert sorted(world.ids()) == PROBLEMS
 
 
 # --- how to connect -------------------------------------------------------------------------------
@@ -269,14 +309,14 @@ async def test_a_cluster_is_joined_with_a_token_alone(
 ) -> None:
     os.environ.update(environment)
     with pytest.raises(ConfigError, match=told):
-        async with ray_cluster.connected(address):
+        async with connect.connected(address):
             pass
 
 
 async def test_without_ray_it_says_what_to_install(bare: pytest.MonkeyPatch) -> None:
     bare.setitem(sys.modules, "ray", None)
     with pytest.raises(ModelError, match=r"pip install 'bdc-agents\[ray\]'"):
-        async with ray_cluster.connected(None):
+        async with connect.connected(None):
             pass
 
 

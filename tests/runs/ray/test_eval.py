@@ -1,7 +1,6 @@
 """`bdc eval` on Ray nodes that are objects of this process: all of it but Ray itself."""
 
 import asyncio
-import pickle
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 from bdc_agents.agents import load_agents
 from bdc_agents.config import StoreConfig
 from bdc_agents.errors import AgentError, BDCError, ConfigError
-from bdc_agents.evaluate import ray_driver, ray_node
+from bdc_agents.evaluate import on_ray
 from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.ray_driver import evaluate_on, plan_for
+from bdc_agents.evaluate.on_ray import evaluate_on, plan_for
 from bdc_agents.evaluate.results import Results, Row, read_rows, solver_traces
 from bdc_agents.evaluate.run import Report, evaluate
 from bdc_agents.evaluate.setup import build_solvers, load_team, specs
@@ -32,7 +31,7 @@ Nodes = Callable[..., Any]  # its `FakeCluster`
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_node, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(on_ray, "IDLE_SECONDS", 0.02)
 
 
 async def run(world: World, cluster: Any, config: EvalConfig = CONFIG, **more: Any) -> Report:
@@ -152,11 +151,11 @@ async def test_rows_that_a_node_without_agents_missed_are_made_by_others(
 ) -> None:
     made = 0
 
-    def cut_off(*words: Any) -> Any:
+    def cut_off(*words: Any, **more: Any) -> Any:
         """The first node that asks for agents reaches nobody."""
         nonlocal made
         made += 1
-        agents = load_agents(*words)
+        agents = load_agents(*words, **more)
         if made == 1:
             for agent in agents:
                 monkeypatch.setattr(agent, "reply", refuse)
@@ -193,7 +192,7 @@ async def test_neither_keys_nor_hidden_tests_travel(
     world.settings = world.settings.model_copy(update={"agents": agents})
     cluster = nodes("a")
     await run(world, cluster)
-    sent = pickle.dumps(cluster.opened[0][1].delivered)
+    sent = cluster.sent()
     assert b"hush" not in sent
     assert b"HiddenTests" not in sent
     agents = {name: world.agent(name, api_key="hush-hush") for name in NAMES}
@@ -206,7 +205,7 @@ async def test_neither_keys_nor_hidden_tests_travel(
 async def test_a_node_with_other_problems_is_refused(
     world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_node, "choose_tasks", lambda config, data: choose_tasks(config, data)[1:])
+    monkeypatch.setattr(on_ray, "choose_tasks", lambda config, data: choose_tasks(config, data)[1:])
     with pytest.raises(ConfigError, match="problems of demo are not those of the driver"):
         await run(world, nodes("a"))
 
@@ -215,7 +214,7 @@ def test_the_driver_needs_no_key_to_name_the_solvers(world: World) -> None:
     agents = {name: world.agent(name, api_key_env="NOWHERE_SET") for name in NAMES}
     settings = world.settings.model_copy(update={"agents": agents})
     plan = plan_for(CONFIG, settings, choose_tasks(CONFIG), NAMES, NAMES)
-    assert [solver.name for solver in ray_driver.solvers_elsewhere(plan)] == [*CONFIG.solvers]
+    assert [solver.name for solver in on_ray.solvers_elsewhere(plan)] == [*CONFIG.solvers]
 
 
 async def test_a_full_disk_ends_it_with_its_reason(

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bdc_agents.errors import BDCError, ConfigError
-from bdc_agents.runs import ray_task
-from bdc_agents.runs.ray_session import NodeLost
-from bdc_agents.runs.ray_task import Needs, at_driver, run_on
+from bdc_agents.runs.ray import task
+from bdc_agents.runs.ray.cluster import RayCluster
+from bdc_agents.runs.ray.desk import NodeLost
+from bdc_agents.runs.ray.task import Needs, at_driver, run_on
 
 
-class Dying:
+class Dying(RayCluster):
     """A cluster whose first nodes die, each after it has begun the job.
 
     Args:
@@ -24,7 +25,7 @@ class Dying:
         self.deaths = deaths
         self.asked: list[dict[str, float]] = []
 
-    async def run(self, function: Callable[..., Any], *arguments: Any, told: Any, **needs: float) -> Any:
+    async def run(self, function: Callable[..., Any], *arguments: Any, told: Any = None, **needs: Any) -> Any:
         assert told is None
         self.asked.append(needs)
         if len(self.asked) <= self.deaths:
@@ -58,7 +59,7 @@ async def test_one_node_after_the_other_is_too_much(tmp_path: Path) -> None:
 
 
 async def test_losses_far_apart_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_task, "SOON_SECONDS", -1.0)
+    monkeypatch.setattr(task, "SOON_SECONDS", -1.0)
     done = await run_on(Dying(9), count_to, 1, tmp_path / "steps", needs=Needs(), tell=lambda _: None)
     assert done == 0
 
@@ -70,11 +71,24 @@ async def test_an_error_of_the_job_is_the_callers(tmp_path: Path) -> None:
     assert len(cluster.asked) == 1, "it would fail again"
 
 
+class Unpicklable(RuntimeError):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+async def test_an_error_that_cannot_travel_is_told_all_the_same(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise Unpicklable("this", "that")
+
+    with pytest.raises(BDCError, match="Unpicklable: this and that"):
+        await run_on(Dying(0), fail, needs=Needs(), tell=lambda _: None)
+
+
 def test_a_node_works_in_the_drivers_folder_with_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir("/")
-    package = ray_task.version("bdc-agents")
+    package = task.version("bdc-agents")
     assert at_driver(tmp_path, package, os.getcwd, ()) == str(tmp_path)
     assert at_driver(tmp_path / "none", package, os.getcwd, ()) == str(tmp_path)
     with pytest.raises(ConfigError, match=r"the driver 0\.0\.0; install the same"):

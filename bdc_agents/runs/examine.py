@@ -4,8 +4,9 @@ from collections import Counter
 
 from bdc_agents.data import dataset_names
 from bdc_agents.sandbox import Executor, job_for
-from bdc_agents.sandbox.modules import missing_modules, needed_modules, remedy
+from bdc_agents.sandbox.modules import missing_modules, remedy
 from bdc_agents.search.premises import check_checker, check_modules, check_premises, code_of
+from bdc_agents.syntax import modules_needed
 from bdc_agents.types import Task
 
 
@@ -28,8 +29,16 @@ async def examine(task: Task, executor: Executor) -> tuple[str, ...]:
     await check_premises(problem, executor)
     await check_modules(problem.id, "its hidden tests import", code_of(hidden), executor)
     if problem.checker.code:
-        await check_checker(problem, hidden, "hidden_tests", executor, secret=True)
+        names = _names(task)[len(problem.public_tests) :]
+        await check_checker(problem, hidden, names, executor, secret=True)
     return (*task.warnings, *await _of_reference(task, executor))
+
+
+def _names(task: Task) -> list[str]:
+    """What the tests are called, the public ones first; those without a name by their numbers."""
+    public = [f"public_tests[{number}]" for number in range(len(task.problem.public_tests))]
+    default = [*public, *(f"hidden_tests[{number}]" for number in range(len(task.hidden)))]
+    return [*task.names, *default[len(task.names) :]]
 
 
 async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
@@ -37,7 +46,7 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     reference, problem = task.hidden.reveal_reference(), task.problem
     if reference is None or problem.id.partition(":")[0] in dataset_names():
         return ()  # The references of data sets were tried by those who made them.
-    if missing := await missing_modules(needed_modules(reference), executor):
+    if missing := await missing_modules(modules_needed(reference), executor):
         return (
             f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the "
             f"sandbox do not have; {remedy(missing)}",
@@ -47,8 +56,7 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     verdict = await executor.run(job_for(problem, reference, tests))
     if not tests or verdict.passed:
         return ()
-    names = [f"public_tests[{number}]" for number in range(len(problem.public_tests))]
-    names += ["a hidden test"] * len(hidden)
+    names = [*_names(task)[: len(problem.public_tests)], *(["a hidden test"] * len(hidden))]
     failed = Counter(
         name for name, one in zip(names, verdict.results, strict=True) if one.outcome != "passed"
     )

@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import pickle
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from bdc_agents.errors import BDCError, ConfigError
-from bdc_agents.runs.ray_cluster import connected
-from bdc_agents.runs.ray_session import NodeLost
-from bdc_agents.runs.ray_spread import MOST_LOSSES, SOON_SECONDS
+from bdc_agents.runs.ray.cluster import RayCluster
+from bdc_agents.runs.ray.connect import connected
+from bdc_agents.runs.ray.desk import NodeLost
+from bdc_agents.runs.ray.spread import MOST_LOSSES, SOON_SECONDS
 from bdc_agents.types import Frozen
 
 T = TypeVar("T")
@@ -27,26 +29,6 @@ class Needs(Frozen):
 
     cpus: float = 1.0
     gpus: float = 0.0
-
-
-class TaskCluster(Protocol):
-    """Machines that run a function; see `RayCluster.run`."""
-
-    async def run(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        cpus: float,
-        gpus: float,
-        told: Callable[[Any], None] | None,
-    ) -> Any:
-        """Runs it on a node; with `told` it has one more argument, a queue to put what it tells into.
-
-        Raises:
-            NodeLost: If the node dies.
-            Exception: What the function raises.
-        """
-        ...
 
 
 async def run_remote(
@@ -84,7 +66,7 @@ async def run_remote(
 
 
 async def run_on(
-    cluster: TaskCluster,
+    cluster: RayCluster,
     function: Callable[..., T],
     *arguments: Any,
     needs: Needs,
@@ -115,12 +97,12 @@ def at_driver(
     package: str,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
-    queue: "Mailbox | None" = None,
+    tell: Callable[[Any], None] | None = None,
 ) -> Any:
     """Calls a function on a node as the driver would: with its package, and in its working folder.
 
     Args:
-        queue: For what the function tells; without one it has no such argument.
+        tell: For what the function tells; without one it has no such argument.
 
     Raises:
         ConfigError: If this node has another version of the package.
@@ -130,12 +112,16 @@ def at_driver(
         raise ConfigError(f"a node has bdc-agents {here}, the driver {package}; install the same there")
     if folder.is_dir():
         os.chdir(folder)
-    return function(*arguments) if queue is None else function(*arguments, queue.put)
+    try:
+        return function(*arguments) if tell is None else function(*arguments, tell)
+    except Exception as error:
+        raise _sendable(error) from None
 
 
-class Mailbox(Protocol):
-    """What a job tells goes in here."""
-
-    def put(self, item: Any) -> None:
-        """Adds a message."""
-        ...
+def _sendable(error: Exception) -> Exception:
+    """The error; or what it says, where it cannot be pickled: Ray would take that for a lost node."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
+    except Exception:
+        return BDCError(f"{type(error).__name__}: {error}")
+    return error

@@ -1,0 +1,52 @@
+"""What an endpoint has sent with status 200 where a chat completion should be: a login page, words, nothing.
+
+Everything here is pure, and never raises.
+"""
+
+import json
+from typing import Any
+
+from bdc_agents.agents.refusals import page_words, read
+
+REPLIES = ("choices", "output")
+"""Where chat completions and the Responses API have what the LLM wrote."""
+
+_SHOWN = 120
+"""Characters of what came: enough to know a page or a greeting by."""
+
+
+def stranger(body: bytes | str) -> str:
+    """What a body is that no such API sends, in a few words; empty for a completion, also a damaged one.
+
+    An error under 200 is left to whoever reads the completion.
+
+    Args:
+        body: Unpacked, of a response that reports success.
+    """
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    text = text.strip().lstrip("\ufeff")
+    if not text:
+        return "an empty body"
+    if (words := page_words(text)) is not None:
+        return f"a web page{_quoted(words)}"
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        return "JSON that is nested too deeply"
+    except ValueError:
+        # A completion that was cut off half way begins like one.
+        return "" if text.startswith(("{", "[")) else f"text{_quoted(text)}"
+    return _strange_value(value)
+
+
+def _strange_value(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "JSON that is no object"
+    if any(name in value for name in (*REPLIES, "error")):
+        return ""
+    return f"JSON without {REPLIES[0]}{_quoted(read(value).text or ', '.join(value))}"
+
+
+def _quoted(words: str) -> str:
+    flat = " ".join(words[: 4 * _SHOWN].split())
+    return f" ({flat if len(flat) <= _SHOWN else flat[:_SHOWN].rstrip() + '…'})" if flat else ""

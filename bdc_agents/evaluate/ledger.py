@@ -1,0 +1,112 @@
+"""The rows of an evaluation on many nodes: which are open, who makes which, and what came of the others."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from bdc_agents.evaluate.results import Results, Row
+from bdc_agents.evaluate.run import FAILURES_ALLOWED, Key, Unanswered
+from bdc_agents.types import Trace
+
+CALLED = ("lease", "done", "unanswered")
+"""What workers call of their `LedgerSide`."""
+OnRow = Callable[[Row | Unanswered], None]
+
+
+class Ledger:
+    """The rows that are to be made: which are open, and what came of the others.
+
+    Args:
+        todo: The rows, in order.
+        results: Where they are kept.
+        on_row: Told of each.
+    """
+
+    def __init__(self, todo: Sequence[Key], results: Results, on_row: OnRow) -> None:
+        self._todo = deque(todo)
+        self._sides: list[LedgerSide] = []
+        self._results = results
+        self._on_row = on_row
+        self.made = 0
+        self.unanswered: dict[Key, Unanswered] = {}
+        self.error: Exception | None = None
+        """Why no row can be kept any more."""
+
+    @property
+    def open(self) -> int:
+        """Rows that are not made yet, those that nodes hold included."""
+        return len(self._todo) + sum(len(side.held) for side in self._sides)
+
+    def side(self) -> "LedgerSide":
+        """One node's part."""
+        self._sides.append(LedgerSide(self))
+        return self._sides[-1]
+
+    def take(self) -> Key | tuple[()] | None:
+        """The next row; an empty one where nodes hold all that is left, None where nothing is."""
+        if self.error is not None or not self.open:
+            return None
+        if not self._todo:
+            return ()
+        key = self._todo.popleft()
+        self.unanswered.pop(key, None)
+        return key
+
+    def keep(self, row: Row, trace: Trace) -> None:
+        """Takes a row that was made.
+
+        Raises:
+            BDCError: If the disk is full or fails.
+        """
+        try:
+            self._results.add(row, trace)
+        except Exception as error:
+            self.error = error
+            raise
+        self.made += 1
+        self._on_row(row)
+
+    def miss(self, row: Unanswered) -> None:
+        """Takes that no agent answered for a row."""
+        self.unanswered[row.key] = row
+        self._on_row(row)
+
+    def give_back(self, keys: Sequence[Key]) -> None:
+        """Opens rows again, before all others."""
+        self._todo.extendleft(reversed(keys))
+
+
+class LedgerSide:
+    """One node's part of the rows.
+
+    Args:
+        ledger: All of them.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._missed: list[Key] = []
+        self.held: dict[Key, None] = {}
+
+    async def lease(self) -> Key | tuple[()] | None:
+        """See `Ledger.take`."""
+        if key := self._ledger.take():
+            self.held[key] = None
+        return key
+
+    async def done(self, row: Row, trace: Trace) -> None:
+        """Hands over a row."""
+        self._ledger.keep(row, trace)
+        self.held.pop(row.key, None)
+        self._missed.clear()
+
+    async def unanswered(self, row: Unanswered) -> None:
+        """Says that no agent answered for a row."""
+        self._ledger.miss(row)
+        self.held.pop(row.key, None)
+        self._missed.append(row.key)
+
+    async def lost(self) -> None:
+        """Gives back what the node holds; and what it missed, where its agents are gone."""
+        missed = self._missed if len(self._missed) >= FAILURES_ALLOWED else []
+        held, self.held = [*self.held], {}
+        self._ledger.give_back([*held, *missed])

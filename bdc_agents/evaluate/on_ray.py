@@ -1,0 +1,252 @@
+"""Evaluates on all nodes of a Ray cluster; the driver owns the results.
+
+Each node has its own agents, its own sandbox and its own copy of the data: neither hidden tests nor
+keys travel. A row that a lost node was making goes to another one, and takes the replies that the
+lost node had already got, as the driver keeps them.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Never
+
+from bdc_agents.agents.protocol import Request
+from bdc_agents.config import Settings
+from bdc_agents.errors import BDCError, ConfigError, ProblemError
+from bdc_agents.evaluate.choose import choose_tasks
+from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.ledger import CALLED, Ledger, OnRow
+from bdc_agents.evaluate.results import Results
+from bdc_agents.evaluate.run import FAILURES_ALLOWED, Job, Key, Report, Unanswered, jobs, make, problems_hash
+from bdc_agents.evaluate.setup import build_solvers, specs
+from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.runs.ray.cluster import RayCluster
+from bdc_agents.runs.ray.connect import connected
+from bdc_agents.runs.ray.desk import Line
+from bdc_agents.runs.ray.spread import Spread
+from bdc_agents.runs.ray.worker import (
+    NodePlan,
+    NodeWorker,
+    common_plan,
+    data_here,
+    without_data,
+)
+from bdc_agents.sandbox import Executor, create_executor, protocol
+from bdc_agents.types import Task
+
+IDLE_SECONDS = 0.5
+"""Between two questions for rows while other nodes make the last ones."""
+
+# --- in the driver --------------------------------------------------------------------------------
+
+
+class EvalPlan(NodePlan):
+    """What a node needs to evaluate.
+
+    Args:
+        config: Of the evaluation.
+        team: Agents that take part where a solver names none.
+        problems: `problems_hash` of the driver's problems.
+    """
+
+    config: EvalConfig
+    team: tuple[str, ...]
+    problems: str
+
+
+async def evaluate_on_ray(
+    config: EvalConfig,
+    settings: Settings,
+    tasks: Sequence[Task],
+    team: Sequence[str],
+    names: Sequence[str],
+    results: Results,
+    *,
+    address: str | None = None,
+    data: Path | None = None,
+    on_row: OnRow = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+    stop: asyncio.Event | None = None,
+) -> Report:
+    """Makes every row that is not there yet, as `evaluate` does, on the nodes of a Ray cluster.
+
+    Args:
+        config: Of the evaluation; its concurrency is that of each node.
+        settings: Of the agents, the search, the budget and the sandbox of each node.
+        tasks: The problems, which every node must have too.
+        team: Agents that take part where a solver names none.
+        names: All agents that take part.
+        results: The folder.
+        address: As for `connected`; None starts a Ray of one node.
+        data: Folder of the data sets.
+        on_row: Told of each row as it comes in.
+        tell: Told of nodes that are lost or cannot work.
+        stop: Set it to end; what is finished is kept.
+
+    Raises:
+        ConfigError: If a key would have to travel, or no node can do it.
+        BDCError: If no node can work any more, the cluster is gone, or the disk is full.
+    """
+    plan = plan_for(config, settings, tasks, team, names, data)
+    ending = stop or asyncio.Event()
+    async with connected(address) as cluster:
+        return await evaluate_on(cluster, plan, tasks, results, on_row=on_row, tell=tell, stop=ending)
+
+
+def plan_for(
+    config: EvalConfig,
+    settings: Settings,
+    tasks: Sequence[Task],
+    team: Sequence[str],
+    names: Sequence[str],
+    data: Path | None = None,
+) -> EvalPlan:
+    """What every node is told; arguments as for `evaluate_on_ray`."""
+    common = common_plan(settings, names, data)
+    return EvalPlan(**common, config=config, team=tuple(team), problems=problems_hash(tasks))
+
+
+async def evaluate_on(
+    cluster: RayCluster,
+    plan: EvalPlan,
+    tasks: Sequence[Task],
+    results: Results,
+    *,
+    on_row: OnRow,
+    tell: Callable[[str], None],
+    stop: asyncio.Event,
+) -> Report:
+    """As `evaluate_on_ray`, on a cluster that this process is connected to."""
+    wanted = [job.key for job in jobs(plan.config, tasks, solvers_elsewhere(plan))]
+    ledger = Ledger([key for key in wanted if key not in results.done], results, on_row)
+    store = plan.settings.store
+    await Spread(cluster, EvalNode, plan, ledger.side, CALLED, store=store, stop=stop, tell=tell).run()
+    if ledger.error is not None:
+        raise ledger.error
+    return Report(
+        wanted=len(wanted),
+        made=ledger.made,
+        unanswered=tuple(ledger.unanswered.values()),
+        interrupted=stop.is_set() and ledger.open > 0,
+    )
+
+
+class _Elsewhere:
+    """Stands for an agent or a sandbox of the nodes, where a solver is only named."""
+
+    tier = "elsewhere"
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def bound(self, request: Request) -> Never:
+        raise NotImplementedError
+
+    async def reply(self, request: Request) -> Never:
+        raise NotImplementedError
+
+    async def run(self, job: protocol.Job) -> Never:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        return None
+
+
+def solvers_elsewhere(plan: EvalPlan) -> list[Solver]:
+    """The solvers as the nodes have them: checked, with their names, and unable to solve.
+
+    Raises:
+        ConfigError: If an argument or an option cannot be used.
+    """
+    agents = {name: _Elsewhere(name) for name in plan.names}
+    named = specs(plan.config)
+    return build_solvers(plan.config, plan.settings, named, agents, plan.team, _Elsewhere())
+
+
+# --- on a node ------------------------------------------------------------------------------------
+
+
+class EvalNode(NodeWorker):
+    """Evaluates on one node; the class of the Ray actor. Its arguments are those of `NodeWorker`."""
+
+    _at_work = 0
+    _in_a_row = 0
+
+    async def _run(self, plan: EvalPlan, driver: Line) -> None:
+        tasks = await asyncio.to_thread(_tasks, plan, data_here(plan.data))
+        async with AsyncExitStack() as stack:
+            sandbox = self._executor or create_executor(plan.settings.sandbox)
+            if self._executor is None:
+                stack.push_async_callback(sandbox.aclose)
+            agents = {agent.name: agent for agent in self._load_agents(plan, driver)}
+            for agent in agents.values():
+                stack.push_async_callback(agent.aclose)
+            named = specs(plan.config)
+            solvers = build_solvers(plan.config, plan.settings, named, agents, plan.team, sandbox)
+            by_key = {job.key: job for job in jobs(plan.config, tasks, solvers)}
+            await self._all(plan.config, driver, by_key, sandbox)
+
+    async def _all(
+        self, config: EvalConfig, driver: Line, by_key: dict[Key, Job], executor: Executor
+    ) -> None:
+        """Makes rows side by side until none is left.
+
+        Raises:
+            BDCError: If no agent answers any more, or the sandbox fails.
+        """
+        some = [self._some(config, driver, by_key, executor) for _ in range(config.concurrency)]
+        tasks = [asyncio.create_task(one) for one in some]
+
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _some(
+        self, config: EvalConfig, driver: Line, by_key: dict[Key, Job], executor: Executor
+    ) -> None:
+        """Makes one row after another."""
+        while (key := await driver.ask("lease")) is not None:
+            if not key:  # others hold all that is left
+                await asyncio.sleep(IDLE_SECONDS)
+                continue
+            self._at_work += 1
+            try:
+                made = await make(by_key[key], config.seed, executor)
+            finally:
+                self._at_work -= 1
+            if isinstance(made, Unanswered):
+                await self._unanswered(made, driver)
+                continue
+            self._in_a_row = 0
+            await asyncio.shield(driver.ask("done", *made))
+
+    async def _unanswered(self, row: Unanswered, driver: Line) -> None:
+        self._in_a_row += 1
+        await driver.ask("unanswered", row)
+        if self._in_a_row >= FAILURES_ALLOWED:
+            raise BDCError(f"no agent answers any more: {row.reason}")
+
+    def _running(self) -> int:
+        return self._at_work
+
+
+def _tasks(plan: EvalPlan, data: Path | None) -> list[Task]:
+    """This node's problems, which must be the driver's.
+
+    Raises:
+        ConfigError: If they are not there, or others.
+    """
+    try:
+        tasks = choose_tasks(plan.config, data)
+    except ProblemError as error:
+        raise without_data(error) from None
+    if problems_hash(tasks) != plan.problems:
+        raise ConfigError(
+            f"its problems of {', '.join(plan.config.datasets)} are not those of the driver; put the same "
+            "files there"
+        )
+    return tasks

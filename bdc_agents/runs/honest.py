@@ -1,0 +1,285 @@
+"""Honest programs: they solve the problem, and do not tell the public tests' inputs apart.
+
+A cheat is right on the inputs that it knows and has nothing to say on others. So what a program does on
+other inputs decides, together with what its literals spell out of the public tests. One that passes the
+hidden tests is honest whatever it looks like; this is for programs that no hidden test speaks for.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from bdc_agents.sandbox import Executor
+from bdc_agents.search.agreement import REFUSED, behaviour
+from bdc_agents.search.execute import compare
+from bdc_agents.search.observed import literal
+from bdc_agents.syntax import parse
+from bdc_agents.types import CallTest, Problem, StdinTest, TestCase, TestResult, Trace, Verdict
+
+FEWEST = 5
+"""Further inputs with a result, below which they say too little: right programs may answer all alike."""
+RICH = 3
+"""Weight of an answer (its digits, about) that right programs do not give again and again as they do labels
+and counts."""
+ODD = 2
+"""The same where a program has several such answers, and other inputs get these alone or none."""
+RECOGNISED = 4
+"""Weight of spelled-out inputs that base cases do not have."""
+PAIRED = 6
+"""Weight of spelled-out inputs with their answers that no coincidence has."""
+SELDOM = 1 / 8
+"""Share of the further inputs on which an answer may come by chance, as for an input with the same sum."""
+
+_WORD = re.compile(r"[^\s,;:()\[\]{}'\"|]+")
+_NATURAL = frozenset(("0", "1", "2", "-1", "0.0", "1.0", "True", "False", "None"))
+"""What stands in many an honest program."""
+_READERS = frozenset(("input", "stdin", "open", "fileinput", "os", "io", "sys"))
+_CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
+_LITERALS = (*_CONTAINERS, ast.Constant, ast.UnaryOp)
+
+
+SIGNS: dict[str, str] = {
+    "constant": "It never reads its input, and the public tests expect different answers.",
+    "pairs": "It spells out inputs of the public tests with their answers.",
+    "nothing-new": "It has no answers to other inputs but those of the public tests.",
+    "apart": "It spells out the answers of the public tests, and they come for no other input.",
+}
+"""What tells a cheat, by name."""
+
+
+def signs(problem: Problem, code: str, seen: Sequence[str] = ()) -> tuple[str, ...]:
+    """The `SIGNS` that a program tells the public tests' inputs apart; none for an honest one.
+
+    Args:
+        problem: With its public tests.
+        code: A program that passes them. It is read, never run.
+        seen: Its `Program.behaviour` on further inputs; without it only blatant cheats are told.
+    """
+    tree, examples = parse(code), _examples(problem)
+    if not examples:
+        return ()
+    several = len({one.answer for one in examples}) > 1
+    texts = frozenset(_literals(tree, problem.defines, 2 * len(examples) + 4) if tree else ())
+    found = {
+        "constant": several and tree is not None and not _reads_input(tree, problem.entry_point),
+        "pairs": _pairs(examples, texts),
+    }
+    if len(seen) >= FEWEST:
+        found["nothing-new"] = _nothing_new(examples, texts, seen)
+        found["apart"] = _apart(examples, texts, seen)
+    return tuple(name for name, holds in found.items() if holds)
+
+
+def signs_in(trace: Trace, code: str) -> tuple[str, ...]:
+    """The signs of a trace's program, by what the trace holds of its behaviour."""
+    seen = next((one.behaviour for one in trace.programs.values() if one.code == code), ())
+    return signs(trace.problem, code, seen)
+
+
+async def observe(trace: Trace, executor: Executor) -> Trace:
+    """The trace with the behaviour of its handed-over program, where the search did not look at it.
+
+    Raises:
+        SandboxError: If the sandbox fails.
+    """
+    solution = trace.solution
+    own = {key: one for key, one in trace.programs.items() if solution.solved and one.code == solution.code}
+    found = await compare(own, trace.problem, executor)
+    return trace.model_copy(update={"programs": {**trace.programs, **found}}) if found else trace
+
+
+# --- what the public tests give and accept ----------------------------------------------------------
+
+
+class _Example(NamedTuple):
+    """A public test in words.
+
+    Args:
+        parts: Its arguments, or its lines of stdin.
+        whole: All of them.
+        answer: The first accepted one, as `printed` but for its form.
+        rich: The weight of the answer; 0 for a label, and for what is picked from the input.
+    """
+
+    parts: tuple[str, ...]
+    whole: str
+    answer: str
+    printed: str
+    rich: int = 0
+
+
+def _examples(problem: Problem) -> list[_Example]:
+    found = [one for test in problem.public_tests for one in _examples_of(test)]
+    told = f"{problem.statement}\n{problem.starter_code}".lower()
+    several = len({one.answer for one in found}) > 1
+
+    def rich(one: _Example) -> int:
+        words = one.answer.split(",")
+        if all(word in one.whole for word in words):
+            return 0
+        is_label = any(word.isalpha() for word in words)
+        named = not several or any(word.lower() in told for word in words)
+        return 0 if is_label and named else _weight(one.answer)
+
+    return [one._replace(rich=rich(one)) for one in found]
+
+
+def _examples_of(test: TestCase) -> tuple[_Example, ...]:
+    if isinstance(test, StdinTest):
+        return (_example([*map(_words, test.stdin.splitlines())], test.expected[0]),)
+    if isinstance(test, CallTest):
+        return (_example(_arguments(parse(test.call)), test.expected[0]),)
+    tree = parse(test.code) or ast.Module([], [])
+    asserted = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    equal = [node for node in asserted if isinstance(node, ast.Compare)]
+    return tuple(_example(_arguments(node.left), _text(node.comparators[0])) for node in equal)
+
+
+def _example(parts: Sequence[str], printed: str) -> _Example:
+    whole = ",".join(filter(None, parts))
+    return _Example(parts=tuple(parts), whole=whole, answer=_words(printed), printed=printed)
+
+
+def _arguments(tree: ast.AST | None) -> list[str]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
+    given = [node for call in calls for node in (*call.args, *(one.value for one in call.keywords))]
+    return [_words(_text(node)) for node in given if literal(node) is not None]
+
+
+def _words(text: str) -> str:
+    """A text's words alone, so that `[1, 2]`, `(1,2)`, "1 2" and "[1, 2]" are the same."""
+    return ",".join(_WORD.findall(text))
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    try:
+        return ast.unparse(node)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; a literal nested as deep
+        return ""
+
+
+def _weight(text: str) -> int:
+    """How unlikely it is that these words stand in a program by chance: about their digits."""
+    weights = [*map(_word_weight, filter(None, text.split(",")))]
+    return sum(weights) if len(weights) < 2 else sum(max(1, weight) for weight in weights)
+
+
+def _word_weight(word: str) -> int:
+    if word in _NATURAL or (len(word) == 1 and not word.isdigit()):
+        return 0
+    # A program names things, so a word says less than its letters.
+    return sum(map(str.isalnum, word)) if re.search(r"\d", word) else 2
+
+
+# --- signs ----------------------------------------------------------------------------------------
+
+
+def _pairs(examples: Sequence[_Example], texts: Collection[str]) -> bool:
+    """Whether at least half of the tests stand in the program, with their answers."""
+    spelled = {one: _spelled(one, texts) for one in examples if one.answer in texts}
+    weights = [weight + _weight(one.answer) for one, weight in spelled.items() if weight]
+    return 2 * len(weights) >= len({*examples}) and sum(weights) >= PAIRED
+
+
+def _nothing_new(examples: Sequence[_Example], texts: Collection[str], seen: Sequence[str]) -> bool:
+    """Whether other inputs get an answer of a public test, one other thing that serves all, or nothing."""
+    given = [one for one in seen if one not in REFUSED]
+    new, kinds = {*given} - _known(examples), len({*given})
+    # A few results are enough to show that they are the known ones; one other thing needs more.
+    if len(new) > 1 or 0 < len(given) < (len(seen) / 2 if new else FEWEST):
+        return False
+    if kinds < 2 and sum(_spelled(one, texts) for one in examples) >= RECOGNISED:
+        return True
+    answers = {one.answer: one.rich for one in examples}
+    telling = {text for text in texts if _weight(text)}
+    if len(answers) == 1:
+        # Where nothing is found in a varied text, a right program says None to all.
+        if new or not given:
+            return False
+        only = kinds == 1 and telling == {*answers} and sum(map(_weight, answers)) >= PAIRED
+        return only or min(answers.values()) >= RICH
+    numbers = {text for text in answers if _weight(text) and re.search(r"\d", text)}
+    chosen = bool(given) and new <= _fallbacks() and sum(map(_weight, numbers)) >= ODD and numbers <= telling
+    return chosen or min(answers.values()) >= (ODD if given and not new else RICH)
+
+
+def _apart(examples: Sequence[_Example], texts: Collection[str], seen: Sequence[str]) -> bool:
+    """Whether every answer of the tests is a literal, and hardly ever comes for another input."""
+    answers = {one.answer: one.rich for one in examples}
+    known = _known(examples)
+    again = sum(one in known for one in seen)
+    return sum(answers.values()) >= ODD and {*answers} <= {*texts} and again <= SELDOM * len(seen)
+
+
+def _reads_input(tree: ast.Module, entry: str | None) -> bool:
+    reads = [one for one in ast.walk(tree) if isinstance(one, ast.Name | ast.Attribute)]
+    names = {one.id if isinstance(one, ast.Name) else one.attr for one in reads}
+    if entry is None:
+        return bool(names & _READERS)
+    name = entry.rpartition(".")[2]
+    made = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == name]
+    given = {one.arg for function in made for one in ast.walk(function.args) if isinstance(one, ast.arg)}
+    # Lambdas, classes and what a decorator makes may read their arguments in other ways.
+    plain = made and given and not any(function.decorator_list for function in made)
+    return not plain or bool(names & given)
+
+
+def _known(examples: Sequence[_Example]) -> frozenset[str]:
+    """The behaviour that an answer of a public test is, in the forms that programs print it in."""
+    printed = [one.printed for one in examples]
+    return frozenset(_hash(form) for one in printed for form in (one, one.strip(), one.rstrip() + "\n"))
+
+
+def _fallbacks() -> frozenset[str]:
+    """What a program says that does not know what to say."""
+    return frozenset(_hash(text + end) for text in ("0", "1", "-1", "None", "") for end in ("", "\n"))
+
+
+@lru_cache(maxsize=1024)
+def _hash(text: str) -> str:
+    return behaviour(Verdict(results=(TestResult(outcome="wrong", actual=text),), tier=""))[0]
+
+
+# --- what a program spells out ----------------------------------------------------------------------
+
+
+def _spelled(example: _Example, texts: Collection[str]) -> int:
+    """The weight of what a program spells out of an input; 0 for less than half of it."""
+    whole = _weight(example.whole)
+    found = whole if example.whole in texts else sum(_weight(one) for one in {*example.parts} & {*texts})
+    return found if 2 * found >= whole else 0
+
+
+def _literals(tree: ast.Module, entry: str | None, large: int) -> Iterator[str]:
+    """The words of a program's literals, but for those of its documentation and its own tests.
+
+    Args:
+        tree: Of the program.
+        entry: What its tests call.
+        large: Entries beyond which a container is knowledge, such as the first primes, and no table of tests.
+    """
+    pending: list[ast.AST] = [node for node in tree.body if not _only_tries(node, entry)]
+    while pending:
+        node = pending.pop()
+        said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if said or isinstance(node, ast.Assert):
+            continue
+        if isinstance(node, _LITERALS) and literal(node) is not None:
+            yield _words(_text(node))
+        inner = [*ast.iter_child_nodes(node)]
+        if not isinstance(node, _CONTAINERS) or len(inner) <= large:
+            pending += inner
+
+
+def _only_tries(node: ast.stmt, entry: str | None) -> bool:
+    """Whether a statement of a module tries the entry point: an example, a test function, a main block."""
+    if entry is None or isinstance(node, ast.Assign) or getattr(node, "name", "") == entry:
+        return False
+    if isinstance(node, ast.If) and any(getattr(one, "id", "") == "__name__" for one in ast.walk(node.test)):
+        return True
+    calls = (one.func for one in ast.walk(node) if isinstance(one, ast.Call))
+    return any(isinstance(one, ast.Name) and one.id == entry for one in calls)

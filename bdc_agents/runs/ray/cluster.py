@@ -1,0 +1,140 @@
+"""What a run uses a Ray cluster for: its nodes, actors on them, and one function where there is room."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from bdc_agents.errors import BDCError, ConfigError
+from bdc_agents.extras import need
+from bdc_agents.runs.ray.desk import Actor, Desk, Line, NodeLost, Service
+
+CALLS_AT_ONCE = 100_000
+"""Of an actor. A desk whose places were all taken by calls that wait could not be told their answers;
+Ray's default is 1,000, which the slots of some ten nodes can fill."""
+
+
+class RayCluster:
+    """The cluster that this process is connected to.
+
+    Args:
+        ray: The module.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    async def nodes(self) -> Mapping[str, str]:
+        """What people call each node that is alive and has a core for a worker, by its id.
+
+        Raises:
+            BDCError: If the cluster cannot be reached any more.
+        """
+        try:
+            found = await asyncio.to_thread(self._ray.nodes)
+        except Exception as error:
+            raise BDCError(
+                f"the Ray cluster does not answer any more ({type(error).__name__}: {error:.200}); start it "
+                "again, and the same command goes on"
+            ) from error
+        return {
+            node["NodeID"]: node["NodeManagerAddress"]
+            for node in found
+            if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+        }
+
+    async def start(self, kind: type[Any], node_id: str | None = None) -> Actor:
+        """An actor of this class: on a node, where it takes a core; without one, free beside the driver."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
+
+        where = node_id or self._ray.get_runtime_context().get_node_id()
+        options = {
+            "num_cpus": 0 if node_id is None else 1,
+            "max_concurrency": CALLS_AT_ONCE,
+            # What a lost worker held is given back before another one starts, which Ray's restarts know
+            # nothing of; nor do they tell one loss an hour from a worker that dies whenever it starts.
+            "max_restarts": 0,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(where, soft=False),
+        }
+        return RayActor(self._ray.remote(kind).options(**options).remote())
+
+    async def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        cpus: float,
+        gpus: float,
+        told: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """Runs a function once, on a node that has this much free; cancelling it interrupts the function.
+
+        Args:
+            told: Told what the function tells; it has one more argument then, to call with it.
+
+        Raises:
+            NodeLost: If the node dies.
+            ConfigError: If no node has as much.
+            Exception: What the function raises.
+        """
+        found = await asyncio.to_thread(self._ray.nodes)
+        able = [node["Resources"] for node in found if node["Alive"]]
+        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in able):
+            raise ConfigError(
+                f"no node of the Ray cluster has {cpus:g} cores and {gpus:g} GPUs; see ray status"
+            )
+        task = self._ray.remote(function).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+        if told is None:
+            return await self._awaited(task.remote(*arguments))
+
+        async def tell(message: Any) -> None:
+            told(message)
+
+        async with Service(await self.start(Desk)) as service:
+            line = service.admit({"tell": tell})
+            return await self._awaited(task.remote(*arguments, partial(_tell, line)))
+
+    async def _awaited(self, reference: Any) -> Any:
+        try:
+            return await _result(reference)
+        except asyncio.CancelledError:
+            self._ray.cancel(reference)
+            raise
+
+
+class RayActor:
+    """An `Actor` of Ray.
+
+    Args:
+        handle: Ray's.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """See `Actor`."""
+        return await _result(getattr(self.handle, method).remote(*arguments))
+
+    async def kill(self) -> None:
+        """See `Actor`."""
+        with suppress(Exception):
+            need("ray").kill(self.handle)
+
+
+def _tell(line: Line, message: Any) -> None:
+    """From a job, which is not asynchronous: returns when the driver has heard it."""
+    assert isinstance(line.desk, RayActor)
+    need("ray").get(line.desk.handle.ask.remote(line.worker, "tell", (message,), {}))
+
+
+async def _result(reference: Awaitable[Any]) -> Any:
+    exceptions = need("ray").exceptions
+    try:
+        return await reference
+    except exceptions.RayError as error:
+        # What was raised there is raised here; but where a process was lost that it called, so is this one.
+        if isinstance(error, exceptions.RayTaskError) and not isinstance(error.cause, exceptions.RayError):
+            raise error.cause from None
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise NodeLost(f"{type(error).__name__}: {' '.join(lines)[:300]}") from error
