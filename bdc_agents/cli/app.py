@@ -1,5 +1,7 @@
 """The program `bdc`: its commands, registered; what they do is imported when they are called."""
 
+import atexit
+import gc
 import os
 import sys
 from typing import Annotated
@@ -72,6 +74,8 @@ app.command("eval", epilog=epilog(*evaluate.EXAMPLES))(evaluate.evaluate)
 
 def main() -> None:
     """The entry point `bdc`."""
+    # At its end Python searches all modules for garbage: half a second of the four of a short search.
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its code, never a crash.
         if hasattr(stream, "reconfigure"):
