@@ -88,6 +88,9 @@ def renew(
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
+    from bdc_agents.distill.library import read_manifest
+
+    read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.devices import use_idle_cores
