@@ -16,6 +16,7 @@ from bdc_agents.agents.local.catalogue import HubFile, LocalModel
 from bdc_agents.agents.local.locks import locked
 from bdc_agents.agents.local.packages import Progress, assemble, discard_state, silent
 from bdc_agents.errors import ModelError
+from bdc_agents.foreign import read_object
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def digest(path: Path, folder: Path) -> str:
     """
     marker, stamp = _marker(path, folder)
     with suppress(OSError, ValueError):
-        known = json.loads(marker.read_text())
+        known = read_object(marker.read_text())
         if {key: known.get(key) for key in stamp} == stamp:
             return str(known["sha256"])
     found = _hash(path)
