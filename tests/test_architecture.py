@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "foreign": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},
-    "config": {"types", "errors"},
+    "config": {"types", "errors", "foreign"},
     "page": set(),
     "prompts": BASE,
     "agents": BASE,
