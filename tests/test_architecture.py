@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "sync": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},
-    "config": {"types", "errors"},
+    "config": {"types", "errors", "foreign"},
     "page": set(),
     "prompts": BASE,
     "weights": BASE,

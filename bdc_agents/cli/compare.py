@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdc_agents.cli.outcome import SOLVED, note
+from bdc_agents.distill.library import read_manifest
 from bdc_agents.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def run(
 ) -> int:
     """Compares as a file and the options over it say."""
     plan = _plan(config, options)
+    read_manifest(Path(plan.library))  # A missing folder is told before a missing package.
     from bdc_agents.cli.choose import read_settings
     from bdc_agents.evaluate.library.run import compare
     from bdc_agents.experts.devices import use_idle_cores

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tomllib
 from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.table import Table
 from bdc_agents.cli.outcome import SOLVED, UNSOLVED, note
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.foreign import read_toml
 
 if TYPE_CHECKING:
     from bdc_agents.distill.recipe import Recipe
@@ -88,6 +88,9 @@ def renew(
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
+    from bdc_agents.distill.library import read_manifest
+
+    read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.update import update, used_recipe
@@ -159,8 +162,8 @@ def _with_changes(plan: "Recipe", changes: list[str], base: str | None = None) -
 def _value(text: str) -> Any:
     """A TOML value; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return read_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

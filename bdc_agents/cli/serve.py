@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.cli.outcome import SOLVED, note
+from bdc_agents.distill.library import read_manifest
 from bdc_agents.errors import ConfigError
 from bdc_agents.extras import need
 from bdc_agents.serve.http.hosts import ANY, Hosts
@@ -34,6 +35,7 @@ def run(
     """
     key = _key(host, no_key)
     hosts = _hosts(host, allow_host)
+    read_manifest(library)  # A missing folder is told before a missing package.
     _need()
     from bdc_agents.serve.http.api import create_app
     from bdc_agents.serve.http.guard import ServerLimits
