@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bdc_agents.cli.outcome import SOLVED, note
-from bdc_agents.distill.library import read_manifest
 from bdc_agents.errors import UsageError
+from bdc_agents.experts.library import read_manifest
 
 if TYPE_CHECKING:
     from rich.table import Table

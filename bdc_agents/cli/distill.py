@@ -88,7 +88,7 @@ def renew(
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
-    from bdc_agents.distill.library import read_manifest
+    from bdc_agents.experts.library import read_manifest
 
     read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.cli.outcome import SOLVED, note
-from bdc_agents.distill.library import read_manifest
 from bdc_agents.errors import ConfigError
+from bdc_agents.experts.library import read_manifest
 from bdc_agents.extras import need
 from bdc_agents.serve.http.hosts import ANY, Hosts
 from bdc_agents.serve.loopback import is_loopback
