@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from bdc_agents.distill.library import (
+
+from bdc_agents import errors
+from bdc_agents.config import load_settings
+from bdc_agents.errors import AgentError, BDCError, ConfigError, ModelError, SandboxRefused, UsageError
+from bdc_agents.experts.library import (
     ADAPTER,
     ADAPTER_CONFIG,
     ExpertRecord,
@@ -16,10 +20,6 @@ from bdc_agents.distill.library import (
     Manifest,
     write_manifest,
 )
-
-from bdc_agents import errors
-from bdc_agents.config import load_settings
-from bdc_agents.errors import AgentError, BDCError, ConfigError, ModelError, SandboxRefused, UsageError
 from bdc_agents.extras import EXTRAS, missing, need
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.types import Node, Problem, Solution, Trace, TreeStats
