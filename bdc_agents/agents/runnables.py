@@ -1,4 +1,4 @@
-"""Finds the chat models inside other Runnables: bound, configured, with retries or fallbacks, behind a prompt."""
+"""Finds the chat models inside other Runnables: bound, configured, with retries or fallbacks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -103,7 +103,7 @@ def said(text: str) -> Said:
             continue
         else:
             kept.append(text[at : mark.start()])
-            # Kept up to date here: searching all kept text at each mark would cost the square of their number.
+            # Kept up to date here: searching all kept text at each mark would cost the square of its length.
             spoke = spoke or bool(kept[-1].strip())
             inside, at = kind == "open", mark.end()
             ends = kind == "end" or (kind == "turn" and mark["role"].lower() in _USERS)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .isolation.confine import Rules
 
 _REPORT, _PROGRAM = 3, 4
-_STACK_BYTES = 2**20  # of each thread of a script: all that a checker reserves counts as its memory
+_STACK_BYTES = 2**20  # Of each thread of a script: all that a checker reserves counts as its memory.
 
 
 def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tuple[int, ...]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What a checker writes down for the caller, and the supervisor passes on without reading it.
+"""A checker's note to the caller, which the supervisor passes on unread.
 
 A report quotes its script. The next program's process is forked from the supervisor, and must not
 find there what any script says; so a report never enters the supervisor's memory.

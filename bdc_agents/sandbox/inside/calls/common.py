@@ -1,4 +1,4 @@
-"""The containers that two processes have in common: a list that one changes is changed in the other.
+"""Keeps containers common to two processes: a list that one changes is changed in the other.
 
 Each side has its own list, dictionary or set under a number that both know. Every message says what
 has changed since the last one. A container that one side no longer uses is no longer common.
@@ -10,9 +10,10 @@ from typing import Any
 from . import library
 
 _MOST_CONTAINERS, _MOST_ITEMS = 2_000, 50_000
-"""More are not kept common between messages, since each message looks at all of them."""
+"""Bounds on what is kept common between messages, since each message looks at all of it. Chosen, not
+measured."""
 
-_OWN_REFERENCES = 3  # the table's, the loop's and that of `getrefcount` itself
+_OWN_REFERENCES = 3  # Those of the table, of the loop and of `getrefcount` itself.
 
 
 class Common:

@@ -1,4 +1,4 @@
-"""What a value is sent as, and what is made of that: plain data by content, all else by number."""
+"""Encodes and decodes the values that cross: plain data by content, all else by number."""
 
 import types
 from collections.abc import Callable

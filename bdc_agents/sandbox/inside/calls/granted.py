@@ -1,4 +1,4 @@
-"""What a program may do to what a script passed to it: use it, and nothing that leads to the script.
+"""Decides what a program may do to a script's objects: use them, but nothing that leads to the script.
 
 Functions can be called, iterators advanced, attributes of objects read, operators of the script's
 own classes used. Nothing can be set. No name that starts with an underscore is found, nor one that
@@ -19,7 +19,7 @@ from .remote import SPECIALS, is_class, is_remote
 
 _NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")
 _LEADING = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
-"""How attributes begin that lead from a generator, coroutine or traceback to a frame, and on from there."""
+"""Beginnings of attributes that lead from a generator, coroutine or traceback to a frame and further."""
 
 _OPEN_MODULES = frozenset(
     (

@@ -1,4 +1,4 @@
-"""Classes on their way from one process to the other: described there, and made here."""
+"""Sends classes from one process to the other: describes them there and makes them here."""
 
 import abc
 import collections
@@ -15,7 +15,10 @@ from .remote import Inherited, Kind, is_class
 if TYPE_CHECKING:
     from .remote import Peer
 
-_MOST_NAMES, _LONGEST_NAME = 2000, 200
+_MOST_NAMES, _LONGEST_NAME = (
+    2000,
+    200,
+)  # Beyond any honest class; a description may come from a hostile process.
 _CONTENT = (
     *(collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque),
     *remote.CONTENT,

@@ -1,4 +1,4 @@
-"""Values of the standard library as plain JSON data, and back: each side makes its own of them.
+"""Encodes values of the standard library as plain JSON data, and decodes them: each side has its own.
 
 Only instances of these very classes cross like this; one of a subclass is an object of the program.
 What is decoded may come from a hostile process: nothing here runs code that it names.
@@ -142,10 +142,10 @@ BUILTINS: dict[str, Any] = {
     if (isinstance(value, type) and name not in ("type", "super"))
     or name in f"{_CALCULATING} repr round sorted sum".split()
 }
-"""Sent by name, and then each side's own; what makes code or reads files is not among them."""
+"""Built-ins sent by name, so that each side uses its own; none of them makes code or reads files."""
 
 MODULES = ("math", "cmath", "operator", "_operator", "statistics")
-"""Modules whose functions only calculate: sent by name, too."""
+"""Modules whose functions only calculate; these too are sent by name."""
 
 
 def name_of(value: Any) -> tuple[str, str] | None:
@@ -209,7 +209,7 @@ def class_of(module: str, name: str) -> type | None:
 
 
 CHANGING = (list, dict, set, bytearray, collections.deque)
-"""Built-in classes that hold what can be changed."""
+"""Mutable built-in containers."""
 
 
 def content(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the operators of a program's objects do in a script, where a plain value could be betrayed.
+"""The operators of a program's objects in a script, which must not give expected values away.
 
 Between objects of the program an operator is the program's affair. With a plain value on the other
 side, the program learns what the script expects, and could answer what suits it. So there

@@ -17,7 +17,7 @@ from . import crossing, granted, kinds, raised, remote, served, surroundings
 from .channel import Channel, Gone
 from .remote import Kind, is_class, own
 
-_LOOK_SECONDS = 0.001  # at whether the questions of other threads are answered
+_LOOK_SECONDS = 0.001  # Between two looks whether other threads' questions are answered; calls take as long.
 _OF_THE_STATEMENT = ("__module__", "__qualname__", "__classcell__", "__orig_bases__")
 
 

@@ -1,4 +1,4 @@
-"""Exceptions on their way from one process to the other."""
+"""Sends exceptions from one process to the other."""
 
 import functools
 import sys

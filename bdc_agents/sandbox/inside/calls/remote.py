@@ -1,4 +1,4 @@
-"""What stands, in one process, for the objects and classes of the other.
+"""Stand-ins in one process for the objects and classes of the other.
 
 A `Kind` stands for a class: it has the other's bases and names, so `isinstance`, `except`, `match`,
 `super` and the search for operators go as in one process. Its instances are `Remote`: whatever is
@@ -53,15 +53,15 @@ FREE = _specials(
     "call len length_hint iter next reversed getitem setitem delitem missing str repr format bytes hash "
     "enter exit aenter aexit aiter anext fspath dir copy deepcopy neg pos invert"
 )
-"""They tell the program nothing that a script expects."""
+"""Special methods that tell the program nothing of what a script expects."""
 NUMBERS = _specials("bool int float complex index abs round trunc floor ceil")
 EQUALITY, ORDER, CONTAINS = _specials("eq ne"), _specials("lt le gt ge"), _specials("contains")
 _BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
 ARITHMETIC = _specials(" ".join(f"{name} r{name} i{name}" for name in _BINARY.split(" ")))
 JUDGED = EQUALITY | ORDER | CONTAINS | ARITHMETIC
-"""They can tell the program what a script expects: see `operators`."""
+"""Special methods that can tell the program what a script expects: see `operators`."""
 SPECIALS = FREE | NUMBERS | JUDGED
-"""Methods with which a class tells Python what its operators do, as far as they cross."""
+"""All special methods that cross."""
 
 _CHANGERS = frozenset(
     (
@@ -71,7 +71,7 @@ _CHANGERS = frozenset(
         *("move_to_end", "subtract"),
     )
 )
-"""Methods of built-in containers that change them: the program's own object is to change."""
+"""Methods of built-in containers that change them; they have to change the program's own object."""
 
 _COPIES = _specials("copy deepcopy reduce reduce_ex")
 _OWN = frozenset(("__class__", "_peer_", "_number_", reports.TOLD)) | _COPIES
@@ -83,7 +83,7 @@ _OWN_OF_CLASSES = (
     | {"mro", "_peer_", "_number_", "_base_", "_local_"}
 )
 _STEPS = frozenset({"__next__", "send", "throw", "asend", "athrow", "__anext__"})
-"""Methods that say by an exception that there is no next item."""
+"""Methods that report the end of the items by an exception."""
 
 CONTENT: tuple[type, ...] = (int, float, complex, str, bytes, tuple, frozenset, list, dict, set)
 """Built-in classes whose instances hold something; their subclasses are sent with what they hold."""

@@ -1,4 +1,4 @@
-"""What a program's process does for the script that tests it: anything, since it guards nothing."""
+"""Serves a script's calls in the program's process: all of them, since it has nothing to guard."""
 
 import copy
 import inspect

@@ -1,4 +1,7 @@
-"""System calls that Python has no function for, through ctypes; each raises OSError on failure."""
+"""System calls that Python has no function for, through ctypes; each raises OSError on failure.
+
+The numbers are those of the kernel's headers, which never change.
+"""
 
 import ctypes
 import errno

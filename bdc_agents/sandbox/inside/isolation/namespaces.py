@@ -1,4 +1,4 @@
-"""A process with namespaces of its own: nothing of the host but an interpreter's files, read-only."""
+"""Puts a process into its own namespaces: of the host it sees only an interpreter's files, read-only."""
 
 import os
 import signal

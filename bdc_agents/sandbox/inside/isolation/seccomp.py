@@ -25,10 +25,10 @@ _LOAD, _AND, _JUMP, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x05, 0x1
 _FARTHEST_SKIP = 255
 
 _SELF = 0x5E1F5E1F
-"""Stands for the number of the program's process, which is known only when it runs."""
+"""Stands for the id of the program's process, which is known only when it runs."""
 
 _NEWER = 435
-"""From this call on, of Linux 5.3, libraries ask whether a call exists and do without."""
+"""First number of newer calls (Linux 5.3): libraries test whether these exist and do without."""
 
 
 def _answer(value: int) -> Block:
