@@ -1,4 +1,4 @@
-"""The data sets known by name: where their files are, on disk and on the hub, and who reads a row."""
+"""The data sets known by name: where their files are, on disk and on the hub, and what reads a row."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is doubtful about a problem's tests: those that are equal, contradict each other or assert nothing."""
+"""Finds doubtful tests of a problem: those that are equal, contradict each other or assert nothing."""
 
 import ast
 import re

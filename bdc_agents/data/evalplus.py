@@ -1,4 +1,4 @@
-"""EvalPlus tests: many inputs, with the oracle solution or the recorded results.
+"""Tests of EvalPlus: many inputs, compared with the oracle solution or the recorded results.
 
 Both of its formats are read: the release files (`base_input`, `plus_input`, `atol` and the
 canonical solution as the oracle) and the hub's data sets (one script in `test`).
@@ -13,6 +13,8 @@ from bdc_agents.syntax import parse
 from bdc_agents.types import Limits, ScriptTest
 
 INPUTS_PER_TEST = 100
+"""Inputs of one test: few enough to stay within its limits, and enough that starting a process costs little.
+Chosen, not measured."""
 PLUS_LIMITS = Limits(cpu_seconds=12)
 """Twice the default: the oracle's time counts too, and some inputs are meant to be large."""
 

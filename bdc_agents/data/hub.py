@@ -1,4 +1,4 @@
-"""Rows from the Hugging Face hub, for those who installed `bdc-agents[hub]`."""
+"""Reads rows from the Hugging Face hub; needs the extra `hub`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -26,7 +26,7 @@ from bdc_agents.types.written import test_names
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")
 _LONGEST_ID = 200
-"""Characters: an id is read by people, and part of the names of files."""
+"""Characters of an id, which people read and which is part of file names."""
 _NUMBERED = re.compile(r"^problem: public_tests\[(\d+)\]", re.MULTILINE)
 _ADDRESS_OF_CODE = re.compile(r"(?P<file>[^\n(){}]+\.py)(?::(?P<function>\w+))?")
 

@@ -1,4 +1,4 @@
-"""From an address such as `mbpp:601` to a task.
+"""Loads tasks by an address such as `mbpp:601`.
 
 A row that cannot be used is named in a warning and left out of its data set; whoever asks for that
 very problem is told why it cannot be had.
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 DEMO = Path(__file__).with_name("demo.jsonl")
 NAMED_ROWS = 5
-"""Rows that are left out and named one by one; of more the number is told."""
+"""Unusable rows that are named one by one; of further ones only the number is reported."""
 _COMPARED = 2000
-"""Ids that an unknown one is compared with: similar ones are looked for among all, which takes seconds."""
+"""Ids that an unknown id is compared with to find similar ones; all of a large set would take seconds."""
 
 _LONGEST_NUMBER = 100
-"""Digits of an id that is a number."""
+"""Digits of an id that is a number: beyond any id, and far from the thousands that Python refuses."""
 
 _FILE = re.compile(r"(?P<file>.+?\.jsonl?(?:\.gz)?)(?::(?P<id>.*))?", re.DOTALL)
 

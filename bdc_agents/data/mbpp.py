@@ -1,4 +1,4 @@
-"""MBPP: the full set, the sanitized one, and MBPP+ of EvalPlus.
+"""MBPP: reads the full set, the sanitized one, and MBPP+ of EvalPlus.
 
 As is usual, the first assert is public and the others, with the challenge tests, are hidden. The
 statement is the text alone: whoever writes a prompt shows the public test.

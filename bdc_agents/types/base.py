@@ -1,4 +1,4 @@
-"""The base of all data of the project."""
+"""`Frozen`, the base of all data types of the project."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Tests that can be read only once it is known whether a function is to be written, and which."""
+"""Reads tests whose meaning depends on whether the problem asks for a function, and which."""
 
 import ast
 import math

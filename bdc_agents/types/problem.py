@@ -1,4 +1,4 @@
-"""Problems, their public tests, and the hidden ones that score a solution afterwards."""
+"""`Problem` with its public tests, `Task` with the hidden tests that score a solution, limits, checkers."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ __all__ = [
 
 
 LONGEST_CHECKER = 100_000
-"""Characters of a checker's code: it travels with its problem, through every checkpoint and trace."""
+"""Most characters of a checker's code, which is part of every checkpoint and trace of its problem."""
 
 _NO_CHECKER = (
     'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address '
@@ -130,7 +130,7 @@ def _functions(code: str) -> list[str]:
 
 
 WALL_PER_CPU = 20
-"""Wall seconds for each second of CPU time: a program may get a twentieth of a processor, and still end."""
+"""Wall seconds for each second of CPU time: on a busy machine a program may get a twentieth of a core."""
 
 
 def _generous_wall(given: dict[str, Any]) -> float:

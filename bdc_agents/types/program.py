@@ -1,4 +1,4 @@
-"""Programs, and what running them on tests said."""
+"""`Program`, and the `Verdict` of running it on tests."""
 
 from hashlib import sha256
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What a search used and what it found."""
+"""The result of a search: `Usage`, `Solution`, `Trace`, and what a stored trace adds to them."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""The search tree: nodes as frozen data, and a tree that is changed by patches."""
+"""The search tree: frozen nodes, and a tree that patches change."""
 
 from collections.abc import Mapping
 from operator import attrgetter

@@ -1,4 +1,4 @@
-"""One reader for every form in which a person writes a problem: files, Python, MCP, Studio, the command line.
+"""Reads problems in every form that people write, for files, Python, MCP, Studio and the command line.
 
 What can be read in one way only is read; what could mean two things is refused with what to write.
 `forms` reads a test alone, `entry_point` finds the function, `later` what depends on it.

@@ -18,7 +18,7 @@ LEFT, RIGHT = "__left_side__", "__right_side__"
 """Names that keep both sides of an `assert L == R`; Python does not mangle them in a class either."""
 
 _LONGEST_TEXT = 2000
-"""Characters of a text in a report: more than a result keeps (`TEXT_BUDGET`), and small beside a pipe's buffer."""
+"""Characters of a text in a report: more than a result keeps, and small beside a pipe's buffer."""
 
 TOLD = "__told_by_the_program__"
 """Attribute in which an exception from the other process keeps its description from there."""

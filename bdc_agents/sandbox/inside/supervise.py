@@ -16,7 +16,7 @@ from .start import start
 _CHUNK = 65536  # The default size of a pipe's buffer: no read can give more.
 _REPORT_SLACK = 8192  # For an error's text, beside the values that the output limit bounds.
 _SHORTEST_WAIT = 0.01  # So that looks at a program near its limit do not take its processor.
-_LAST_WORDS_SECONDS = 1.0  # For a report that was written when the process ended; it is in the pipe already.
+_LAST_WORDS_SECONDS = 1.0  # For a program to end by itself, after its checker ended because the program did.
 
 
 class Intake:
