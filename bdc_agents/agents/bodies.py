@@ -18,7 +18,7 @@ _SHOWN = 120
 def stranger(body: bytes | str) -> str:
     """Names in a few words what came instead of a completion; empty for a completion, even a damaged one.
 
-    An error sent with status 200 counts as a completion here; whoever reads it reports it.
+    An error sent with status 200 counts as a completion here; the reader of completions reports it.
 
     Args:
         body: Decompressed body of a response that reports success.

@@ -26,7 +26,7 @@ class Hub:
 
     Args:
         repo: Its name there.
-        config, split: As `datasets.load_dataset` takes them.
+        config, split: Arguments of `datasets.load_dataset`.
         files: JSON Lines files to read instead, for data sets that came with a loading script,
             which `datasets` no longer runs.
         revision: The commit that has these files.

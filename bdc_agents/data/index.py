@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 class _Stamp(NamedTuple):
-    """What tells one state of a file from another: a change leaves one of these different, nearly always."""
+    """Identifies the state of a file: nearly every change alters one of these."""
 
     size: int
     changed: int
@@ -70,8 +70,8 @@ class Index:
     """The places of a file's rows by name.
 
     Args:
-        stamp: Of the file when the index was made.
-        records: Sorted, one after the other.
+        stamp: Stamp of the file when the index was made.
+        records: The records in sorted order.
     """
 
     stamp: _Stamp

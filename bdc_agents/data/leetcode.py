@@ -99,13 +99,13 @@ def _level_order(values: Any) -> list[Any]:
 
 
 class _Helper(NamedTuple):
-    """How values are compared that `==` does not compare.
+    """How to compare values for which `==` does not work.
 
     Args:
-        makes: What makes one of a plain list.
-        reads: What makes a plain list of one.
-        code: Its definition.
-        plain: The list that it makes, of the list that one is made of.
+        makes: Name of the function that makes a value of a plain list.
+        reads: Name of the function that makes a plain list of a value.
+        code: The definition of `reads`.
+        plain: From the list that a value is made of to the list that `reads` gives.
     """
 
     makes: str

@@ -34,7 +34,7 @@ BROKEN = (OSError, EOFError, zlib.error)
 
 
 class FileState(NamedTuple):
-    """A file as it is now: one that is changed is another one."""
+    """The present state of a file; a changed file has another one."""
 
     file: Path
     number: int

@@ -1,7 +1,7 @@
 """Loads tasks by an address such as `mbpp:601`.
 
-A row that cannot be used is named in a warning and left out of its data set; whoever asks for that
-very problem is told why it cannot be had.
+A row that cannot be used is named in a warning and left out of its data set; a request for that very
+problem raises an error with the reason.
 """
 
 import logging
@@ -82,10 +82,10 @@ def load_tasks(
 
     Args:
         dataset: A name such as `mbpp`, or a `.jsonl` or `.json` file.
-        data: As for `load_task`.
-        split: Of MBPP `prompt`, `test`, `validation` or `train`, which are ranges of its ids; of
+        data: Folder of the data sets, as for `load_task`.
+        split: A split: for MBPP `prompt`, `test`, `validation` or `train`, which are ranges of ids; for
             LeetCode `test` or `train`.
-        limit: At most so many, from the start.
+        limit: The most problems, from the start.
         ids: Only the problems with these ids, in the order of the data set; no other row is read.
 
     Raises:

@@ -68,7 +68,7 @@ def build_task(
         source: Where the problem comes from; named in errors.
         hidden: The tests that score solutions.
         reference: A program known to be right.
-        fields: Of the `Problem`.
+        fields: Fields of the `Problem`.
 
     Raises:
         ProblemError: If a field is not accepted.

@@ -17,10 +17,10 @@ class Reading(NamedTuple):
     """One thing that a sentence says.
 
     Args:
-        kind: What it is about.
-        sentence: The sentence, as it stands.
-        tolerance: The error it allows.
-        error: Of which kind.
+        kind: Its subject.
+        sentence: The sentence, unchanged.
+        tolerance: The error that it allows.
+        error: Kind of that error.
     """
 
     kind: Kind

@@ -60,10 +60,10 @@ class LiveView:
     """The tree, the agents and the totals of a running search, redrawn a few times a second.
 
     Args:
-        problem: What is searched.
+        problem: The problem of the search.
         console: Where to draw.
         rollouts: How many there will be at most.
-        board: Its state; a new one by default.
+        board: The state of the search; a new one by default.
     """
 
     def __init__(
@@ -132,10 +132,10 @@ class PlainView:
     """One line for each thing worth knowing, without any escape code.
 
     Args:
-        problem: What is searched.
+        problem: The problem of the search.
         write: Takes one line.
         rollouts: How many there will be at most.
-        board: Its state; a new one by default.
+        board: The state of the search; a new one by default.
     """
 
     def __init__(

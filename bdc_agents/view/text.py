@@ -92,8 +92,8 @@ def ending(solved: bool, stopped_by: str, calls: int) -> str:
 
     Args:
         solved: Whether a program passes every public test.
-        stopped_by: As in a `Solution`.
-        calls: Of all agents.
+        stopped_by: The reason, as in a `Solution`.
+        calls: Calls of all agents.
     """
     why = why_ended(stopped_by)
     return f"{outcome(solved, calls)}; {why}" if why else outcome(solved, calls)

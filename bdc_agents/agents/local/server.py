@@ -80,7 +80,7 @@ class Lease:
     """A share in a running server; the server lives while there is one.
 
     Args:
-        address: Of the server that was running when the lease was taken.
+        address: Address of the server that was running when the lease was taken.
     """
 
     def __init__(self, folder: Path, descriptor: int, address: Address) -> None:

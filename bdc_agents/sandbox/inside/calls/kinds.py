@@ -15,10 +15,8 @@ from .remote import Inherited, Kind, is_class
 if TYPE_CHECKING:
     from .remote import Peer
 
-_MOST_NAMES, _LONGEST_NAME = (
-    2000,
-    200,
-)  # Beyond any honest class; a description may come from a hostile process.
+# Beyond any honest class: a description may come from a hostile process.
+_MOST_NAMES, _LONGEST_NAME = 2000, 200
 _CONTENT = (
     *(collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque),
     *remote.CONTENT,
