@@ -16,7 +16,7 @@ _read = json.JSONDecoder().raw_decode
 
 
 class Gone(BaseException):
-    """The other side has closed the connection; no `except Exception` of a script hides it."""
+    """The other side has closed the connection; a script's `except Exception` cannot hide it."""
 
 
 class Channel:

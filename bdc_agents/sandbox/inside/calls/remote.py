@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Peer(Protocol):
-        """What stands for an object asks of its `peer.Peer`, which is made of these modules."""
+        """The requests of stand-ins to their `peer.Peer`, which itself uses these modules."""
 
         careful: bool
         compared_with_plain: bool
 
         def ask(self, operation: str, *operands: Any, **keywords: Any) -> Any:
-            """What the other side's operation gives."""
+            """The result of the other side's operation."""
 
         def trusts(self, kind: type) -> bool:
             """Whether the script names a class itself."""
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
             ...
 
         def adopt(self, number: int, kind: "Kind") -> None:
-            """Takes a class for what stands for its twin."""
+            """Registers a class as the stand-in for its twin."""
 
 
 class UnsupportedError(BaseException):
-    """What two processes cannot do as one would; no `except Exception` of a script hides it."""
+    """Two processes cannot do what one would; a script's `except Exception` cannot hide it."""
 
 
 WAY_OUT = 'write it as a test with "call" and "expected": its value is compared outside of the program'
@@ -90,14 +90,14 @@ CONTENT: tuple[type, ...] = (int, float, complex, str, bytes, tuple, frozenset, 
 
 
 class Kind(type):
-    """The class of what stands for a class."""
+    """The metaclass: the class of stand-ins for classes."""
 
     _peer_: "Peer"
     _number_: int
     _base_: "type | None"
 
     def __new__(mcls, name: str, bases: tuple[type, ...], space: dict[str, Any], **keywords: Any) -> "Kind":
-        """Makes one, or what a script's `class` statement over one makes: a class on both sides."""
+        """Makes a stand-in; for a script's `class` statement over one, makes a class on both sides."""
         if "_number_" in space:
             return super().__new__(mcls, name, bases, space)
         parent = next(base for base in bases if is_class(base))
@@ -192,7 +192,7 @@ class Step:
 
 
 class Inherited:
-    """A name of a program's class in what stands for it: how a subclass in a script gets at it."""
+    """An attribute of a program's class in its stand-in, through which a script's subclass reaches it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -217,12 +217,12 @@ def special(name: str) -> Callable[..., Any]:
 
 
 def called(self: Any, *operands: Any, **keywords: Any) -> Any:
-    """A call of what stands for a function."""
+    """Calls a stand-in for a function."""
     return object.__getattribute__(self, "_peer_").ask("call", self, *operands, **keywords)
 
 
 def anext(self: Any) -> Any:
-    """What awaits the next item, and may say by an exception that there is none."""
+    """Awaits the next item; an exception reports that there is none."""
     awaited = own(self, "_peer_").ask("special", self, "__anext__")
     if is_remote(awaited):
         own(awaited, "__dict__")["_last_"] = True
@@ -230,7 +230,7 @@ def anext(self: Any) -> Any:
 
 
 def awaits(self: Any) -> Iterator[Any]:
-    """Awaits by running what is awaited to its end in the other process."""
+    """Awaits something by running it to its end in the other process."""
     operation = "await_next" if "_last_" in own(self, "__dict__") else "await"
     return own(self, "_peer_").ask(operation, self)
     yield
@@ -257,7 +257,7 @@ def _found(base: type, name: str) -> Any:
 
 
 def inherits(kind: type, base: type) -> bool:
-    """Whether a class, which may stand for one, has a base of this process; asks nobody."""
+    """Whether a class, perhaps a stand-in, has a base in this process; asks the other process nothing."""
     return base in type.__getattribute__(kind, "__mro__")
 
 

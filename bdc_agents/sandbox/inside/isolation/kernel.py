@@ -81,7 +81,7 @@ def fork_into(flags: int) -> int:
 def outlast(pid: int) -> int:
     """Waits for the end of a child process, and brings it about if the child is stopped; its status.
 
-    Nobody here ever stops a process: whoever did wants it to hang.
+    The sandbox never stops a process itself, so a stop is an attempt to make it hang.
     """
     while True:
         _, word = os.waitpid(pid, os.WUNTRACED)

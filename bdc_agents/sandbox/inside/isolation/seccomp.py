@@ -79,7 +79,7 @@ def _null(argument: int) -> Block:
 # --- what is checked --------------------------------------------------------------------------------
 
 _SETFL, _SETLK, _SETLKW = 4, 6, 7
-_ASYNC = 0x2000  # would send signals to whoever owns the descriptor
+_ASYNC = 0x2000  # Would send signals to the descriptor's owner.
 _FCNTL = (
     *(fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_GETLK, fcntl.F_GETOWN),
     *(1030, 1032, 1033, 1034),  # F_DUPFD_CLOEXEC, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS
