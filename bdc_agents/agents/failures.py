@@ -339,6 +339,7 @@ def _status(error: BaseException) -> int | None:
 
 
 _TEXTS_OF_STATUSES = {str(status) for status in range(100, 600)}
+"""Codes that only repeat the HTTP status."""
 
 
 def _number(code: object) -> object:

@@ -6,6 +6,7 @@ from typing import Any
 from bdc_agents.types import Frozen
 
 MILLION = 1_000_000
+"""Tokens for which providers state their prices."""
 
 
 class Price(Frozen):

@@ -12,6 +12,7 @@ from bdc_agents.data.livecodebench import livecodebench_task
 from bdc_agents.data.mbpp import mbpp_plus_task, mbpp_sanitized_task, mbpp_task
 from bdc_agents.types import Task
 
+# The splits of MBPP's authors, by ids.
 _MBPP_SPLITS = {
     "prompt": range(1, 11),
     "test": range(11, 511),

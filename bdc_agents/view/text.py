@@ -8,6 +8,7 @@ from bdc_agents.types import Verdict
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
 BAR_CELLS = 5
+"""Cells of a bar: a fifth of the tests each, in a narrow column."""
 
 
 def printable(text: str) -> str:

@@ -24,7 +24,7 @@ from .script import Script
 if TYPE_CHECKING:
     from .isolation.confine import Rules
 
-_REPORT, _PROGRAM = 3, 4
+_REPORT, _PROGRAM = 3, 4  # Descriptors that `start` gives this process, after the three standard ones.
 _STACK_BYTES = 2**20  # Of each thread of a script: all that a checker reserves counts as its memory.
 
 

@@ -21,7 +21,7 @@ from .isolation.confine import Rules, load, own_modules
 CONTROL = 0
 """The socket to the caller; no program ever holds it."""
 
-_SERVED, _CALLER_GONE, _FAILED = 0, 3, 1
+_SERVED, _CALLER_GONE, _FAILED = 0, 3, 1  # Exit statuses: 1 is also Python's own after an exception.
 _MODULES = (
     *("ast", "atexit", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime"),
     *("decimal", "enum", "fractions", "functools", "heapq", "importlib", "io", "itertools", "json", "math"),

@@ -8,7 +8,7 @@ import os
 import struct
 
 _HEARD = b"!"
-_LENGTH_BYTES = 4
+_LENGTH_BYTES = 4  # Lengths up to 4 GiB, far above the output limit.
 _REPORT_AT = len(_HEARD) + _LENGTH_BYTES
 
 

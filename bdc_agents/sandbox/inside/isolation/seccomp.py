@@ -19,10 +19,12 @@ from .kernel import set_seccomp_filter
 Block = tuple[tuple[int, int, int, int], ...]
 """Instructions: code, how many to skip if true, and if false, and a value. Every way ends in an answer."""
 
+# The numbers here and below are those of <linux/audit.h>, <linux/bpf_common.h>, <linux/seccomp.h> and, for
+# arguments of calls, of the calls' own headers.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _LOAD, _AND, _JUMP, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x45, 0x06
-_FARTHEST_SKIP = 255
+_FARTHEST_SKIP = 255  # A jump's length is one byte.
 
 _SELF = 0x5E1F5E1F
 """Stands for the id of the program's process, which is known only when it runs."""
