@@ -61,7 +61,7 @@ __all__ = [
     "solve",
 ]
 
-# LangGraph and the chat models are imported when they are first used, so that `bdc --help` is quick.
+# Names whose modules import LangGraph or chat models are loaded on first use, so that `bdc --help` is quick.
 _HOMES = {
     "asolve": "bdc_agents.search",
     "create_executor": "bdc_agents.sandbox",

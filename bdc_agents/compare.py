@@ -1,4 +1,4 @@
-"""The old name of `bdc_agents.evaluate.library`, where the ways to use a library's experts are compared."""
+"""The old name of `bdc_agents.evaluate.library`, which compares the ways to use a library's experts."""
 
 from bdc_agents.evaluate import library
 from bdc_agents.extras import lazily

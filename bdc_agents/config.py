@@ -1,4 +1,4 @@
-"""Settings: `bdc.toml`, then the environment over it, then what the caller passes.
+"""Settings: reads `bdc.toml`, overridden by the environment and then by the caller.
 
     [agents.small]
     model = "local:qwen2.5-coder-0.5b"
@@ -40,7 +40,7 @@ CONFIG_FILE = "bdc.toml"
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Exactly the published constants: no early stop, the root not answered, every leaf expanded,
+    # The published constants (arXiv 2502.12492): no early stop, no answer at the root, every leaf expanded,
     # one at a time, every agent asked everywhere.
     "paper": {
         "rollouts": 16,
@@ -62,15 +62,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class OllamaConfig(Frozen):
-    """What Ollama's own protocol takes beside the prompt, under Ollama's names; None for its defaults.
+    """Options of Ollama's own protocol, under Ollama's names; None for its defaults.
 
     Args:
-        num_ctx: Tokens of the context; Ollama's default is small, and what is longer is cut without a word.
-        keep_alive: How long the model stays in memory, such as `10m`; seconds as a number, -1 for ever.
+        num_ctx: Tokens of the context. Ollama's default is small, and it cuts longer prompts silently.
+        keep_alive: How long the model stays in memory, such as `10m`; a number means seconds, -1 forever.
         think: Whether a reasoning model reasons first, or how much: `low`, `medium`, `high`.
         num_gpu: Layers on the GPU.
         num_thread: CPU threads.
-        top_k, top_p, repeat_penalty: Of sampling.
+        top_k, top_p, repeat_penalty: Sampling parameters.
     """
 
     num_ctx: int | None = Field(default=None, ge=1)
@@ -94,37 +94,36 @@ class AgentConfig(Frozen):
             decides the protocol, with `base_url` too.
         base_url: Root of the endpoint, such as `http://localhost:8000/v1`; without it the provider's own.
         api_key: The key itself; better left out of files.
-        api_key_env: Name of the environment variable that holds the key. With `base_url` no key is sent
-            but one that is named here, or, for Azure, the provider's.
-        headers: Sent with each request. A value `$NAME` is that of the environment variable. None is
-            shown, recorded or part of the reply cache's key.
-        proxy: Address of the proxy to go through; None for what the environment says (`HTTPS_PROXY`).
-        responses_api: Whether to speak OpenAI's Responses API instead of chat completions; None leaves it
-            to the model, and is chat completions with `base_url`.
-        api_version: Of Azure's API, such as `2024-10-21`; None for `OPENAI_API_VERSION`.
+        api_key_env: Name of the environment variable that holds the key. With `base_url` only a key that
+            is named here is sent, or, for Azure, the provider's.
+        headers: Headers of each request. The environment variable replaces a value `$NAME`. Headers are
+            neither shown nor recorded, nor part of the reply cache's key.
+        proxy: Address of the proxy; None for the environment's (`HTTPS_PROXY`).
+        responses_api: Whether to use OpenAI's Responses API instead of chat completions; None leaves it
+            to the model, and means chat completions with `base_url`.
+        api_version: Version of Azure's API, such as `2024-10-21`; None for `OPENAI_API_VERSION`.
         reasoning_effort: How much a reasoning model thinks; None leaves it to the model.
-        ollama: Options of `ollama:` models, in Ollama's words.
-        temperature: Of programs and thoughts where the search does not set one; None leaves it
-            to the search.
-        max_tokens: Upper bound of one reply. None for 1,024, or 8,192 where the model is known to
+        ollama: Options of `ollama:` models, under Ollama's names.
+        temperature: Temperature of all the agent's replies; None leaves it to the search.
+        max_tokens: Upper bound of one reply. None for 1,024, or 8,192 for a model that is known to
             reason; a search gives more room to an agent whose replies are cut off.
         timeout: Seconds that one request may take.
-        retries: Further tries after a request that failed for a passing reason.
+        retries: Further tries after a failure that may pass.
         concurrency: Requests in flight at once.
         requests_per_second: Rate limit; None for none.
-        structured: How JSON replies are asked for: by the endpoint's JSON schema support, its
-            plain JSON mode, the prompt alone, or whichever of these works.
-        price_input, price_output: US dollars for a million tokens, over the shipped table.
+        structured: How to ask for JSON: by the endpoint's JSON schema support, its plain JSON mode, the
+            prompt alone, or whichever of these works.
+        price_input, price_output: US dollars for a million tokens; they win over the shipped table.
         path: For `local:`, a GGUF file to serve instead of the named one.
-        options: Further keyword arguments of the chat model, such as `top_p`; those that one endpoint
-            alone knows go into `extra_body` there.
+        options: Further keyword arguments of the chat model, such as `top_p`; parameters that only one
+            endpoint knows go into its `extra_body`.
     """
 
     model: str = Field(min_length=1)
     base_url: str | None = None
     api_key: SecretStr | None = None
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    # Both may hold keys, so that no dump, and with it no stored run, has them.
+    # Both may hold keys, so they are left out of every dump and so of every stored run.
     headers: dict[str, SecretStr] = Field(default={}, exclude=True)
     proxy: SecretStr | None = Field(default=None, exclude=True)
     responses_api: bool | None = None
@@ -144,7 +143,7 @@ class AgentConfig(Frozen):
     options: dict[str, Any] = {}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        # It reaches logs: it shows no credentials in an address, and no options, which may be keys.
+        # It reaches logs, so it shows neither credentials in an address nor options, which may be keys.
         for name, value in super().__repr_args__():
             if name == "base_url" and value:
                 value = re.sub(r"//[^/]*@", "//***@", value.partition("?")[0])
@@ -176,7 +175,7 @@ class AgentConfig(Frozen):
 
     @property
     def shaping(self) -> dict[str, Any]:
-        """What else shapes a reply, beside limits and sampling: part of the reply cache's key."""
+        """Other settings that shape a reply, beside limits and sampling; part of the reply cache's key."""
         named = self.model_dump(
             mode="json", include={"responses_api", "reasoning_effort", "ollama"}, exclude_defaults=True
         )
@@ -184,24 +183,24 @@ class AgentConfig(Frozen):
 
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-"""A token of RFC 9110, at a sane length."""
+"""A token of RFC 9110, of at most 100 characters: longer than any header's name in use."""
 
 
 _AT_ADDRESS = re.compile(r"(.+?)@(https?://.+)")
-"""A model and the address of its endpoint, where a name gives both."""
+"""A name that gives a model and the address of its endpoint."""
 _AT_HOST = re.compile(r"([^@:]+)@([^@\s]+)|([^@]+)@([\w.-]+(?::\d+(?:/.*)?|/.*))")
-"""The same without its scheme; `google_vertexai:claude@20240229` is a version and no host."""
+"""The same without a scheme. In `google_vertexai:claude@20240229` a version follows, not a host."""
 
 
 class WithPresets(Frozen):
-    """Settings of which there are named sets."""
+    """Settings with presets."""
 
     kind: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     @classmethod
     def preset(cls, name: str = "default", **changes: Any) -> Self:
-        """A named set of settings, with some of them changed.
+        """The settings of a preset, with some of them changed.
 
         Raises:
             ConfigError: If there is no such preset or setting, or a value is out of range.
@@ -218,51 +217,53 @@ class SearchConfig(WithPresets):
     """The knobs of MC-Tree-Of-Agents; `SearchConfig.preset("paper")` has the published ones.
 
     Args:
-        rollouts: How many leaves are evaluated at most. None leaves the end to the budget, or is 16
-            where there is no budget.
+        rollouts: The most leaves to evaluate. None leaves the end to the budget; without a budget it
+            means 16, the published number.
         width: Thoughts that each agent proposes in one expansion.
         programs_per_agent: Programs that each agent writes for a path.
         c, c_base: Constants of P-UCB's exploration weight.
         gamma: Discount of the return for each step up the path.
         temperature: Sampling temperature of programs and thoughts.
         answer_first: Evaluate the root by direct answers before any thought is written.
-        expand: `eager` asks for children of a leaf while it is evaluated or, where its thought may still
-            be refined, in the round after; `lazy` when the search comes back to it, so that a solved leaf
-            costs no expansion.
-        feedback: Show the best program of the path and its failing tests to those who think on.
-        refine, prune: Reflection on a thought that is no better than its parent: a leaf's is refined
-            once; a node below which nothing is better either is pruned.
-        learn_from: Which failed programs are shown to those who think on or refine: `all`, or those
-            that are right in `part`, passing at least one public test. Small models that see a
-            program which is all wrong think along its lines.
+        expand: `eager` asks for a leaf's children while the leaf is evaluated or, if its thought may
+            still be refined, one round later. `lazy` asks when the search comes back to the leaf, so that
+            a solved leaf costs no expansion.
+        feedback: Show the best program of the path and its failing tests in prompts for further thoughts.
+        refine, prune: Reflection on a thought that is no better than its parent: a leaf's thought is
+            refined once; a node below which nothing is better either is pruned.
+        learn_from: Which failed programs prompts for thoughts and refinements show: `all`, or those that
+            are right in `part`, passing at least one public test. Small models that see a program that
+            is all wrong think along its lines.
         failures_shown: Failing tests in a reflection prompt.
         stop_when_solved: End when a program passes every public test and is confirmed.
-        confirm: How many attempts that pass must agree: do the same on further inputs, made from the
-            public tests; those that disagree count against them. 1 ends at the first that passes. It
-            costs calls, and helps where few public tests accept many wrong programs.
+        confirm: How many passing attempts must agree on further inputs, which are made from the public
+            tests; passing attempts that disagree count against them. 1 ends at the first that passes.
+            More cost calls, and help where few public tests accept many wrong programs.
         max_depth: Longest path of thoughts; None for any.
-        leaves: Leaves evaluated at once, kept apart by virtual loss. None for one at first, as each may
-            end the search, and one more for every 16 rollouts, up to 8: a problem that is not solved by
-            then is hard, and its tree large enough to keep them apart.
+        leaves: Leaves evaluated at once, kept apart by virtual loss. None starts with one, since each may
+            end the search, and adds one for every 16 rollouts, up to 8: a problem that is not solved by
+            then is hard, and its tree is large enough to keep them apart.
         priors: Use the agents' self-ratings as P; otherwise all are 1.
         judge: An agent rates programs that pass; the reward is 0.8 r + 0.2 judge.
         merge: One agent reads all proposals of a node and adds one thought made of them.
-        bandit: How many agents are asked for the thoughts or the programs of a node, those that
-            improved most; None asks all. The first direct answers are asked of all.
-        skills: How likely a program of an agent improves on what was there, by name, as `bdc collect`
-            measures it; where the bandit starts from, and whose program is handed over where agreement
-            does not tell. An agent that is left out counts as one half, with less certainty.
-        resample: Share of a node's visits that write new programs for the node itself, beside those
-            that go on to its children; at the root these are further direct answers. At least half
-            where a program passes and is to be confirmed. 0 for none.
+        bandit: How many agents to ask for the thoughts or programs of a node: those that improved most;
+            None asks all. The first direct answers always come from all.
+        skills: How likely an agent's program improves on what was there, by name, as `bdc collect`
+            measures it. The bandit starts from it, and it decides whose program is handed over where
+            agreement does not. A missing agent counts as one half, with less certainty.
+        resample: Share of a node's visits that write new programs for the node itself instead of going on
+            to its children; at the root these are further direct answers. At least half while a passing
+            program awaits confirmation. 0 for none.
         widening: Ask an expanded node for more children as its visits grow, as k N^alpha.
-        self_tests: Where a problem has no public test, let the agents write some.
+        self_tests: Let the agents write tests for a problem without public tests.
         seed: Everything random derives from it and the node.
     """
 
     kind = "search"
     presets = PRESETS
 
+    # `c`, `c_base`, `gamma` and the temperature are the published values. The other defaults were chosen
+    # together; benchmarks/results/quality.md compares them as a whole with `paper` and best-of-N.
     rollouts: int | None = Field(default=None, ge=1)
     width: int = Field(default=5, ge=1, le=16)
     programs_per_agent: int = Field(default=1, ge=1, le=32)
@@ -298,13 +299,12 @@ class Budget(Frozen):
     """Caps on what one search may use; None for no cap.
 
     Args:
-        calls: LLM calls of all agents, those that are made again after an empty, damaged or late reply
-            included.
-        tokens: Prompt and completion tokens of all agents. Passed only by what an endpoint writes
-            beyond the limit it was sent, which the result then says.
+        calls: LLM calls of all agents, including retries after an empty, damaged or late reply.
+        tokens: Prompt and completion tokens of all agents. Exceeded only if an endpoint writes beyond the
+            limit it was sent; the result then says so.
         money: US dollars; likewise.
-        seconds: Wall time. At its end requests are cancelled and programs killed; a request that is
-            cancelled counts at the most it can have taken.
+        seconds: Wall time. At its end requests are cancelled and programs killed; a cancelled request
+            counts at the most it can have taken.
     """
 
     calls: int | None = Field(default=None, ge=1)
@@ -319,7 +319,7 @@ class SandboxConfig(Frozen):
     Args:
         tier: A named tier, or `auto` for the strongest this machine has.
         workers: Programs run at once; None for one per core.
-        allow_unsafe: Run programs without isolation where there is none. For machines that are
+        allow_unsafe: Run programs without isolation if this machine offers none. For machines that are
             isolated themselves.
         packages: Installed packages that programs may import, such as `numpy`; they are seen
             read-only. None by default.
@@ -332,7 +332,7 @@ class SandboxConfig(Frozen):
 
 
 class StoreConfig(Frozen):
-    """Where replies and models are kept; None for the user's cache folder."""
+    """Whether and where replies are cached; without a path, in the user's cache folder."""
 
     cache: bool = True
     path: Path | None = None
@@ -365,7 +365,7 @@ class Settings(BaseSettings):
             ) from None
 
     def agent(self, name: str) -> AgentConfig:
-        """The settings of an agent that is configured, or of one that its name describes.
+        """The settings of a configured agent, or of one that its name describes.
 
         Args:
             name: A configured name, `provider:model`, or `MODEL@http://HOST/v1`.
@@ -386,7 +386,7 @@ class Settings(BaseSettings):
         model, url = described.groups()
         parts = urlsplit(url)
         if "@" in parts.netloc or parts.query:
-            # A name is shown and recorded everywhere.
+            # Names are shown and recorded everywhere.
             raise ConfigError(
                 f"agent {model}@{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: a name holds "
                 "no key; write a table [agents.NAME] with this model and base_url, and api_key_env"
@@ -447,18 +447,18 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 _MOST_TOLD = 20
-"""Lines; a file of somebody else's can be wrong in a million places."""
+"""Lines of an error message: a file from elsewhere can be wrong in a million places."""
 
 
 def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
-    """One line for each field that was not accepted: where, what it was, what is right.
+    """Explains each field that was not accepted in one line: where, what it was, what is right.
 
     Args:
-        error: What pydantic found.
+        error: Error of pydantic.
         source: The file or option that the values came from.
         model: The model that the values were meant for.
     """
-    # A default that is made of another field's value fails with that field, and says nothing of its own.
+    # A default that depends on another field fails along with it and tells nothing new.
     items = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
     told = [_explain_one(dict(item), source, model) for item in items[:_MOST_TOLD]]
     further = len(items) - len(told)
@@ -472,7 +472,7 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
     if variable:
         source = f"environment variable {variable}"
     raised = item.get("ctx", {}).get("error")
-    if isinstance(raised, UsageError):  # It says in words of its own what is wrong.
+    if isinstance(raised, UsageError):  # Its own words say what is wrong.
         return f"{source}: {raised}"
     if item["type"] == "extra_forbidden":
         alone = variable == _variable(location)
@@ -492,7 +492,7 @@ _TABLE_NEEDED = {
 
 
 def _unknown_key(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
-    """That a key is not known, and the nearest of those that are known at its place."""
+    """Says that a key is unknown, and names the nearest known keys at its place."""
     *parents, last = (str(part) for part in location)
     prefix = "".join(f"{part}." for part in parents)
     known = _known_keys(location, model)
@@ -514,10 +514,10 @@ _SECRET = {"api_key", "api_key_env", "headers", "proxy", "options", "base_url"}
 
 
 def _known_keys(location: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:
-    """The keys accepted where an unknown one was found."""
+    """The keys that are known at the place of an unknown one."""
     *parents, _ = location or ("",)
     at: type[BaseModel] | None = model
-    named = False  # Whether the next part is a name of the user's, as in a table of agents.
+    named = False  # Whether the next part is the user's own name, as in a table of agents.
     for part in parents:
         if named or at is None:
             named = False
@@ -539,10 +539,10 @@ def _variable(location: Iterable[str | int]) -> str:
 
 
 def _variable_of(location: tuple[str | int, ...]) -> str:
-    """The environment variable that a value came from; empty where none gives it.
+    """The environment variable that a value came from; empty if it came from elsewhere.
 
-    What is set there wins over the file, so that one which is set is the one to blame. A table may be
-    given as JSON by one variable.
+    A variable wins over the file, so one that is set is the source. One variable may give a whole table
+    as JSON.
     """
     present = {name.upper(): name for name in os.environ if name.upper().startswith(_PREFIX)}
     for end in range(len(location), 0, -1):
@@ -553,7 +553,7 @@ def _variable_of(location: tuple[str | int, ...]) -> str:
 
 
 def _check_variables(model: type[BaseSettings]) -> None:
-    """Refuses a misspelled table, which pydantic-settings would leave unread.
+    """Refuses a misspelled table, which pydantic-settings would ignore.
 
     Raises:
         ConfigError: If a variable such as `BDC_SERCH__ROLLOUTS` names no table.
@@ -563,7 +563,7 @@ def _check_variables(model: type[BaseSettings]) -> None:
         if name.upper().startswith(_PREFIX) and between and table.lower() not in model.model_fields:
             place = tuple(rest.lower().split(_BETWEEN))
             tables = [known for known in model.model_fields if _takes(model, (known, *place))]
-            # A table that has no such key is named all the same: its own refusal says which ones it has.
+            # Name the table even if it lacks the key: its own error then lists its keys.
             known = tables or get_close_matches(table.lower(), model.model_fields, n=1)
             choices = [_variable((one, *place)) for one in known]
             choices = choices or [_variable((one, "")) + "..." for one in model.model_fields]
@@ -571,7 +571,7 @@ def _check_variables(model: type[BaseSettings]) -> None:
 
 
 def _takes(model: type[BaseModel], location: tuple[str, ...]) -> bool:
-    """Whether there is a setting at this place, every name of a user's own taken."""
+    """Whether there is a setting at this place; accepts any name in the user's own tables."""
     known = (_known_keys(location[:end], model) for end in range(1, len(location) + 1))
     if location[0] in ("agents", "eval"):
         return len(location) > 2 and location[0] == "agents" and location[2] in AgentConfig.model_fields
@@ -579,7 +579,7 @@ def _takes(model: type[BaseModel], location: tuple[str, ...]) -> bool:
 
 
 def _explain_json(error: SettingsError) -> str:
-    """Which variable holds no JSON where a table is needed; its value may hold a key."""
+    """Names the variable that must hold a table as JSON and does not; hides its value, which may be a key."""
     field = re.search(r'field "(\w+)"', str(error))
     start = _variable([field[1]] if field else [])
     names = ", ".join(sorted(name for name in os.environ if name.upper().startswith(start)))

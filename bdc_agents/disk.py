@@ -1,4 +1,4 @@
-"""Files that a reader finds whole whenever their writer is killed, and that one process works on."""
+"""Writes files and folders that readers find whole even if the writer is killed; locks; SQLite files."""
 
 import ctypes
 import errno
@@ -16,9 +16,10 @@ from secrets import token_hex
 from bdc_agents.errors import UsageError
 
 _RETRY_SECONDS = 0.02
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+"""Pause before asking SQLite again to turn on its log, which takes another process a few milliseconds."""
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux's `renameat2`: relative to the working folder; exchange.
 _SWAPS = 10
-"""Tries of a replacement in two steps, between which a reader may have put the old folder back."""
+"""Tries of a replacement in two steps: a reader may put the old folder back in between, hardly 10 times."""
 
 
 def user_cache() -> Path:
@@ -33,14 +34,14 @@ def user_cache() -> Path:
 
 @contextmanager
 def replacing(target: Path, mode: int = 0o666) -> Iterator[Path]:
-    """A temporary file beside the target, which takes its place at the end, and not if it raises.
+    """Yields a temporary file that replaces the target when the block ends; if it raises, nothing changes.
 
     Args:
-        target: A link is replaced, too, and what it leads to stays as it is.
-        mode: Of the new file, less what the umask takes away.
+        target: The file. A link is replaced itself; what it leads to stays as it is.
+        mode: Mode of the new file before the umask.
 
     Raises:
-        OSError: If it cannot be written; what was there is kept.
+        OSError: If it cannot be written; the old file stays.
     """
     temporary = target.with_name(f".{target.name}.{token_hex(8)}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
@@ -55,22 +56,22 @@ def replacing(target: Path, mode: int = 0o666) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside the target, which takes its place at the end, and not if it raises.
+    """Yields a new folder that replaces the target when the block ends; if it raises, nothing changes.
 
-    A reader finds the old folder or the new one, whenever the writer is killed: the two are exchanged
-    in one step. Where the file system cannot do that, the old one is put aside for a moment;
-    `put_back` finds it there. What killed writers left beside the target is taken away.
+    Readers find the old folder or the new one, whenever the writer is killed: the two are exchanged in one
+    step. If the file system cannot do that, the old folder is put aside for a moment, and `put_back` finds
+    it there. Leftovers of killed writers beside the target are removed.
 
     Args:
-        target: A link to a folder stays, and what it leads to is replaced.
+        target: The folder. A link to a folder stays; what it leads to is replaced.
 
     Raises:
-        OSError: If it cannot be written; what was there is kept.
+        OSError: If it cannot be written; the old folder stays.
     """
     target = Path(os.path.realpath(target))
     put_back(target)
     _sweep(target)
-    # Not by `tempfile`, whose folders are their owner's alone: the umask decides who may read.
+    # Not by `tempfile`, whose folders only their owner may read: here the umask decides.
     temporary = target.with_name(f".{target.name}.new-{token_hex(8)}")
     temporary.mkdir()
     held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
@@ -86,7 +87,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 def put_back(target: Path) -> bool:
-    """Brings back a folder that was put aside by a writer that was killed before it had replaced it.
+    """Brings back a folder that a writer put aside before it was killed.
 
     Returns:
         Whether there was one.
@@ -96,13 +97,13 @@ def put_back(target: Path) -> bool:
         return False
     try:
         aside[-1].rename(target)
-    except OSError:  # Its writer lives after all, or another reader was quicker.
+    except OSError:  # The writer lives after all, or another reader was quicker.
         return target.exists()
     return True
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    """Puts a folder in the place of another, which is gone afterwards."""
+    """Replaces a folder by another, and removes the old one."""
     if not target.exists():
         fresh.rename(target)
     elif not _exchange(fresh, target):
@@ -123,7 +124,7 @@ def _put_aside_and_replace(fresh: Path, target: Path) -> None:
         aside = target.with_name(fresh.name.replace(".new-", ".old-"))
         held = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            try_lock(held)  # It may be all that there is for a moment: nobody is to sweep it away.
+            try_lock(held)  # For a moment it may be the only copy, so nobody may sweep it away.
             target.rename(aside)
             fresh.rename(target)
         except OSError as error:
@@ -139,7 +140,7 @@ def _put_aside_and_replace(fresh: Path, target: Path) -> None:
 
 
 def _sweep(target: Path) -> None:
-    """Takes away what killed writers left; those that live hold a lock on theirs."""
+    """Removes what killed writers left; living writers hold a lock on theirs."""
     for kind in ("new", "old"):
         for left in target.parent.glob(f".{_literal(target.name)}.{kind}-*"):
             try:
@@ -152,12 +153,12 @@ def _sweep(target: Path) -> None:
 
 
 def _literal(name: str) -> str:
-    """A name as a pattern that nothing else matches."""
+    """A glob pattern that matches only this name."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _to_disk(file: Path) -> None:
-    """Waits until a file would outlast a loss of power."""
+    """Waits until a file would survive a loss of power."""
     if file.is_symlink() or not (file.is_file() or file.is_dir()):
         return
     held = os.open(file, os.O_RDONLY)
@@ -168,17 +169,17 @@ def _to_disk(file: Path) -> None:
 
 
 def private(folder: Path) -> int:
-    """The mode of files that hold prompts, programs and replies: their owner's alone.
+    """The mode of files with prompts, programs and replies: for their owner alone.
 
-    A folder that its owner has opened to a group is shared with it.
+    If the owner has opened the folder to a group, for the group too.
     """
     return 0o660 if folder.stat().st_mode & stat.S_IWGRP else 0o600
 
 
 def own(file: Path, flags: int = os.O_RDWR) -> int:
-    """Opens a file of a run folder, made where it is missing, and no other file that a link leads to.
+    """Opens a file of a run folder, and makes it if it is missing; refuses a link.
 
-    Whoever can write to a folder could else have its user write to any file of that user's.
+    By a link anyone who can write to the folder could make its user write to any of the user's files.
 
     Raises:
         OSError: If it is a link, or cannot be opened.
@@ -188,7 +189,7 @@ def own(file: Path, flags: int = os.O_RDWR) -> int:
 
 
 def own_database(file: Path) -> None:
-    """As `own`, for a file that SQLite then opens by its name, with its side files.
+    """Like `own`, for a file that SQLite then opens by name, and for its side files.
 
     Raises:
         sqlite3.Error: If one is a link, or cannot be opened.
@@ -203,7 +204,7 @@ def own_database(file: Path) -> None:
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Takes a file's lock if it is free; says whether it did. Its end releases it, however it ends."""
+    """Takes a file's lock if it is free; returns whether it did. The process's end releases it."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -213,11 +214,11 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 @contextmanager
 def one_process(lock: Path, refusal: str) -> Iterator[None]:
-    """Keeps other processes away from what the lock file stands for.
+    """Keeps other processes out while its block runs.
 
     Args:
-        lock: Made where it is missing.
-        refusal: What a second process is told.
+        lock: The lock file; made if it is missing.
+        refusal: The error message of a second process.
 
     Raises:
         UsageError: If another process holds it, it is a link, or cannot be opened.
@@ -235,10 +236,10 @@ def one_process(lock: Path, refusal: str) -> Iterator[None]:
 
 
 def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """An SQLite file that many threads and processes use at once, each statement its own transaction.
+    """Opens an SQLite file for many threads and processes at once; each statement is a transaction.
 
     Args:
-        path: Made where it is missing.
+        path: The file; made if it is missing.
         busy_seconds: How long to wait for others before giving up.
 
     Raises:
@@ -256,9 +257,9 @@ def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _refuse_programs(connection: sqlite3.Connection) -> None:
-    """Refuses a database in which reading or writing a row would run what its maker wrote.
+    """Refuses a database that would run its maker's statements when a row is read or written.
 
-    A view in the place of a table can be a query without end, and a trigger changes other rows.
+    A view in the place of a table can be an endless query, and a trigger can change other rows.
 
     Raises:
         sqlite3.DatabaseError: If it holds a view or a trigger; none of ours does.
@@ -274,7 +275,7 @@ def _refuse_programs(connection: sqlite3.Connection) -> None:
 
 
 def _write_ahead(connection: sqlite3.Connection, until: float) -> None:
-    """Turns the write-ahead log on; of two that do so at once SQLite may refuse one without a wait."""
+    """Turns the write-ahead log on. If two do so at once, SQLite may refuse one without waiting."""
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -1,10 +1,10 @@
 """Every error this package raises on purpose.
 
-A failed candidate program is data (a `Verdict`), never an exception. What is raised is the
-caller's mistake or a broken environment, and its message says what was wrong, what would be
-right and what to do next. The base is a `RuntimeError`, and a mistake in the caller's input also a
-`ValueError`: LangGraph's server, and so Studio, RemoteGraph and MCP, passes on the messages of
-Python's own kinds of errors, and says "An internal error occurred" for all others.
+A failed candidate program is data (a `Verdict`), never an exception. Errors are the caller's mistake or a
+broken environment; their messages say what was wrong, what would be right and what to do next. The base
+is a `RuntimeError`, and a mistake in the caller's input is also a `ValueError`: LangGraph's server, and so
+Studio, RemoteGraph and MCP, passes on the messages of Python's own errors, and reports all others as "An
+internal error occurred".
 
     BDCError                  (RuntimeError)
     ├── UsageError            (ValueError) the caller's input; the command line exits with 2
@@ -52,8 +52,9 @@ class AgentError(BDCError):
     Args:
         agent: Name of the agent.
         reason: One line on what went wrong and what to do.
-        usage: A `Usage` of what its attempts took all the same; None where that is nothing.
-        lasting: Whether the agent can answer nothing else either, such as where its key is refused.
+        usage: The `Usage` of its attempts; None if they took nothing.
+        lasting: Whether the agent cannot answer anything else either, for example because its key is
+            refused.
     """
 
     def __init__(self, agent: str, reason: str, usage: Any = None, *, lasting: bool = False) -> None:
@@ -73,7 +74,7 @@ class SandboxRefused(SandboxError):
 
 
 def _readable(name: str) -> str:
-    """A name that came from a file, perhaps: short, and without what a terminal would obey."""
+    """A name that may come from a file, shortened and without what a terminal would obey."""
     return name if name.isprintable() and len(name) <= 200 else f"{ascii(name[:100])[1:-1]}..."
 
 
@@ -83,7 +84,7 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> str:
     Args:
         what: The kind of thing, such as "agent".
         value: What the caller wrote.
-        choices: What would be accepted.
+        choices: The accepted values.
     """
     known = sorted(map(_readable, choices))
     value = value if len(value) <= 200 else f"{value[:200]}..."

@@ -1,4 +1,4 @@
-"""What this package needs beside its core, and which of its extras brings it."""
+"""Optional modules, and the extras that bring them: imports one, or says what to install."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -29,11 +29,11 @@ _EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in mo
 
 
 def need(module: str, extra: str = "") -> Any:
-    """The module, which an extra of this package brings; imported when it is first used.
+    """Imports a module that an extra of this package brings.
 
     Args:
         module: Its full name, such as `sklearn.cluster`.
-        extra: The extra to install where it is absent; empty for the one that `EXTRAS` has for it.
+        extra: The extra to install if it is missing; empty for the one that `EXTRAS` names.
 
     Raises:
         NotInstalled: If it is not installed.
@@ -45,13 +45,13 @@ def need(module: str, extra: str = "") -> Any:
 
 
 def missing(error: ModuleNotFoundError) -> NotInstalled | None:
-    """What to install where an import failed; None where no extra brings it, which is a fault of ours."""
+    """What to install after a failed import; None if no extra brings the module: then the fault is ours."""
     return _with_extra(error, "")
 
 
 def _with_extra(error: ModuleNotFoundError, extra: str) -> NotInstalled | None:
     parts = (error.name or "").split(".")
-    # `langgraph.checkpoint.postgres` is an extra's, `langgraph` is not: the longest name that is known.
+    # The longest known name: `langgraph.checkpoint.postgres` belongs to an extra, `langgraph` does not.
     names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     known = next((name for name in names if name in _EXTRA_OF), None)
     if known is None:
@@ -63,15 +63,15 @@ def _with_extra(error: ModuleNotFoundError, extra: str) -> NotInstalled | None:
 def lazily(
     package: str, homes: Mapping[str, str], moved: Mapping[str, str] | None = None
 ) -> Callable[[str], Any]:
-    """A package's `__getattr__`: each public name is imported from its module when it is first used.
+    """Makes a package's `__getattr__`, which imports each public name from its module on first use.
 
-    So that who uses one stage or backend does not load, or need, the libraries of another.
+    So the user of one stage or backend neither loads nor needs the libraries of another.
 
     Args:
         package: The package's `__name__`.
-        homes: The module of each name, in full, so that tools which follow imports can read it.
-        moved: Names that were here once, with where they are now, below `bdc_agents`: they still work,
-            and say what to write.
+        homes: The full name of each name's module, so that tools that follow imports can read it.
+        moved: Where names of the past are now, below `bdc_agents`. They still work, and warn with what to
+            write.
     """
 
     def found(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Files from elsewhere, read within bounds: what is not as it should be is a `ValueError` of one line."""
+"""Reads files from elsewhere within bounds; anything wrong with one is a `ValueError` of one line."""
 
 import gzip
 import json
@@ -16,16 +16,20 @@ from typing import Any
 LONGEST_LINE = 256 * 2**20
 """Bytes of one record: forty times the longest that data sets have led to."""
 _MOST_EXPANSION, _SMALL = 200, 8 * 2**20
-"""A compressed file holds at most so many times its own bytes, or so many; JSON shrinks to a tenth."""
+"""A compressed file may expand to this many times its size, or to this many bytes if that is more. JSON
+expands about ten times."""
 _MOST_BLANK = 1000
+"""Blank lines in a row: nobody writes more, and a small compressed file could hold billions."""
 _LONGEST_INTEGER = 2**63
+"""Integers lie below it: columns of tables hold 64 bits."""
 
 
 def read_json(data: bytes | str, *, finite: bool = True) -> Any:
-    """What JSON says.
+    """Reads JSON.
 
     Args:
-        finite: Whether numbers that no column of a table could hold are refused.
+        data: The JSON.
+        finite: Whether to refuse numbers that no column of a table can hold.
 
     Raises:
         ValueError: If it is not JSON, or nested too deeply to be read.
@@ -41,16 +45,16 @@ def read_json(data: bytes | str, *, finite: bool = True) -> Any:
 
 
 def json_fault(error: json.JSONDecodeError) -> str:
-    """What is wrong with JSON, and where: of text on one line, such as a row of a file, the column alone."""
+    """Says what is wrong with JSON, and where; for text on one line, such as a row, only the column."""
     text = error.doc.rstrip()
     if "\n" in text:
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
-    # A line that ends too early goes on for the parser at the next one, which is not this row's.
+    # If a line ends too early, the parser blames the start of the next one, which is not in this row.
     return f"{error.msg} at column {min(error.pos, len(text)) + 1}"
 
 
 def read_object(data: bytes | str, *, finite: bool = True) -> dict[str, Any]:
-    """As `read_json`, for a JSON object.
+    """Like `read_json`, for a JSON object.
 
     Raises:
         ValueError: If it is something else.
@@ -84,21 +88,22 @@ def _float(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    # Longer ones are not even parsed, which takes time that grows with the square of their length.
+    # Longer ones are not even parsed: the time for it grows with the square of their length.
     if len(text) > 20 or abs(value := int(text)) >= _LONGEST_INTEGER:
         raise ValueError(f"{text:.40} is too large for an integer")
     return value
 
 
 def read_whole(file: Path, most: int) -> bytes:
-    """The content of a plain file.
+    """Reads a plain file.
 
     Args:
-        most: Bytes.
+        file: The file.
+        most: The most bytes it may have.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is a device or a pipe, which may have no end, or larger.
+        ValueError: If it is larger, or a device or a pipe, which may have no end.
     """
     with plain(file) as stream:
         data = stream.read(most + 1)
@@ -109,13 +114,13 @@ def read_whole(file: Path, most: int) -> bytes:
 
 @contextmanager
 def plain(file: Path) -> Iterator[BufferedReader]:
-    """A plain file, opened to be read; a link leads to one as well.
+    """Opens a plain file, or a link to one, for reading.
 
     Raises:
         OSError: If it cannot be opened.
         ValueError: If it is a device or a pipe, which may have no end.
     """
-    # Without waiting, since opening a pipe that nobody writes to would.
+    # Non-blocking: opening a pipe without a writer would wait.
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise ValueError("it is no plain file")
@@ -123,14 +128,15 @@ def plain(file: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: Path, most: int = LONGEST_LINE) -> Iterator[bytes]:
-    """The lines of a plain file, with their ends; compressed where its name ends in `.gz`.
+    """Reads the lines of a plain file with their ends; decompresses one whose name ends in `.gz`.
 
     Args:
-        most: Bytes of a line.
+        file: The file.
+        most: The most bytes of a line.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If a line is longer, too many are blank, or what is compressed is damaged or expands
+        ValueError: If a line is longer, too many are blank, or compressed data is damaged or expands
             without measure.
     """
     with plain(file) as stream:
@@ -158,7 +164,7 @@ def _lines(source: Any, most: int, room: int | None) -> Iterator[bytes]:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path that somebody else wrote names a file below a folder, whatever the folder."""
+    """Whether a path from elsewhere stays below the folder that it is joined to, whatever the folder."""
     parts = path.split("/")
     return (
         bool(path)

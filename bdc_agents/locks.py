@@ -9,10 +9,11 @@ from pathlib import Path
 from bdc_agents.disk import try_lock
 
 POLL_SECONDS = 0.05
+"""Time between two tries: the kernel tells a coroutine of no released lock, and a try is one system call."""
 
 
 def open_private(path: Path) -> int:
-    """A descriptor of the file, created for this user alone and not inherited by programs it starts."""
+    """Opens the file; makes it for this user alone. Started programs do not inherit the descriptor."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
@@ -39,7 +40,8 @@ async def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Asyn
     """Holds a file's lock exclusively.
 
     Args:
-        waiting: Called once if another holder has to be waited for.
+        path: The lock file.
+        waiting: Called once if there is another holder to wait for.
     """
     descriptor = open_private(path)
     try:

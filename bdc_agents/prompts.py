@@ -14,13 +14,19 @@ from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, Program, StdinTest, TestCase, TestResult, Thought
 
 TESTS_SHOWN = 6
+"""Public tests in a prompt, as many as failing ones in a reflection: further ones add length and rarely a new
+case. Chosen, not measured."""
 TEXT_LIMIT = 600
+"""Characters of a test's text, value or error in a prompt: some ten lines, so that one test cannot fill it.
+Chosen, not measured."""
 PROGRAM_LIMIT = 6000
+"""Characters of a program in a prompt, some 2,000 tokens: longer than nearly all programs that agents write.
+Chosen, not measured."""
 _BODY = 12 * " " + "pass"
-"""Behind starter code that ends in the head of a method."""
+"""Added to starter code that ends in the head of a method, so that it parses."""
 
-# One for all purposes, and the problem right after it: an LLM's server that keeps what it has read
-# of a prompt reads a problem once, however many calls there are about it.
+# One text for all purposes, with the problem right after it: a server with a prompt cache then reads a
+# problem once, however many calls there are about it.
 _SYSTEM = "You are an expert Python programmer. You write correct, complete programs."
 
 
@@ -142,7 +148,7 @@ def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:
 
 
 def describe(problem: Problem) -> str:
-    """The problem as every agent reads it: statement, starter code and public tests."""
+    """The problem as agents read it: statement, starter code and public tests."""
     parts = [problem.statement.strip()]
     if problem.starter_code.strip() and problem.starter_code.strip() not in problem.statement:
         parts.append(f"Start from this code:\n{_fence(problem.starter_code)}")
@@ -225,7 +231,7 @@ def _fence(code: str) -> str:
 
 
 def trim(text: str, limit: int = TEXT_LIMIT) -> str:
-    """The text itself, or its two ends with a mark between them where it is longer than `limit`."""
+    """The text, or its two ends with a mark between them if it is longer than `limit`."""
     if len(text) <= limit:
         return text
     half = (limit - 5) // 2

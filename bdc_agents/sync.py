@@ -1,4 +1,4 @@
-"""Runs a coroutine for callers that are not asynchronous."""
+"""`run_sync`: runs a coroutine for callers that are not asynchronous."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ def _background_loop(process: int) -> asyncio.AbstractEventLoop:
     """One loop for all synchronous callers, so that connections outlive a single call.
 
     Args:
-        process: A fork takes no threads along, so each process has a loop of its own.
+        process: Id of the process. A fork takes no threads along, so each process has its own loop.
     """
     del process
     loop = asyncio.new_event_loop()
@@ -31,10 +31,10 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` on a loop of its own thread and returns its result.
+    """Runs `work` on a background thread's loop and returns its result.
 
     Raises:
-        RuntimeError: If that thread itself would have to wait for it, which would be for ever.
+        RuntimeError: If that thread itself calls it, since it would wait for itself forever.
     """
     loop = _background_loop(os.getpid())
     if _running_loop() is loop:

@@ -1,4 +1,4 @@
-"""Python source as a syntax tree, whatever the text and however many threads ask."""
+"""Parses Python source safely: any text, from any number of threads."""
 
 import ast
 import re
@@ -10,20 +10,21 @@ from threading import RLock
 from typing import Any
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
-"""What Python raises for text that has no syntax tree."""
+"""The exceptions that Python raises for text without a syntax tree."""
 
 LONGEST_INTEGER = 100_000
-"""Decimal digits of an integer in test data. Python's own limit, 4,300, is below what contests print;
-to read many more than these takes seconds, as the time grows with their square."""
+"""Decimal digits of an integer in test data. Contests print more than Python's own limit of 4,300. To read
+many more than these takes seconds, since the time grows with their square."""
 
 _TRIES = 5
+"""Tries to parse after an error of another thread's making (see `syntax_tree`), each a rare coincidence."""
 # The interpreter keeps the depth of a tree under construction, and the warnings module its
 # filters, for all threads together. The lock can be taken again, by a finalizer that parses.
 _one_at_a_time = RLock()
 
 
 def parse(code: str) -> ast.Module | None:
-    """The program's syntax tree; None where it has none."""
+    """The program's syntax tree; None if it does not parse."""
     try:
         return syntax_tree(code)
     except PARSE_ERRORS:
@@ -31,14 +32,14 @@ def parse(code: str) -> ast.Module | None:
 
 
 def modules_needed(code: str) -> frozenset[str]:
-    """The modules outside the standard library that some code imports, and cannot do without."""
+    """The modules outside the standard library that code cannot do without."""
     tree = parse(code) if "import" in code else None
     return frozenset(_imported(tree) if tree else ()) - sys.stdlib_module_names
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
-    """The roots of all imports but those that may fail: in `try` with an `except`."""
-    waiting = [tree]  # a list, and no calls of itself: code from outside is nested as deeply as it likes
+    """The roots of all imports, except those that may fail: in a `try` with an `except`."""
+    waiting = [tree]  # A list instead of recursion: foreign code may be nested deeply.
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -69,26 +70,26 @@ _LANGUAGES: tuple[tuple[str, str], ...] = (
     ("Ruby", r"^\s*def \w+[^:\n]*\n(?:.*\n)*?\s*end\b|\bputs \S"),
     ("a shell script", r"^#!.*\b(?:ba|z)?sh\b"),
 )
-"""What programs of other languages have and Python has not; each is looked for in what does not parse."""
+"""Marks of other languages that Python lacks; looked for only in text that does not parse."""
 
 
 def language_of(code: str) -> str | None:
-    """The other language that a program which is not Python seems to be written in; None where none shows."""
-    text = code[:20_000]
-    if _PYTHON.search(text):  # with a slip in it, and perhaps words of another language in its texts
+    """The other language that code seems to be written in; None if there is no sign of one."""
+    text = code[:20_000]  # Marks come early, and a search of megabytes would take seconds.
+    if _PYTHON.search(text):  # Python with a slip; words of another language may stand in its texts.
         return None
     return next((name for name, sign in _LANGUAGES if re.search(sign, text, re.MULTILINE)), None)
 
 
 def syntax_tree(code: str, mode: str = "exec") -> Any:
-    """`ast.parse` that warns of nothing: an invalid escape in a program is its own affair.
+    """`ast.parse` without warnings, such as those about invalid escapes in a program.
 
     Raises:
         SyntaxError: And the rest of `PARSE_ERRORS`.
     """
     for _ in range(_TRIES - 1):
-        # Python before 3.11.8 and 3.12.2 miscounts the depth where another library's thread parses
-        # at the same time (python/cpython#106905); nothing is wrong with the text.
+        # Python before 3.11.8 and 3.12.2 miscounts the depth if another library's thread parses at the
+        # same time (python/cpython#106905); nothing is wrong with the text.
         with suppress(SystemError):
             return _parsed(code, mode)
     return _parsed(code, mode)
@@ -96,9 +97,9 @@ def syntax_tree(code: str, mode: str = "exec") -> Any:
 
 @contextmanager
 def long_integers() -> Iterator[None]:
-    """Lets Python read and write integers of up to `LONGEST_INTEGER` digits: for test data alone.
+    """Lets Python read and write integers of up to `LONGEST_INTEGER` digits; for test data only.
 
-    The limit holds for the whole interpreter; another thread meets the higher one for a moment.
+    The limit holds for the whole interpreter, so other threads have the higher one for a moment.
     """
     with _one_at_a_time:
         before = sys.get_int_max_str_digits()

@@ -24,11 +24,11 @@ from bdc_agents.types import TestResult, Usage, Verdict
 T = TypeVar("T")
 
 LONGEST_REPLY = 1000
-"""Completion tokens that a scripted agent reserves, and counts at most, for a reply."""
+"""Completion tokens that a scripted agent reserves for a reply, and counts at most: any round number."""
 
 
 class ScriptedModel(BaseChatModel):
-    """A chat model that answers with what a function makes of the messages.
+    """A chat model whose replies a function makes from the messages.
 
     Args:
         respond: From the messages to the reply's text.
@@ -57,12 +57,12 @@ class ScriptedModel(BaseChatModel):
 
 
 class ScriptedAgent:
-    """An agent that answers with what a function makes of the request, at once and for nothing.
+    """An agent whose replies a function makes from the request, at once and without cost.
 
     Args:
         name: The agent's name.
         respond: From the request to the reply's text; may raise `AgentError`.
-        price: US dollars for a call; None where no price is known.
+        price: US dollars for a call; None for an unknown price.
     """
 
     def __init__(self, name: str, respond: Callable[[Request], str], price: float | None = 0.0) -> None:
@@ -72,7 +72,7 @@ class ScriptedAgent:
         self.requests: list[Request] = []
 
     def bound(self, request: Request) -> Usage:
-        """The characters of the messages, and the longest reply."""
+        """The characters of the messages and `LONGEST_REPLY`."""
         return Usage(calls=1, prompt_tokens=_size(request), completion_tokens=LONGEST_REPLY, cost=self.price)
 
     async def reply(self, request: Request) -> Reply:
@@ -92,7 +92,7 @@ def _size(request: Request) -> int:
 
 
 class ScriptedExecutor:
-    """An executor that runs nothing and rewards what a function says.
+    """An executor that runs nothing and takes each reward from a function.
 
     Args:
         reward: From the job to the share of its tests that pass, in [0, 1].
@@ -182,17 +182,17 @@ def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def run_simulated(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on a clock of its own, which jumps to the next time-out instead of waiting for it.
+    """Runs a coroutine on a simulated clock, which jumps to the next time-out instead of waiting for it.
 
-    Hours of a search with slow agents and programs pass in moments. For work that waits for other
-    coroutines and threads alone, and not for processes or sockets; what a thread would do is done at once.
+    Hours of a search with slow agents and programs pass in moments. Works only for code that waits for
+    other coroutines and threads, not for processes or sockets; what a thread would do is done at once.
     """
     with asyncio.Runner(loop_factory=_SimulatedLoop) as runner:
         return runner.run(work)
 
 
 class _Jumping(selectors.DefaultSelector):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
-    """Never waits: what it would have waited is added to its reading."""
+    """Never waits; adds the time it would have waited to its clock."""
 
     reading = 0.0
 

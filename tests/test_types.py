@@ -23,7 +23,7 @@ from bdc_agents.types import (
     Verdict,
     content_hash,
 )
-from bdc_agents.types.tree import lay, patch_of
+from bdc_agents.types.tree import apply_patch, patch_of
 
 SECRET = StdinTest(stdin="in-secret", expected=("out-secret",))
 
@@ -109,7 +109,7 @@ def test_patches_laid_one_by_one_give_the_node(
     for fields in [*steps, {"attempts": (*node.attempts, *more)}]:
         tree = Tree(stored).change("0", **fields)
         node, patch = tree["0"], tree.patches()["0"]
-        stored = {"0": lay(stored["0"], json.loads(json.dumps(patch)) if on_disk else patch)}
+        stored = {"0": apply_patch(stored["0"], json.loads(json.dumps(patch)) if on_disk else patch)}
         assert stored["0"] == node.model_dump(mode="json")
         assert Tree(stored)["0"] == node
 
@@ -118,7 +118,7 @@ def test_two_patches_of_one_step_are_both_kept() -> None:
     stored = {"0": patch_of(None, Node())}
     one, other = Tree(stored).change("0", visits=7), Tree(stored).change("0", closed=True)
     for tree in (one, other):
-        stored = {"0": lay(stored["0"], tree.patches()["0"])}
+        stored = {"0": apply_patch(stored["0"], tree.patches()["0"])}
     assert Tree(stored)["0"] == Node(visits=7, closed=True)
 
 

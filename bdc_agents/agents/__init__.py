@@ -1,4 +1,4 @@
-"""Named LLMs with their limits: asked for replies, metered, retried, cached."""
+"""Agents: named LLMs with limits, retries, usage counts and a reply cache."""
 
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.chat import ChatAgent

@@ -1,4 +1,4 @@
-"""What a chat model's message says: its text, wherever a provider puts it, and how it ended."""
+"""Reads a chat model's message: its text, wherever a provider puts it, and how it ended."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,18 +7,18 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 _CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
 _FILTERED = ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal", "spii")
-"""Why a reply ended: in the words of OpenAI and Azure, Google, Anthropic."""
+"""Reasons why a reply ended, in the words of OpenAI and Azure, Google, Anthropic."""
 
 THOUGHTS = ("reasoning_content", "reasoning")
-"""Where servers put what a model has thought: DeepSeek and vLLM, then OpenRouter, Ollama and newer vLLM."""
+"""Where servers put a model's thoughts: DeepSeek and vLLM, then OpenRouter, Ollama and newer vLLM."""
 _THOUGHT_BLOCKS = ("thinking", "reasoning")
 
 
 def text_of(message: AIMessage) -> str:
-    """The reply's text, all its blocks joined; a refusal where there is none, or what was thought.
+    """The reply's text, all blocks joined; if there is none, its refusal or its thoughts.
 
-    A server that takes all that a model writes for its thoughts, as a wrong reasoning parser does, has
-    put the answer there.
+    A server with a wrong reasoning parser takes all that a model writes for thoughts, so the answer is
+    there.
     """
     text = str(message.text)
     if not text.strip() and not was_truncated(message):
@@ -27,7 +27,7 @@ def text_of(message: AIMessage) -> str:
 
 
 def thought(message: AIMessage) -> str:
-    """What the LLM has thought before its answer, where the endpoint tells that apart."""
+    """The LLM's thoughts before its answer, if the endpoint separates them."""
     beside = (message.additional_kwargs.get(key) for key in THOUGHTS)
     found = next((text for value in beside if (text := "".join(_texts(value)))), "")
     blocks = message.content if isinstance(message.content, list) else []
@@ -38,7 +38,7 @@ def thought(message: AIMessage) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a value: itself, or those of its blocks; Mistral nests them, as the Responses API does."""
+    """The texts in a value: itself, or those of its blocks, which Mistral and the Responses API nest."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -62,7 +62,7 @@ def was_filtered(message: AIMessage) -> bool:
 
 
 def had_an_error(message: AIMessage) -> bool:
-    """Whether an error ended the reply half way, as a gateway tells one of the server behind it."""
+    """Whether an error ended the reply half way, as gateways report it of the server behind them."""
     return "error" in _endings(message)
 
 
@@ -76,7 +76,7 @@ def _endings(message: AIMessage) -> list[str]:
 
 
 def as_message(answer: Any) -> AIMessage | None:
-    """The message in what a Runnable has answered; None where there is none.
+    """The message in a Runnable's answer; None if there is none.
 
     Args:
         answer: A message, text, a LangGraph state with messages, or the last of a list of them.

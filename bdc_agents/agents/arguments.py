@@ -1,4 +1,4 @@
-"""What chat models are built with: a key where there is none, and no option that is passed on unread."""
+"""Checks the arguments that chat models are built with: options and keys."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from bdc_agents.errors import ConfigError, unknown
 
 NO_KEY = "none"
-"""Sent to an endpoint without a key: left out, the user's own key would go there instead."""
+"""Key for an endpoint that needs none: without one, the SDK would send the user's own OpenAI key there."""
 
 
 def declared(kind: type[BaseChatModel]) -> set[str]:
@@ -21,12 +21,12 @@ def check_options(options: Mapping[str, Any], known: Iterable[str], elsewhere: s
     """Refuses an option that a chat model would pass on unread.
 
     Args:
-        options: Of the settings.
-        known: What may be given.
-        elsewhere: Where what an endpoint alone knows may be put.
+        options: Options of the settings.
+        known: Known names.
+        elsewhere: The option that takes what only the endpoint knows.
 
     Raises:
-        ConfigError: If one is not known.
+        ConfigError: If an option is unknown.
     """
     names = [name for name in known if not name.startswith("_")]
     for option in options:

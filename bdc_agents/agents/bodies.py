@@ -1,6 +1,6 @@
-"""What an endpoint has sent with status 200 where a chat completion should be: a login page, words, nothing.
+"""Recognises what endpoints send with status 200 in place of a chat completion: a login page, words, nothing.
 
-Everything here is pure, and never raises.
+Everything here is pure and never raises.
 """
 
 import json
@@ -9,19 +9,19 @@ from typing import Any
 from bdc_agents.agents.refusals import page_words, read
 
 REPLIES = ("choices", "output")
-"""Where chat completions and the Responses API have what the LLM wrote."""
+"""Keys under which chat completions and the Responses API hold the LLM's text."""
 
 _SHOWN = 120
-"""Characters of what came: enough to know a page or a greeting by."""
+"""Characters of the body that are shown: enough to recognise a page or a greeting."""
 
 
 def stranger(body: bytes | str) -> str:
-    """What a body is that no such API sends, in a few words; empty for a completion, also a damaged one.
+    """Names in a few words what came instead of a completion; empty for a completion, even a damaged one.
 
-    An error under 200 is left to whoever reads the completion.
+    An error sent with status 200 counts as a completion here; the reader of completions reports it.
 
     Args:
-        body: Unpacked, of a response that reports success.
+        body: Decompressed body of a response that reports success.
     """
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     text = text.strip().lstrip("\ufeff")
@@ -34,7 +34,7 @@ def stranger(body: bytes | str) -> str:
     except RecursionError:
         return "JSON that is nested too deeply"
     except ValueError:
-        # A completion that was cut off half way begins like one.
+        # A completion that was cut off still begins like one.
         return "" if text.startswith(("{", "[")) else f"text{_quoted(text)}"
     return _strange_value(value)
 

@@ -1,4 +1,4 @@
-"""A cache of replies on disk, so that a search can be run again without asking anyone."""
+"""The reply cache: keeps replies on disk, so that a search can run again without any call."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,12 @@ from bdc_agents.disk import open_database, user_cache
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+"""Version of the keys and of the file; a new one leaves old files unused."""
 _BUSY_SECONDS = 2.0
+"""How long a call may wait for another process's write, which takes milliseconds. After it the cache is
+left alone, since a call to the LLM is better than a hanging search."""
 _TRANSIENT = {"id", "response_metadata", "usage_metadata"}
-"""What of a message says how it came about and not what it says."""
+"""Fields of a message that say how it came about, so that they are no part of a key."""
 
 
 def cache_folder(store: StoreConfig | None = None) -> Path:
@@ -36,12 +39,12 @@ def cache_folder(store: StoreConfig | None = None) -> Path:
 
 
 def reply_key(identity: str, request: Request, **settings: Any) -> str:
-    """The key of a reply: a hash over all that it depends on.
+    """The key of a reply: a hash of all that the reply depends on.
 
     Args:
         identity: Which LLM answers: its address and name, or the hash of its weights.
-        request: What is asked.
-        settings: What else shapes the reply, such as the token limit.
+        request: The request.
+        settings: Other settings that shape the reply, such as the token limit.
     """
     longest = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
     asked = {
@@ -59,11 +62,11 @@ def reply_key(identity: str, request: Request, **settings: Any) -> str:
 class ReplyCache:
     """Replies by key in an SQLite file, shared by threads and processes.
 
-    A cache that cannot be used, because its file is damaged, locked, read-only or on a full disk,
-    is left alone after one warning: the calls are then made.
+    If the file cannot be used (damaged, locked, read-only, disk full), the cache warns once and then
+    does nothing, so that calls are made.
 
     Args:
-        folder: Where its file is kept; made when it is first needed.
+        folder: Folder of the file; made at the first use.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,7 +79,7 @@ class ReplyCache:
 
     @classmethod
     def open(cls, store: StoreConfig) -> "ReplyCache | None":
-        """The cache that the settings ask for; None if they ask for none, or there is no home for it."""
+        """The cache that the settings ask for; None if they turn it off or there is no home folder."""
         if not store.cache:
             return None
         try:
@@ -86,9 +89,9 @@ class ReplyCache:
             return None
 
     async def fetch(self, key: str, make: Callable[[], Awaitable[Reply]]) -> Reply:
-        """The reply under this key, made and kept if there is none.
+        """The reply under this key; if there is none, makes and keeps it.
 
-        Of identical requests at the same time one is made; the others get its reply, or its error.
+        Identical requests at the same time make one call; all get its reply or its error.
         """
         loop = asyncio.get_running_loop()
         while (flight := self._flights.get(key)) is not None and flight.get_loop() is loop:
@@ -100,7 +103,7 @@ class ReplyCache:
             reply = await self._get_or_make(key, make)
         except Exception as error:
             flight.set_exception(error)
-            flight.exception()  # Nobody may be waiting for it, which is no mistake.
+            flight.exception()  # Marks it as read: there may be nobody else who waits for it.
             raise
         except BaseException:
             flight.cancel()
@@ -120,7 +123,7 @@ class ReplyCache:
         return reply
 
     async def get(self, key: str) -> Reply | None:
-        """The reply kept under this key, with usage that says it was not paid for again."""
+        """The reply kept under this key; its usage says that it came from the cache."""
         row = await self._run("SELECT reply FROM replies WHERE key = ?", key)
         if row is None:
             return None
@@ -131,7 +134,7 @@ class ReplyCache:
             return None
 
     async def put(self, key: str, reply: Reply) -> None:
-        """Keeps a reply; the first one under a key stays."""
+        """Keeps a reply, unless there is one under this key."""
         await self._run("INSERT OR IGNORE INTO replies VALUES (?, ?)", key, reply.model_dump_json())
 
     async def _run(self, statement: str, *values: str) -> str | None:
@@ -153,7 +156,7 @@ class ReplyCache:
         self._close()
 
     def _opened(self) -> sqlite3.Connection:
-        """The connection of this process; one that came through a fork must not be used."""
+        """The connection of this process; SQLite forbids using one across a fork."""
         if self._connection is None or self._owner != os.getpid():
             self._connection, self._owner = _connect(self.path), os.getpid()
         return self._connection
@@ -165,14 +168,14 @@ class ReplyCache:
         self._connection = None
 
     def close(self) -> None:
-        """Closes the file; it is opened again when it is needed."""
+        """Closes the file; the next use opens it again."""
         with self._lock:
             self._close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Made here so that nobody else may read it; SQLite gives its side files the same mode.
+    # Made here with a mode that lets nobody else read it; SQLite gives its side files the same.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = open_database(path, _BUSY_SECONDS)
     try:
@@ -186,7 +189,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def as_cached(reply: Reply) -> Reply:
-    """The reply with its original tokens and cost, none of which was spent again."""
+    """The reply with its original tokens and cost marked as cached, not spent again."""
     usage = reply.usage
     changes = {"cached": usage.calls, "failed": 0, "seconds": 0.0, "saved": usage.cost or 0.0}
     return reply.model_copy(update={"usage": usage.model_copy(update=changes)})

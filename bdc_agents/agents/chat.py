@@ -1,4 +1,4 @@
-"""Agents over LangChain's chat models."""
+"""`ChatAgent`: an agent over a LangChain chat model or another Runnable."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from bdc_agents.agents.knobs import (
     LONGEST_SEED,
     Mode,
     Plan,
-    concede,
+    fallback_plan,
     modes,
     prepare,
     told,
@@ -49,38 +49,43 @@ log = logging.getLogger(__name__)
 Prepare = Callable[[], Awaitable[object]]
 
 LONGEST_WAIT = 60.0
-"""Seconds; a server that asks to wait longer counts as one that does not answer."""
+"""Seconds that a server may ask to wait: limits by the minute end within it. A server that asks for more,
+as with a daily quota, counts as one that does not answer."""
 _BACKOFF_CAP = 30.0
+"""Longest pause before a retry when the server names none. Chosen, not measured."""
 _RESEED = 7919
-"""Added to the seed of a request that was answered with nothing: any step that is not 0."""
+"""Step of the seed after an empty reply: the same seed would give the same nothing. Any step but 0 works."""
 
-_MOST_CONCESSIONS = 12
-"""Refusals of one request that are answered by sending less; an endpoint that has more refuses everything."""
+_MOST_FALLBACKS = 12
+"""Fallback plans for one request; each leaves out at least one parameter or mode. Chosen, not measured: an
+endpoint that refuses more refuses everything."""
 
-# Chat templates add a few tokens to each message, and some a system prompt of their own.
 _TEMPLATE_TOKENS = 256
+"""Tokens that a chat template may add, for the bound: some add a system prompt of their own."""
 _MESSAGE_TOKENS = 16
+"""Tokens that a chat template may add to each message, for the bound: role names and marks."""
 
 
 class ChatAgent:
-    """An agent over anything that answers messages: limits, retries, usage, structured replies, a cache.
+    """An agent over anything that answers messages: adds limits, retries, usage, JSON replies, a cache.
 
-    Safe to share between concurrent searches. It may be used from several event loops one after
-    another, if it is given a function that makes the model anew for each.
+    Safe to share between concurrent searches. Several event loops may use it one after another if
+    `model` is a function, which then builds a new model for each.
 
     Args:
         name: Its name in the configuration.
-        model: The chat model, built without retries of its own, a Runnable that answers messages, or a
+        model: A chat model without retries of its own, a Runnable that answers messages, or a
             function that builds either.
         config: Limits and sampling parameters; None for the defaults.
-        cache: Of replies; None for none.
+        cache: Reply cache; None for none.
         identity: Tells this LLM from all others in the cache, such as the hash of its weights;
             None for its address and name.
-        price: Of its tokens; None looks it up.
+        price: Price of its tokens; None looks it up.
         key: The environment variable that holds its API key, for messages.
-        reasoning: Whether the LLM reasons before it answers; found out of a chat model that is given.
-        prepare: Awaited before each request outside its time limit, such as to start a server.
-        backoff: Seconds before the first retry; doubled for each further one.
+        reasoning: Whether the LLM reasons before it answers; also detected from a given chat model.
+        prepare: Awaited before each request outside its time limit, for example to start a server.
+        backoff: Seconds before the first retry; doubled for each further one. Half a second, as the SDK of
+            OpenAI waits.
     """
 
     def __init__(
@@ -112,11 +117,11 @@ class ChatAgent:
         self._prepare = prepare
         self._backoff = backoff
         self._pace = Pace(self.config.requests_per_second)
-        self._here: dict[asyncio.AbstractEventLoop, _Here] = {}
-        self._learnt: dict[bool, Plan] = {}  # The plan that worked, without and with a schema.
+        self._here: dict[asyncio.AbstractEventLoop, _LoopPart] = {}
+        self._working_plans: dict[bool, Plan] = {}  # The plan that worked, without and with a schema.
         self._notes: list[str] = []
         self._answered = False  # Whether a reply has ever come.
-        self._absent = False  # Whether all tries of a call have found nobody who listens.
+        self._absent = False  # Whether all tries of a call found nobody listening.
 
     @property
     def name(self) -> str:
@@ -125,7 +130,7 @@ class ChatAgent:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is sent otherwise than it was asked for, since the endpoint has refused it."""
+        """What the agent sends differently because the endpoint refused it, one sentence each."""
         return tuple(self._notes)
 
     def __repr__(self) -> str:
@@ -134,11 +139,11 @@ class ChatAgent:
     # --- what a call can take ---------------------------------------------------------------
 
     def bound(self, request: Request) -> Usage:
-        """The most that this call can take: what a budget reserves before it is made.
+        """The most that this call can take; a budget reserves it before the call.
 
-        No tokenizer makes more tokens than there are bytes. Holds for endpoints that keep the
-        token limit. All attempts share its tokens; one that ends without a response takes none, but
-        is a call.
+        It counts a token for each byte, and no tokenizer makes more. It holds if the endpoint keeps
+        the token limit. All attempts share the tokens; one without a response takes none, but counts
+        as a call.
         """
         sent = sum(_bytes(message) for message in request.messages)
         schema = len(json.dumps(request.json_schema).encode()) if request.json_schema is not None else 0
@@ -150,7 +155,7 @@ class ChatAgent:
         )
 
     def _longest(self, request: Request) -> int:
-        """The token limit of the reply: the setting holds, and then what the request asks for."""
+        """The token limit of the reply: the setting, or else the request's, or else the usual one."""
         return self.config.max_tokens or request.max_tokens or self._usual
 
     def _tries(self, request: Request) -> int:
@@ -159,7 +164,7 @@ class ChatAgent:
     # --- calls ------------------------------------------------------------------------------
 
     async def reply(self, request: Request) -> Reply:
-        """Answers one request, from the cache where it was answered before.
+        """Answers one request; takes the reply from the cache if there is one.
 
         Raises:
             AgentError: If it did not answer after its retries.
@@ -186,19 +191,19 @@ class ChatAgent:
         return request.temperature if own is None else own
 
     async def _ask(self, request: Request) -> Reply:
-        """Makes the call, again where that may help, and without what the endpoint has refused."""
-        spent, tries, conceded, plan, asked = Usage(), 0, 0, self._plan(request), request
+        """Makes the call; retries if that may help, and leaves out what the endpoint refuses."""
+        spent, tries, fallbacks, plan, asked = Usage(), 0, 0, self._plan(request), request
         while True:
             outcome = await self._attempt(asked, plan)
             if isinstance(outcome, Reply):
-                self._learn(request, plan)
+                self._keep_plan(request, plan)
                 self._answered = True
                 return outcome.model_copy(update={"usage": spent + outcome.usage})
             failure, used = outcome
             spent += used
             self._absent = self._absent and failure.refused
-            if conceded < _MOST_CONCESSIONS and (other := self._concede(request, failure, plan)):
-                plan, conceded = other, conceded + 1
+            if fallbacks < _MOST_FALLBACKS and (other := self._fallback_plan(request, failure, plan)):
+                plan, fallbacks = other, fallbacks + 1
                 continue
             tries += 1
             if not self._again(request, failure, tries, spent):
@@ -206,17 +211,16 @@ class ChatAgent:
                 reason = self._explain(failure, tries)
                 raise AgentError(self._name, reason, spent, lasting=failure.lasting) from None
             if failure.kind == "empty":
-                # The same seed would give the same nothing.
                 asked = request.model_copy(update={"seed": (request.seed + tries * _RESEED) % LONGEST_SEED})
             await self._pause(failure, tries)
 
-    def _concede(self, request: Request, failure: Failure, plan: Plan) -> Plan | None:
-        here, limit = self._at_home(), plan.limit(self._longest(request))
-        return concede(plan, failure, self._modes(), here.first, limit)
+    def _fallback_plan(self, request: Request, failure: Failure, plan: Plan) -> Plan | None:
+        here, limit = self._in_this_loop(), plan.limit(self._longest(request))
+        return fallback_plan(plan, failure, self._modes(), here.first, limit)
 
-    def _learn(self, request: Request, plan: Plan) -> None:
-        """Keeps the plan that worked, and says once what is left out in it."""
-        self._learnt[request.json_schema is not None] = plan.lasting
+    def _keep_plan(self, request: Request, plan: Plan) -> None:
+        """Keeps the plan that worked, and warns once of what it leaves out."""
+        self._working_plans[request.json_schema is not None] = plan.lasting
         for note in told(plan, self._modes()[0]):
             if note not in self._notes:
                 self._notes.append(note)
@@ -224,17 +228,17 @@ class ChatAgent:
 
     def _plan(self, request: Request) -> Plan:
         structured = request.json_schema is not None
-        if structured in self._learnt:
-            return self._learnt[structured]
-        refused = frozenset[str]().union(*(plan.refused for plan in self._learnt.values()))
-        longest = min((plan.longest for plan in self._learnt.values() if plan.longest), default=None)
+        if structured in self._working_plans:
+            return self._working_plans[structured]
+        refused = frozenset[str]().union(*(plan.refused for plan in self._working_plans.values()))
+        longest = min((plan.longest for plan in self._working_plans.values() if plan.longest), default=None)
         return Plan(self._modes()[0] if structured else "text", refused, longest)
 
     async def _attempt(self, request: Request, plan: Plan) -> "Reply | tuple[Failure, Usage]":
-        """One request: the reply, or why there is none and what it took."""
+        """Makes one request: the reply, or the failure with its usage."""
         if self._prepare is not None:
             await self._prepare()
-        here = self._at_home()
+        here = self._in_this_loop()
         async with here.gate:
             await self._pace.turn()
             started = time.perf_counter()
@@ -255,18 +259,20 @@ class ChatAgent:
         return Reply(text=text, usage=usage, truncated=truncated)
 
     async def _invoke(
-        self, here: "_Here", request: Request, plan: Plan
+        self, here: "_LoopPart", request: Request, plan: Plan
     ) -> tuple[AIMessage, list[BaseMessage]]:
-        """The model's message, and those that were sent."""
+        """The model's message, and the messages that were sent."""
         runnable, messages = self._prepared(here, request, plan)
         async with asyncio.timeout(self.config.timeout):
             answer = await runnable.ainvoke(input_of(runnable, messages))
         message = as_message(answer)
         if message is None:
-            raise _NoMessage(f"an agent answers with a message, and not with a {type(answer).__name__}")
+            raise _NoMessage(f"an agent answers with a message, not with a {type(answer).__name__}")
         return message, messages
 
-    def _prepared(self, here: "_Here", request: Request, plan: Plan) -> tuple[Answering, list[BaseMessage]]:
+    def _prepared(
+        self, here: "_LoopPart", request: Request, plan: Plan
+    ) -> tuple[Answering, list[BaseMessage]]:
         sent: list[list[BaseMessage]] = []
 
         def put(model: BaseChatModel) -> Answering:
@@ -284,7 +290,7 @@ class ChatAgent:
     def _usage(
         self, request: Request, message: AIMessage, messages: list[BaseMessage], seconds: float
     ) -> Usage:
-        """What the endpoint says it took where that can be, or an estimate."""
+        """The usage that the endpoint reports if it is plausible, otherwise an estimate."""
         metadata: dict[str, Any] = dict(message.usage_metadata or {})
         told_prompt, told_completion = counts_of(metadata)
         text, thoughts = text_of(message), thought(message)
@@ -298,7 +304,7 @@ class ChatAgent:
         completion, wrong_completion = tokens_told(
             told_completion,
             most=max(limit, written),
-            # A guess may be somewhat above the limit; what is twice as long was not held to it.
+            # The estimate may lie above the limit by chance. Twice the limit means that it was not kept.
             estimate=guess if guess > 2 * limit else min(guess, limit),
         )
         return Usage(
@@ -314,12 +320,12 @@ class ChatAgent:
     # --- retries ----------------------------------------------------------------------------
 
     def _judged(self, failure: Failure) -> Failure:
-        """The failure in the light of whether this agent has ever answered.
+        """The failure, made final if this agent has never answered and retries are hopeless.
 
-        A web page from one that never did says that its address is wrong; from another one, that what
-        stands before it has trouble. Where nobody listens and nobody ever did, the tries of one call are
-        patience enough for a server that is about to start: further calls ask once each. One that has
-        answered may be starting again, which the tries of each call wait for.
+        A web page from an agent that never answered means a wrong address; from one that did, trouble of
+        a proxy. If nobody listens and nobody ever did, the tries of one call suffice for a server that is
+        about to start; further calls ask once each. A server that has answered may be restarting, so
+        each call waits for it with all its tries.
         """
         if self._answered:
             return failure
@@ -327,7 +333,7 @@ class ChatAgent:
         return replace(failure, final=True) if hopeless else failure
 
     def _again(self, request: Request, failure: Failure, tries: int, spent: Usage) -> bool:
-        """Whether to try once more: if it may help, is still allowed, and stays within the bound."""
+        """Whether to try again: it may help, is allowed, and stays within the bound."""
         if not failure.passing or tries > self.config.retries or (failure.wait or 0.0) > LONGEST_WAIT:
             return False
         most, limit = self.bound(request), self._longest(request)
@@ -338,16 +344,17 @@ class ChatAgent:
         return tokens <= most.tokens and (most.cost is None or cost <= most.cost)
 
     async def _pause(self, failure: Failure, tries: int) -> None:
-        """Waits as the server asks, or twice as long as before; a random part spreads the callers."""
+        """Waits as long as the server asks, or twice as long as before."""
         if failure.wait is not None:
             self._pace.hold(failure.wait)
+        # Between half and one and a half times the pause, so that callers who failed together come apart.
         delay = min(_BACKOFF_CAP, self._backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
         await asyncio.sleep(max(delay, failure.wait or 0.0))
 
     def _explain(self, failure: Failure, tries: int) -> str:
         endpoint = Endpoint(
             model=self.config.model,
-            url=shown_url(address(self._at_home().first)),
+            url=shown_url(address(self._in_this_loop().first)),
             key=self._key,
             timeout=self.config.timeout,
         )
@@ -355,24 +362,24 @@ class ChatAgent:
 
     # --- the model in this event loop -------------------------------------------------------
 
-    def _at_home(self) -> "_Here":
-        """The model and gate of the running loop: neither connections nor locks cross loops."""
+    def _in_this_loop(self) -> "_LoopPart":
+        """The model and gate of the running loop; connections and locks cannot cross loops."""
         loop = asyncio.get_running_loop()
         if loop not in self._here:
             self._forget_closed_loops()
             model = self._model if isinstance(self._model, Runnable) else self._model()
-            self._here[loop] = _Here(model, asyncio.Semaphore(self.config.concurrency))
+            self._here[loop] = _LoopPart(model, asyncio.Semaphore(self.config.concurrency))
         return self._here[loop]
 
     def _forget_closed_loops(self) -> None:
         self._here = {loop: here for loop, here in self._here.items() if not loop.is_closed()}
 
     def _modes(self) -> tuple[Mode, ...]:
-        here = self._at_home()
+        here = self._in_this_loop()
         return modes(here.first, self.config.structured) if is_one_model(here.model) else ("prompt",)
 
     async def aclose(self) -> None:
-        """Closes the connections that the agent has made; a later request makes new ones."""
+        """Closes the agent's connections; a later request makes new ones."""
         self._forget_closed_loops()
         here = self._here.pop(asyncio.get_running_loop(), None)
         if here is not None and not isinstance(self._model, Runnable):
@@ -382,24 +389,24 @@ class ChatAgent:
 
 
 @dataclass(frozen=True)
-class _Here:
-    """What belongs to one event loop."""
+class _LoopPart:
+    """The model and the gate of one event loop."""
 
     model: Answering
     gate: asyncio.Semaphore
 
     @property
     def first(self) -> object:
-        """The chat model that is asked first; the Runnable itself where none can be seen in it."""
+        """The chat model that is asked first; the Runnable itself if none can be found in it."""
         return next(iter(models_in(self.model)), self.model)
 
 
 class _NoMessage(Exception):
-    """A Runnable answered with something else, which it would do again."""
+    """A Runnable answered with something other than a message; retries would not help."""
 
 
 def _no_reply(message: AIMessage, text: str, truncated: bool) -> Failure | None:
-    """Why a message is no reply; None if it is one."""
+    """The failure that a message is; None if it is a reply."""
     if had_an_error(message):
         return Failure("malformed", "the server behind it failed half way")
     if text.strip() or truncated:

@@ -1,6 +1,6 @@
-"""Chat models that speak OpenAI's protocol: at OpenAI, Azure, and every server that copies it.
+"""Builds chat models that speak OpenAI's protocol: for OpenAI, Azure, and servers that copy it.
 
-Imported where one is built, as the SDK takes a second to load.
+Imported only to build one, since the SDK takes a second to load.
 """
 
 import inspect
@@ -24,18 +24,18 @@ from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError
 
 LONGEST_BODY = 16 * 2**20
-"""Bytes of a response. The longest reply that is asked for has some 130,000; log-probabilities take more."""
+"""Most bytes of a response. `LONGEST_OF_ALL` tokens are some 130,000 bytes; log-probabilities take more."""
 
-# LangChain's advice on `with_structured_output`, which is not used here: the agent asks in another way.
+# LangChain's advice on `with_structured_output`, which agents do not use: they ask in their own way.
 warnings.filterwarnings("ignore", message=".*OpenAI's structured output feature", category=UserWarning)
 
 
 class ReplyTooLong(Exception):
-    """An endpoint sends more than any reply can be."""
+    """An endpoint sends more than any reply can hold."""
 
 
 class BoundedClient(DefaultAsyncHttpxClient):
-    """An HTTP client that reads no response beyond `LONGEST_BODY`, unpacked, and stays at its server."""
+    """An HTTP client that stays at its server and reads at most `LONGEST_BODY` bytes of a response, decompressed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -46,7 +46,7 @@ class BoundedClient(DefaultAsyncHttpxClient):
 
         Raises:
             ReplyTooLong: If the response is longer.
-            NotAReply: If it reports success and is nothing that such an API sends, or is a redirect to
+            NotAReply: If it reports success but is nothing that such an API sends, or is a redirect to
                 another server.
         """
         response = await super().send(request, stream=True, **options)
@@ -58,7 +58,7 @@ class BoundedClient(DefaultAsyncHttpxClient):
             await response.aclose()
         if response.is_success and (what := stranger(content)):
             raise NotAReply(what, shown_url(str(response.url)) if response.history else "")
-        # It is unpacked already.
+        # The body is decompressed already.
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _PACKING]
         return type(response)(
             response.status_code,
@@ -113,7 +113,7 @@ async def _read(response: Any) -> bytes:
 
 
 class _KeepsThoughts(BaseChatOpenAI):
-    """Keeps what a server tells of a model's thoughts, which OpenAI's own protocol has no field for."""
+    """Keeps a model's thoughts, for which OpenAI's own protocol has no field."""
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         body = readable(response if isinstance(response, dict) else response.model_dump(warnings=False))
@@ -129,10 +129,10 @@ class _KeepsThoughts(BaseChatOpenAI):
 
 
 def readable(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A chat completion without what LangChain would give up a good reply for.
+    """A chat completion without the flaws for which LangChain would discard a good reply.
 
-    Counts that are none become 0, which is taken for a wrong one; a message without a role is the
-    assistant's; calls of tools, which nobody here offers, are left out.
+    Counts that are no numbers become 0, which later counts as implausible. A message without a role
+    becomes the assistant's. Tool calls are left out, since no tools are offered.
     """
     mended = dict(body)
     if (usage := body.get("usage")) is not None:
@@ -163,7 +163,7 @@ def _choice(choice: Any) -> Any:
 
 
 class CompatibleChat(_KeepsThoughts, ChatOpenAI):
-    """`ChatOpenAI` for OpenAI and for servers that are like it."""
+    """`ChatOpenAI` for OpenAI and for compatible servers."""
 
 
 class AzureChat(_KeepsThoughts, AzureChatOpenAI):
@@ -179,18 +179,18 @@ def build(
         config: Its settings.
         model: The model's name at the endpoint; at Azure that of the deployment.
         key: Its key; None where the SDK finds it.
-        headers: Sent with each request.
+        headers: Headers of each request.
 
     Raises:
-        ConfigError: If an option is not known.
-        ValidationError: If one is not accepted.
+        ConfigError: If an option is unknown.
+        ValidationError: If an option is not accepted.
     """
     azure = config.model.partition(":")[0].replace("-", "_").lower() == "azure_openai"
     kind = AzureChat if azure else CompatibleChat
     taken = {*declared(kind), *inspect.signature(AsyncCompletions.create).parameters} - {"self", "messages"}
     check_options(config.options, taken, "options.extra_body")
     arguments: dict[str, Any] = {
-        # The agent retries, so the model does not.
+        # The agent retries itself, within its budget.
         "max_retries": 0,
         "timeout": config.timeout,
         "reasoning_effort": config.reasoning_effort,
@@ -202,19 +202,19 @@ def build(
     extra = {name: value for name, value in config.options.items() if name not in declared(kind)}
     options = {name: value for name, value in config.options.items() if name not in extra}
     if extra:
-        # Parameters of the protocol that the chat model does not declare; it would take them with a warning.
+        # Parameters that the chat model does not declare; given directly, they would cause a warning.
         options["model_kwargs"] = {**options.get("model_kwargs", {}), **extra}
     given = {name: value for name, value in arguments.items() if value is not None}
     return kind(model=model, **given | options)
 
 
 def _client(config: AgentConfig) -> BoundedClient:
-    """Connections of this model alone: those that the SDK shares outlive their event loop."""
+    """A client of this model alone: the connections that the SDK shares outlive their event loop."""
     proxy = config.proxy.get_secret_value() if config.proxy else None
     try:
         return BoundedClient(timeout=config.timeout, proxy=proxy)
     except (ValueError, ImportError) as error:
-        # Its message may hold the address with its password.
+        # The error's own message may hold the address with its password.
         raise ConfigError(f"proxy: not an address that can be used ({type(error).__name__})") from None
 
 
@@ -223,7 +223,7 @@ def _at_address(config: AgentConfig, key: SecretStr | None) -> dict[str, Any]:
         raise ConfigError("api_version is Azure's: write azure_openai:DEPLOYMENT, or leave it out")
     if not config.base_url:
         return {"api_key": key}
-    # Servers that are like OpenAI's have chat completions; LangChain would guess by the model's name.
+    # Compatible servers offer chat completions; LangChain would guess by the model's name.
     responses = bool(config.responses_api)
     return {"api_key": key or SecretStr(NO_KEY), "base_url": config.base_url, "use_responses_api": responses}
 

@@ -1,4 +1,4 @@
-"""What can be told of a chat model without asking it: name, address, price, keys."""
+"""Describes a chat model without calling it: name, address, price, secrets."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from bdc_agents.agents.providers import name_of, provider_of, sent_headers
 from bdc_agents.config import AgentConfig
 
 _SHORTEST_SECRET = 6
+"""Characters of a text that is hidden as a secret: to hide a shorter one would garble ordinary words."""
 
 
 def model_name(model: object) -> str:
@@ -25,7 +26,7 @@ _REASONERS = re.compile(
     r"(?![a-z0-9])|reason|thinking",
     re.IGNORECASE,
 )
-"""Families that think first, however they are written: `deepseek-r1:8b`, `Qwen/Qwen3-8B`, `gpt-oss-20b`."""
+"""Names of model families that reason first, in any spelling: `deepseek-r1:8b`, `Qwen/Qwen3-8B`."""
 
 
 def reasons(model: object) -> bool:
@@ -37,7 +38,7 @@ def reasons(model: object) -> bool:
 
 
 def address(model: object) -> str:
-    """Where a chat model is reached; empty for a provider's own address."""
+    """The address of a chat model; empty for its provider's own."""
     client = getattr(model, "root_async_client", None)
     return str(getattr(client, "base_url", "")) or _text(
         model, "openai_api_base", "base_url", "azure_endpoint"
@@ -53,13 +54,13 @@ def price_of(config: AgentConfig, model: object = None) -> Price:
     """The price of an agent's tokens, by its endpoint or provider.
 
     Args:
-        config: The agent's settings, whose own prices win.
-        model: Its chat model, where the settings do not say what it is.
+        config: The agent's settings; prices in them win.
+        model: Its chat model, if the settings do not name it.
     """
     provider, name = provider_of(config), name_of(config)
     url = None if provider else config.base_url
     if isinstance(model, BaseChatModel) and not config.base_url and not provider:
-        # The module of an integration is called after its provider: langchain_anthropic.
+        # The module of an integration is named after its provider: langchain_anthropic.
         provider = type(model).__module__.partition(".")[0].removeprefix("langchain_")
         name, url = model_name(model), _text(model, "openai_api_base") or None
     return Price(
@@ -72,7 +73,7 @@ def price_of(config: AgentConfig, model: object = None) -> Price:
 
 
 def secrets(models: Iterable[BaseChatModel], config: AgentConfig) -> list[str]:
-    """The texts that no message may show: keys among the models' fields, and those of the settings."""
+    """The texts that no message may show: keys in the models' fields and in the settings."""
     values: list[Any] = [config.api_key]
     models = list(models)
     for model in models:
@@ -87,14 +88,14 @@ def secrets(models: Iterable[BaseChatModel], config: AgentConfig) -> list[str]:
 
 
 def _headers_of(models: Iterable[BaseChatModel]) -> Iterator[str]:
-    """The values of headers that chat models of the caller's send."""
+    """The values of the headers that the caller's chat models send."""
     for model in models:
         headers = getattr(model, "default_headers", None)
         yield from (str(value) for value in (headers.values() if isinstance(headers, Mapping) else ()))
 
 
 def hide(text: str, found: list[str]) -> str:
-    """The text with every one of these secrets blotted out."""
+    """The text with all these secrets blotted out."""
     for secret in found:
         text = text.replace(secret, "***")
     return text

@@ -1,4 +1,4 @@
-"""Why a call of an LLM failed, in words a person can act on, and whether to try again."""
+"""Diagnoses why a call of an LLM failed: whether to retry, and words that a person can act on."""
 
 import email.utils
 import errno
@@ -29,14 +29,15 @@ Kind = Literal[
     "argument",
     "other",
 ]
-"""`foreign`: what came is nothing that such an API sends; `told`: an error in place of a reply, under 200."""
+"""`foreign`: the response is nothing that such an API sends. `told`: an error with status 200."""
 
 RETRIED = {408, 409, 429}
+"""Statuses below 500 that may pass: a timeout, a lock, a rate limit. The SDKs retry the same."""
 REJECTED = {400, 422}
-"""Statuses with which an endpoint refuses what it was sent, such as a parameter it does not know."""
+"""Statuses by which an endpoint refuses what was sent, such as an unknown parameter."""
 
 LASTING = {401, 402, 403, 404}
-"""Statuses that say something of the agent and not of a request: a key, an account, a model's name."""
+"""Statuses that concern the agent, not one request: its key, its account, its model's name."""
 
 _FINAL_CODES = {
     "insufficient_quota",
@@ -44,17 +45,18 @@ _FINAL_CODES = {
     "context_length_exceeded",
     "exceed_context_size_error",
 }
-"""Codes of refusals that no other parameters and no other try would change."""
+"""Codes of refusals that neither other parameters nor another try would change."""
 
 _LONGEST_DETAIL = 300
+"""Characters of a server's words in a message: a few lines of a terminal."""
 
 
 class NotAReply(Exception):
-    """An endpoint reports success and sends something else than a chat completion.
+    """An endpoint reports success but does not send a chat completion.
 
     Args:
-        what: It in a few words, such as `a web page (Sign in)`.
-        redirected: The address that it sent the request on to; empty for none.
+        what: What it sent, in a few words, such as `a web page (Sign in)`.
+        redirected: The address to which it redirected the request; empty for none.
         hint: What to do about it; empty to check the address.
     """
 
@@ -69,12 +71,12 @@ class ErrorInstead(ValueError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What an error message needs to know of where the call went.
+    """The endpoint of a call, for error messages.
 
     Args:
         model: The model's name there.
         url: Its address without credentials; empty for the provider's own.
-        key: The environment variable that holds its key, where that is known.
+        key: The environment variable that holds its key, if known.
         timeout: Seconds that one request may take.
     """
 
@@ -90,14 +92,14 @@ class Failure:
 
     Args:
         detail: What the endpoint or the client said.
-        status: The HTTP status, where there was one.
+        status: The HTTP status, if there was one.
         wait: Seconds that the server asked to wait.
-        final: A reason not to try again that the kind and status do not show.
+        final: Whether a retry is hopeless for a reason that kind and status do not show.
         unsent: Whether the request never reached a server.
-        refused: Whether that is because nobody listens at the address.
-        named: Parameters that the endpoint named in a field of its own.
-        redirected: Where the endpoint sent the request on to; empty for nowhere.
-        hint: What a person can do about it, where the kind does not show it.
+        refused: Whether the reason is that nobody listens at the address.
+        named: Parameters that the endpoint named in a separate field.
+        redirected: The address to which the endpoint redirected the request; empty for none.
+        hint: What a person can do about it, if the kind does not show it.
     """
 
     kind: Kind
@@ -113,19 +115,19 @@ class Failure:
 
     @property
     def broken(self) -> bool:
-        """Whether the server had trouble, as some say of a request that they cannot serve."""
+        """Whether the server reported trouble of its own, as some do for a request they cannot serve."""
         return self.kind == "status" and (self.status or 0) >= 500
 
     @property
     def lasting(self) -> bool:
-        """Whether the agent can answer no other request either."""
+        """Whether the agent cannot answer any other request either."""
         return self.status in LASTING if self.kind == "status" else self.kind == "foreign" and self.final
 
     @property
     def charged(self) -> bool:
-        """Whether an LLM may have worked on it: what it wrote is then paid for, though it is of no use."""
+        """Whether an LLM may have worked on it, so that its useless reply has to be paid for."""
         if self.kind == "foreign":
-            return not self.final  # A login page of an agent that never answered has cost nothing.
+            return not self.final  # A login page from an agent that never answered costs nothing.
         return self.kind in ("timeout", "told", "malformed", "empty", "filtered", "oversized") or (
             self.kind == "unreachable" and not self.unsent
         )
@@ -138,11 +140,11 @@ class Failure:
         return not self.final and self.kind not in ("argument", "filtered", "oversized", "other")
 
     def explain(self, endpoint: Endpoint, tries: int = 1) -> str:
-        """One line on what went wrong and what to do.
+        """Says in one line what went wrong and what to do.
 
         Args:
-            endpoint: Where the call went.
-            tries: How often it was made.
+            endpoint: The endpoint of the call.
+            tries: How often the call was made.
         """
         times = f" after {tries} tries" if tries > 1 else ""
         where = endpoint.url or "the provider"
@@ -166,7 +168,7 @@ class Failure:
 
 
 def _explain_foreign(failure: Failure, endpoint: Endpoint, where: str, times: str) -> str:
-    """What came, what was expected, and what to do."""
+    """Says what came, what was expected, and what to do."""
     came = one_line(failure.detail, _LONGEST_DETAIL)
     via = f", after a redirect to {failure.redirected}" if failure.redirected else ""
     path = urlsplit(endpoint.url).path
@@ -212,9 +214,9 @@ def _explain_status(failure: Failure, endpoint: Endpoint, where: str, times: str
 
 
 def diagnose(error: BaseException) -> Failure:
-    """What kind of failure an exception of a chat model is.
+    """Turns an exception of a chat model into a failure.
 
-    Works on what SDKs have in common (names, statuses, responses), so that none is imported.
+    Looks only at what SDKs have in common (names, statuses, responses), so it imports none.
     """
     causes = _causes(error)
     names = {cls.__name__ for cls in type(error).__mro__}
@@ -238,7 +240,7 @@ def diagnose(error: BaseException) -> Failure:
     if isinstance(error, ModelConnectionError | OSError) or names & {"APIConnectionError", "TransportError"}:
         return _unreachable(causes)
     if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
-        # A connection of an earlier loop, kept by a client of the caller's; the next try makes a new one.
+        # The caller's client kept a connection of an earlier loop; the next try makes a new one.
         return Failure("unreachable", str(error), unsent=True, hint="make a client for each event loop")
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return Failure("argument", str(error))
@@ -247,7 +249,7 @@ def diagnose(error: BaseException) -> Failure:
     if not isinstance(error, BDCError) and isinstance(
         error, ValueError | LookupError | TypeError | AttributeError
     ):
-        # How clients fail on a response that is no JSON, or not of the agreed shape.
+        # Clients fail like this on a response that is no JSON, or has the wrong shape.
         return Failure("malformed", said.text or str(error))
     return Failure("other", f"{type(error).__name__}: {said.text or error}")
 
@@ -257,16 +259,16 @@ _NO_SUCH_PLACE = re.compile(
     r"(?:endpoint|route|path|url)\b",
     re.IGNORECASE,
 )
-"""What servers that answer everything with 200 say of an address they do not have: LM Studio without /v1."""
+"""How servers that answer everything with 200 report an unknown address, such as LM Studio without /v1."""
 
 
 def _strange(error: BaseException) -> str:
-    """What came, where a client of the caller's fails on something that such an API does not send."""
+    """What came, if the caller's client failed on something that such an API does not send."""
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply" if _was_reading_json(error) else ""
     if isinstance(error, AttributeError) and "has no attribute 'model_dump'" in str(error):
-        return "something that is no JSON object"  # The SDK hands on what it could not read as it came.
-    document = getattr(error, "doc", None)  # Of a JSONDecodeError.
+        return "something that is no JSON object"  # The SDK returns unreadable bodies as they came.
+    document = getattr(error, "doc", None)  # A JSONDecodeError has it.
     return stranger(document) if isinstance(document, str) else ""
 
 
@@ -278,7 +280,7 @@ def _was_reading_json(error: BaseException) -> bool:
 
 
 def _unreachable(causes: Sequence[BaseException]) -> Failure:
-    """Why no response came: each reason has something else to do about it."""
+    """Diagnoses why no response came; each reason has its own hint."""
     names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
     text = _first_words(causes)
     if "DecodingError" in names:
@@ -310,7 +312,7 @@ def _refusal(error: BaseException, said: Said, status: int) -> Failure:
 
 
 def _redirected(error: BaseException) -> str:
-    """Where a refusal came from, if the endpoint had sent the request on to there; empty if it had not."""
+    """The address that refused a redirected request; empty if there was no redirect."""
     response: Any = getattr(error, "response", None)
     return shown_url(str(response.url)) if getattr(response, "history", None) else ""
 
@@ -320,15 +322,15 @@ def _without_status(text: str, status: int) -> str:
 
 
 def _body(error: BaseException) -> Any:
-    """What the server sent with an error: as the SDK has parsed it, or as it came."""
+    """The body that came with an error: as the SDK parsed it, or raw."""
     body = getattr(error, "body", None) or getattr(error, "details", None)
     if body:
         return body
     if error.args and isinstance(error.args[0], Mapping):
-        return error.args[0]  # An error in a response of status 200, as gateways send it.
+        return error.args[0]  # An error with status 200, as gateways send it.
     try:
         return getattr(getattr(error, "response", None), "text", None) or str(error)
-    except Exception:  # The body of a response that was streamed cannot be read any more.
+    except Exception:  # The body of a streamed response cannot be read again.
         return str(error)
 
 
@@ -345,17 +347,18 @@ def _status(error: BaseException) -> int | None:
 
 
 _TEXTS_OF_STATUSES = {str(status) for status in range(100, 600)}
+"""Codes that only repeat the HTTP status."""
 
 
 def _number(code: object) -> object:
-    """A code as a number, where a gateway sends it as a text; another one as it is."""
+    """A status that a gateway sends as text, as a number; any other code as it is."""
     return (
         int(code) if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3 else code
     )
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what it came of, the first cause last."""
+    """The error and its chain of causes, the first cause last."""
     causes = [error]
     while (cause := _cause(causes[-1])) is not None and cause not in causes:
         causes.append(cause)
@@ -364,32 +367,33 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _cause(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
-        return error.exceptions[0]  # Of a host with several addresses: one failure for each.
+        return error.exceptions[0]  # A host with several addresses gives a failure for each.
     return error.__cause__ or error.__context__
 
 
 def _first_words(causes: Sequence[BaseException]) -> str:
-    """What the first cause says, which tells more than its wrappers."""
+    """The text of the first cause, which tells more than its wrappers do."""
     return next((text for cause in reversed(causes) if (text := str(cause))), "")
 
 
 def _is_unsent(names: set[str]) -> bool:
-    """Whether no connection was made, as the names of the error and its causes say."""
+    """Whether no connection was made, judged by the names of the error and its causes."""
     return bool(names & {"ConnectError", "ConnectionRefusedError", "gaierror", "ClientConnectorError"})
 
 
 def one_line(text: str, longest: int) -> str:
-    """The text with all white space single and nothing unseen in it, cut to so many characters.
+    """The text on one line with single spaces, without control characters, cut to so many characters.
 
-    A server's words reach terminals: they may not hold what a terminal obeys.
+    A server's words reach terminals, so they must not hold what a terminal obeys.
     """
+    # Twenty times the length, since white space may fall away; more of a whole page need not be read.
     seen = "".join(char if char.isprintable() else " " for char in text[: 20 * longest])
     flat = " ".join(seen.split())
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"
 
 
 def _retry_after(error: BaseException) -> float | None:
-    """Seconds the server asked to wait: a number, or the time from now to a date."""
+    """Seconds that the server asked to wait, given as a number or as a date."""
     headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
     scaled = ((headers.get("retry-after-ms"), 1000), (headers.get("retry-after"), 1))
     for value, scale in scaled:
@@ -406,7 +410,7 @@ def _retry_after(error: BaseException) -> float | None:
 
 
 def shown_url(url: str | None) -> str:
-    """An address without what may be secret in it: user, password, query."""
+    """An address without its secret parts: user, password, query."""
     parts = urlsplit(url or "")
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}".rstrip("/") if host else ""

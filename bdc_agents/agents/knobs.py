@@ -1,4 +1,4 @@
-"""How a request becomes a call of one kind of chat model: sampling parameters and JSON replies."""
+"""Turns a request into a call of one kind of chat model: its parameters, and how to ask for JSON."""
 
 import json
 import re
@@ -21,7 +21,7 @@ FIELDS = {
     "seed": ("seed", "random_seed"),
     "max_tokens": ("max_tokens", "max_output_tokens", "num_predict", "max_new_tokens"),
 }
-"""The names under which chat models declare each parameter of a request."""
+"""The names that chat models declare for each parameter of a request."""
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 """The token limit's two names in OpenAI's protocol; the older one is what most other servers know."""
@@ -36,7 +36,7 @@ _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "effort": ("output_config", "reasoning_effort"),
     "stop": ("stop_sequences",),
 }
-"""What endpoints call a parameter when they refuse it, beside its own name."""
+"""Other names that endpoints use for a parameter when they refuse it."""
 
 _OPTIONAL = (
     "top_p",
@@ -60,29 +60,29 @@ _OPTIONAL = (
     "store",
     "truncation",
 )
-"""Parameters that a chat model may be built with, and that a call can do without."""
+"""Parameters that a chat model may be built with. A call can do without them, so they go if refused."""
 
 _FREE_FORM = ("model_kwargs", "extra_body")
 """Fields of chat models that hold further parameters by name."""
 
 LONGEST_SEED = 2**31
-"""Endpoints take 32 bits, some of them with a sign."""
+"""Seeds lie below it: endpoints take 32 bits, some with a sign."""
 
 LEAST_TOKENS = 16
-"""As in the settings: what is below is no limit of a reply."""
+"""Least token limit of a reply, as in the settings: a smaller number in an error means something else."""
 
 INSTRUCTION = "\n\nReply with one JSON value and nothing else. It must follow this JSON schema:\n"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a request is put to a chat model.
+    """How to send a request to a chat model.
 
     Args:
-        mode: How JSON is asked for; `text` where it is not.
+        mode: How to ask for JSON; `text` for a request without a schema.
         refused: Parameters that the endpoint does not take.
-        longest: The most tokens that the endpoint lets a reply have, where it has said so.
-        room: What its context leaves for the reply to this one request.
+        longest: The most tokens of a reply, if the endpoint has named them.
+        room: Tokens that the context leaves for the reply to this one request.
     """
 
     mode: Mode = "text"
@@ -91,17 +91,17 @@ class Plan:
     room: int | None = None
 
     def limit(self, wanted: int) -> int:
-        """The token limit to send where this many are wanted."""
+        """The token limit to send if this many tokens are wanted."""
         return min(wanted, self.longest or wanted, self.room or wanted)
 
     @property
     def lasting(self) -> "Plan":
-        """What of it holds for other requests too."""
+        """The part of the plan that holds for other requests too."""
         return replace(self, room=None)
 
 
 def is_openai(model: object) -> bool:
-    """Whether the chat model speaks OpenAI's protocol, found out without importing its SDK."""
+    """Whether the chat model speaks OpenAI's protocol; imports no SDK to find out."""
     return any(cls.__name__ == "BaseChatOpenAI" for cls in type(model).__mro__)
 
 
@@ -131,14 +131,16 @@ _JSON = re.compile(
 _ONE_OF_THEM = re.compile(r"\bboth\b|only one", re.IGNORECASE)
 
 
-def concede(plan: Plan, failure: Failure, allowed: Sequence[Mode], model: object, limit: int) -> Plan | None:
-    """The plan without what the endpoint has refused; None if the refusal was about something else.
+def fallback_plan(
+    plan: Plan, failure: Failure, allowed: Sequence[Mode], model: object, limit: int
+) -> Plan | None:
+    """The plan without what the endpoint refused; None if the refusal concerned something else.
 
     Args:
-        plan: What the request was made by.
-        failure: How it failed.
-        allowed: Of `modes`.
-        model: The chat model, whose own parameters may be what is refused.
+        plan: The plan of the refused request.
+        failure: Its failure.
+        allowed: What `modes` returned.
+        model: The chat model, whose own parameters may be refused.
         limit: The token limit that was sent.
     """
     rejected = failure.status in REJECTED
@@ -153,7 +155,7 @@ def concede(plan: Plan, failure: Failure, allowed: Sequence[Mode], model: object
 
 
 def _less(plan: Plan, failure: Failure, model: object, limit: int) -> Plan | None:
-    """The plan without the parameters that were named."""
+    """The plan without the parameters that the failure names."""
     named = [name for name in sent(model, plan) if _is_named(name, failure)]
     held = next((name for name in named if name in LIMITS), None)
     if held and (longest := highest_allowed(failure.detail, limit, LEAST_TOKENS)):
@@ -171,14 +173,14 @@ def _is_named(name: str, failure: Failure) -> bool:
 
 
 def _other_mode(plan: Plan, failure: Failure, allowed: Sequence[Mode]) -> Plan | None:
-    """The plan with the next way to ask for JSON; any refusal may be about the one that was used."""
+    """The plan with the next way to ask for JSON: any refusal may concern the present one."""
     if plan.mode not in allowed[:-1] or not (failure.status in REJECTED or _JSON.search(failure.detail)):
         return None
     return replace(plan, mode=allowed[allowed.index(plan.mode) + 1])
 
 
 def sent(model: object, plan: Plan) -> Iterator[str]:
-    """The parameters that a request holds and can do without, those of the user's options first."""
+    """The parameters of a request that it can do without, those of the user's options first."""
     given = [name for name in _OPTIONAL if getattr(model, name, None) not in (None, False)]
     for field in _FREE_FORM:
         held = getattr(model, field, None)
@@ -190,7 +192,7 @@ def sent(model: object, plan: Plan) -> Iterator[str]:
 
 
 def _limit_name(model: object, plan: Plan) -> str | None:
-    """What the token limit is called in this plan; None where the endpoint takes it under no name."""
+    """The name of the token limit in this plan; None if the endpoint takes it under no name."""
     names = LIMITS if is_openai(model) and not _is_responses(model) else LIMITS[:1]
     if is_openai(model) and _is_at_openai(model):
         names = names[::-1]
@@ -198,7 +200,7 @@ def _limit_name(model: object, plan: Plan) -> str | None:
 
 
 def _is_at_openai(model: object) -> bool:
-    """Whether `ChatOpenAI` reaches OpenAI itself, whose newer models know the newer name alone."""
+    """Whether `ChatOpenAI` calls OpenAI itself, whose newer models know only the newer name."""
     url = str(getattr(model, "openai_api_base", None) or "")
     chat = any(cls.__name__ == "ChatOpenAI" for cls in type(model).__mro__)
     return chat and (not url or "openai.com" in url)
@@ -209,11 +211,11 @@ def _is_responses(model: object) -> bool:
 
 
 def told(plan: Plan, best: Mode) -> Iterator[str]:
-    """One sentence for each thing that is put to the endpoint otherwise than it was asked for.
+    """One sentence for each thing that the plan sends differently than asked.
 
     Args:
-        plan: The one that worked.
-        best: How JSON would have been asked for.
+        plan: The plan that worked.
+        best: The preferred way to ask for JSON.
     """
     if plan.mode not in ("text", best):
         way = "in the prompt alone" if plan.mode == "prompt" else f"as {plan.mode}"
@@ -256,7 +258,7 @@ def prepare(
 
 
 def _without(model: BaseChatModel, plan: Plan) -> BaseChatModel:
-    """The chat model without what it was built with and the endpoint refuses; itself if that is nothing."""
+    """The chat model without those of its own parameters that the endpoint refuses."""
     known = type(model).model_fields
     gone = {other for name in plan.refused for other in (name, *FIELDS.get(name, ()))}
     changes: dict[str, Any] = {
@@ -270,9 +272,9 @@ def _without(model: BaseChatModel, plan: Plan) -> BaseChatModel:
 
 
 def _declared(model: BaseChatModel, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters for which the chat model declares a field; none where a copy would change nothing.
+    """The parameters that the chat model declares as fields; empty where a copy would change nothing.
 
-    Setting a field works with every provider; not every one takes arguments of the call.
+    Every provider honours a field; not every one takes arguments of the call.
     """
     known = type(model).model_fields
     named = {next((f for f in FIELDS[knob] if f in known), ""): value for knob, value in values.items()}
@@ -281,7 +283,7 @@ def _declared(model: BaseChatModel, values: Mapping[str, Any]) -> dict[str, Any]
         type(model)._astream is not BaseChatModel._astream
     )
     if streams and model.disable_streaming is not True:
-        # The reply is needed as a whole, and at many endpoints a stream carries no token counts.
+        # The reply is needed whole, and many endpoints send no token counts with a stream.
         named["disable_streaming"] = True
     return named
 
@@ -291,23 +293,23 @@ def _openai_call(
 ) -> Runnable[Any, Any]:
     """An OpenAI-compatible model with its arguments.
 
-    The token limit goes into the body under the name that the endpoint knows, which `ChatOpenAI` would
-    change. `response_format` goes there as it is: the SDK, when it knows of it, raises on a truncated
-    reply and loses the text.
+    The token limit goes into the body under the name that the endpoint knows, since `ChatOpenAI` would
+    rename it. `response_format` goes there too: if the SDK sees it, it raises on a truncated reply and
+    loses the text.
     """
     arguments: dict[str, Any] = {"stream": False}
     if "temperature" not in plan.refused:
         arguments["temperature"] = values["temperature"]
     limit = _limit_name(model, plan)
     if _is_responses(model):
-        # It has no seed.
+        # The Responses API has no seed.
         given = {"max_tokens": values["max_tokens"]} if limit else {}
         return model.bind(**arguments, **given, **({"response_format": wanted} if wanted else {}))
     if "seed" not in plan.refused:
         arguments["seed"] = values["seed"]
     body: dict[str, Any] = dict(getattr(model, "extra_body", None) or {})
     if getattr(model, "max_tokens", None) is not None:
-        model = model.model_copy(update={"max_tokens": None})  # It would be sent beside the other.
+        model = model.model_copy(update={"max_tokens": None})  # Or both names would be sent.
     if limit:
         body[limit] = values["max_tokens"]
     if wanted:
@@ -316,7 +318,7 @@ def _openai_call(
 
 
 def _structured(model: BaseChatModel, schema: Mapping[str, Any]) -> Runnable[Any, Any] | None:
-    """The model bound to the schema; None where it does not take it after all."""
+    """The model bound to the schema; None if it does not accept it after all."""
     titled = {"title": schema_name(schema), **schema}
     try:
         parser = model.with_structured_output(titled, method="json_schema", include_raw=True)
@@ -330,7 +332,7 @@ def _raw(result: Any) -> Any:
 
 
 def response_format(schema: Mapping[str, Any] | None, mode: Mode) -> dict[str, Any] | None:
-    """The `response_format` of a request; None where it has none."""
+    """The `response_format` of a request; None if it has none."""
     if schema is None or mode not in ("json_schema", "json_object"):
         return None
     if mode == "json_object":
@@ -340,14 +342,14 @@ def response_format(schema: Mapping[str, Any] | None, mode: Mode) -> dict[str, A
 
 
 def schema_name(schema: Mapping[str, Any]) -> str:
-    """The schema's title as endpoints accept it."""
+    """The schema's title in the form that OpenAI accepts: letters, digits, `_`, `-`, at most 64."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or "reply"))[:64]
 
 
 def is_strict(schema: Any) -> bool:
     """Whether every object in the schema requires all its properties and forbids others.
 
-    Only such schemas may be sent as strict ones.
+    Only such a schema may be sent as strict.
     """
     if isinstance(schema, list):
         return all(is_strict(item) for item in schema)
@@ -362,7 +364,7 @@ def is_strict(schema: Any) -> bool:
 
 
 def with_instruction(messages: Sequence[BaseMessage], schema: Mapping[str, Any]) -> list[BaseMessage]:
-    """The messages with the schema, and what to do with it, at the end of the last one."""
+    """The messages with the schema and the instruction to follow it at the end of the last one."""
     added = INSTRUCTION + json.dumps(schema, ensure_ascii=False)
     if not messages:
         return [HumanMessage(added.strip())]

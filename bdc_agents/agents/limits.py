@@ -1,4 +1,4 @@
-"""How often an agent may be called, and how long its replies may be."""
+"""Limits of an agent: how often it may be called, and how long its replies may be."""
 
 import asyncio
 import threading
@@ -21,11 +21,11 @@ class Pace:
 
     async def turn(self) -> None:
         """Waits until the next call may start."""
-        while (left := self._take()) > 0:  # noqa: ASYNC110 - an event would belong to one loop
+        while (left := self._take()) > 0:  # noqa: ASYNC110 - an event belongs to one loop
             await asyncio.sleep(left)
 
     def _take(self) -> float:
-        """Takes the next place if it is free; otherwise the seconds until it is."""
+        """Takes the next turn and returns 0, or returns the seconds until it is free."""
         with self._lock:
             now = time.monotonic()
             if now < self._next:
@@ -34,27 +34,28 @@ class Pace:
             return 0.0
 
     def hold(self, seconds: float) -> None:
-        """Lets no further call start for this long, as a server has asked for."""
+        """Lets no call start for this long, as a server has asked."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
 LONGEST_REPLY = 1024
-"""Tokens where nobody sets a limit: a program with some words around it, or a list of thoughts."""
+"""Default token limit: room for a program with some words around it, or for a list of thoughts."""
 LONGEST_REASONED = 8192
-"""The same where an LLM reasons before it answers: what it thinks counts too."""
+"""Default token limit of an LLM that reasons first, since its thoughts count too."""
 LONGEST_OF_ALL = 32_768
-"""More than this is not asked for: few endpoints take it, and a reply that is longer goes in circles."""
+"""Largest token limit that is ever asked for: few endpoints take more, and longer replies go in circles."""
 _GROWTH = 4
-"""So that an agent whose replies are cut off has room enough after two or three of them."""
+"""Factor by which the limit grows after a reply that was cut off: two or three of them lead to
+`LONGEST_OF_ALL`."""
 
 
 def grown(limit: int, text: str) -> int:
     """The limit for another try, after a reply that was cut off at `limit`.
 
     Args:
-        limit: What it was asked with.
-        text: The reply as far as it came; one that is still thinking needs the room of a reasoner.
+        limit: The limit of that reply.
+        text: The reply as far as it came. If it is still thinking, it needs the room of a reasoner.
     """
     wanted = limit * _GROWTH
     if not text.strip() or thinks_to_the_end(text):

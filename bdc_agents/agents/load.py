@@ -1,4 +1,4 @@
-"""Agents by name: from settings, from model strings, from chat models."""
+"""Loads agents: from settings, from model strings such as `openai:gpt-4o-mini`, from chat models."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,14 +30,14 @@ def load_agents(
     *,
     replies: ReplyCache | None = None,
 ) -> list[Agent]:
-    """The agents of a project, ready to be asked; nothing is called or started yet.
+    """Loads the agents of a project. Calls and starts nothing yet.
 
     Args:
-        settings: Settings, or the file they are in; None for `bdc.toml` of the working directory.
-        names: Which agents: configured names, model strings such as `openai:gpt-4o-mini` and
-            `local:qwen2.5-coder-0.5b`, or `MODEL@http://HOST/v1`; None for all that are configured. A
+        settings: Settings, or their file; None for `bdc.toml` in the working directory.
+        names: Configured names, model strings such as `openai:gpt-4o-mini` and
+            `local:qwen2.5-coder-0.5b`, or `MODEL@http://HOST/v1`; None for all configured agents. A
             name that comes twice gives two agents with distinct names.
-        replies: Where replies are kept; None for what the settings say.
+        replies: The reply cache; None for the one of the settings.
 
     Raises:
         ConfigError: If a name or setting is unknown or malformed, or an API key is missing.
@@ -62,7 +62,7 @@ def _config(name: str, settings: Settings) -> AgentConfig:
     if name in settings.agents or config.base_url or (before and colon and after):
         return config
     hint = (
-        "; a model is written as provider:model, such as openai:gpt-4o-mini, or as NAME@http://HOST/v1 at an "
+        "; write a model as provider:model, such as openai:gpt-4o-mini, or as NAME@http://HOST/v1 for an "
         "endpoint of yours"
     )
     told = unknown("agent", name, settings.agents)
@@ -88,7 +88,7 @@ def _agent(name: str, config: AgentConfig, cache: ReplyCache | None) -> Agent:
 
 
 def _reasons(config: AgentConfig, build: Callable[[], BaseChatModel]) -> bool:
-    """Whether the settings say that an agent reasons, or else what is known of its model."""
+    """Whether an agent reasons: as the settings say, or else judged by its model."""
     think = config.ollama.think if config.ollama else None
     if config.reasoning_effort is not None or think is not None:
         return config.reasoning_effort not in (None, "none") or bool(think)
@@ -96,7 +96,7 @@ def _reasons(config: AgentConfig, build: Callable[[], BaseChatModel]) -> bool:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """The names in order, those that come again with a number added: a, b, a-2."""
+    """The names in order; a repeated name gets a number: a, b, a-2."""
     names = list(names)
     taken: set[str] = set()
     result: list[str] = []
@@ -113,16 +113,16 @@ def distinct(names: Iterable[str]) -> list[str]:
 def as_agents(
     models: Mapping[str, Agent | Answering] | Sequence[Agent | Answering],
 ) -> tuple[Agent, ...]:
-    """Agents over chat models as the caller has built them; agents among them stay as they are.
+    """Makes agents of the caller's chat models; agents among them stay as they are.
 
-    Any Runnable that answers messages will do: a chat model, one with `bind`, `with_config`, `with_retry`
-    or `with_fallbacks`, a prompt piped into one, a compiled graph with a state of messages.
+    Any Runnable that answers messages will do: a chat model, also with `bind`, `with_config`,
+    `with_retry` or `with_fallbacks`, a prompt piped into one, a compiled graph with a state of messages.
 
     Args:
-        models: By name, or in order: a chat model is then called after its model.
+        models: Chat models by name, or a list; in a list each is named after its model.
 
     Raises:
-        ConfigError: If there are none, one is neither, or a name is empty or comes twice.
+        ConfigError: If there are none, one cannot be an agent, or a name is empty or comes twice.
     """
     if _is_answering(models) or isinstance(models, str):
         raise ConfigError(
@@ -157,7 +157,7 @@ def _name_of(model: Answering) -> str:
 
 def _as_agent(name: str, model: object) -> Agent:
     if _is_answering(model):
-        input_of(model, ())  # Says at once what is wrong with a prompt before the model.
+        input_of(model, ())  # Raises now if the prompt before the model cannot take messages.
         return ChatAgent(name, model, _own_config(name, model))
     if not isinstance(model, Agent):
         given = repr(model) if isinstance(model, str) else f"a {type(model).__name__}"
@@ -171,7 +171,7 @@ def _as_agent(name: str, model: object) -> Agent:
 
 
 def _own_config(name: str, model: Answering) -> AgentConfig:
-    """Settings that keep the temperature and the token limit the chat model was built or bound with."""
+    """Settings that keep the temperature and token limit that the chat model was built or bound with."""
     first, bound = next(iter(models_in(model)), None), bound_arguments(model)
     own: dict[str, Any] = {}
     for field in ("temperature", "max_tokens"):
@@ -189,10 +189,10 @@ class Ping(Frozen):
     """Whether an agent answers, and how fast.
 
     Args:
-        seconds: Time to a short reply, that of starting a local server included.
+        seconds: Time to a short reply; includes the start of a local server.
         tokens_per_second: Completion tokens in that time; None if it did not answer.
-        error: Why it did not; empty if it did.
-        notes: What is sent otherwise than it was asked for, since the endpoint has refused it.
+        error: Why it did not answer; empty if it did.
+        notes: What the agent sends differently because the endpoint refused it.
     """
 
     name: str
@@ -204,9 +204,9 @@ class Ping(Frozen):
 
 
 async def ping(agent: Agent) -> Ping:
-    """Asks an agent for a short reply, past its cache."""
+    """Asks an agent for a short reply, bypassing its cache."""
     question = HumanMessage("Count from 1 to 20 in digits, separated by spaces.")
-    # A seed that no request had before is not in the cache.
+    # The cache holds no reply for a seed that no request had.
     request = Request(messages=(question,), temperature=0.0, seed=time.time_ns() % 2**31)
     started = time.perf_counter()
     try:

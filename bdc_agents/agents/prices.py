@@ -1,4 +1,4 @@
-"""What the tokens of a call cost, in US dollars."""
+"""Prices: what the tokens of a call cost, in US dollars."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from bdc_agents.types import Frozen
 
 MILLION = 1_000_000
+"""Tokens for which providers state their prices."""
 
 
 class Price(Frozen):
@@ -14,8 +15,8 @@ class Price(Frozen):
     Args:
         input, output: US dollars for a million tokens; they win over the table.
         model: The model's name in the table.
-        provider: Who serves it, as the table or LangChain calls it.
-        url: Root of the endpoint, where the provider is known by it alone.
+        provider: The provider's name in the table or in LangChain.
+        url: Root of the endpoint, if only that tells the provider.
     """
 
     input: float | None = None
@@ -25,12 +26,12 @@ class Price(Frozen):
     url: str | None = None
 
     def cost(self, prompt: int, completion: int, *, read: int = 0, written: int = 0) -> float | None:
-        """The cost of one call; None where no price is known.
+        """The cost of one call; None if no price is known.
 
         Args:
             prompt: All prompt tokens.
-            completion: All completion tokens, those of reasoning included.
-            read, written: Prompt tokens that the provider took from its cache or put into it.
+            completion: All completion tokens, including those of reasoning.
+            read, written: Prompt tokens that the provider read from its cache or wrote to it.
         """
         if self.input is not None and self.output is not None:
             return (self.input * prompt + self.output * completion) / MILLION
@@ -42,7 +43,7 @@ class Price(Frozen):
         return cost_in + cost_out
 
     def bound(self, prompt: int, completion: int) -> float | None:
-        """The most that so many tokens can cost, as writing to a provider's cache may cost extra."""
+        """The most that these tokens can cost: writing to a provider's cache may cost extra."""
         costs = (self.cost(prompt, completion), self.cost(prompt, completion, written=prompt))
         return max((cost for cost in costs if cost is not None), default=None)
 
@@ -59,12 +60,12 @@ class Price(Frozen):
             price = calc_price(Usage(**tokens), self.model, **where)
         except (LookupError, ValueError):
             return None
-        # What is neither input nor output, such as a fee for each request, goes to the input.
+        # Other parts of the price, such as a fee for each request, count as input.
         return float(price.total_price - price.output_price), float(price.output_price)
 
 
 def cached_tokens(usage: Mapping[str, Any]) -> dict[str, int]:
-    """What a message's `usage_metadata` says of the provider's prompt cache, for `Price.cost`."""
+    """The prompt cache's tokens in a message's `usage_metadata`, as arguments of `Price.cost`."""
     details = usage.get("input_token_details") or {}
     told = {"read": details.get("cache_read") or 0, "written": details.get("cache_creation") or 0}
     return {name: max(0, value) for name, value in told.items()}

@@ -1,4 +1,4 @@
-"""What the search asks of an agent: messages in, one reply out."""
+"""The interface of agents: `Request` in, `Reply` out."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -14,11 +14,11 @@ class Request(Frozen):
     Args:
         messages: The conversation.
         temperature: Sampling temperature.
-        seed: Passed on where the endpoint takes one, and part of the cache key everywhere, so
-            that two samples of one prompt are two replies.
+        seed: Sent if the endpoint takes one, and always part of the cache key, so that two samples of
+            one prompt are two replies.
         json_schema: A JSON schema that the reply should follow; None for free text.
-        max_tokens: Longest reply wanted, in tokens; None leaves it to the agent, whose own setting wins.
-        tries: Calls that it may take, with those that are made again; None leaves it to the agent.
+        max_tokens: Longest reply wanted, in tokens; the agent's own setting wins, and decides if None.
+        tries: Most calls for this request, retries included; None leaves it to the agent.
     """
 
     messages: tuple[BaseMessage, ...]
@@ -30,11 +30,11 @@ class Request(Frozen):
 
 
 class Reply(Frozen):
-    """What came back.
+    """An agent's reply.
 
     Args:
         text: The reply's text; for a request with a schema, JSON if all went well.
-        usage: Of this one call, retries included.
+        usage: Usage of this call, retries included.
         truncated: Whether the reply ended at its token limit.
         sampled: Whether another seed could give another text, as it cannot at temperature 0.
     """
@@ -55,7 +55,7 @@ class Agent(Protocol):
         ...
 
     def bound(self, request: Request) -> Usage:
-        """The most that this call can take, made again where that is allowed: what a budget reserves."""
+        """The most that this call can take, retries included; a budget reserves it."""
         ...
 
     async def reply(self, request: Request) -> Reply:

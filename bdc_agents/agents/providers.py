@@ -1,4 +1,4 @@
-"""Chat models built from an agent's settings."""
+"""Builds an agent's chat model from its settings, for each provider that LangChain knows."""
 
 import os
 import re
@@ -47,16 +47,16 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "upstage": ("UPSTAGE_API_KEY",),
     "xai": ("XAI_API_KEY",),
 }
-"""The providers of `init_chat_model`, and where each looks for its key."""
+"""The providers of `init_chat_model`, each with the environment variables that may hold its key."""
 
 _OWN_ADDRESS = {"azure_openai", "azure_ai"}
-"""Providers whose address is always the user's, so that their key goes to `base_url`."""
+"""Providers whose address is always the user's own, so that their key may go to `base_url`."""
 
 
 def provider_of(config: AgentConfig) -> str:
-    """Who is asked, or whose protocol is spoken at `base_url`, as LangChain writes it; empty for none.
+    """The provider, or the one whose protocol `base_url` speaks, by LangChain's name; empty for none.
 
-    With `base_url` a name may have a colon of its own, as in `qwen2.5-coder:7b`.
+    With `base_url` a model's name may contain a colon, as in `qwen2.5-coder:7b`.
     """
     before, colon, _ = config.model.partition(":")
     provider = before.replace("-", "_").lower() if colon else ""
@@ -69,16 +69,16 @@ def name_of(config: AgentConfig) -> str:
 
 
 def key_variables(config: AgentConfig) -> tuple[str, ...]:
-    """The environment variables that may hold an agent's API key; none where it needs none."""
+    """The environment variables that may hold an agent's API key; empty if it needs none."""
     if config.api_key_env:
         return (config.api_key_env,)
     provider = provider_of(config)
-    # A key goes to its provider alone: who sends it to another address names it.
+    # A key goes only to its provider. To send it to another address, the user has to name it.
     return PROVIDERS.get(provider, ()) if not config.base_url or provider in _OWN_ADDRESS else ()
 
 
 def endpoint_of(config: AgentConfig) -> str:
-    """What tells an agent's endpoint from others: its address, or its provider."""
+    """Identifies an agent's endpoint: its address, or its provider."""
     if config.base_url:
         return config.base_url
     if provider_of(config) in registered():
@@ -88,7 +88,7 @@ def endpoint_of(config: AgentConfig) -> str:
 
 
 def sent_headers(config: AgentConfig) -> dict[str, str]:
-    """The headers of an agent's settings; a value `$NAME` is that of the environment variable."""
+    """The headers of an agent's settings; the environment variable replaces a value `$NAME`."""
     texts = {name: value.get_secret_value() for name, value in config.headers.items()}
     return {
         name: os.environ.get(text[1:], "") if text.startswith("$") else text for name, text in texts.items()
@@ -96,7 +96,7 @@ def sent_headers(config: AgentConfig) -> dict[str, str]:
 
 
 def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
-    """A function that builds an agent's chat model, checked by building it once.
+    """Returns a function that builds an agent's chat model; builds it once to check the settings.
 
     Args:
         name: The agent's name, for messages.
@@ -104,7 +104,7 @@ def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
 
     Raises:
         ConfigError: If its key is missing or an option is not accepted.
-        ModelError: If its provider is unknown; `NotInstalled` if it needs a package that is not there.
+        ModelError: If its provider is unknown; `NotInstalled` if it needs a package that is missing.
     """
     try:
         _check_provider(config)
@@ -112,7 +112,7 @@ def chat_model(name: str, config: AgentConfig) -> Callable[[], BaseChatModel]:
         key = _find_key(config)
         ready = [_build(config, key)]
     except ValidationError as error:
-        # Only places and reasons: the values may hold a key.
+        # Only names and reasons, since the values may hold a key.
         wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"agent {name!r}: {error.title} does not accept {'; '.join(wrong)}") from None
     except (ConfigError, ModelError) as error:
@@ -141,10 +141,10 @@ def _check_provider(config: AgentConfig) -> None:
 
 
 def check_local(config: AgentConfig) -> None:
-    """Refuses what only an endpoint has, for a model that runs on this machine.
+    """Refuses settings of endpoints for a model that runs on this machine.
 
     Raises:
-        ConfigError: If such a setting is there.
+        ConfigError: If there is such a setting.
     """
     remote = ("base_url", "headers", "proxy", "responses_api", "api_version", "reasoning_effort", "ollama")
     if given := [name for name in remote if getattr(config, name)]:
@@ -159,7 +159,7 @@ def _check_headers(config: AgentConfig) -> None:
 
 
 def _find_key(config: AgentConfig) -> SecretStr | None:
-    """The key that the settings give or name; None where the provider's package finds its own.
+    """The key that the settings give or name; None if the provider's package finds its own.
 
     Raises:
         ConfigError: If no variable that may hold it is set.
@@ -179,7 +179,7 @@ def _find_key(config: AgentConfig) -> SecretStr | None:
 
 
 def _has_other_credentials(config: AgentConfig) -> bool:
-    """Whether a token takes the place of the key, as Entra ID's does at Azure."""
+    """Whether a token replaces the key, as Entra ID's does at Azure."""
     return any("token" in option for option in config.options) or bool(
         provider_of(config) in _OWN_ADDRESS and os.environ.get("AZURE_OPENAI_AD_TOKEN")
     )
@@ -206,13 +206,13 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "responses_api": ("use_responses_api",),
     "api_version": ("api_version",),
 }
-"""Where the chat models of other packages take a setting: the first that they declare."""
+"""The arguments under which chat models take each setting; the first that one declares is used."""
 
 
 def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
-    """A model of another package that LangChain knows.
+    """Builds a model of an integration package that LangChain knows.
 
-    Built twice: what it declares is known once there is one, and tells where a setting goes.
+    Builds it twice: only the first model shows which arguments it declares for the settings.
     """
     from langchain.chat_models import init_chat_model
 
@@ -222,7 +222,7 @@ def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
         arguments |= {"base_url": config.base_url} if config.base_url else {}
         model = f"{provider_of(config)}:{name_of(config)}"
         with warnings.catch_warnings():
-            # What an integration does not declare is refused below, and in our own words.
+            # Arguments that the integration does not declare are refused below, in our own words.
             warnings.filterwarnings("ignore", message=".*not default parameter", category=UserWarning)
             try:
                 return init_chat_model(model, **arguments | more)
@@ -253,12 +253,12 @@ def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
 
 
 def _required(config: AgentConfig) -> dict[str, Any]:
-    """Options without which some models cannot be built at all, such as a region."""
+    """Options that some models need to be built at all, such as a region."""
     return dict(config.options) if config.options and provider_of(config) != "ollama" else {}
 
 
 def _missing(error: ImportError) -> str:
-    """How to install what is missing: LangChain's own words name its package, the cause what that needs."""
+    """How to install what is missing: LangChain's message names its package, the cause names a dependency."""
     said = " ".join(str(error).split())
     command = re.search(r"pip install (?:-U )?[\w.-]+", said)
     absent = getattr(error.__cause__ or error.__context__, "name", None) or ""
@@ -267,10 +267,10 @@ def _missing(error: ImportError) -> str:
 
 
 def _settings(config: AgentConfig, model: BaseChatModel) -> dict[str, Any]:
-    """The settings under the names that a chat model declares.
+    """The settings as arguments that a chat model declares.
 
     Raises:
-        ConfigError: If it has no place for one of them.
+        ConfigError: If it declares none for one of them.
     """
     if provider_of(config) == "ollama":
         return _for_ollama(config)

@@ -1,8 +1,8 @@
-"""What an endpoint says when it refuses a request, in whatever shape: its words, and what they name.
+"""Reads an endpoint's refusal, in whatever shape: its words, its codes, and the parameters it names.
 
-No two servers agree on how an error looks. One names the parameter in a field, another in a list of
-places, in a sentence, in JSON inside a string, or in a page of HTML. Everything here is pure, reads a
-bounded part of what it is given, and never raises.
+No two servers agree on how an error looks. One names the parameter in a field, others in a list of
+places, in a sentence, in JSON inside a string, or in an HTML page. Everything here is pure, reads a
+bounded part of its input, and never raises.
 """
 
 import html
@@ -27,16 +27,19 @@ _TEXTS = (
     "body",
     "title",
 )
-"""Keys under which servers put words: OpenAI, FastAPI, Google, OpenRouter, gateways before them."""
+"""Keys under which servers put their words: OpenAI, FastAPI, Google, OpenRouter, and gateways."""
 _INSIDE = ("details", "metadata", "fieldViolations", "innererror", "inner_error")
-"""Keys whose values are no words themselves but hold some."""
+"""Keys whose values hold words further inside."""
 _NAMES = ("param", "parameter", "field", "loc")
+"""Keys under which servers name a parameter."""
 _CODES = ("code", "type", "status")
+"""Keys under which servers put machine-readable codes."""
 _DEEPEST = 8
-"""Gateways wrap errors of gateways; four levels have been seen."""
+"""Levels of nesting that are read. Gateways wrap errors of gateways; four levels have been seen."""
 _MOST_PARTS = 60
+"""Most words, names and codes taken from a body: errors hold a few, and a hostile body must not cost time."""
 _LONGEST = 20_000
-"""Characters of one text that are read; what names a parameter comes early."""
+"""Characters of one text that are read; parameters are named early."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Said:
     """What an error body says.
 
     Args:
-        text: Its words, the outermost first; empty where it has none.
-        named: Parameters that it names in a field of their own, without what is inside them.
+        text: Its words, the outermost first; empty if it has none.
+        named: Parameters that it names in a separate field; for `a.b` only `a`.
         codes: Machine-readable codes, such as `insufficient_quota`.
         wait: Seconds that the body asks to wait.
     """
@@ -60,10 +63,10 @@ _Kind = Literal["text", "name", "code", "wait"]
 
 
 def read(body: Any) -> Said:
-    """What the body of a refused request says.
+    """Reads the body of a refused request.
 
     Args:
-        body: As it was parsed: a mapping, a list, or text.
+        body: The parsed body: a mapping, a list, or text.
     """
     found: dict[_Kind, dict[str, None]] = {"text": {}, "name": {}, "code": {}, "wait": {}}
     for kind, value in islice(_parts(body, 0), _MOST_PARTS):
@@ -110,14 +113,14 @@ def _in_mapping(body: Mapping[Any, Any], depth: int) -> Iterator[tuple[_Kind, st
 
 
 def _place(value: Any) -> str:
-    """A parameter's name, or the path to what is wrong inside it, without the word for the body."""
+    """A parameter's name, or the path to a place inside it, without a leading `body` or the like."""
     if isinstance(value, list | tuple):
         value = ".".join(str(part) for part in value[:_DEEPEST])
     return re.sub(r"^(?:body|query|request)\.", "", value)[:200] if isinstance(value, str) else ""
 
 
 def _seconds(value: Any) -> str:
-    """Google's `34.07s`, as a number."""
+    """Google's `34.07s` without its unit."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)s", value) if isinstance(value, str) else None
     return match[1] if match else ""
 
@@ -133,7 +136,7 @@ def _in_text(text: str, depth: int) -> Iterator[tuple[_Kind, str]]:
 
 
 def _json_in(text: str) -> tuple[str, Any]:
-    """The words before JSON in a text, and that JSON; the text itself and None where there is none."""
+    """Splits a text into the words before JSON and that JSON; without JSON, the text and None."""
     start = min((at for at in (text.find("{"), text.find("[{")) if at >= 0), default=-1)
     if start < 0:
         return text, None
@@ -143,7 +146,7 @@ def _json_in(text: str) -> tuple[str, Any]:
         return text, None
     if not isinstance(value, dict | list) or not any(True for _ in _parts(value, _DEEPEST - 2)):
         return text, None
-    # A prefix such as `Error code: 422 - ` or `SomeException - b'` is kept without its loose end.
+    # Strip the loose end of a prefix such as `Error code: 422 - ` or `SomeException - b'`.
     before = text[:start].rstrip()
     return before.removesuffix("b'").removesuffix('b"').rstrip(" :,-'\""), value
 
@@ -154,7 +157,7 @@ _PAGE = re.compile(
 
 
 def page_words(text: str) -> str | None:
-    """The title and headings of a page of HTML, or all its words without them; None if it is no page."""
+    """The title and headings of an HTML page, or all its words if it has none; None if it is no page."""
     text = text[:_LONGEST].lstrip()
     if not _PAGE.match(text):
         return None
@@ -175,23 +178,23 @@ _REFUSED = re.compile(
 
 
 def refuses(text: str) -> bool:
-    """Whether a text says that something is not taken at all, as a server's own trouble does not."""
+    """Whether a text says that something is not accepted at all; a server's own trouble sounds different."""
     return bool(_REFUSED.search(text))
 
 
 def mentions(text: str, name: str) -> bool:
-    """Whether a text names a parameter, rather than using a word that is spelled alike.
+    """Whether a text names a parameter, and does not just use the same word.
 
     Args:
         text: What an endpoint said.
-        name: A parameter's name as it is in a request.
+        name: The parameter's name in a request.
     """
     told = re.escape(name)
     if "_" in name or name == "temperature":
         return bool(re.search(rf"(?<![\w.]){told}(?!\w)", text))
     quoted = rf"""(?<!\w)['"`]{told}['"`]"""
     asked = rf"\b(?:parameters?|arguments?|fields?|options?|supports?)[\s:]+['\"`]?{told}(?!\w)"
-    # At the start of a sentence alone: "the vector store cannot be reached" is about no parameter.
+    # Only at the start of a sentence: "the vector store cannot be reached" is about no parameter.
     judged = rf"(?:^|[.;:]\s+){told}(?::|\s+(?:is|are|does|must|cannot|value|parameter|not|should)\b)"
     return any(re.search(pattern, text) for pattern in (quoted, asked, judged))
 
@@ -211,7 +214,7 @@ _TOO_LARGE = re.compile(
 
 
 def room_in_context(text: str) -> int | None:
-    """Tokens that the context leaves for a reply, where a text tells its size and that of the prompt."""
+    """Tokens that the context leaves for a reply, if a text tells its size and the prompt's."""
     context, prompt = _CONTEXT.search(text), _PROMPT.search(text)
     if not context or not prompt:
         return None
@@ -219,12 +222,12 @@ def room_in_context(text: str) -> int | None:
 
 
 def highest_allowed(text: str, limit: int, least: int) -> int | None:
-    """The largest number below a limit in a text that says that the limit is too high.
+    """The largest number below the limit, in a text that says that the limit is too high.
 
     Args:
         text: What an endpoint said.
-        limit: What it was sent, in tokens.
-        least: A number below it is no token limit.
+        limit: The token limit that was sent.
+        least: Smaller numbers are no token limits.
     """
     if not _TOO_LARGE.search(text):
         return None

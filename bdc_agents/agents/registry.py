@@ -1,11 +1,11 @@
-"""Providers of chat models that other packages add: `NAME:MODEL` in the settings, an entry point in theirs.
+"""Finds providers of chat models that other packages add by an entry point, for models `NAME:MODEL`.
 
-A package announces a module, and this project's own `bdc:FOLDER` comes the same way:
+A package announces a module as follows; this project's own `bdc:FOLDER` uses the same way:
 
     [project.entry-points."bdc_agents.providers"]
     acme = "acme_llm.provider"
 
-So agents need to know nothing of what is built on them, such as the serving of a library.
+So agents need not know what is built on them, such as the serving of a library.
 """
 
 from functools import cache
@@ -21,10 +21,10 @@ GROUP = "bdc_agents.providers"
 
 
 class Provider(Protocol):
-    """What the module of an entry point has."""
+    """The functions of an entry point's module."""
 
     def build(self, config: AgentConfig) -> BaseChatModel:
-        """An agent's chat model; whatever takes long is left to its first call.
+        """Builds an agent's chat model; slow work has to wait for its first call.
 
         Raises:
             ConfigError: If a setting is not accepted.
@@ -33,7 +33,7 @@ class Provider(Protocol):
         ...
 
     def endpoint(self, config: AgentConfig) -> str:
-        """What tells this model from others whose replies differ, for the cache of replies.
+        """Identifies this model in the reply cache: models whose replies differ have different texts.
 
         Raises:
             ModelError: If there is no such model.
@@ -43,7 +43,7 @@ class Provider(Protocol):
 
 @cache
 def _announced() -> dict[str, EntryPoint]:
-    # The metadata of all installed packages is read: once, some 10 ms.
+    # Cached: reading the metadata of all installed packages takes some 10 ms.
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
@@ -53,7 +53,7 @@ def registered() -> tuple[str, ...]:
 
 
 def provider(name: str) -> Provider:
-    """The provider of a name in `registered`.
+    """Loads the provider with a name of `registered`.
 
     Raises:
         ModelError: If its module cannot be imported.

@@ -1,4 +1,4 @@
-"""Chat models inside other Runnables: bound, configured, retried, with fallbacks, behind a prompt."""
+"""Finds the chat models inside other Runnables: bound, configured, with retries or fallbacks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from langchain_core.runnables.base import RunnableBindingBase
 from bdc_agents.errors import ConfigError
 
 Answering = Runnable[Any, Any]
-"""What answers messages with a message."""
+"""A Runnable that answers messages with a message."""
 Change = Callable[[BaseChatModel], Answering]
 
 OF_THE_REQUEST = ("temperature", "max_tokens", "max_completion_tokens")
-"""Bound arguments that become the agent's settings, and are then sent with each request."""
+"""Bound arguments that become the agent's settings, and so are sent with each request."""
 
 
 def with_models(runnable: Answering, change: Change) -> Answering:
-    """The Runnable with its chat models changed; itself where it has none that can be seen."""
+    """The Runnable with its chat models changed; itself if none can be found in it."""
     if isinstance(runnable, BaseChatModel):
         return change(runnable)
     if isinstance(runnable, RunnableBindingBase):
@@ -38,7 +38,7 @@ def with_models(runnable: Answering, change: Change) -> Answering:
 
 
 def models_in(runnable: Answering) -> list[BaseChatModel]:
-    """The chat models in a Runnable, the one that is asked first in front."""
+    """The chat models in a Runnable; the one that is asked first comes first."""
     found: list[BaseChatModel] = []
 
     def see(model: BaseChatModel) -> Answering:
@@ -50,14 +50,14 @@ def models_in(runnable: Answering) -> list[BaseChatModel]:
 
 
 def is_one_model(runnable: Answering) -> bool:
-    """Whether one chat model alone answers, which can then be asked for JSON in its own way."""
+    """Whether a single chat model answers, so that it can be asked for JSON in its own way."""
     while isinstance(runnable, RunnableBindingBase):
         runnable = runnable.bound
     return isinstance(runnable, BaseChatModel)
 
 
 def bound_arguments(runnable: Answering) -> dict[str, Any]:
-    """The arguments that a Runnable's first chat model is called with, the outermost winning."""
+    """The arguments bound to a Runnable's first chat model; the outermost win."""
     if isinstance(runnable, RunnableBindingBase):
         return bound_arguments(runnable.bound) | dict(runnable.kwargs)
     if isinstance(runnable, RunnableWithFallbacks):
@@ -69,21 +69,21 @@ def bound_arguments(runnable: Answering) -> dict[str, Any]:
 
 
 def input_of(runnable: Answering, messages: Sequence[BaseMessage]) -> Any:
-    """The messages as the Runnable takes them: as a list, or under the one name that it asks for.
+    """The messages as input of the Runnable: a list, or a mapping under the one name that it asks for.
 
     Raises:
-        ConfigError: If it starts with a prompt that has no place for them, or several.
+        ConfigError: If it starts with a prompt that has no place for messages, or several.
     """
     first = _first(runnable)
     if isinstance(first, BasePromptTemplate):
         return _for_prompt(first, messages)
     if any(cls.__name__ == "Pregel" for cls in type(first).__mro__):
-        return {"messages": list(messages)}  # A compiled graph, whose state holds the conversation.
+        return {"messages": list(messages)}  # A compiled graph: its state holds the conversation.
     return list(messages)
 
 
 def _first(runnable: Answering) -> Answering:
-    """What receives the input."""
+    """The part of a Runnable that receives the input."""
     while True:
         if isinstance(runnable, RunnableBindingBase):
             runnable = runnable.bound

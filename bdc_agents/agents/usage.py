@@ -1,6 +1,6 @@
-"""What calls took, as far as it can be: an endpoint's own counts are corrected where they cannot be right.
+"""Counts the usage of calls, and corrects an endpoint's counts that cannot be right.
 
-A budget rests on these counts. One that believed a -1 or a 10**30 would never end, or end at once.
+Budgets rest on these counts. A budget that believed a -1 would never end; with a 10**30 it would end at once.
 """
 
 import math
@@ -11,24 +11,24 @@ from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.types import Usage
 
 BYTES_PER_TOKEN = 4
-"""Of English and code, for an estimate where an endpoint tells nothing."""
+"""Bytes of a token in English and code, for an estimate if the endpoint reports nothing."""
 
 
 def size(text: str) -> int:
-    """The text's bytes: no tokenizer makes more tokens than there are."""
+    """The text's bytes, which bound its tokens in any tokenizer."""
     return len(text.encode("utf-8", "replace"))
 
 
 def tokens_told(told: Any, *, most: int, estimate: int) -> tuple[int, bool]:
-    """A count of tokens that can be right.
+    """A plausible count of tokens.
 
     Args:
-        told: What the endpoint says; None where it says nothing at all.
-        most: More than there can be.
-        estimate: Taken where it says nothing, nothing that is a count, or none where some were written.
+        told: What the endpoint reports; None if nothing.
+        most: Upper bound of a plausible count.
+        estimate: Used if the endpoint reports nothing, no number, or 0 though there was text.
 
     Returns:
-        The count, and whether the endpoint told one that cannot be.
+        The count, and whether the endpoint reported one that cannot be right.
     """
     if told is None:
         return estimate, False
@@ -40,7 +40,7 @@ def tokens_told(told: Any, *, most: int, estimate: int) -> tuple[int, bool]:
 def counts_of(told: Mapping[str, Any]) -> tuple[Any, Any]:
     """The counts of prompt and completion in a message's `usage_metadata`.
 
-    Some endpoints count what a model thinks in their total alone.
+    Some endpoints count a model's thoughts only in their total.
     """
     prompt, completion, total = told.get("input_tokens"), told.get("output_tokens"), told.get("total_tokens")
     if isinstance(prompt, int) and isinstance(completion, int) and isinstance(total, int):
@@ -50,16 +50,16 @@ def counts_of(told: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def believed(used: Usage, bound: Usage, text: str) -> Usage:
-    """What a reply took as its agent says, held to what the call could take.
+    """A reply's usage as its agent reports it, held to what the call could take.
 
     Args:
-        used: What the agent says.
-        bound: The most that the call could take by its `Agent.bound`.
-        text: The reply. One that is longer than it was allowed to be takes the tokens it has.
+        used: What the agent reports.
+        bound: What `Agent.bound` returned for the call.
+        text: The reply; if it is longer than allowed, it counts at its real length.
     """
     longest = max(bound.completion_tokens, size(text))
     completion = min(max(used.completion_tokens, 0), longest)
-    # Several attempts may share their tokens otherwise, as long as the sum is that of the bound.
+    # Attempts may divide the tokens between prompt and reply in another way, if the sum keeps the bound.
     prompt = min(max(used.prompt_tokens, 0), bound.tokens + longest - bound.completion_tokens - completion)
     excess = max(0, completion - bound.completion_tokens)
     possible = used.model_copy(
@@ -73,7 +73,7 @@ def believed(used: Usage, bound: Usage, text: str) -> Usage:
         }
     )
     told_wrong = possible != used
-    # A reply is a call, also where an agent counts none; what is cached may have taken more once.
+    # A reply is at least one call, even if its agent counts none.
     calls = min(max(used.calls, 1), max(bound.calls, 1))
     return possible.model_copy(
         update={
@@ -85,19 +85,19 @@ def believed(used: Usage, bound: Usage, text: str) -> Usage:
 
 
 def _cost(cost: float | None, bound: Usage, excess: int) -> float | None:
-    """A cost that is not below nothing, nor above that of the bound and of the tokens beyond it."""
+    """The cost, held between 0 and the cost of the bound and the tokens beyond it."""
     if cost is None:
         return None
     if not math.isfinite(cost) or cost < 0:
         return bound.cost or 0.0
     if bound.cost is None:
         return cost
-    # A token of the reply costs no more than the bound would if all of it were for the reply.
+    # A token of the reply costs at most the bound's cost divided by the bound's reply tokens.
     return min(cost, bound.cost * (1 + excess / max(1, bound.completion_tokens)))
 
 
 def of_failed(error: BDCError) -> Usage:
-    """What a call without a reply took; nothing but a failure where it could not even be made."""
+    """The usage of a call without a reply; if it was never made, only a failure."""
     if not isinstance(error, AgentError):
         return Usage(failed=1)
     spent = error.usage or Usage(failed=1)

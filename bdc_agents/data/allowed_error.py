@@ -1,4 +1,4 @@
-"""The error that a sentence of a statement allows its answers, in the words that data sets really use.
+"""Reads from a statement's sentence the numeric error that answers may have, in the words of real data sets.
 
 A sentence counts where it names an error (or precision, difference, ...) with a bound, and speaks of
 the answer: what it says of the input, of an instrument or of a promise allows nothing.
@@ -27,6 +27,7 @@ _PLACES = re.compile(
     re.IGNORECASE,
 )
 _LARGEST, _SMALLEST = 0.1, 1e-15
+"""Bounds of an allowed error: a larger number means something else, and floats have no more digits."""
 
 # "Error", "precision" and the like; of these some speak of an answer alone, the others also of what is given.
 _BOTH = r"(?:absolute|relative)\W+(?:\w+\W+){0,4}?"

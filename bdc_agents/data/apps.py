@@ -1,4 +1,4 @@
-"""APPS: the official rows (`input_output` as JSON text) and rows with the tests already split.
+"""APPS: reads the official rows (`input_output` as JSON text) and rows with the tests already split.
 
 The official grader compares numbers with `numpy.allclose`, whose relative tolerance of 1e-5
 accepts wrong large integers; here they must agree unless the statement allows an error.

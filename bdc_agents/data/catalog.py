@@ -1,4 +1,4 @@
-"""The data sets known by name: where their files are, on disk and on the hub, and who reads a row."""
+"""The data sets known by name: where their files are, on disk and on the hub, and what reads a row."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from bdc_agents.data.livecodebench import livecodebench_task
 from bdc_agents.data.mbpp import mbpp_plus_task, mbpp_sanitized_task, mbpp_task
 from bdc_agents.types import Task
 
+# The splits of MBPP's authors, by ids.
 _MBPP_SPLITS = {
     "prompt": range(1, 11),
     "test": range(11, 511),
@@ -26,7 +27,7 @@ class Hub:
 
     Args:
         repo: Its name there.
-        config, split: As `datasets.load_dataset` takes them.
+        config, split: Arguments of `datasets.load_dataset`.
         files: JSON Lines files to read instead, for data sets that came with a loading script,
             which `datasets` no longer runs.
         revision: The commit that has these files.

@@ -1,4 +1,4 @@
-"""CodeContests of DeepMind: the official rows, and rows with one Python solution each.
+"""CodeContests of DeepMind: reads the official rows, and rows with one Python solution each.
 
 Time limits are those of the contest, which had compiled languages in mind: a Python program gets
 `PYTHON_FACTOR` times as long, and never less memory than other problems do, since its objects are
@@ -18,12 +18,14 @@ from bdc_agents.data.rows import Row, build_task, read_row
 from bdc_agents.types import Limits, Task
 
 PYTHON_FACTOR = 3.0
+"""How many times a row's time limit, which was set for C++, a Python program gets. Chosen, not measured."""
 LEAST_SECONDS = 3.0
+"""CPU seconds that any program gets: starting the interpreter counts too."""
 LONGEST_SECONDS = 100
 LARGEST_MEMORY_MB = 65536
-"""Limits above these are mistakes of a row; its problem has the default ones."""
-_PYTHON3 = 3
-_FIRST_LETTER = 7
+"""A limit above these is a mistake of the row; its problem gets the default instead."""
+_PYTHON3 = 3  # The number of Python 3 among the languages of the data set.
+_FIRST_LETTER = 7  # The number of A among the data set's difficulties; B, C and so on follow.
 _LEVELS = {1: "easy", 2: "medium", 3: "hard", 4: "harder", 5: "hardest"}
 
 

@@ -1,4 +1,4 @@
-"""What the contest data sets share: paired inputs and outputs, tolerances, call-style tests."""
+"""Shared by the contest data sets: pairs of input and output, tolerances, tests of functions."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from builtins import *"""
 _UNJUDGED: dict[str, Kind] = {"interactive": "interactive", "any-answer": "any answer"}
 _DECIMAL = re.compile(r"(?<![\w.])[-+]?\d*\.(\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 _ROUNDED = (4, 5)
-"""Digits of decimals that were rounded to show them, and not to a number of digits that was asked for."""
+"""Numbers of digits that rounding for display leaves; a statement that asks for rounding names others."""
 
 
 class Pairs(Row):

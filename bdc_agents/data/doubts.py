@@ -1,4 +1,4 @@
-"""What is doubtful about a problem's tests: those that are equal, contradict each other or assert nothing."""
+"""Finds doubtful tests of a problem: those that are equal, contradict each other or assert nothing."""
 
 import ast
 import re
@@ -14,12 +14,12 @@ from bdc_agents.types.literals import evaluate
 
 
 class Named(NamedTuple):
-    """A test by the name under which whoever wrote it finds it again.
+    """A test with the name by which its author finds it.
 
     Args:
-        name: Such as `public_tests[2]`.
-        test: What it says.
-        secret: Whether nothing but its name may be told.
+        name: Name such as `public_tests[2]`.
+        test: The test.
+        secret: Whether only its name may be shown.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Named(NamedTuple):
 
 
 def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
-    """One line for each thing that is doubtful about a problem's tests.
+    """Describes each doubt about a problem's tests in one line.
 
     Args:
-        named: As they were written, before any is left out; those that are secret are the hidden ones.
-        problem: What they are of.
+        named: All tests as they were written, before any is left out; the hidden ones are secret.
+        problem: The problem.
     """
     return tuple(
         f"{problem.id}: {line}"
@@ -90,7 +90,7 @@ def _contradicting(named: Sequence[Named]) -> Iterator[str]:
 
 
 def _answers(test: TestCase) -> list[Any]:
-    """What a test accepts, without differences that no checker minds by default."""
+    """The answers that a test accepts, without differences that checkers ignore by default."""
     if isinstance(test, StdinTest):
         return [text.split() for text in test.expected]
     return [evaluate(text) for text in test.expected] if isinstance(test, CallTest) else []
@@ -133,7 +133,7 @@ def _named_by_none(named: Sequence[Named], problem: Problem) -> Iterator[str]:
 
 
 def _of_another_function(named: Sequence[Named], problem: Problem) -> Iterator[str]:
-    """Tests of something else than other tests are of, of which agents hear nowhere."""
+    """Tests of another function than the other tests, which nothing tells the agents about."""
     names = _names(named, problem)
     told = "\n".join((problem.statement, problem.starter_code, problem.preamble))
     strangers = [one for one, known in zip(named, names, strict=True) if not known] if any(names) else []

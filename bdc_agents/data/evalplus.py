@@ -1,4 +1,4 @@
-"""EvalPlus tests: many inputs, with the oracle solution or the recorded results.
+"""Tests of EvalPlus: many inputs, compared with the oracle solution or the recorded results.
 
 Both of its formats are read: the release files (`base_input`, `plus_input`, `atol` and the
 canonical solution as the oracle) and the hub's data sets (one script in `test`).
@@ -13,6 +13,8 @@ from bdc_agents.syntax import parse
 from bdc_agents.types import Limits, ScriptTest
 
 INPUTS_PER_TEST = 100
+"""Inputs of one test: few enough to stay within its limits, and enough that starting a process costs little.
+Chosen, not measured."""
 PLUS_LIMITS = Limits(cpu_seconds=12)
 """Twice the default: the oracle's time counts too, and some inputs are meant to be large."""
 
@@ -176,6 +178,7 @@ def _values(value: Any) -> Any:
     return {key: tuple(item) for key, item in value.items()}
 
 
+# Tasks of MBPP+ by number: JSON made lists of the tuples among their arguments, as EvalPlus undoes it too.
 _TUPLES = (2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726)
 _ROWS = (63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780)
 

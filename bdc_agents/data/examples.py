@@ -1,4 +1,4 @@
-"""Examples printed in a statement, as public tests for problems that come without any.
+"""Makes public tests of the examples in a statement, for problems that come without any.
 
 Nothing here looks at the hidden tests, and nothing is executed: code is only parsed.
 """
@@ -18,6 +18,7 @@ _HEADING = re.compile(r"^(sample |example )?(inputs?|outputs?)( ?#?\d+)?$")
 _EXAMPLES = re.compile(r"^(examples?|samples?|sample tests?)( ?#?\d+)?$")
 _END = re.compile(r"^(notes?|explanations?( .*)?|hints?|constraints|scoring|example explanation)$")
 _LONGEST_LINE = 2000
+"""Characters of a line that may hold an example: longer ones are none, and would slow the patterns down."""
 _OPERATORS = frozenset("+-*/%=<>&|^([{")
 _WORD = re.compile(r"^(true|false|none)\b")
 _ARROW = re.compile(

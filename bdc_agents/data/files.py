@@ -1,4 +1,4 @@
-"""Finding a data set's files and reading their rows, one at a time."""
+"""Finds a data set's files and reads their rows, one at a time."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from bdc_agents.syntax import long_integers
 
 DATA_ENV = "BDC_DATA"
 LARGEST_ARRAY = LONGEST_LINE
-"""Bytes of a `.json` file, which is read at once."""
+"""Most bytes of a `.json` file, which is read whole; as for one line."""
 
 RawRow = tuple[str, dict[str, Any]]
 """Where a row comes from, such as `tasks.jsonl:3`, and the row."""

@@ -1,4 +1,4 @@
-"""Rows from the Hugging Face hub, for those who installed `bdc-agents[hub]`."""
+"""Reads rows from the Hugging Face hub; needs the extra `hub`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def hub_available() -> bool:
 
 
 def hub_files(hub: Hub) -> list[Path]:
-    """The files of a data set on the hub that is read as files; what was downloaded stays in the hub's cache.
+    """The files of a data set on the hub that is read as files; downloads stay in the hub's cache.
 
     Args:
         hub: Where it is.

@@ -1,4 +1,4 @@
-"""HumanEval and HumanEval+.
+"""HumanEval and HumanEval+: reads their rows.
 
 Public tests are the row's `public_tests` (asserts) where it has some, otherwise the examples of
 the docstring. The hidden test of HumanEval is its official script; those of HumanEval+ are the
@@ -17,8 +17,7 @@ from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Limits, ScriptTest, Task, TestCase
 from bdc_agents.types.asserts import call_of, called_names, case_from_assert
 
-# Examples of the docstrings that the official tests and solutions contradict: no right program
-# would pass them.
+# Examples in docstrings that the official tests and solutions contradict: no right program passes them.
 _ERRATA = frozenset(
     {
         ("47", "median([-10, 4, 6, 1000, 10, 20])"),

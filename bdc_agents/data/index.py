@@ -1,4 +1,4 @@
-"""Where the rows of a JSON Lines file are, so that one problem of a large file is found without reading it.
+"""Indexes the rows of a JSON Lines file by name, so that one problem of a large file is found at once.
 
 An index holds, for each name of a row, where its line begins. It is made when it is first needed, kept in
 memory, and for large files in the user's cache folder, too. It is a hint, and never trusted: the line at a
@@ -28,13 +28,16 @@ Names = Callable[[dict[str, Any]], Sequence[str]]
 """The names that a row answers to."""
 
 FORMAT = 1
+"""Version of index files; files of another version are made anew."""
 KEPT_FROM_BYTES = 1 << 20
-"""Of text; the index of a smaller one is made in a few milliseconds, and need not be on disk."""
+"""Bytes of a data file from which its index is kept on disk: a smaller one is indexed in milliseconds."""
 LARGEST = 1 << 28
-"""Bytes of an index file, which is read at once: ten million rows."""
-_RECORD = struct.Struct(">8sQQ")  # the hash of a name, the place of the line, its number
+"""Most bytes of an index file, which is read whole: ten million rows."""
+_RECORD = struct.Struct(">8sQQ")  # The hash of a name, the place of its line, the line's number.
 _ENDS = 4096
+"""Bytes at both ends of a data file that are hashed to notice a change: one disk block each."""
 _IN_MEMORY = 16
+"""Indexes that a process remembers: more than the data sets that one run uses."""
 
 
 class Place(NamedTuple):
@@ -45,7 +48,7 @@ class Place(NamedTuple):
 
 
 class _Stamp(NamedTuple):
-    """What tells one state of a file from another: a change leaves one of these different, nearly always."""
+    """Identifies the state of a file: nearly every change alters one of these."""
 
     size: int
     changed: int
@@ -67,8 +70,8 @@ class Index:
     """The places of a file's rows by name.
 
     Args:
-        stamp: Of the file when the index was made.
-        records: Sorted, one after the other.
+        stamp: Stamp of the file when the index was made.
+        records: The records in sorted order.
     """
 
     stamp: _Stamp

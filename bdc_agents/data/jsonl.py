@@ -26,7 +26,7 @@ from bdc_agents.types.written import test_names
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")
 _LONGEST_ID = 200
-"""Characters: an id is read by people, and part of the names of files."""
+"""Characters of an id, which people read and which is part of file names."""
 _NUMBERED = re.compile(r"^problem: public_tests\[(\d+)\]", re.MULTILINE)
 _ADDRESS_OF_CODE = re.compile(r"(?P<file>[^\n(){}]+\.py)(?::(?P<function>\w+))?")
 
@@ -88,11 +88,10 @@ def task_from_dict(
     """The task that a plain JSON object describes.
 
     Args:
-        row: As `docs/problems.md` says.
+        row: The object, in the form of `docs/problems.md`.
         source: Where it comes from, such as `tasks.jsonl:3`; named in errors.
         prefix: Put before the row's id to make the problem's address.
-        folder: Of the file that it comes from: the file of a checker is read from below it, and from
-            nowhere without one.
+        folder: Folder of its file. A checker's file must lie below it; without a folder none is read.
 
     Raises:
         ProblemError: If a field is missing, unknown or not accepted; the message names it.
@@ -140,7 +139,7 @@ def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str
 
 
 def _counted(found: re.Match[str]) -> str:
-    """The place of a test for whoever gave tests one by one: counted from 1, and of no field."""
+    """The place of a test that was given by itself: counted from 1, without a field's name."""
     return f"test {int(found[1]) + 1}"
 
 

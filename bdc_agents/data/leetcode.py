@@ -1,4 +1,4 @@
-"""LeetCodeDataset: problems whose program is a class `Solution` with one method.
+"""LeetCodeDataset: reads its problems, whose program is a class `Solution` with one method.
 
 The official grader runs `prompt`, the program and `check(Solution().method)` in one process and holds
 values against each other by `==`. Here each assert of `check` is a test of its own, whose value leaves
@@ -24,11 +24,12 @@ from bdc_agents.syntax import PARSE_ERRORS, long_integers, parse, syntax_tree
 from bdc_agents.types import CallTest, Limits, ScriptTest, Task, TestCase
 
 LIMITS = Limits(cpu_seconds=12)
-"""Of each test: twice the default, since some of the set's own programs need it."""
+"""Limits of each test: twice the default, since some of the set's own programs need it."""
 MOST_PUBLIC = 3
+"""Most public tests of a problem: LeetCode's statements show two or three examples."""
 _METHOD = re.compile(r"(?P<name>[A-Za-z_]\w*)\(\)\.[A-Za-z_]\w*")
 _CANDIDATE = "candidate"
-# The row's words to the LLM, in front of the statement, behind it, or in its place.
+# The row's words to the LLM, which stand before and after the statement.
 _FRAME = re.compile(
     r"\A.*?### Question:\n(?P<framed>.*?)\n### (?:Format|Answer):.*\Z"
     r"|\A(?P<plain>.*?)\nPlease complete the following python code precisely:\n```.*\Z",
@@ -42,8 +43,8 @@ _LINE_END = re.compile(r"\r\n?")
 _GAPS = re.compile(r"\n{3,}")
 _PYTHON = {"null": "None", "true": "True", "false": "False"}
 
-# What makes a plain list of nodes, in the order in which the set's own helpers read one. A list with a
-# cycle, or a tree with one, is cut off: it equals nothing that is expected.
+# Functions that make a plain list of nodes, in the order in which the set's own helpers read one. A list or
+# tree with a cycle is cut off after `_MOST_NODES`, so that it equals no expected one.
 _MOST_NODES = 100_000
 LIST_VALUES = f"""
 def list_values(node):
@@ -98,13 +99,13 @@ def _level_order(values: Any) -> list[Any]:
 
 
 class _Helper(NamedTuple):
-    """How values are compared that `==` does not compare.
+    """How to compare values for which `==` does not work.
 
     Args:
-        makes: What makes one of a plain list.
-        reads: What makes a plain list of one.
-        code: Its definition.
-        plain: The list that it makes, of the list that one is made of.
+        makes: Name of the function that makes a value of a plain list.
+        reads: Name of the function that makes a plain list of a value.
+        code: The definition of `reads`.
+        plain: From the list that a value is made of to the list that `reads` gives.
     """
 
     makes: str

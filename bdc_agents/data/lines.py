@@ -1,4 +1,4 @@
-"""The lines of a data file, plain or packed: all of them in turn, or one by its place.
+"""Reads the lines of a data file, plain or packed: all in turn, or one by its place.
 
 A line's place is where it begins in the unpacked text, in bytes. A packed file cannot be read from the
 middle: its text is unpacked up to the place. The states of the unpacking are kept in memory on the way,
@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 LONGEST_LINE = 1 << 29
-"""Bytes of a line; one without an end, as in a file that unpacks to zeros, would else fill the memory."""
+"""Most bytes of a line: an endless one, as in a file that unpacks to zeros, would fill the memory."""
 _MOST_BLANK = 100_000
-"""Blank lines that follow one another: a small packed file may hold billions, which take minutes to read."""
+"""Most blank lines in a row: a small packed file may hold billions, which take minutes to read."""
 _CHUNK = 1 << 18
+"""Packed bytes that are read at once."""
 _BETWEEN_STATES = 1 << 22
-"""Bytes of text between two kept states: a state takes 45 KB, and so many bytes unpack in 10 ms."""
+"""Bytes of text between two kept states: a state takes 45 KB, and this many bytes unpack in 10 ms."""
 _MOST_STATES = 512
-_GZIP = 31  # zlib's own way to say that a gzip header comes first
+"""States that are kept: 23 MB, for 2 GB of text; beyond it unpacking takes longer."""
+_GZIP = 31  # zlib's code for data with a gzip header.
 _MARK = b"\xef\xbb\xbf"
 
 BROKEN = (OSError, EOFError, zlib.error)
@@ -32,7 +34,7 @@ BROKEN = (OSError, EOFError, zlib.error)
 
 
 class FileState(NamedTuple):
-    """A file as it is now: one that is changed is another one."""
+    """The present state of a file; a changed file has another one."""
 
     file: Path
     number: int

@@ -1,4 +1,4 @@
-"""LiveCodeBench, code generation: stdin problems of AtCoder and Codeforces, functions of LeetCode.
+"""LiveCodeBench (code generation): reads stdin problems of AtCoder and Codeforces, functions of LeetCode.
 
 Private tests come as JSON text, or as base64 of zlib of a pickle of that text. The pickle is read
 without running anything: every global it names is refused.
@@ -18,8 +18,8 @@ from bdc_agents.data.rows import Row, build_task, read_json, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.types import StdinTest, Task, TestCase
 
-# What the official grader puts before every program, function or not; `clean_if_name` and the function
-# that it wraps a program in are not needed here, where each program is a module of its own.
+# The official grader puts this before every program, function or not. Its `clean_if_name` and the function
+# that it wraps a program in are not needed here, where each program is its own module.
 PRELUDE = """\
 from string import *
 from re import *
@@ -44,7 +44,8 @@ import functools, operator, io, sys, json
 sys.setrecursionlimit(50000)"""
 
 LARGEST_TESTS = 1 << 30
-"""Bytes that the private tests of one row may unpack to."""
+"""Most bytes that the private tests of one row may unpack to: beyond any row of the set, within a machine's
+memory."""
 
 
 class _Case(Row):
@@ -154,7 +155,7 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"refers to {pid!r:.80}, which plain tests do not")
 
 
-# What a broken pickle raises besides its own error.
+# Exceptions of a broken pickle.
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
     AttributeError,

@@ -1,7 +1,7 @@
-"""From an address such as `mbpp:601` to a task.
+"""Loads tasks by an address such as `mbpp:601`.
 
-A row that cannot be used is named in a warning and left out of its data set; whoever asks for that
-very problem is told why it cannot be had.
+A row that cannot be used is named in a warning and left out of its data set; a request for that very
+problem raises an error with the reason.
 """
 
 import logging
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 DEMO = Path(__file__).with_name("demo.jsonl")
 NAMED_ROWS = 5
-"""Rows that are left out and named one by one; of more the number is told."""
+"""Unusable rows that are named one by one; of further ones only the number is reported."""
 _COMPARED = 2000
-"""Ids that an unknown one is compared with: similar ones are looked for among all, which takes seconds."""
+"""Ids that an unknown id is compared with to find similar ones; all of a large set would take seconds."""
 
 _LONGEST_NUMBER = 100
-"""Digits of an id that is a number."""
+"""Digits of an id that is a number: beyond any id, and far from the thousands that Python refuses."""
 
 _FILE = re.compile(r"(?P<file>.+?\.jsonl?(?:\.gz)?)(?::(?P<id>.*))?", re.DOTALL)
 
@@ -82,10 +82,10 @@ def load_tasks(
 
     Args:
         dataset: A name such as `mbpp`, or a `.jsonl` or `.json` file.
-        data: As for `load_task`.
-        split: Of MBPP `prompt`, `test`, `validation` or `train`, which are ranges of its ids; of
+        data: Folder of the data sets, as for `load_task`.
+        split: A split: for MBPP `prompt`, `test`, `validation` or `train`, which are ranges of ids; for
             LeetCode `test` or `train`.
-        limit: At most so many, from the start.
+        limit: The most problems, from the start.
         ids: Only the problems with these ids, in the order of the data set; no other row is read.
 
     Raises:

@@ -1,7 +1,7 @@
-"""MBPP: the full set, the sanitized one, and MBPP+ of EvalPlus.
+"""MBPP: reads the full set, the sanitized one, and MBPP+ of EvalPlus.
 
-As is usual, the first assert is public and the others, with the challenge tests, are hidden. The
-statement is the text alone: whoever writes a prompt shows the public test.
+As usual, the first assert is public; the others and the challenge tests are hidden. The statement is the
+text alone, since prompts show the public test.
 """
 
 import re

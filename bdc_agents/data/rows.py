@@ -1,4 +1,4 @@
-"""Checked rows: from the raw dict of a data set to typed fields, with errors people can act on."""
+"""Checks the rows of data sets: from a raw dict to typed fields, with errors that people can act on."""
 
 import json
 from collections import Counter
@@ -32,7 +32,7 @@ class Row(BaseModel):
 
 
 _MISTAKES_TOLD = 10
-"""Of one row, which may have as many as it has tests."""
+"""Mistakes of one row that are reported; it may have as many as it has tests."""
 
 AnyRow = TypeVar("AnyRow", bound=BaseModel)
 
@@ -68,7 +68,7 @@ def build_task(
         source: Where the problem comes from; named in errors.
         hidden: The tests that score solutions.
         reference: A program known to be right.
-        fields: Of the `Problem`.
+        fields: Fields of the `Problem`.
 
     Raises:
         ProblemError: If a field is not accepted.

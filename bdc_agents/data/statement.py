@@ -1,4 +1,4 @@
-"""What a statement says of its answers: the error it allows, letter case, several answers, a dialogue.
+"""Reads what a statement says of its answers: allowed error, letter case, several answers, a dialogue.
 
 Only sentences that say so of the *answer* count: one on the precision of the input allows nothing.
 `benchmarks/statements.py` lists every sentence that is read in a data set, and those that are not.
@@ -17,10 +17,10 @@ class Reading(NamedTuple):
     """One thing that a sentence says.
 
     Args:
-        kind: What it is about.
-        sentence: The sentence, as it stands.
-        tolerance: The error it allows.
-        error: Of which kind.
+        kind: Its subject.
+        sentence: The sentence, unchanged.
+        tolerance: The error that it allows.
+        error: Kind of that error.
     """
 
     kind: Kind
@@ -68,7 +68,7 @@ def free_words(said: Sequence[str], answers: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(words))
 
 
-# A sentence ends in a full stop, or where a line does that the next one does not go on from.
+# A sentence ends at a full stop, or at the end of a line that the next line does not continue.
 _BOUNDARY = re.compile(
     r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<![=<>] )\s+(?![a-z0-9])|(?<=[a-z\d}$)>][.!?])(?=[A-Z])"
     r"|\n\s*\n|\n(?=\s*(?:[A-Z*\u2022-]|\d+\.))"
@@ -119,7 +119,7 @@ _SEVERAL = re.compile(
     re.IGNORECASE,
 )
 _HAND_OVER = r"(?:print|output|return|report|write|give)(?:s|ed|ing)?"
-# "Return the largest number ... in any order" has one answer: no such word may stand between.
+# "Return the largest number ... in any order" has one answer, so none of these words may stand between.
 _GAP = r"(?:(?!\b(?:number of|maximum|minimum|largest|smallest|multiple of|size|length|count)\b)[^.;])"
 _ANY = re.compile(
     rf"\b{_HAND_OVER}\b[^.;]{{0,40}}?(?<!\bof )(?<!\bfrom )\b(?:any|arbitrary)\b"

@@ -1,7 +1,7 @@
-"""One offline HTML page: it opens anywhere, without a network, and runs no text that it shows.
+"""Renders an offline HTML page, which opens without a network and never runs a text that it shows.
 
-Data is embedded as JSON that no markup can end; `elements.js` puts every text in as text. A content
-security policy allows the page's own script by its hash and nothing else.
+Data is embedded as JSON that no markup can end; `elements.js` inserts every text as text. A content security
+policy allows the page's own script by its hash and nothing else.
 """
 
 import json
@@ -22,14 +22,14 @@ def render_page(
     parts: Mapping[str, str] | None = None,
     inline_styles: bool = False,
 ) -> str:
-    """The page.
+    """Renders the page.
 
     Args:
-        title: As it is to be read.
-        body: With marks such as `{{title}}`, `{{script}}` and those of `parts`.
-        style, script: Of the page.
-        parts: What further marks stand for, as HTML.
-        inline_styles: Whether elements may have styles of their own, as drawings do.
+        title: Title as plain text.
+        body: HTML with marks such as `{{title}}`, `{{script}}` and those of `parts`.
+        style, script: Style and script of the page.
+        parts: HTML for further marks, by name.
+        inline_styles: Whether elements may have inline styles, as drawings do.
     """
     known = {
         "title": escape(title),
@@ -39,23 +39,23 @@ def render_page(
         **(parts or {}),
     }
     template = asset(__name__, "shell.html").replace("{{page}}\n", body)
-    # One pass, so that no part is searched for the marks of another.
+    # One pass, so that marks within an inserted part are not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: known[mark[1]], template)
 
 
 def embed_json(value: object) -> str:
-    """JSON that may stand in a script element: no tag, comment or line separator can occur in it."""
+    """JSON that is safe in a script element: it holds no tag, comment or line separator."""
     text = json.dumps(value, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def asset(package: str, name: str) -> str:
-    """A text file that lies in a package."""
+    """The text of a file in a package."""
     return (files(package) / name).read_text(encoding="utf-8")
 
 
 def drawing_script(package: str, name: str) -> str:
-    """A script of a package after the functions that make elements."""
+    """A package's script, preceded by the functions that make elements."""
     return asset(__name__, "elements.js") + asset(package, name)
 
 

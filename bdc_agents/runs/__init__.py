@@ -1,4 +1,4 @@
-"""Runs: many problems searched and kept, and what each search leaves on disk, one folder a run."""
+"""Runs: search many problems and keep their traces on disk, one folder a run."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ __all__ = [
     "write_trace",
 ]
 
-# Searching is imported when it is first used, so that a run is shown without it.
+# These import the search, so they are loaded on first use: showing a run does not need it.
 _LAZY = {"CollectConfig", "Collected", "acollect"}
 
 

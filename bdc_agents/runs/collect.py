@@ -1,7 +1,7 @@
 """Collect: search every problem of some data sets, and keep the traces.
 
-A run can be killed at any moment. The same call again goes on with it: problems that are done stay
-done, and the searches that were cut off get the replies they had from the cache.
+A run can be killed at any moment. The same call resumes it: problems that are done stay done, and a
+search that was cut off takes the replies it had from the cache.
 """
 
 import asyncio
@@ -27,10 +27,11 @@ from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.types import Frozen, content_hash
 
 CACHE_FOLDER = "cache"
-"""Of a run whose settings leave the reply cache out: without one, a killed run would ask all again."""
+"""Folder of the replies where the settings turn the cache off: without it, a killed run would pay twice."""
 PROGRESS_SECONDS = 0.5
+"""Time between two progress reports: often enough for a person who watches; two short queries each."""
 DOUBTS_TOLD = 10
-"""Lines on doubtful problems: a file with a hundred has one fault a hundred times."""
+"""Lines on doubtful problems that are shown: a file with a hundred has one fault a hundred times."""
 
 
 class Collected(Frozen):
@@ -62,20 +63,20 @@ async def acollect(
     on_note: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> Collected:
-    """Searches problems and keeps their traces in a run folder; goes on where it was cut off.
+    """Searches problems and keeps their traces in a run folder; resumes a run that was cut off.
 
     Several processes may collect into one folder: they share the work.
 
     Args:
         config: What is collected.
         out: The run folder.
-        settings: Of the searches, the agents and the sandbox.
+        settings: Settings of the searches, the agents and the sandbox.
         engine: Does the work; None searches in this process.
-        on_trace: Told of each finished problem.
-        on_progress: Told of the run twice a second.
-        on_note: Told of what a person should know.
-        stop: Set it to end the run: no new problem starts, running ones are given up, and are
-            redone by the next call from the replies that were cached.
+        on_trace: Called with each finished problem's trace.
+        on_progress: Called with the progress of the run, twice a second.
+        on_note: Called with each line that a person should know.
+        stop: Set it to end the run: no new problem starts and running ones are given up. The next
+            call redoes them from the cached replies.
 
     Raises:
         UsageError: If the data sets, filters or settings cannot be used, or the folder holds a run
@@ -115,10 +116,10 @@ def collect(
 
     Args:
         config, out, settings, engine, on_trace, on_progress, on_note: As for `acollect`.
-        on_stop: Told of the signal that ends the run; a second one ends the process at once.
+        on_stop: Called with the signal that ends the run; a second one ends the process at once.
 
     Returns:
-        What `acollect` returns, and the signal that ended it, if one did.
+        What `acollect` returns, and the signal that ended it, if any.
     """
 
     async def run() -> tuple[Collected, int | None]:
@@ -141,7 +142,7 @@ def collect(
 def _open(
     config: CollectConfig, out: Path, settings: Settings, on_trace: OnTrace, on_note: Callable[[str], None]
 ) -> OpenRun:
-    """Opens the folder and its table, with all that is to be done in it."""
+    """Opens the run folder and fills its table with the jobs."""
     names = config.agents or tuple(settings.agents)
     filters = [Filter.parse(text) for text in config.filters]
     asked = describe(settings, names, config.datasets, config.filters, config.shuffle_seed)
@@ -206,15 +207,15 @@ def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any]) -> Job
 
 
 def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns: bool) -> list[str]:
-    """Makes the table say what the trace file holds, which is the record.
+    """Makes the table agree with the trace file, which is the record.
 
     Args:
-        table, traces: Of the run.
-        jobs: All that is to be done, with what the problems are now.
-        owns: Whether the file holds all traces of the table, and not those of one machine alone.
+        table, traces: The run's.
+        jobs: All problems of the run as they are now.
+        owns: Whether the file holds all traces of the table; False where it has one machine's alone.
     """
     notes = []
-    done = table.done()  # before the file is read: what is done by then is in it
+    done = table.done()  # Before the file is read: the traces of all these are then in it.
     there = traces.read()
     edited = traces.edited(jobs)
     table.found((problem, summary) for problem, summary in there.items() if problem not in edited)

@@ -1,4 +1,4 @@
-"""What makes a run the run it is: recorded in its folder, and compared when it goes on."""
+"""The configuration of a run: recorded in its folder, and compared when the run is resumed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +12,11 @@ from bdc_agents.runs.folder import RUN_FILE, open_run, read_run
 from bdc_agents.runs.store import prompts_hash
 
 _SECRET = {"api_key", "api_key_env", "base_url", "options"}
+"""Agent settings that never reach the disk as they are: each may hold a key."""
 _SHAPES_REPLIES = ("model", "temperature", "max_tokens", "structured", "path", "options")
-"""Of an agent's settings: what must not change in a run; its limits, its key and its address may."""
+"""Agent settings that must not change within a run; limits, key and address may."""
 _SERVING = {"slots", "context", "threads"}
+"""Options that say how a local model is served; they leave its replies as they are."""
 
 
 def describe(
@@ -24,12 +26,12 @@ def describe(
     filters: Sequence[str] = (),
     shuffle_seed: int | None = None,
 ) -> dict[str, Any]:
-    """What the run folder records of a run; nothing that may hold a key.
+    """What the run folder records of a run, without anything that may hold a key.
 
     Args:
-        settings: With the options over them.
+        settings: Settings with the command's options applied.
         names: Agents, as `load_agents` takes them.
-        datasets, filters, shuffle_seed: Which problems, as they were asked for.
+        datasets, filters, shuffle_seed: Which problems, as the user asked for them.
     """
     agents = {fresh: _agent(settings.agent(name)) for name, fresh in zip(names, distinct(names), strict=True)}
     return {
@@ -46,7 +48,7 @@ def describe(
 
 
 def _agent(config: AgentConfig) -> dict[str, Any]:
-    # Of the options numbers alone: a text may be a key.
+    # Only numbers among the options: a text may be a key.
     numbers = {
         key: value
         for key, value in config.options.items()
@@ -59,14 +61,14 @@ def _agent(config: AgentConfig) -> dict[str, Any]:
 
 
 def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str]]:
-    """Makes the folder of a run, or opens it to go on with it.
+    """Makes the folder of a run, or opens it to resume the run.
 
     Args:
         out: The folder.
-        asked: Of `describe`.
+        asked: What `describe` returned.
 
     Returns:
-        The folder, and what has changed that a run may survive, one line each.
+        The folder, and each change that the run may survive, one line each.
 
     Raises:
         ConfigError: If the folder holds a run of another configuration; its message lists every
@@ -87,14 +89,12 @@ def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str
         )
     notes = []
     if kept.get("prompts") != asked.get("prompts"):
-        notes.append(
-            "the prompts have changed since this run was begun; the lineage of each trace tells its own"
-        )
+        notes.append("the prompts have changed since this run began; the lineage of each trace names its own")
     return open_run(out, asked), notes
 
 
 def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each key whose value would change what the run is."""
+    """One line for each key whose change would make this another run."""
     then, now = dict(_flat(_essence(kept))), dict(_flat(_essence(asked)))
     for key in sorted(then.keys() | now.keys()):
         if key not in now:
@@ -110,7 +110,7 @@ def _essence(settings: Mapping[str, Any]) -> dict[str, Any]:
         name: {key: agent.get(key) for key in _SHAPES_REPLIES}
         for name, agent in dict(settings.get("agents", {})).items()
     }
-    # A key that is newer than the run had its default then.
+    # A key that is newer than the run counts as its default.
     defaults = {"search": SearchConfig(), "budget": Budget()}
     filled = {
         key: default.model_dump(mode="json") | dict(settings.get(key, {}))

@@ -1,4 +1,4 @@
-"""The side of a run that owns its job table and its trace file."""
+"""The coordinator of a run: owns the job table and the trace file, and serves the workers."""
 
 import asyncio
 import logging
@@ -21,10 +21,10 @@ OnTrace = Callable[[Trace], None]
 
 
 class TraceFile:
-    """The trace file of a run: one record a problem, whoever appends to it.
+    """The trace file of a run: one record a problem, also with several writers.
 
     Args:
-        folder: Of `open_run`.
+        folder: A folder of `open_run`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class TraceFile:
         self._line = 0
 
     def read(self) -> Mapping[str, Summary]:
-        """What is in the file, by problem; only what is new is read.
+        """Summaries of the traces in the file, by problem; reads only what is new.
 
         A line that is no trace is left out, with a warning that names it.
         """
@@ -43,7 +43,7 @@ class TraceFile:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    break  # somebody is writing it, or was killed while doing so
+                    break  # A process is writing this line, or was killed while it did.
                 self._offset += len(line)
                 self._line += 1
                 if line.strip():
@@ -51,13 +51,13 @@ class TraceFile:
         return self._known
 
     def edited(self, jobs: Iterable[Job]) -> set[str]:
-        """The problems whose trace is of what they were before they were edited; each may get another one."""
+        """Problems that were edited after their trace was made; each may get a new trace."""
         there = self.read()
         self._edited = {job.id for job in jobs if job.id in there and _is_edited(job, there[job.id])}
         return set(self._edited)
 
     def add(self, trace: Trace) -> Summary:
-        """Appends a trace, unless its problem has one. To be called by one process at a time."""
+        """Appends a trace, unless its problem has one. Only one process at a time may call this."""
         problem = trace.problem.id
         if problem not in self.read() or problem in self._edited:
             write_trace(self._folder, trace)
@@ -78,7 +78,7 @@ class TraceFile:
 
 
 def _is_edited(job: Job, done: Summary) -> bool:
-    """Whether a problem, or its hidden tests alone, are others than when its trace was made."""
+    """Whether the problem or its hidden tests changed since its trace was made."""
     shown = bool(job.content) and job.content not in done.contents
     return shown or bool(job.hidden and done.hidden and job.hidden != done.hidden)
 
@@ -104,9 +104,9 @@ class TableCoordinator:
     Args:
         table: The jobs.
         traces: Where finished problems go.
-        budget: Of the whole run.
-        owner: In whose name the leases are.
-        on_trace: Told of every trace that was handed over.
+        budget: Budget of the whole run.
+        owner: Name under which the leases are held.
+        on_trace: Called with every trace that is handed over.
         threads: The one thread that touches the table; shared by the coordinators of one table.
     """
 
@@ -126,7 +126,7 @@ class TableCoordinator:
         self._traces = traces
         self._budget = budget or Budget()
         self._on_trace = on_trace
-        # One thread: statements do not run side by side anyway, and the loop must not wait for a disk.
+        # A thread, since the loop must not wait for a disk; only one, since the table locks anyway.
         self._threads = threads or ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs")
         self._capped = any(cap is not None for name, cap in self._budget if name != "seconds")
         self._held = 0
@@ -167,11 +167,11 @@ class TableCoordinator:
         await self._do(self._table.release, self.owner, ids)
 
     async def lost(self) -> None:
-        """Gives back all that the owner holds: it has vanished."""
+        """Gives back all that the owner holds, after it has vanished."""
         await self._do(self._table.lose, self.owner)
 
     async def reserve(self, bound: Usage) -> str | None:
-        """See `Purse`. Where only calls in flight stand in the way, it waits for what they really take."""
+        """See `Purse`. Waits where only the bounds of calls in flight stand in the way: they take less."""
         if not self._capped:
             return None
         async with self._settled:
@@ -183,7 +183,7 @@ class TableCoordinator:
         return None
 
     async def settle(self, bound: Usage, used: Usage) -> None:
-        """See `Purse`. Without a cap, what was used is written with the next problem that ends."""
+        """See `Purse`. Without a cap, the use is written when the next problem ends."""
         if not self._capped:
             self._unsettled += used if used.calls > used.cached else Usage()
             return

@@ -1,4 +1,4 @@
-"""The agents of a run as endpoints with slots: what is in flight, what waits, how busy they are."""
+"""The agents of a run as endpoints with slots: they queue calls, measure load and keep the budget."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from bdc_agents.search.budget import check_prices
 from bdc_agents.types import Frozen, Usage
 
 LOCAL_SLOTS = 4
-"""Of a local model where its options name none."""
+"""Slots of a local model whose options name none; the default of `ServerOptions`."""
 
 
 class BudgetSpent(Exception):
-    """The run's budget has no room for a call; ends the search that wanted to make it."""
+    """The run's budget has no room for a call; ends the search that asked for it."""
 
     def __init__(self, cap: str) -> None:
         super().__init__(f"the run's budget of {cap} is spent")
@@ -28,26 +28,26 @@ class BudgetSpent(Exception):
 
 
 class Purse(Protocol):
-    """Where the calls of a run are reserved and settled."""
+    """Keeps the budget of a run: each call is reserved, made and settled."""
 
     async def reserve(self, bound: Usage) -> str | None:
-        """Reserves what a call can take at most; names the cap that leaves no room for it."""
+        """Reserves the most that a call can take; returns the cap that leaves no room, or None."""
         ...
 
     async def settle(self, bound: Usage, used: Usage) -> None:
-        """Replaces the reservation by what was used."""
+        """Replaces the reservation by the real use."""
         ...
 
 
 class Load(Frozen):
-    """What one endpoint does at a moment, and has done up to it.
+    """The load of one endpoint at a moment, and its use so far.
 
     Args:
         slots: Requests it answers at once.
         in_flight, waiting: Requests that have a slot, and that wait for one.
-        busy: Slot seconds in use since it was first asked.
-        seconds: Since it was first asked.
-        usage: Of its answered calls.
+        busy: Slot seconds in use since its first request.
+        seconds: Time since its first request.
+        usage: Usage of its answered calls.
     """
 
     slots: int
@@ -59,7 +59,7 @@ class Load(Frozen):
 
     @property
     def share(self) -> float:
-        """Slot seconds in use over those there were, in [0, 1]."""
+        """Slot seconds in use over all slot seconds, in [0, 1]."""
         return min(1.0, self.busy / (self.slots * self.seconds)) if self.seconds else 0.0
 
     def __add__(self, other: "Load") -> "Load":
@@ -94,13 +94,13 @@ class _Tally:
 
 @dataclass
 class MeteredAgent:
-    """An agent that is one endpoint of a run: it counts what is asked, and keeps the run's budget.
+    """An agent as one endpoint of a run: measures its load and keeps the run's budget.
 
     Args:
         agent: Who answers.
-        slots: Requests it answers at once; more wait here, the first that came first.
-        purse: Where each call is reserved before it is made; None for no budget.
-        clock: Seconds, monotonic.
+        slots: Requests it answers at once; more wait here in the order they came.
+        purse: Reserves each call before it is made; None for no budget.
+        clock: Monotonic clock in seconds.
     """
 
     agent: Agent
@@ -130,7 +130,7 @@ class MeteredAgent:
         return self.agent.bound(request)
 
     def load(self) -> Load:
-        """What it does now, and has done."""
+        """Its load now, and its use so far."""
         self._tally.change(0)
         since = self._tally.first
         return Load(
@@ -167,13 +167,13 @@ class MeteredAgent:
         bound = self.bound(request)
         cap = await self._reserve(self.purse, bound)
         if cap and bound.calls > 1:
-            # No room to make it again where it fails, but perhaps for one try.
+            # The bound covers retries. One try alone may still fit.
             request = request.model_copy(update={"tries": 1})
             bound = self.bound(request)
             cap = await self._reserve(self.purse, bound)
         if cap:
             raise BudgetSpent(cap)
-        # A call that is given up may have been answered and charged: its whole bound stays spent.
+        # A cancelled call may still be answered and charged, so its whole bound counts as spent.
         used = bound
         try:
             reply = await self._counted(request)
@@ -186,7 +186,7 @@ class MeteredAgent:
             await asyncio.shield(self.purse.settle(bound, used))
 
     async def _reserve(self, purse: Purse, bound: Usage) -> str | None:
-        """Reserves a call's bound; a caller who leaves while that is under way gets it given back."""
+        """Reserves a call's bound; gives it back if the caller is cancelled meanwhile."""
         reserving = asyncio.ensure_future(purse.reserve(bound))
         try:
             return await asyncio.shield(reserving)
@@ -197,7 +197,7 @@ class MeteredAgent:
             raise
 
     async def _give_back(self, purse: Purse, reserving: "asyncio.Future[str | None]", bound: Usage) -> None:
-        with suppress(Exception):  # What could not be reserved is not held.
+        with suppress(Exception):  # A reservation that failed holds nothing.
             if await reserving is None:
                 await purse.settle(bound, Usage())
 
@@ -225,10 +225,10 @@ def metered(
     """The agents as the endpoints of a run.
 
     Args:
-        agents: Of `load_agents`, or of the caller.
+        agents: Agents of `load_agents` or of the caller.
         settings, names: What they were loaded from.
         purse: Keeps the run's budget.
-        budget: Of the run.
+        budget: Budget of the run.
 
     Raises:
         ConfigError: If the budget caps money and an agent's price is not known.

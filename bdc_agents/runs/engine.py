@@ -1,4 +1,4 @@
-"""Engines: what does the work of a run, in this process or on other machines."""
+"""Engines do the work of a run: the one of this process, and the type that all have."""
 
 import asyncio
 import time
@@ -24,14 +24,14 @@ class CollectConfig(Frozen):
     """What is collected, and how.
 
     Args:
-        datasets: As for `select_jobs`.
+        datasets: Data sets, as `select_jobs` takes them.
         agents: Names for `load_agents`; empty for all that are configured.
         data: Folder of the data sets.
         filters: Such as `difficulty=introductory`; see `Filter`.
         shuffle_seed: Puts the problems into a random order.
-        limit: At most so many problems, the first ones in that order; may be raised later.
+        limit: The most problems, from the start of that order; may be raised later.
         budget: Caps on the whole run. Calls, tokens and money count what all commands on the run
-            have really spent, replies from the cache not at all; seconds count this command alone.
+            really spent, without cached replies; seconds count this command alone.
         concurrency: Searches at once; None for as many as keep the endpoints busy.
         table: A Postgres URL of the job table, for several machines; None for a file of the run.
             Each machine names its own folder, which is called the same everywhere and gets the
@@ -51,18 +51,18 @@ class CollectConfig(Frozen):
 
 @dataclass
 class OpenRun:
-    """A run that is being worked on: what an engine gets.
+    """An open run, as an engine gets it.
 
     Args:
-        folder: The run's.
-        settings: Those of the searches, with the cache in its place.
+        folder: The run folder.
+        settings: Settings of the searches, with the reply cache in its place.
         config: What is collected.
-        worker: For each worker; engines of several machines change its `data`.
+        worker: Configuration of each worker; engines of several machines change its `data`.
         table, traces: Owned by this process.
-        on_trace: Told of every trace that comes in.
+        on_trace: Called with every trace that comes in.
         stop: Set when the run shall end.
-        loads: Filled by the engine: the endpoints, by agent.
-        running: Likewise: how many searches are under way.
+        loads: Set by the engine: returns the load of each endpoint, by agent.
+        running: Set by the engine: returns how many searches are under way.
     """
 
     folder: Path
@@ -93,7 +93,7 @@ class OpenRun:
 
     @property
     def seconds_each(self) -> float | None:
-        """Seconds for each of the last problems; None while there are too few."""
+        """Mean seconds of the last problems; None while there are too few."""
         if len(self.recent) < ENOUGH:
             return None
         return (time.monotonic() - self.recent[0]) / len(self.recent)
@@ -105,15 +105,15 @@ class OpenRun:
 
 
 Engine = Callable[[OpenRun], Awaitable[str | None]]
-"""Works on a run until nothing is left or it shall stop; returns the cap of its budget that is spent."""
+"""Works on a run until nothing is left or it shall stop; returns the budget's cap that is spent, or None."""
 
 
 def local_engine(agents: Sequence[Agent] | None = None, executor: Executor | None = None) -> Engine:
     """The engine that searches in this process.
 
     Args:
-        agents: Of the caller; None for those of the settings.
-        executor: Likewise; None for the strongest sandbox of this machine.
+        agents: Agents of the caller; None for those of the settings.
+        executor: Sandbox of the caller; None for the strongest one of this machine.
     """
 
     async def run(opened: OpenRun) -> str | None:

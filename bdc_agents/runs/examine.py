@@ -1,4 +1,7 @@
-"""What a person should know of a task before its search; hidden tests are looked at, never told."""
+"""Examines a task before its search: refuses what cannot be solved here, and reports doubts.
+
+It runs hidden tests and never shows them.
+"""
 
 from collections import Counter
 
@@ -11,17 +14,17 @@ from bdc_agents.types import Task
 
 
 async def examine(task: Task, executor: Executor) -> tuple[str, ...]:
-    """Refuses a task that no program can solve here, and says what is doubtful about it.
+    """Refuses a task that no program can solve here, and reports what is doubtful about it.
 
     Args:
-        task: With its hidden tests and, where one is known, a reference program.
+        task: With its hidden tests and its reference program, if there is one.
         executor: The sandbox.
 
     Returns:
         One line for each doubt.
 
     Raises:
-        ProblemError: If a test needs a module that the sandbox lacks, or a checker of the problem's own
+        ProblemError: If a test needs a module that the sandbox lacks, or the problem's own checker
             does not work.
         SandboxError: If the sandbox itself failed.
     """
@@ -35,7 +38,7 @@ async def examine(task: Task, executor: Executor) -> tuple[str, ...]:
 
 
 def _names(task: Task) -> list[str]:
-    """What the tests are called, the public ones first; those without a name by their numbers."""
+    """Names of the tests, public ones first; a test without a name gets its number."""
     public = [f"public_tests[{number}]" for number in range(len(task.problem.public_tests))]
     default = [*public, *(f"hidden_tests[{number}]" for number in range(len(task.hidden)))]
     return [*task.names, *default[len(task.names) :]]
@@ -45,7 +48,7 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     """Whether the reference program of a person's own problem passes the problem's tests."""
     reference, problem = task.hidden.reveal_reference(), task.problem
     if reference is None or problem.id.partition(":")[0] in dataset_names():
-        return ()  # The references of data sets were tried by those who made them.
+        return ()  # The makers of a data set have tried its references.
     if missing := await missing_modules(modules_needed(reference), executor):
         return (
             f"{problem.id}: the reference program imports {', '.join(missing)}, which programs in the "
@@ -62,7 +65,7 @@ async def _of_reference(task: Task, executor: Executor) -> tuple[str, ...]:
     )
     listed = ", ".join(f"{name} ({count} times)" if count > 1 else name for name, count in failed.items())
     first = next(one for one in verdict.results if one.outcome != "passed")
-    # What an error of a hidden test says may tell the test; its kind does not.
+    # An error's text may give a hidden test away; its kind does not.
     why = first.outcome if verdict.results.index(first) >= len(problem.public_tests) else first.error
     return (
         f"{problem.id}: the reference program fails {failed.total()} of {len(tests)} tests: {listed} "

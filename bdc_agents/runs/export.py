@@ -1,4 +1,4 @@
-"""Exports: what a run found, as files that training tools load as they are.
+"""Exports a run's traces as files that training tools load as they are.
 
 | kind | a row | loads in |
 |---|---|---|
@@ -7,8 +7,8 @@
 | matrix | how programs of a coder did on thoughts of an author | `datasets` |
 | traces | a trace; in Parquet a summary of it with the whole as JSON | `bdc view`, `bdc export` |
 
-Only `sft` and `dpo` are training data: they take no trace that `decide` refuses, no problem twice,
-and none that overlaps an evaluation set that was named.
+Only `sft` and `dpo` are training data. They leave out traces that `decide` refuses, problems that
+came before, and problems that overlap a named evaluation set.
 """
 
 import json
@@ -39,13 +39,13 @@ class Report(Frozen):
     """What an export took, what it left out and why.
 
     Args:
-        traces: Read; the last one of each problem of a run.
-        kept: Of these, those whose rows were written.
-        rejected: How many have each reason of `REASONS`; a trace may have several.
-        duplicates: Problems left out, with the earlier problem that says the same.
-        contaminated: Problems left out since they overlap an evaluation set.
-        repeated: Rows left out since an equal one was written.
-        rows: Written, by kind.
+        traces: Traces read: the last one of each problem of a run.
+        kept: Traces whose rows were written.
+        rejected: Traces by reason of `REASONS`; a trace may have several.
+        duplicates: Problems left out, each with the earlier problem that says the same.
+        contaminated: Problems left out because they overlap an evaluation set.
+        repeated: Rows left out because an equal one was written.
+        rows: Rows written, by kind.
         damaged: Lines that are no traces.
     """
 
@@ -84,20 +84,20 @@ def export(
     unscored: bool = False,
     duplicates: bool = False,
 ) -> Report:
-    """Writes rows of some runs to a file, which exists whole or not at all.
+    """Writes rows of some runs to a file. The file appears whole or not at all.
 
     Args:
         runs: Run folders or files of traces.
         out: JSON Lines; `.gz` compresses it, `.parquet` makes it Parquet.
         kind: One of `KINDS`.
-        rows: Which rows of `sft`: `p2t` problem to thoughts, one at a time, `t2s` problem and
-            thoughts to program, `direct` problem to program.
-        against: Problems that may not be trained on.
-        unscored: Whether solved problems without hidden tests count too.
-        duplicates: Whether problems that say nearly the same as an earlier one count too.
+        rows: Which rows of `sft`: `p2t` problem to thoughts, one at a time; `t2s` problem and
+            thoughts to program; `direct` problem to program.
+        against: Problems that must not be trained on.
+        unscored: Whether to take solved problems without hidden tests too.
+        duplicates: Whether to take problems that say nearly the same as an earlier one too.
 
     Raises:
-        UsageError: If a run is not there, a name is unknown, nothing can be exported, or the
+        UsageError: If a run does not exist, a name is unknown, nothing can be exported, or the
             file cannot be written.
     """
     check(kind, rows)
@@ -122,10 +122,10 @@ def export(
 
 
 def check(kind: str, rows: Sequence[str] = SFT_ROWS) -> None:
-    """Refuses a kind of export or of row that there is not.
+    """Refuses an unknown kind of export or of row.
 
     Raises:
-        UsageError: Which names what there is.
+        UsageError: Names the known kinds.
     """
     if kind not in KINDS:
         raise UsageError(unknown("kind of export", kind, KINDS))
@@ -139,7 +139,7 @@ def training_rows(trace: Trace) -> tuple[Row, ...]:
     found = extract_traces(trace)
     if not found or any(row.kind == "direct" for row in found):
         return found
-    # A program that passes is an answer to the problem alone too: as if it stood at the root.
+    # A program that passes also answers the bare problem, as if it stood at the root.
     program = next((row.completion for row in found if row.kind == "t2s"), "")
     return (*found, direct_row(trace.problem, program)) if program else found
 
@@ -162,9 +162,9 @@ def _counted(traces: Iterable[Trace], tally: _Tally) -> Iterator[Trace]:
 def refusals(trace: Trace, *, unscored: bool = False) -> tuple[str, ...]:
     """Why a stored trace may not be trained on; empty where it may.
 
-    It is judged anew from what the hidden tests said when it was stored, so that a stricter
-    detector applies to old stores; what was refused then for another reason stays refused. A cheat that
-    an older version saw in a program that passes every hidden test is none.
+    Judges the trace again from the stored results of its hidden tests, so that a stricter detector
+    applies to old stores. Other reasons of the time stay. A program that passes every hidden test
+    is no cheat, even where an older version said so.
     """
     stored = trace.decision
     hidden, right = (stored.hidden, stored.right) if stored else (None, ())
@@ -222,7 +222,7 @@ def _training_rows(
 
 
 def _shaped(row: Row) -> dict[str, Any]:
-    """A row as TRL reads it: conversational prompt and completion, or preference."""
+    """A row in TRL's conversational format: prompt and completion, or preference."""
     prompt = [{"role": message["role"], "content": _text(message["content"])} for message in row.prompt]
     named = {"kind": row.kind, "problem_id": row.problem_id}
     if row.rejected is not None:
@@ -239,7 +239,7 @@ def _reply(text: str) -> list[dict[str, str]]:
 
 
 def _text(text: str) -> str:
-    """The text with lone surrogates, which no reader of Arrow takes, as question marks."""
+    """The text with question marks for lone surrogates, which no reader of Arrow accepts."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -249,7 +249,7 @@ def _trace_rows(traces: Iterable[Trace], tally: _Tally, *, flat: bool) -> Iterat
 
 
 def _summary(trace: Trace) -> dict[str, Any]:
-    """A trace as columns to query, with the whole of it as JSON in the last."""
+    """A trace as columns to query; the last column holds all of it as JSON."""
     solution, decision, lineage = trace.solution, trace.decision, trace.lineage
     used = list(solution.usage.values())
     return {
@@ -274,7 +274,7 @@ def _summary(trace: Trace) -> dict[str, Any]:
 
 
 def _nothing(report: Report, kind: str) -> str:
-    """Why there is no row, and what to do."""
+    """Says why there is no row, and what to do."""
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(report.rejected.items()))
     said = [f"nothing to export as {kind}: traces read: {report.traces}"]
     said += [f"refused for {reasons}"] if reasons else []

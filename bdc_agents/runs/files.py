@@ -1,4 +1,4 @@
-"""Files written record by record, that exist whole or not at all."""
+"""Writes files of rows (JSON Lines, gzip, Parquet) that appear whole or not at all."""
 
 import gzip
 import json
@@ -16,14 +16,14 @@ Write = Callable[[Mapping[str, Any]], None]
 
 @contextmanager
 def writing_rows(file: Path) -> Iterator[Write]:
-    """Writes rows to a file that takes its place when the block ends, and not if it raises.
+    """Writes rows to a file that appears when the block ends; a block that raises leaves no file.
 
     Args:
         file: JSON Lines; compressed where the name ends in `.gz`; Parquet where it ends in
             `.parquet`, which needs the extra `parquet`.
 
     Yields:
-        What writes a row.
+        A function that writes a row.
 
     Raises:
         UsageError: If it cannot be written there, or the extra is missing.
@@ -46,7 +46,7 @@ def _writer(file: Path, stream: IO[bytes]) -> Iterator[Write]:
         with parquet_writer(stream) as write:
             yield write
     elif file.suffix == ".gz":
-        # No name and no time inside, so that the same rows give the same bytes.
+        # Neither name nor time inside, so that equal rows give equal bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
             yield lambda row: _write_line(packed, row)
     else:
@@ -54,5 +54,5 @@ def _writer(file: Path, stream: IO[bytes]) -> Iterator[Write]:
 
 
 def _write_line(stream: Any, row: Mapping[str, Any]) -> None:
-    # ASCII, since surrogates, which an LLM's broken escapes can hold, have no UTF-8 form.
+    # ASCII: an LLM's broken escapes can hold lone surrogates, which have no UTF-8 form.
     stream.write(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n")

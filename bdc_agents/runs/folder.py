@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves on disk, written so that a kill at any moment loses nothing.
+"""The run folder: what a run leaves on disk. A kill at any moment loses no finished record.
 
 run.json           settings, package version and time of creation
 trace.jsonl        one trace a line, one line a problem, only ever appended to
@@ -32,11 +32,13 @@ TRACE_FILE = "trace.jsonl"
 CHECKPOINT_FILE = "checkpoint.sqlite"
 _CALLERS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
-    errno.ELOOP,  # A link, where a file of the run has to be.
+    errno.ELOOP,  # A link in the place of a file of the run.
 }
+"""Errors that the user can mend by another path or other permissions; the rest is the disk's."""
 _NODE = re.compile(r"0(?:\.\d{1,9})*", re.ASCII)
+"""The id of a node: the root `0`, then the number of each child. Nine digits are beyond any tree."""
 _DEEPEST = 100
-"""Levels of settings, which are free in form; pydantic writes out 255."""
+"""Levels of nesting in a trace's settings, which have no schema. pydantic can write at most 255."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -45,10 +47,10 @@ class Run(Frozen):
     """What `run.json` holds.
 
     Args:
-        version: Of this format.
+        version: Version of this format.
         created: When the folder was made, in ISO 8601.
         package: Version of this package.
-        settings: What the run was started with; free of secrets.
+        settings: Settings of the run, without secrets.
     """
 
     version: int = 1
@@ -58,17 +60,17 @@ class Run(Frozen):
 
 
 def open_run(folder: Path | str, settings: Mapping[str, Any] | None = None) -> Path:
-    """Makes a run folder, or opens one to add to it; its `run.json` is kept as it was.
+    """Makes a run folder, or opens one to add to it; an existing `run.json` stays as it is.
 
     Args:
-        folder: Where it is, or is to be.
-        settings: What the run is started with, as plain data without secrets.
+        folder: The folder.
+        settings: Settings of the run, as plain data without secrets.
 
     Raises:
         UsageError: If the folder cannot be made or written to.
     """
     folder = Path(folder)
-    # It holds prompts, programs and replies, which are its owner's alone.
+    # For the owner alone: the folder holds prompts, programs and replies.
     _try("make the run folder", folder, lambda: folder.mkdir(0o700, parents=True, exist_ok=True))
     file = folder / RUN_FILE
     if not file.exists():
@@ -81,10 +83,10 @@ def open_run(folder: Path | str, settings: Mapping[str, Any] | None = None) -> P
 
 
 def read_run(folder: Path | str) -> Run:
-    """What the `run.json` of a run folder holds.
+    """Reads the `run.json` of a run folder.
 
     Raises:
-        UsageError: If there is none, or it is not one.
+        UsageError: If there is none, or it is not valid.
     """
     file = Path(folder) / RUN_FILE
     if not file.is_file():
@@ -104,33 +106,33 @@ def trace_file(path: Path | str) -> Path:
 def write_trace(folder: Path | str, trace: Trace) -> None:
     """Appends a trace to a run; when it returns, the record is on disk.
 
-    A record that does not fit is taken back whole, so the earlier ones stay readable. Processes
+    If the disk is full, the record is removed again, so the earlier ones stay readable. Processes
     that write to one run wait for each other.
 
     Args:
         folder: A folder of `open_run`.
-        trace: Of one problem.
+        trace: The trace of one problem.
 
     Raises:
         UsageError: If the file cannot be written to.
         BDCError: If the disk is full or fails.
     """
     file = Path(folder) / TRACE_FILE
-    # Surrogates, which an LLM's broken escapes can hold, have no UTF-8 form: JSON escapes them.
+    # ASCII: an LLM's broken escapes can hold lone surrogates, which have no UTF-8 form.
     record = json.dumps(trace.model_dump(mode="json"), separators=(",", ":")).encode("ascii") + b"\n"
     _try("write", file, lambda: _append(file, record))
 
 
 def write_solution(folder: Path | str, trace: Trace, *, alone: bool = True) -> Path | None:
-    """Writes the program of a solution as a file, replacing an older one of the same problem.
+    """Writes a solution's program to a file; replaces an older one of the same problem.
 
     Args:
         folder: A folder of `open_run`.
-        trace: Of one problem.
-        alone: Whether the run holds this problem alone: `solution.py`; else `solutions/NAME.py`.
+        trace: The trace of one problem.
+        alone: Whether the run has only this problem: `solution.py`; otherwise `solutions/NAME.py`.
 
     Returns:
-        The file; None where no program was written.
+        The file; None if the solution has no program.
     """
     if not trace.solution.code:
         return None
@@ -144,13 +146,13 @@ def write_solution(folder: Path | str, trace: Trace, *, alone: bool = True) -> P
 def read_traces(path: Path | str) -> list[Trace]:
     """Reads the traces of a run.
 
-    A last line that a kill left half written is left out, with a warning that says so.
+    A last line that a kill left half written is left out, with a warning.
 
     Args:
         path: A run folder, or a file of traces, which may be compressed (`.gz`).
 
     Raises:
-        UsageError: If there is none, or a line is not a trace of a known version; the message
+        UsageError: If there is no file, or a line is not a trace of a known version; the message
             names the file, the line and what is wrong.
     """
     file = trace_file(path)
@@ -173,11 +175,11 @@ def read_traces(path: Path | str) -> list[Trace]:
 
 
 def parse_trace(line: bytes, place: str) -> Trace:
-    """The trace that a line holds.
+    """Reads a trace from one line of a trace file.
 
     Args:
         line: One JSON object.
-        place: File and line, named in errors.
+        place: File and line, for errors.
 
     Raises:
         UsageError: If it is no trace of a known version; the message says what is wrong.
@@ -201,18 +203,18 @@ def parse_trace(line: bytes, place: str) -> Trace:
 
 
 def _no_version(data: Mapping[str, Any]) -> str:
-    """Why an object is no trace of the version that is read."""
+    """Why an object is no trace of version 1."""
     found = data.get("version")
     if isinstance(found, int) and found > 1:
         return f"a trace of version {found!r:.40}; this package reads version 1: update bdc-agents"
     if found is None and "statement" in data:
-        return "a problem, and no trace: bdc solve searches it, and with --out keeps a trace"
+        return "a problem, not a trace: bdc solve searches it, and with --out keeps a trace"
     what = "it has no version" if found is None else f"its version is {found!r:.40}, not 1"
     return f"not a trace: {what}; bdc solve --out RUN and bdc collect write traces, as docs/traces.md says"
 
 
 def _no_tree(trace: Trace) -> str:
-    """Why the nodes of a trace are no tree, in which each walk ends; empty where they are one."""
+    """Why the nodes of a trace form no tree, so that a walk might never end; empty where they do."""
     nodes: dict[str, Node] = {}
     for node in trace.nodes:
         if not _NODE.fullmatch(node.id):
@@ -224,7 +226,7 @@ def _no_tree(trace: Trace) -> str:
         if len(set(node.children)) < len(node.children):
             return f"a child of the node {node.id:.60} comes twice"
         for child in node.children:
-            # A child's id is longer than its parent's, so that no path leads back.
+            # A child's id extends its parent's, so no path leads back.
             if child.rpartition(".")[0] != node.id or child not in nodes:
                 return f"the node {node.id:.60} cannot have the child {child!r:.60}"
     if trace.solution.node and trace.solution.node not in nodes:
@@ -233,7 +235,7 @@ def _no_tree(trace: Trace) -> str:
 
 
 def _not_to_be_used(trace: Trace) -> str:
-    """What would stop whoever reads the trace on; empty where nothing does."""
+    """Why later steps could not use the trace; empty where they can."""
     for key in trace.decision.right if trace.decision else ():
         if key not in trace.programs:
             return f"its decision names the program {key!r:.60}, which is not there"
@@ -264,7 +266,7 @@ def write_text(file: Path, text: str, *, own: bool = False) -> None:
     Args:
         file: Where.
         text: Its content.
-        own: Whether it is for its owner alone, as what a run keeps of prompts and programs.
+        own: Whether only its owner may read it, as with prompts and programs.
 
     Raises:
         UsageError: If it cannot be written there.
@@ -275,7 +277,7 @@ def write_text(file: Path, text: str, *, own: bool = False) -> None:
 
 
 def _make_inside(folder: Path, inner: Path) -> None:
-    """Makes a folder inside a run folder; a link there could lead to any place."""
+    """Makes a folder inside a run folder; refuses a link, which could lead anywhere."""
     if inner != folder:
         if inner.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -304,10 +306,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _mend(descriptor: int) -> int:
-    """Ends a last line without newline: takes a half-written one out, closes a whole one.
+    """Mends a last line without newline: removes a half-written one, ends a whole one.
 
     Returns:
-        The size of the file then.
+        The size of the file afterwards.
     """
     size = os.fstat(descriptor).st_size
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
@@ -340,9 +342,9 @@ def _is_json(line: bytes) -> bool:
 
 
 def _file_name(problem_id: str) -> str:
-    """A file name for a problem; ids that differ get names that differ."""
+    """A file name for a problem; different ids get different names."""
     name = re.sub(r"[^\w.+-]+", "_", problem_id, flags=re.ASCII).strip("._") or "problem"
-    whole = name == problem_id and len(name) <= 200  # File systems take 255 bytes, with the ending.
+    whole = name == problem_id and len(name) <= 200  # File systems allow 255 bytes, with the ending.
     return name if whole else f"{name[:80]}-{content_hash(problem_id)[:6]}"
 
 

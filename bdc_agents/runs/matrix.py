@@ -1,4 +1,4 @@
-"""The author x coder matrix: which agent's thoughts help which agent's programs."""
+"""The author-by-coder matrix: which agent's thoughts help which agent's programs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -47,12 +47,12 @@ class Matrix:
         cell.problems.add(problem)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row a cell, by author and coder.
+        """One row for each cell, in the order of author and coder.
 
         Returns:
             `author` of the last thought, empty for a direct answer; `coder`; `programs` written
-            on `problems`; their `mean_reward` on the public tests; the share that `passed` all
-            of them; and the share that `helped`: better than what the parent's were on average.
+            for `problems`; their `mean_reward` on the public tests; the share that `passed` all
+            of them; and the share that `helped`: better than the parent's programs on average.
         """
         for (author, coder), cell in sorted(self._cells.items()):
             yield {

@@ -1,9 +1,9 @@
-"""Overlap: problems that say the same as others, in the same run or in an evaluation set.
+"""Overlap: finds problems that say the same as others, in the same run or in an evaluation set.
 
-Two texts overlap where they share runs of words. Words are letters and digits, in lower case, so
-layout and punctuation do not matter. A text that is shorter than one run is compared as a whole, with
-others as short, and an evaluation problem also with all parts of a longer text; one without any word,
-only with the id of its problem. A text is compared with every other one: the largest share counts.
+Two texts overlap if they share runs of words. Words are letters and digits in lower case, so layout
+and punctuation do not matter. A text shorter than one run is compared whole: with texts as short, and
+an evaluation problem also with all parts of a longer text. A text without words is compared by the id
+of its problem alone. Each text is compared with every other; the largest share counts.
 """
 
 import ast
@@ -18,30 +18,33 @@ from bdc_agents.syntax import parse
 from bdc_agents.types import Frozen, Problem, Task, content_hash
 
 WORDS = 13
-"""Words of a run, for decontamination."""
+"""Words of a run for decontamination, as for GPT-3 (arXiv 2005.14165, appendix C)."""
 CONTAINED = 0.1
-"""Share of its runs from which a problem is contained; contests share less in stock phrases."""
+"""Share of common runs from which a problem counts as contained. The stock phrases of contests stay
+below it; copies of MBPP's test problems among its training problems begin at 0.2."""
 SHINGLE = 5
-"""Words of a run, for near duplicates."""
+"""Words of a run for near duplicates, as in NearDup (arXiv 2107.06499): a changed word breaks few of them."""
 NEAR = 0.8
-"""Share of all their runs that near duplicates have in common."""
-SHORTEST = 8
-"""Words of a text that is looked for within longer ones: shorter ones are common phrases."""
-_SHORTEST = 40
-"""Nodes of a syntax tree: shorter programs are the same by chance."""
+"""Share of common runs from which problems count as near duplicates, also as there."""
+FEWEST_WORDS = 8
+"""Words of a short text that is looked for within longer ones. Fewer collide too often: GPT-3's check has
+the same bound."""
+_FEWEST_NODES = 40
+"""Nodes of the syntax tree of a program that is compared: smaller ones are equal by chance. Chosen, not
+measured."""
 _WORD = re.compile(r"[^\W_]+")
 
 
 class Overlap(Frozen):
-    """That a problem overlaps another one.
+    """The overlap of one problem with another.
 
     Args:
-        problem: Its id.
-        other: The id of the other.
+        problem: Id of the problem.
+        other: Id of the other problem.
         why: `id`, `statement`, `words` or `program`.
-        share: Of the runs of words of the shorter text, how many are in both; 1 for `id`,
-            `statement` and `program`.
-        example: One that is.
+        share: Share of the shorter text's runs of words that are in both; 1 for `id`, `statement`
+            and `program`.
+        example: A run that is in both.
     """
 
     problem: str
@@ -52,13 +55,13 @@ class Overlap(Frozen):
 
 
 class Shared(NamedTuple):
-    """What a text shares with a kept one.
+    """What a text shares with a kept text.
 
     Args:
-        name: Of the kept text.
-        contained: Share of the runs of the shorter text.
-        alike: Share of the runs of both together.
-        example: One run that they share.
+        name: Name of the kept text.
+        contained: Common runs as a share of the shorter text's.
+        alike: Common runs as a share of all runs of both.
+        example: One common run.
     """
 
     name: str
@@ -68,7 +71,7 @@ class Shared(NamedTuple):
 
 
 class Texts:
-    """Texts by name, found again by the runs of words that they share with another text.
+    """Keeps texts by name, and finds those that share runs of words with another text.
 
     Args:
         words: Length of a run.
@@ -85,10 +88,10 @@ class Texts:
         return len(self._names)
 
     def add(self, name: str, text: str) -> None:
-        """Keeps a text; of its runs only the hashes."""
+        """Keeps a text, as the hashes of its runs."""
         number, found = len(self._names), words(text)
-        if SHORTEST <= len(found) < self._words:
-            self._short.setdefault(hash(tuple(found[:SHORTEST])), set()).add(len(found))
+        if FEWEST_WORDS <= len(found) < self._words:
+            self._short.setdefault(hash(tuple(found[:FEWEST_WORDS])), set()).add(len(found))
         grams = {hash(gram) for gram in _runs(found, self._words)}
         self._names.append(name)
         self._sizes.append(len(grams))
@@ -96,11 +99,11 @@ class Texts:
             self._where.setdefault(gram, []).append(number)
 
     def nearest(self, text: str, by: Literal["contained", "alike"] = "contained") -> Shared | None:
-        """The kept text with the largest share, of several the first; None where none shares a run."""
+        """The kept text with the largest share, the first among equals; None if none shares a run."""
         return max(self._sharing(text), key=attrgetter(by), default=None)
 
     def _sharing(self, text: str) -> Iterator[Shared]:
-        """Every kept text that shares a run, in the order in which they were kept."""
+        """Every kept text that shares a run, in the order they were kept."""
         found = words(text)
         grams = {hash(gram): gram for gram in _runs(found, self._words)}
         within = {hash(gram): gram for gram in self._within(found)}
@@ -119,24 +122,24 @@ class Texts:
             )
 
     def _within(self, found: Sequence[str]) -> Iterator[tuple[str, ...]]:
-        """The parts of a text that may be a kept one which is shorter than a run: they begin like it."""
-        for start in range(len(found) - SHORTEST if self._short else 0):
-            head = hash(tuple(found[start : start + SHORTEST]))
+        """The parts of a text that begin like a kept text shorter than a run."""
+        for start in range(len(found) - FEWEST_WORDS if self._short else 0):
+            head = hash(tuple(found[start : start + FEWEST_WORDS]))
             for length in self._short.get(head, ()):
                 yield tuple(found[start : start + length])
 
 
 class Problems:
-    """The problems that were seen, so that one that says the same is told from a new one."""
+    """Remembers problems, and finds earlier ones that say the same."""
 
     def __init__(self) -> None:
         self._statements: dict[str, str] = {}
         self._texts = Texts(SHINGLE)
 
     def duplicate_of(self, problem: Problem) -> str | None:
-        """The id of an earlier problem that says nearly the same; else keeps this one.
+        """The id of an earlier problem that says nearly the same; None if there is none, and keeps this one.
 
-        A problem is no duplicate of itself: other traces of the same id are not told apart.
+        A problem is no duplicate of itself: several traces may have its id.
         """
         key = _key(problem)
         exact = self._statements.get(key)
@@ -154,7 +157,7 @@ class EvaluationSet:
     """The problems of evaluation sets, none of which may be trained on.
 
     Args:
-        tasks: Their problems; a reference program, where one is known, counts too.
+        tasks: Their problems; reference programs count too.
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
@@ -178,7 +181,7 @@ class EvaluationSet:
             self._programs.setdefault(program, problem.id)
 
     def overlap(self, problem: Problem, *codes: str) -> Overlap | None:
-        """How a problem, or one of its programs, overlaps one of the sets; None where none does."""
+        """How a problem, or one of its programs, overlaps one of the sets; None if nothing does."""
         if problem.id in self._ids:
             return Overlap(problem=problem.id, other=problem.id, why="id")
         same = self._statements.get(_key(problem))
@@ -197,14 +200,14 @@ class EvaluationSet:
 
 
 def evaluation_set(names: Iterable[str], data: Path | str | None = None) -> EvaluationSet:
-    """The problems of named sets.
+    """Loads the problems of named sets.
 
     Args:
-        names: Such as `humaneval`, `mbpp:test` for one split, or a `.jsonl` file.
+        names: Sets such as `humaneval`, `mbpp:test` for one split, or a `.jsonl` file.
         data: Folder of the data sets.
 
     Raises:
-        ProblemError: If there is no such set or split, or its data is not there.
+        ProblemError: If there is no such set or split, or its data is missing.
     """
     return EvaluationSet(task for name in names for task in _tasks(name, data))
 
@@ -217,22 +220,22 @@ def _tasks(name: str, data: Path | str | None) -> Iterator[Task]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, without case, layout and punctuation."""
+    """The words of a text in lower case, without layout and punctuation."""
     return _WORD.findall(text.lower())
 
 
 def _key(problem: Problem) -> str:
-    """What problems share whose statements have the same words."""
+    """A key that is equal for statements with the same words."""
     return " ".join(words(problem.statement)) or f"no words: {problem.statement}"
 
 
 def program_key(code: str) -> str | None:
-    """A hash that programs share which differ in comments, docstrings and layout only.
+    """A hash that is equal for programs that differ only in comments, docstrings and layout.
 
-    None for a program that does not parse, or is so short that others are the same by chance.
+    None for a program that does not parse, or is so short that others equal it by chance.
     """
     tree = parse(code)
-    if tree is None or sum(1 for _ in ast.walk(tree)) < _SHORTEST:
+    if tree is None or sum(1 for _ in ast.walk(tree)) < _FEWEST_NODES:
         return None
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -249,6 +252,6 @@ def _is_text(stmt: ast.AST) -> bool:
 
 
 def _runs(found: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
-    """The runs of this many words, each as often as it stands there; all words where there are fewer."""
+    """All runs of this many words, repeated ones too; a shorter text is one run."""
     for start in range(max(1, len(found) - length + 1) if found else 0):
         yield tuple(found[start : start + length])

@@ -1,4 +1,4 @@
-"""Parquet files of rows; needs the extra `parquet`."""
+"""Reads and writes Parquet files of rows; needs the extra `parquet`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from bdc_agents.errors import UsageError
 from bdc_agents.extras import need
 
 _BATCH = 500
-"""Rows held in memory before they are written."""
+"""Rows held in memory before they are written as one row group. As a start: long traces still fit easily."""
 
 
 @contextmanager
 def parquet_writer(stream: IO[bytes]) -> Iterator[Any]:
-    """What writes rows to a Parquet file; all must have the keys of the first.
+    """Yields a function that writes rows to a Parquet file; all must have the keys of the first.
 
     Raises:
         UsageError: If pyarrow is not installed.
@@ -47,7 +47,7 @@ def trace_lines(file: Path) -> Iterator[bytes]:
     """The traces of a Parquet store, as lines of JSON.
 
     Raises:
-        UsageError: If it is none, or pyarrow is not installed.
+        UsageError: If the file is no such store, or pyarrow is not installed.
     """
     arrow, parquet = _arrow()
     try:

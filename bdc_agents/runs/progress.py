@@ -1,4 +1,4 @@
-"""How far a run is, in numbers."""
+"""The progress of a run: counts, solve rate and time left."""
 
 from collections.abc import Mapping
 
@@ -7,21 +7,22 @@ from bdc_agents.runs.jobs.table import Spent, Totals
 from bdc_agents.types import Frozen
 
 ENOUGH, RECENT = 3, 30
-"""Finished problems before a time left is worth telling, and how many of the last ones count for it."""
+"""Finished problems before a time left is shown, and how many of the last ones it is estimated from: enough
+to even out easy and hard problems, few enough to follow a change of speed. Chosen, not measured."""
 
 
 class Progress(Frozen):
     """A run at a moment.
 
     Args:
-        totals: Of the job table, over all processes and commands.
-        spent: Of the run's budget, likewise.
+        totals: Totals of the job table, over all processes and commands.
+        spent: Spending of the run, likewise.
         done_here: Problems finished since this command began.
-        running: Searches under way in it.
-        seconds: Since it began.
-        seconds_each: For each of the last problems; None while there are too few.
-        loads: Its endpoints, by agent.
-        stopping: Whether it has been asked to end.
+        running: Searches of this command that are under way.
+        seconds: Time since this command began.
+        seconds_each: Mean seconds of the last problems; None while there are too few.
+        loads: Load of each endpoint, by agent.
+        stopping: Whether the run was asked to end.
     """
 
     totals: Totals
@@ -40,13 +41,13 @@ class Progress(Frozen):
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the last problem at the rate of the last ones; None while it is not known."""
+        """Seconds until all problems are done at the present rate; None while it is unknown."""
         if self.seconds_each is None or not self.totals.open:
             return None
         return self.totals.open * self.seconds_each
 
     @property
     def money(self) -> float | None:
-        """US dollars of all done problems; None where no agent's price is known."""
+        """US dollars for all done problems; None where no agent's price is known."""
         priced = any(load.usage.cost is not None for load in self.loads.values())
         return self.totals.money if priced or self.totals.money else None

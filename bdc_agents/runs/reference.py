@@ -1,8 +1,8 @@
-"""Further hidden tests: what a problem's known solution gives for changed inputs, as EvalPlus makes them.
+"""Makes further hidden tests from a problem's known solution and changed inputs, as EvalPlus does.
 
-A set with two or three tests for each problem lets many wrong programs pass. Their inputs, varied, make
-more; what is right for them, the known solution says. An input may be one that the statement rules out, and
-a published set is scored by its own tests, so these are made only for those who ask.
+A set with two or three tests a problem lets many wrong programs pass. Varied inputs make more tests, and
+the known solution gives their answers. Some inputs may break the statement's rules, and a published set is
+scored by its own tests, so further tests are made only on request.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,19 +13,20 @@ from bdc_agents.sandbox.judge import TEXT_BUDGET
 from bdc_agents.search.inputs import comparison, further_inputs
 from bdc_agents.types import CallTest, HiddenTests, StdinTest, Task, TestCase, TestResult
 
-MANY = 20
-"""Tests of a problem from which none are made: they are as many as these would be."""
+ENOUGH_TESTS = 20
+"""A problem with this many tests gets no further ones: they would hardly double the number. Chosen, not
+measured."""
 
 
 async def with_reference_tests(task: Task, executor: Executor) -> Task:
-    """The task with further hidden tests, where its known solution passes those that it has.
+    """Adds further hidden tests to a task whose known solution passes the tests it has.
 
-    The inputs are others than those on which a search compares programs. None are made where several
-    answers are right, where the known solution fails or is slow, or for values that are no literals.
+    The inputs differ from those on which a search compares programs. No tests are made if several
+    answers are right, if the known solution fails or is slow, or for values that are no literals.
 
     Args:
-        task: With its known solution.
-        executor: Runs it.
+        task: The task with its known solution.
+        executor: Runs the known solution.
 
     Raises:
         SandboxError: If the sandbox fails.
@@ -33,7 +34,7 @@ async def with_reference_tests(task: Task, executor: Executor) -> Task:
     problem, own = task.problem, task.hidden.reveal()
     reference = task.hidden.reveal_reference()
     tests = (*problem.public_tests, *own)
-    if not reference or problem.unjudged or not tests or len(tests) >= MANY:
+    if not reference or problem.unjudged or not tests or len(tests) >= ENOUGH_TESTS:
         return task
     if not (await executor.run(job_for(problem, reference, tests))).passed:
         return task
@@ -44,11 +45,11 @@ async def with_reference_tests(task: Task, executor: Executor) -> Task:
 
 
 def _tests(inputs: Sequence[TestCase], results: Sequence[TestResult]) -> Iterator[TestCase]:
-    """The inputs for which a value came out, with that value; a long one is not known as a whole."""
+    """The inputs that gave a value, with that value, unless it was too long to be kept whole."""
     for test, result in zip(inputs, results, strict=False):
         if result.outcome != "wrong" or len(result.actual) >= TEXT_BUDGET:
             continue
         if isinstance(test, StdinTest) and "\\" in result.actual:
-            continue  # perhaps it stands for a character that nobody sees, and so is not what was printed
+            continue  # The backslash may be an escape for an unseen character, and not what was printed.
         if isinstance(test, StdinTest) or (isinstance(test, CallTest) and is_literal(result.actual)):
             yield test.model_copy(update={"expected": (result.actual,)})

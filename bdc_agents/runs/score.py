@@ -1,4 +1,4 @@
-"""Score: run a finished program on the hidden tests; counts alone come back."""
+"""Scores finished programs on the hidden tests; only counts come back."""
 
 import asyncio
 from itertools import compress
@@ -8,7 +8,7 @@ from bdc_agents.types import Hidden, Task, Trace
 
 
 async def score_hidden(task: Task, code: str, executor: Executor) -> Hidden | None:
-    """Runs a program on the hidden tests; None where there are none."""
+    """Runs a program on the hidden tests; None if there are none."""
     if not len(task.hidden):
         return None
     if not code:
@@ -24,14 +24,14 @@ async def right_programs(
 ) -> tuple[str, ...]:
     """The programs of a search that pass every public and hidden test, by key.
 
-    Several right programs for one problem teach more than one (arXiv 2308.01825), and a search may
-    hold a right one beside the wrong one that it handed over.
+    Several right programs for one problem teach more than one does (arXiv 2308.01825), and a search
+    may hold a right one beside the wrong one that it handed over.
 
     Args:
-        hidden: What `score_hidden` found of the program that was handed over; it is not run again.
+        hidden: What `score_hidden` counted for the handed-over program, which is not run again.
 
     Returns:
-        The handed-over program first; none where there are no hidden tests.
+        The keys, that of the handed-over program first; none if there are no hidden tests.
     """
     if hidden is None:
         return ()

@@ -1,4 +1,4 @@
-"""Which problems a run is about: from `mbpp:train` and filters to jobs."""
+"""Selects the problems of a run: from addresses such as `mbpp:train` and filters to jobs."""
 
 import random
 import re
@@ -17,18 +17,18 @@ from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 _FILE = re.compile(r"(?P<name>.+?\.jsonl?(?:\.gz)?)(?::(?P<rest>.*))?", re.DOTALL)
 _RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
 _DIGITS = 18
-"""Of the numbers of problems; Python refuses to read ones of thousands."""
+"""Digits of a problem's number: they fit 64 bits. Python refuses to read numbers of thousands of digits."""
 _FILTER = re.compile(r"(?:(?P<dataset>[^=]+):)?(?P<key>\w+)=(?P<values>.*)", re.DOTALL)
 FILTERS = ("difficulty", "tag")
 
 
 class Filter(Frozen):
-    """Which problems are taken: those that have one of the values.
+    """Takes the problems that have one of the values.
 
     Args:
-        dataset: The only data set it is for; empty for all.
+        dataset: The only data set that it filters; empty for all.
         key: One of `FILTERS`.
-        values: Lower case; `none` stands for a problem without a difficulty.
+        values: Values in lower case; `none` stands for a problem without a difficulty.
     """
 
     dataset: str = ""
@@ -37,10 +37,10 @@ class Filter(Frozen):
 
     @classmethod
     def parse(cls, text: str) -> "Filter":
-        """From `difficulty=A,B`, or `apps:difficulty=introductory` for one of several data sets.
+        """Reads `difficulty=A,B`, or `apps:difficulty=introductory` for one of several data sets.
 
         Raises:
-            UsageError: If it is not written so.
+            UsageError: If the text has another form.
         """
         match = _FILTER.fullmatch(text.strip())
         if not match:
@@ -56,7 +56,7 @@ class Filter(Frozen):
         return cls(dataset=match["dataset"] or "", key=key, values=values)
 
     def takes(self, dataset: str, problem: Problem) -> bool:
-        """Whether a problem passes."""
+        """Whether a problem passes the filter."""
         if self.dataset and self.dataset != dataset:
             return True
         has = problem.tags if self.key == "tag" else (problem.difficulty or "none",)
@@ -67,11 +67,11 @@ class Selection(Frozen):
     """The jobs of a run, and what was left out.
 
     Args:
-        jobs: In the order in which they are begun.
-        without_tests: Problems that have no public test for the search to aim at.
-        interactive: Problems whose program talks to a judge that is not there: no test of theirs tells
-            right from wrong.
-        doubts: What a person should know of problems before they are searched, one line each.
+        jobs: The jobs in the order they are started.
+        without_tests: Problems left out, since they have no public test for the search to aim at.
+        interactive: Problems left out, since their program talks to a judge that is not there, so that
+            no test tells right from wrong.
+        doubts: What a person should know of the problems before the search, one line each.
         packages: Modules outside the standard library that known solutions import, with the number of
             problems.
     """
@@ -91,18 +91,18 @@ def select_jobs(
     shuffle_seed: int | None = None,
     untested: bool = False,
 ) -> Selection:
-    """The problems of some data sets, each once.
+    """Selects the problems of some data sets, each once.
 
     Args:
-        datasets: Such as `humaneval`, `mbpp:train` (a split), `mbpp:601-974` (numbers of ids),
-            `demo:NAME,NAME` (ids), `tasks.jsonl`.
+        datasets: Addresses such as `humaneval`, `mbpp:train` (a split), `mbpp:601-974` (numbers of
+            ids), `demo:NAME,NAME` (ids), `tasks.jsonl`.
         data: Folder of the data sets.
-        filters: All must let a problem pass.
-        shuffle_seed: Puts them into a random order that depends on it alone.
+        filters: Filters that a problem must pass, all of them.
+        shuffle_seed: Puts the problems into a random order, which depends on this seed alone.
         untested: Whether to take problems without public tests too.
 
     Raises:
-        ProblemError: If there is no such data set, split or problem, or its data is not there.
+        ProblemError: If there is no such data set, split or problem, or its data is missing.
         UsageError: If nothing is left.
     """
     jobs: dict[str, Job] = {}
@@ -141,7 +141,7 @@ def select_jobs(
 
 
 def _split(address: str) -> tuple[str, str]:
-    """The data set, and which part of it; empty for all."""
+    """Splits an address into the data set and the part of it, which is empty for all."""
     match = _FILE.fullmatch(address)
     if match and address.partition(":")[0] not in dataset_names():
         return match["name"], (match["rest"] or "").strip()
@@ -158,7 +158,7 @@ def _tasks(name: str, rest: str, data: Path | None) -> Iterator[Task]:
 
 
 def _wanted(name: str, rest: str, data: Path | None, splits: Collection[str]) -> list[str]:
-    """The ids that a list of ids and ranges means; only a range needs the names of all problems."""
+    """The ids that a list of ids and ranges means. Only a range needs the names of all problems."""
     if has_task(name, rest, data=data):
         return [rest]
     parts = [part.strip() for part in rest.split(",")]
@@ -174,12 +174,12 @@ def _wanted(name: str, rest: str, data: Path | None, splits: Collection[str]) ->
         elif near := get_close_matches(part, splits):
             raise ProblemError(unknown(f"split or problem of {name}", part, near))
         else:
-            chosen.append(part)  # which `load_tasks` names, with what comes nearest
+            chosen.append(part)  # If it is unknown, `load_tasks` says so and names the nearest id.
     return chosen
 
 
 def _number(names: Iterable[str]) -> int:
-    """The number among the names of a problem; -1 where there is none."""
+    """The number in a problem's names; -1 if there is none."""
     return next((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), -1)
 
 

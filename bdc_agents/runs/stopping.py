@@ -1,4 +1,4 @@
-"""Ends a run gracefully at the first signal, and at once at the second."""
+"""Ends a run gracefully at the first Ctrl-C or SIGTERM, and at once at the second."""
 
 import asyncio
 import signal
@@ -12,11 +12,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class Stop:
-    """Whether a run shall end, and what asked for it.
+    """Whether a run shall end, and which signal asked for it.
 
     Args:
-        event: Set when it shall.
-        signal: The signal that asked; None where none did.
+        event: Set when the run shall end.
+        signal: The signal; None if none came.
     """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -25,10 +25,10 @@ class Stop:
 
 @contextmanager
 def graceful(on_stop: Callable[[int], None] | None = None) -> Iterator[Stop]:
-    """Turns the first SIGINT or SIGTERM into a wish to end; the second has its usual effect.
+    """Turns the first SIGINT or SIGTERM into a request to end; the second has its usual effect.
 
     Args:
-        on_stop: Told of the first signal.
+        on_stop: Called with the first signal.
     """
     stop = Stop()
     if current_thread() is not main_thread():
@@ -46,7 +46,7 @@ def graceful(on_stop: Callable[[int], None] | None = None) -> Iterator[Stop]:
     def restore() -> None:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-            # Not Python's own handler: asyncio's runner would first wait for what is to be ended.
+            # Not Python's own handler: asyncio's runner would wait for the very work that is to end.
             signal.signal(number, signal.SIG_DFL if stop.signal else before[number])
 
     before = {number: signal.getsignal(number) for number in SIGNALS}

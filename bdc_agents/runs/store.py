@@ -1,4 +1,4 @@
-"""The trace store: which traces may be trained on, what each came from, and a reader for old stores.
+"""The trace store: decides which traces may be trained on, records their lineage, and reads old stores.
 
 The format is that of `Trace`, one JSON object a line; `docs/traces.md` describes every field.
 """
@@ -27,12 +27,12 @@ REASONS: dict[str, str] = {
     "hidden": "The program fails a hidden test.",
     "interactive": "The problem is a dialogue with a judge that is not there, so no test speaks for the "
     "program.",
-    SPECIAL_CASES: "The program tells the inputs of the public tests apart instead of solving the problem.",
+    SPECIAL_CASES: "The program recognises the inputs of the public tests instead of solving the problem.",
 }
-"""Why a trace may not be trained on, by the names that a `Decision` holds."""
+"""Reasons why a trace may not be trained on, by their names in a `Decision`."""
 
 _NOT_SETTINGS = ("endpoint", "base_url", "api_key", "api_key_env", "timeout", "retries", "concurrency")
-"""Of an agent: where and how fast it is asked, which leaves what it answers as it is."""
+"""Agent settings that do not change its replies: where and how fast it is asked."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Damage(Frozen):
 
     Args:
         file: The store.
-        line: From 1.
+        line: Number of the line, from 1.
         what: What is wrong with it.
     """
 
@@ -57,14 +57,15 @@ class Damage(Frozen):
 def decide(
     trace: Trace, hidden: Hidden | None, right: Sequence[str] = (), *, public_suffices: bool = False
 ) -> Decision:
-    """Whether a trace may be trained on: it holds a program that passes hidden tests, or where there are none
-    is no cheat.
+    """Decides whether a trace may be trained on.
+
+    Its program must pass the hidden tests; without hidden tests, it must be no cheat.
 
     Args:
-        trace: Of a search, finished or interrupted.
-        hidden: What `score_hidden` counted for its program; None where there are no hidden tests.
-        right: What `right_programs` found; without any, the handed-over program decides.
-        public_suffices: Whether a problem without hidden tests may be trained on all the same.
+        trace: The trace of a search, finished or interrupted.
+        hidden: What `score_hidden` counted for its program; None if there are no hidden tests.
+        right: What `right_programs` found; if nothing, the handed-over program decides.
+        public_suffices: Whether public tests suffice for a problem without hidden ones.
     """
     dialogue = "interactive" in trace.problem.unjudged
     if right and not dialogue:
@@ -85,14 +86,13 @@ def decide(
 
 
 def lineage_of(dataset: str, settings: Mapping[str, Any], hidden: HiddenTests | None = None) -> Lineage:
-    """What a trace came from.
+    """Records what a trace came from.
 
     Args:
         dataset: Address of the data set, such as `mbpp:train`.
-        settings: As in a run folder's `run.json`: `agents` (each with its `model`, by name),
-            `search` and `budget`, as plain data. Other keys say where a run was made, and do not
-            count.
-        hidden: The tests that scored it; a hash of them is kept, which tells nothing but an edit.
+        settings: Settings as in `run.json`: `agents` (each with its `model`, by name), `search` and
+            `budget`, as plain data. Other keys say where a run was made, and do not count.
+        hidden: The tests that scored it; only their hash is kept, to notice an edit.
     """
     agents = {name: dict(agent) for name, agent in settings.get("agents", {}).items()}
     asked = {
@@ -114,7 +114,7 @@ def lineage_of(dataset: str, settings: Mapping[str, Any], hidden: HiddenTests | 
 
 @lru_cache(maxsize=1)
 def prompts_hash() -> str:
-    """The hash of every prompt: that of the module which holds them all."""
+    """The hash of all prompts: of the module that holds them."""
     return content_hash(files("bdc_agents").joinpath("prompts.py").read_text(encoding="utf-8"))
 
 
@@ -129,9 +129,9 @@ def scan_traces(
     Args:
         path: A run folder, or a file of traces: `.jsonl`, `.jsonl.gz`, or `.parquet` as
             `bdc export --kind traces` writes it.
-        on_damage: Told of each line that is no trace of a known version; the others are read
-            all the same. None logs a warning.
-        latest: Whether a problem that was searched again counts by its last trace alone.
+        on_damage: Called with each line that is no trace of a known version; the other lines are
+            read. None logs a warning.
+        latest: Whether to read only the last trace of a problem that was searched again.
 
     Raises:
         UsageError: If there is no such store.
@@ -151,7 +151,7 @@ def _scan(file: Path, on_damage: Callable[[Damage], None], latest: bool) -> Iter
 
 
 def _replaced(file: Path) -> frozenset[int]:
-    """Lines whose problem has a later trace; only problems that come twice are parsed in full."""
+    """Lines whose problem has a later trace. Only problems that come twice are parsed in full."""
     last: dict[str, int] = {}
     replaced: set[int] = set()
     for number, line in _lines(file, _ignore):
@@ -201,4 +201,4 @@ def _lines(file: Path, on_damage: Callable[[Damage], None]) -> Iterator[tuple[in
 
 
 def _ignore(damage: Damage) -> None:
-    """The second reading reports it."""
+    """Ignores damage on the first pass; the second pass reports it."""

@@ -1,7 +1,7 @@
-"""A worker: takes problems from a coordinator, searches them, and hands their traces back.
+"""The worker: takes problems from a coordinator, searches them, and hands their traces back.
 
 The coordinator owns the job table and the trace file. A worker may run beside it or on another
-machine; problems travel as addresses, and their hidden tests are loaded where they are scored.
+machine. Problems travel as addresses; hidden tests are loaded where they are scored.
 """
 
 import asyncio
@@ -27,19 +27,26 @@ from bdc_agents.types import Frozen, Task, Trace
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = LEASE_SECONDS / 4
+"""Two heartbeats may be lost before the lease expires."""
 POLL_SECONDS = 0.1
+"""Time between two looks at the endpoints' demand while there is work. Demand changes within a search, so no
+event tells of it; next to replies that take seconds, a tenth is nothing."""
 IDLE_SECONDS = 1.0
-"""Between two questions for work while others do the last of it."""
+"""Time between two requests for work while others do the last of it."""
 SPARE = 0.25
-"""Requests that should wait at the busiest endpoint, in slots: they are there when one is free."""
+"""Requests that should wait at the busiest endpoint, as a share of its slots: one is there when a slot gets
+free. Endpoints of 8 and 32 slots are busy 99.5 % of the time until work runs out
+(benchmarks/results/collect.json)."""
 MOST_PER_SLOT = 4
-"""Searches at once for each slot, however long they sit in their sandboxes."""
+"""The most searches at once for each slot. Searches in their sandboxes ask nobody, so without a bound a slow
+sandbox would gather ever more of them. Chosen, not measured."""
 SILENT_IN_A_ROW = 5
-"""Searches without any agent that answers, one after the other, before the worker ends."""
+"""Searches in a row that no agent answers before the worker ends: with no endpoint left, each further problem
+would only fail too. Chosen, not measured."""
 
 
 class Coordinator(Purse, Protocol):
-    """The side that owns the job table and the trace file, as a worker sees it.
+    """The owner of the job table and the trace file, as a worker sees it.
 
     Every method may be a call over the network.
     """
@@ -48,15 +55,15 @@ class Coordinator(Purse, Protocol):
         """Takes up to `count` problems.
 
         Returns:
-            An empty list where others hold all that is left, None where nothing is.
+            The problems; an empty list if others hold all that is left, None if nothing is left.
         """
         ...
 
     async def heartbeat(self, ids: Collection[str], loads: Mapping[str, Load]) -> Collection[str]:
-        """Says that these problems are being worked on, and what the endpoints do, by agent.
+        """Reports that these problems are being worked on, and the loads of the endpoints, by agent.
 
         Returns:
-            The problems that are still this worker's; the others it gives up.
+            The problems that this worker still holds; it must give up the others.
         """
         ...
 
@@ -65,7 +72,7 @@ class Coordinator(Purse, Protocol):
         ...
 
     async def failed(self, job_id: str, reason: str, *, final: bool = False) -> None:
-        """Says that a problem could not be worked on; `final` where another try would fail too."""
+        """Reports that a problem failed; `final` if another try would fail too."""
         ...
 
     async def release(self, ids: Collection[str]) -> None:
@@ -77,7 +84,7 @@ class WorkerConfig(Frozen):
     """What a worker needs besides its agents and sandbox; plain data.
 
     Args:
-        search, budget: Of one problem.
+        search, budget: Settings for one problem.
         lineage: The settings of the run, as `lineage_of` takes them.
         data: Folder of the data sets on this machine.
         concurrency: Searches at once; None for as many as keep the endpoints busy.
@@ -91,14 +98,14 @@ class WorkerConfig(Frozen):
 
 
 class Worker:
-    """Searches problems side by side over shared agents until there are no more, or it is stopped.
+    """Searches problems side by side over shared agents until none is left or it is stopped.
 
     Args:
         coordinator: Gives out the problems and takes the traces.
-        agents: Shared by all searches.
+        agents: Agents that all searches share.
         executor: The sandbox.
-        config: What the searches are like.
-        load: From an address to a task.
+        config: Configuration of the searches.
+        load: Loads the task of an address.
     """
 
     def __init__(
@@ -121,7 +128,7 @@ class Worker:
         self._silent: list[str] = []
         self._error: Exception | None = None
         self.cap: str | None = None
-        """The cap of the run's budget that ended it."""
+        """The cap of the run's budget that ended the work."""
 
     @property
     def running(self) -> int:
@@ -150,9 +157,9 @@ class Worker:
 
     async def _work(self) -> None:
         while not self._ends():
-            self._wake.clear()  # before the look around, so that nothing is missed after it
+            self._wake.clear()  # Before looking for work, so that no later event is missed.
             jobs = await self._coordinator.lease(self._room()) if self._room() > 0 else []
-            if jobs is None:  # nothing is left; the last searches end
+            if jobs is None:  # Nothing is left; the last searches end.
                 if not self._running:
                     return
                 await self._nap(IDLE_SECONDS)
@@ -173,10 +180,10 @@ class Worker:
                 await self._wake.wait()
 
     def _room(self) -> int:
-        """Searches to start now: so many that the busiest endpoint has a request for every slot.
+        """How many searches to start now, so that the busiest endpoint has a request for every slot.
 
-        A search that sits in its sandbox asks nobody, and makes room for another. More than what
-        keeps the busiest endpoint at work would only wait there.
+        A search in its sandbox asks nobody and makes room for another. More searches than keep the
+        busiest endpoint at work would only wait there.
         """
         if self.cap:
             return 0
@@ -202,18 +209,18 @@ class Worker:
         self._wake.set()
 
     async def _attend(self, job: Job) -> None:
-        """Works on a problem; whatever comes of it, the coordinator is told, or else the worker ends."""
+        """Works on a problem and reports the outcome; if no report gets through, the worker ends."""
         try:
             trace = await self._outcome(job)
             if trace is not None:
                 await asyncio.shield(self._coordinator.done(job.id, trace))
         except Exception as error:
-            # Nothing could be handed over, for want of space perhaps: to go on would only lose more.
+            # The result could not be handed over; the disk may be full. Going on would only lose more.
             self._end(error)
             await self._release([job.id])
 
     async def _outcome(self, job: Job) -> Trace | None:
-        """The trace of a problem; None where there is none and the coordinator knows why."""
+        """The trace of a problem; None if there is none, and the coordinator knows why."""
         try:
             return await self._solve(job)
         except BudgetSpent as spent:
@@ -258,13 +265,13 @@ class Worker:
             self._starting.discard(job_id)
 
     def _count_silent(self, trace: Trace) -> None:
-        """Ends the worker where search after search finds no agent that answers."""
+        """Ends the worker if search after search finds no agent that answers."""
         self._silent.append(trace.problem.id)
         if len(self._silent) >= SILENT_IN_A_ROW:
             self._end(BDCError(f"no agent answers any more: {_reasons(trace)}"))
 
     def _end(self, error: Exception) -> None:
-        """Ends the worker with the first error that is for good."""
+        """Ends the worker; `run` raises the first such error."""
         self._error = self._error or error
         self._wake.set()
 
@@ -277,14 +284,14 @@ class Worker:
             try:
                 held = set(await self._coordinator.heartbeat(mine, self.loads()))
             except BDCError as error:
-                log.warning("the leases could not be made longer: %s", error)
+                log.warning("the leases could not be prolonged: %s", error)
                 continue
             for job_id in mine:
                 if job_id not in held and (task := self._running.get(job_id)):
                     task.cancel()
 
     def loads(self) -> dict[str, Load]:
-        """What the endpoints do, by agent."""
+        """The load of each endpoint, by agent."""
         return {agent.name: agent.load() for agent in self._agents}
 
     async def _give_up(self, ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Runs programs written by LLMs, which are treated as hostile: see SECURITY.md for what each tier covers."""
+"""The sandbox: runs programs by LLMs, all of them as hostile. SECURITY.md says what each tier covers."""
 
 from collections.abc import Callable
 
@@ -30,14 +30,13 @@ def create_executor(
     *,
     probe_with: Callable[[str], TierReport] = probe_tier,
 ) -> Executor:
-    """An executor of the strongest tier that holds on this machine, or of the configured one.
+    """Makes an executor of the strongest tier that holds on this machine, or of the configured one.
 
-    The tier is probed once, here, by a program that tries to break out; this takes about 0.1
-    seconds.
+    First a program tries to break out of the tier; this takes about 0.1 seconds.
 
     Args:
         config: Tier, number of programs at once, and whether to run without isolation.
-        probe_with: How a tier is tried out.
+        probe_with: Tries out a tier.
 
     Raises:
         SandboxRefused: If no tier holds and running without isolation is not allowed.
@@ -48,5 +47,5 @@ def create_executor(
 
 
 def probe() -> list[TierReport]:
-    """What every tier does on this machine, the strongest first."""
+    """Reports whether each tier holds on this machine, the strongest first."""
     return [probe_tier(name) for name in TIERS]

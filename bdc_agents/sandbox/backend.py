@@ -1,4 +1,4 @@
-"""Programs run in somebody else's sandbox: Docker, a remote machine, or any provider of deepagents."""
+"""`BackendExecutor`: runs programs in another sandbox, such as Docker or any backend of deepagents."""
 
 import base64
 import binascii
@@ -20,10 +20,13 @@ from .protocol import Job
 from .turns import Turns
 
 _MARK = "bdc-endings:"
+"""Marks the answer in an output that may hold other text of the backend."""
 _SLACK_SECONDS = 60
+"""Time beyond the program's own limits for the backend to start and answer. Chosen, not measured: remote
+machines may take a while to wake up."""
 
-# Runs there: gives a sandbox process what was uploaded, and prints what that answers as text. It holds
-# scripts, so it is not dumpable (PR_SET_DUMPABLE is 4): no program of its user can open its memory.
+# Runs in the backend: passes what was uploaded to a sandbox process and prints its answer as text. It holds
+# test scripts, so it is not dumpable (PR_SET_DUMPABLE is 4): no program of its user can read its memory.
 _RELAY = """
 import base64, ctypes, os, socket, subprocess, sys, threading
 if ctypes.CDLL(None).prctl(*map(ctypes.c_ulong, (4, 0, 0, 0, 0))):
@@ -58,16 +61,16 @@ class Backend(Protocol):
 
 
 class BackendExecutor:
-    """An `Executor` whose isolation is a backend's; expected values never go there.
+    """An `Executor` that relies on a backend's isolation; expected values never go there.
 
-    Between two programs in one backend there are the limits and the system call filter of the
-    tier `unsafe` only: how far they are kept apart is the backend's affair.
+    Only the limits and the system call filter of the tier `unsafe` separate two programs in one
+    backend; anything more is up to the backend.
 
     Args:
-        backend: With the methods of `Backend`; needs Python 3.11 or newer as `python`.
-        name: Of the tier in verdicts.
+        backend: An object with the methods of `Backend`; needs Python 3.11 or newer as `python`.
+        name: Name of the tier in verdicts.
         workers: Programs sent at once.
-        python: The interpreter there.
+        python: The interpreter in the backend.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class BackendExecutor:
         return Verdict(results=results, tier=self.tier, seconds=time.monotonic() - started)
 
     async def aclose(self) -> None:
-        """Takes no further jobs; the backend is its owner's to end."""
+        """Takes no further jobs. The backend's owner has to end the backend."""
         self._closed = True
 
     async def _answer(self, job: Job) -> bytes:
@@ -129,7 +132,7 @@ class BackendExecutor:
             return base64.b64decode(text.partition(".")[0], validate=True)
         except (ValueError, binascii.Error) as error:
             raise SandboxError(
-                f"the backend sent no sense: {error}; it said: {answer.output[-300:]}"
+                f"the backend's answer makes no sense: {error}; it said: {answer.output[-300:]}"
             ) from None
 
 
@@ -144,7 +147,7 @@ def _payload(job: Job) -> bytes:
 
 
 def _judged(job: Job, answer: bytes) -> tuple[tuple[TestResult, ...], list[str | None]]:
-    """The results, and what a checker of the problem's own is to judge."""
+    """The results, and the outputs that the problem's own checker has to judge."""
     ready, _, rest = answer.partition(b"\n")
     if ready.decode("utf-8", "replace") != wire.READY:
         raise SandboxError(f"the sandbox did not start in the backend: {ready[:300]!r}")
@@ -160,7 +163,7 @@ def _judged(job: Job, answer: bytes) -> tuple[tuple[TestResult, ...], list[str |
             raise SandboxError(f"the sandbox in the backend {text}")
         try:
             ending, output, report = wire.parse_ending(text)
-        except ValueError:  # it ended, or broke: that may be the program's doing
+        except ValueError:  # It ended or broke, perhaps through the program.
             outputs.append(None)
             results.append(
                 lost(test, f"the sandbox was killed: {text}" if found else "the sandbox was killed")

@@ -1,6 +1,6 @@
-"""How the code of `inside` gets into a fresh interpreter: compiled once here, sent down the socket.
+"""Brings the code of `inside` into a fresh interpreter: compiles it once and sends it down the socket.
 
-So the sandbox needs no file of this package, and compiles nothing when a program starts.
+So the sandbox needs no file of this package and compiles nothing when a program starts.
 """
 
 import marshal
@@ -19,7 +19,7 @@ _MODULES = (
     *("calls.crossing", "calls.peer"),
     *("script", "checker", "run_test", "start", "supervise", "launch"),
 )
-"""Each after those that it imports."""
+"""The modules of `inside`, each after those it imports."""
 
 START = """
 import marshal, os, sys
@@ -43,7 +43,7 @@ for name, is_package, code in marshal.loads(read(int.from_bytes(read(4), "big"))
     exec(code, module.__dict__)
 inside.launch.main()
 """
-"""What the interpreter runs, as its `-c` option; it ends quietly if the caller has gone."""
+"""The program of the interpreter's `-c` option; it ends quietly if the caller is gone."""
 
 
 @cache
@@ -54,7 +54,7 @@ def first_frame() -> bytes:
 
 @cache
 def first_frame_as_source() -> bytes:
-    """The same for an interpreter of another version, which compiles them itself."""
+    """The modules as source, for an interpreter of another version, which compiles them itself."""
     return _frame(_sources())
 
 

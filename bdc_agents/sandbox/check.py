@@ -1,4 +1,4 @@
-"""Whether an output or a value is the expected one: pure functions, run by the caller's process."""
+"""Compares outputs and values with the expected ones: pure functions, run in the caller's process."""
 
 import math
 import re
@@ -13,7 +13,8 @@ _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNOR
 _NO_NUMBER = frozenset(("nan", "inf", "infinity"))
 _BYTE_ORDER_MARK = "\ufeff"
 _PAIRED = 200
-"""Members of a set that are not equal and not numbers, and are still paired off: the work is cubic."""
+"""Most unequal members of a set that are paired off if they are no numbers: the work is cubic, so 200 take
+millions of comparisons."""
 
 _EXACT = Checker()
 
@@ -22,22 +23,22 @@ def text_matches(actual: str, accepted: Iterable[str], checker: Checker) -> bool
     """Whether a program's output is one of the accepted ones.
 
     Args:
-        actual: What it printed.
-        accepted: One match is enough.
+        actual: The program's output.
+        accepted: Accepted outputs; one match is enough.
         checker: What to ignore.
     """
     return any(_text_equal(actual, expected, checker) for expected in accepted)
 
 
 def value_matches(actual: Any, accepted: Iterable[Any], checker: Checker = _EXACT) -> bool:
-    """Whether a value is one of the accepted ones, as `==` sees it in Python.
+    """Whether a value equals one of the accepted ones by Python's `==`.
 
-    So 1, 1.0 and True are equal, and a list is no tuple; unlike there, nan equals nan.
+    So 1, 1.0 and True are equal, and a list is no tuple; but here nan equals nan.
 
     Args:
-        actual: Of built-in types only, so that no code of a program runs here.
-        accepted: One match is enough.
-        checker: How far numbers may be apart, at all depths; keys of dictionaries are always exact.
+        actual: A value of built-in types only, so that no code of a program runs here.
+        accepted: Accepted values; one match is enough.
+        checker: How far apart numbers may be, at all depths; keys of dictionaries must be equal.
     """
     return any(_value_equal(actual, expected, checker) for expected in accepted)
 
@@ -89,12 +90,12 @@ def _numbers_close(one: str, other: str, checker: Checker) -> bool:
 def _whole_close(one: str, other: str, checker: Checker) -> bool:
     try:
         return _close(int(one), int(other), checker)
-    except ValueError:  # Python reads no integer of more than 4,300 digits; none of them is near another
+    except ValueError:  # Python reads no integer of more than 4,300 digits; such integers count as unequal.
         return False
 
 
 def _float(text: str) -> float | None:
-    """The number that a text is; None also for one beyond all floats, which would be as good as any."""
+    """The number in a text; None too if it is beyond all floats, since infinity would equal any other."""
     if _NUMBER.fullmatch(text):
         number = float(text)
         return number if math.isfinite(number) else None
@@ -132,7 +133,7 @@ def _number_equal(actual: complex, expected: complex, checker: Checker) -> bool:
 
 
 def _close(one: float, other: float, checker: Checker) -> bool:
-    """Equal, both nan, or both finite and near each other."""
+    """Whether two numbers are equal, both nan, or both finite and near each other."""
     if one == other:
         return True
     if isinstance(one, int) and isinstance(other, int) and checker.error != "relative":
@@ -145,7 +146,7 @@ def _close(one: float, other: float, checker: Checker) -> bool:
         return bool(checker.tolerance) and math.isclose(
             one, other, rel_tol=min(relative, 1), abs_tol=absolute
         )
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # An integer beyond all floats.
         return False
 
 
@@ -165,7 +166,7 @@ def _set_equal(actual: Iterable[Any], expected: Iterable[Any], checker: Checker)
     if not mine or not checker.tolerance:
         return not mine
     if all(isinstance(item, (int, float)) and item == item for item in (*ones, *others)):
-        # In order, those that are equal included: each then meets the one that leaves room for the rest.
+        # Sorted numbers pair off in order: if any pairing fits, this one does.
         return _value_equal(sorted(ones), sorted(others), checker)
     return len(mine) <= _PAIRED and _paired(
         mine, theirs, lambda one, other: _value_equal(one, other, checker)
@@ -173,7 +174,7 @@ def _set_equal(actual: Iterable[Any], expected: Iterable[Any], checker: Checker)
 
 
 def _paired(ones: Sequence[Any], others: Sequence[Any], near: Callable[[Any, Any], bool]) -> bool:
-    """Whether each of the first has one of the second of its own that is near (Kuhn's algorithm)."""
+    """Whether each of the first can have its own near one among the second (Kuhn's algorithm)."""
     close = [[place for place, other in enumerate(others) if near(one, other)] for one in ones]
     taken: dict[int, int] = {}
 
@@ -190,7 +191,7 @@ def _paired(ones: Sequence[Any], others: Sequence[Any], near: Callable[[Any, Any
 
 
 def _one_nan(item: Any) -> Any:
-    """The item with every nan replaced by one and the same, which containers see as equal."""
+    """The item with one and the same nan for each nan, which containers then take for equal."""
     if isinstance(item, float):
         return math.nan if item != item else item
     if isinstance(item, (tuple, frozenset)):

@@ -1,4 +1,4 @@
-"""Runs jobs: sends a program and its tests to a sandboxed worker, and judges what comes back."""
+"""`ProcessExecutor`: sends a program and its tests to a sandboxed worker and judges the answers."""
 
 import asyncio
 import os
@@ -19,15 +19,19 @@ from .state import keeps_state
 from .tiers import WORK_MB, Tier
 from .worker import Worker
 
-_GRACE_SECONDS = 10.0  # the supervisor inside holds the limits; this one is for when it cannot
-_TAKE_SECONDS = 60.0  # as a start: it may have to come back from swap, and the job may be long
-_TRIES = 3  # workers; one that waited may have been ended by the machine, for want of memory
-_EXTRA_BYTES = 65536  # in a report, beside what the output limit bounds
+_GRACE_SECONDS = 10.0
+"""Time beyond a test's own limits. The supervisor inside enforces those; this is for one that cannot."""
+_TAKE_SECONDS = 60.0
+"""Time for a worker to take a job: its memory may have to come back from swap, and the job may be long."""
+_TRIES = 3
+"""Workers that are tried: a machine short of memory may have killed an idle one."""
+_EXTRA_BYTES = 65536
+"""Bytes of a report beyond those that the output limit bounds: an error's text and framing take far less."""
 _END = wire.pack({"kind": "end"})
 
 
 class ProcessExecutor:
-    """The `Executor` of every tier; may be used from several event loops and threads.
+    """The `Executor` of every tier; several event loops and threads may use it.
 
     Args:
         tier: How a process is isolated.
@@ -73,12 +77,12 @@ class ProcessExecutor:
             raise
 
     async def aclose(self) -> None:
-        """Ends every child process; what was running raises SandboxError."""
+        """Ends every child process; jobs that were running raise SandboxError."""
         await self._pool.aclose()
 
 
 def run_blocking(executor: ProcessExecutor, job: Job) -> Verdict:
-    """Runs one job and closes the executor, whether or not an event loop runs in this thread."""
+    """Runs one job and closes the executor; works inside and outside of an event loop."""
 
     async def run_and_close() -> Verdict:
         try:
@@ -91,18 +95,18 @@ def run_blocking(executor: ProcessExecutor, job: Job) -> Verdict:
 
 
 class _Conversation:
-    """One job, as it is told to a worker."""
+    """The exchange with a worker about one job."""
 
     def __init__(self, worker: Worker, job: Job) -> None:
         self._worker, self._job = worker, job
         self._taken = False
         self.printed: list[str | None] = []
-        """What a checker of the problem's own is to judge, of each test that was answered."""
+        """For each answered test, the output that the problem's own checker has to judge."""
 
     async def results(self) -> tuple[TestResult, ...]:
         """Sends the job, and judges each ending as it comes back.
 
-        Whatever ends the sandbox once it took the job may be the program's doing: it is a verdict.
+        If the sandbox ends after it took the job, the program may be the cause, so that is a verdict.
 
         Returns:
             A result for each test; none if the sandbox ended before it took the job.
@@ -122,7 +126,7 @@ class _Conversation:
 
     async def _exchange(self, results: list[TestResult]) -> None:
         job, frames = self._job, frames_of(self._job)
-        ahead = 2 if job.stop_at_failure else len(frames)  # what is sent before the first answer
+        ahead = 2 if job.stop_at_failure else len(frames)  # Frames sent before the first answer.
         sending = asyncio.create_task(self._worker.send(b"".join(frames[:ahead])))
         try:
             await self._wait_until_taken()
@@ -154,13 +158,13 @@ class _Conversation:
             raise await self._ended(line.strip())
 
     async def _next_ending(self, first: bool) -> wire.Ending:
-        """How the next test ended.
+        """The ending of the next test.
 
         Args:
             first: Whether no program can have run before.
 
         Raises:
-            _Ended: If the sandbox ended before, stopped, or sent no sense.
+            _Ended: If the sandbox ended before, stopped, or sent nonsense.
             SandboxError: If it could not start the first program.
         """
         limits = self._job.limits
@@ -178,7 +182,7 @@ class _Conversation:
         except TimeoutError:
             raise _Ended("the sandbox stopped, and was killed") from None
         except (ValueError, EOFError) as error:
-            raise _Ended(f"the sandbox was killed: it sent no sense: {error}") from None
+            raise _Ended(f"the sandbox was killed: it sent nonsense: {error}") from None
         return ending._replace(output=body[:output], report=body[output:])
 
     async def _ended(self, reason: str = "") -> "_Ended":
@@ -190,18 +194,18 @@ class _Ended(Exception):
     """The sandbox cannot go on with its job."""
 
 
-# --- what the sandbox is told: never an expected value ----------------------------------------------
+# --- what is sent to the sandbox: never an expected value -------------------------------------------
 
 
 def frames_of(job: Job) -> list[bytes]:
-    """What is sent for a job: the program, and then its tests."""
+    """The frames of a job: the program, then its tests."""
     return [wire.pack(_job_frame(job)), *_test_frames(job)]
 
 
 def _job_frame(job: Job) -> dict[str, Any]:
     limits = {"file_bytes": WORK_MB * 2**20, "tests": len(job.tests)}
     return {
-        "code": job.code.removeprefix("\ufeff"),  # A file that begins with this mark runs, too.
+        "code": job.code.removeprefix("\ufeff"),  # Python accepts this mark in a file, but not in a text.
         "preamble": job.preamble,
         "entry_point": job.entry_point,
         "limits": job.limits.model_dump() | limits,
@@ -209,7 +213,7 @@ def _job_frame(job: Job) -> dict[str, Any]:
 
 
 def _test_frames(job: Job) -> list[bytes]:
-    """The tests; each says whether it needs a fresh process or may run where the one before it did."""
+    """The frames of the tests; each says whether it needs a fresh process or may reuse the last one."""
     apart = job.limits.processes > 1 or keeps_state(f"{job.preamble}\n{job.code}")
     setups = {test.setup for test in job.tests if isinstance(test, CallTest)}
     fresh = {"fresh": apart or len(setups) > 1}
@@ -217,7 +221,7 @@ def _test_frames(job: Job) -> list[bytes]:
 
 
 def _test_frame(test: TestCase, fresh: dict[str, Any]) -> bytes:
-    if isinstance(test, ScriptTest):  # only its checker reads the script itself, which follows
+    if isinstance(test, ScriptTest):  # Only the test's checker process reads the script that follows.
         script = test.code.encode("utf-8", "surrogatepass")
         return wire.pack({"kind": test.kind, "size": len(script)} | fresh) + script
     return wire.pack(_shown_to_program(test) | fresh)

@@ -1,4 +1,4 @@
-"""From what left the sandbox to the result of a test; the one place where a test is passed."""
+"""Judges how a test ended and what it sent: the only place where a test can pass."""
 
 import ast
 import json
@@ -14,12 +14,13 @@ from .inside.reports import OUT_OF_MEMORY
 from .inside.wire import Ending
 
 TEXT_BUDGET = 500
-"""Characters of each text in a result."""
+"""Characters of each text in a result: some ten lines, as much as a prompt should show of one. Chosen, not
+measured."""
 
 _UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
 
 _MOST_LINES = 2**31
-"""A program may forge the line of its error; one of any size would fit into no checkpoint."""
+"""Upper bound of an error's line, which a program may forge: a huge number would fit into no checkpoint."""
 
 _LIMITS: dict[str, tuple[Outcome, str]] = {
     "wall": ("timeout", "wall time limit passed"),
@@ -31,7 +32,7 @@ _LIMITS: dict[str, tuple[Outcome, str]] = {
 
 
 def accepted_values(test: TestCase) -> tuple[Any, ...]:
-    """The values that a call may have; none for a test of another kind.
+    """The accepted values of a call; none for a test of another kind.
 
     Raises:
         ProblemError: If one of them is no Python literal.
@@ -43,10 +44,10 @@ def judge(test: TestCase, ending: Ending, checker: Checker, code: str = "") -> T
     """The result of one test.
 
     Args:
-        test: What was asked.
-        ending: How its process ended and what it said; untrusted, but for how it ended.
-        checker: How to compare. One of the problem's own decides later: until then its test is not passed.
-        code: The program, to tell one in another language.
+        test: The test.
+        ending: How its process ended, and what it said; only the former can be trusted.
+        checker: How to compare. The problem's own checker decides later; until then the test fails.
+        code: The program, to recognise one in another language.
     """
     found = _limit_passed(ending) or _reported(test, ending, checker)
     if str(found.get("error", "")).startswith(_UNREADABLE) and (language := language_of(code)):
@@ -59,7 +60,7 @@ def judge(test: TestCase, ending: Ending, checker: Checker, code: str = "") -> T
 
 
 def printed(test: TestCase, ending: Ending) -> str | None:
-    """All that a program printed, where it ran to a good end and so a checker may judge it."""
+    """All that a program printed if it ended well, so that a checker may judge it; otherwise None."""
     over = _limit_passed(ending) or ending.status != 0
     if (
         over
@@ -71,7 +72,7 @@ def printed(test: TestCase, ending: Ending) -> str | None:
 
 
 def lost(test: TestCase, reason: str) -> TestResult:
-    """The result of a test that never ran to an end, since the sandbox was killed."""
+    """The result of a test that did not end, since the sandbox was killed."""
     return TestResult(
         outcome="killed",
         shown=trim(_shown(test)),
@@ -81,11 +82,11 @@ def lost(test: TestCase, reason: str) -> TestResult:
 
 
 def trim(text: str, budget: int = TEXT_BUDGET) -> str:
-    """What is kept of a text: short, and printable.
+    """The text, short and printable.
 
-    The middle is left out where it is longer than the budget. What a terminal would obey, and what nobody
-    sees, is written as Python writes it in a literal, such as `\\x1b`: programs and checkers are hostile, and
-    their words reach logs, traces and other people's screens. Lines and tabs stay.
+    Drops the middle of a text longer than the budget. Escapes control characters and invisible ones as a
+    Python literal does, such as `\\x1b`: programs and checkers are hostile, and their words reach logs,
+    traces and other people's screens. Line ends and tabs stay.
     """
     text = _cut(text.encode("utf-8", "replace").decode(), budget)
     return _cut("".join(c if c.isprintable() or c in "\n\t" else _escape(c) for c in text), budget)
@@ -162,7 +163,7 @@ def _failure(test: TestCase, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compare_output(test: StdinTest, ending: Ending, checker: Checker, in_thread: Any) -> dict[str, Any]:
-    """The output decides: Python goes on when a thread fails. If it is wrong, that failure says why."""
+    """Compares the output. Python goes on if a thread fails; that failure explains a wrong output."""
     if ending.status != 0:
         return {"outcome": "error", "error": f"the program exited with status {ending.status}"}
     output = ending.output.decode("utf-8", "replace")
@@ -193,7 +194,7 @@ def _representation(value: Any) -> str:
         return f"a value with an integer of more than {LONGEST_INTEGER:,} digits"
 
 
-# --- what a reader sees of a test ------------------------------------------------------------------
+# --- what a result shows of a test -----------------------------------------------------------------
 
 
 def _shown(test: TestCase) -> str:

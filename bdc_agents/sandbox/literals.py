@@ -1,4 +1,4 @@
-"""Expected values as Python source, and values that left a sandbox: both become built-in types."""
+"""Turns expected values (Python source) and values from a sandbox into built-in types."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,13 @@ from .inside.values import Decoder
 __all__ = ["NotAValueError", "Opaque", "decode", "evaluate", "hashed_parts"]
 
 _HASHED_AT_LEAST = 1000
+"""Hashed members that any value may have, so that a wrong value can be shown: even if all hashes collide, so
+few build fast."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Opaque:
-    """A value of another type, known by its description only; equal to no expected value."""
+    """A value of another type, known only by its description; equals no expected value."""
 
     kind: str
     text: str
@@ -24,11 +26,11 @@ class Opaque:
 
 
 class NotAValueError(ValueError):
-    """What came out of a sandbox is not the encoding of a value."""
+    """The data from a sandbox encodes no value."""
 
 
 def hashed_parts(value: Any) -> int:
-    """How many members of sets and keys of dictionaries a value holds, at all depths."""
+    """The number of set members and dictionary keys in a value, at all depths."""
     if isinstance(value, dict):
         return len(value) + sum(map(hashed_parts, (*value, *value.values())))
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -38,13 +40,13 @@ def hashed_parts(value: Any) -> int:
 
 
 def decode(data: Any, like: tuple[Any, ...] = ()) -> Any:
-    """The value that `values.encode` made this JSON data of.
+    """Decodes a value from the JSON data of `values.encode`.
 
-    A program may have forged it. Members whose hashes collide make a set slow to build, so no
-    more are taken than the accepted values can need.
+    A program may have forged the data. Members with colliding hashes make a set slow to build, so the
+    value may have no more of them than the accepted values suggest.
 
     Args:
-        data: As `json.loads` gave it.
+        data: Data from `json.loads`.
         like: The accepted values.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Modules that code needs and the sandbox may lack: found in the code, and asked of the sandbox itself."""
+"""Finds modules that code imports and the sandbox lacks, and says how to add them."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -12,33 +12,33 @@ _MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 
 
 async def missing_modules(names: Iterable[str], executor: Executor) -> tuple[str, ...]:
-    """Those of some modules that programs cannot import."""
+    """The modules among these that programs cannot import."""
     asked = sorted(set(names))
     if not asked:
         return ()
     calls = (f"__import__('importlib.util').util.find_spec({name!r}) is not None" for name in asked)
     tests = tuple(CallTest(call=call, expected=("True",)) for call in calls)
     found = (await executor.run(Job(code="", tests=tests))).results
-    # Only a plain answer counts: nobody is refused for a sandbox that has other troubles.
+    # Only a plain "False" counts: other troubles of the sandbox must refuse nobody.
     return tuple(name for name, result in zip(asked, found, strict=True) if result.actual == "False")
 
 
 def missed_by(code: str, verdict: Verdict) -> str | None:
-    """The module for whose absence a program failed its tests; None where that is not why."""
+    """The missing module because of which a program failed its tests; None if there is another cause."""
     for result in verdict.failures:
         found = _MISSING.search(result.error)
-        # What an error says is the program's to forge; what it imports is in its code.
+        # A program can forge an error's text, so its code must import the module too.
         if found and found[1] in modules_needed(code):
             return found[1]
     return None
 
 
 def missing_packages(needed: Mapping[str, int], allowed: Collection[str]) -> str:
-    """What to do where known solutions import what programs may not; empty where there is nothing.
+    """Says what to do if known solutions import packages that programs cannot; empty if there are none.
 
     Args:
-        needed: Problems by the module that their known solutions import.
-        allowed: What `[sandbox] packages` names.
+        needed: Number of problems by the module that their known solutions import.
+        allowed: Packages of `[sandbox] packages`.
     """
     missing = {name: count for name, count in sorted(needed.items()) if name not in allowed}
     if not missing:
@@ -51,14 +51,14 @@ def missing_packages(needed: Mapping[str, int], allowed: Collection[str]) -> str
 
 
 def remedy(names: Iterable[str], allowed: Iterable[str] = ()) -> str:
-    """What to do where modules are missing.
+    """Says how to add missing modules.
 
     Args:
         names: The modules.
-        allowed: Those that the settings name already, where that is known.
+        allowed: Packages that the settings name already, if known.
     """
     listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*allowed, *names)))
     return (
-        f"install what is not there and name it: packages = [{listed}] under [sandbox] in bdc.toml, or "
+        f"install what is missing and name it: packages = [{listed}] under [sandbox] in bdc.toml, or "
         f"SandboxConfig(packages=[{listed}])"
     )

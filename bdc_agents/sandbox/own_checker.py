@@ -1,8 +1,8 @@
-"""A checker of a problem's own judges what programs printed: in the sandbox, in a process of its own.
+"""Runs a problem's own checker on what programs printed: in the sandbox, in a separate process.
 
-It runs as the code of a script test does, which no process but its own ever reads: so what is expected stays
-out of reach of every program. What a program printed is hostile, and reaches the checker as text alone.
-A checker that raises, hangs or returns no verdict never passes anything, and is told as the problem's fault.
+It runs like the code of a script test, which only its own process ever reads, so expected answers stay out of
+every program's reach. A program's output is hostile and reaches the checker only as text. A checker that
+raises, hangs or returns no verdict passes nothing, and is reported as the problem's fault.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,14 +13,14 @@ from .judge import trim
 from .protocol import Job
 
 FAULT = "the problem's checker failed on this output"
-"""How the error of a result begins whose program a broken checker could not judge."""
+"""Beginning of the error of a result that a broken checker could not judge."""
 
 _LIMITS = Limits(cpu_seconds=5.0, memory_mb=1024)
-"""Of a checker, for each output: it reads what a program took seconds to write."""
+"""Limits of a checker for each output: as much as a program takes to write it. Chosen, not measured."""
 _WRONG, _BROKEN = "WrongOutput", "BrokenChecker"
 
-# The checker is run as another module, so that `if __name__ == "__main__"` and functions named `test_...` in
-# its file do nothing here. It may print; nobody reads that.
+# The checker runs as another module, so that `if __name__ == "__main__"` and functions named `test_...` in
+# its file do nothing here. It may print; nobody reads it.
 _HARNESS = """\
 class {wrong}(Exception):
     pass
@@ -53,9 +53,9 @@ async def checked(
     """The results with the checker's verdicts in place of "not run".
 
     Args:
-        job: Whose checker has code.
-        results: Of its tests.
-        printed: All that the program printed at each test that ran; None where it failed anyway.
+        job: The job; its checker has code.
+        results: Results of its tests.
+        printed: The program's whole output for each test that ran; None where it failed anyway.
         run: Runs a job in the sandbox.
     """
     asked = [
@@ -71,7 +71,7 @@ async def checked(
     verdict = await run(Job(code="", tests=scripts, limits=limits, group=job.group))
     decided = list(results)
     for (number, _), found in zip(asked, verdict.results, strict=True):
-        # One accepted answer that the checker takes is enough; a fault weighs more than a refusal.
+        # One accepted answer is enough; a fault of the checker counts more than a refusal.
         if decided[number].outcome != "passed":
             decided[number] = _decided(decided[number], found)
     return tuple(decided)

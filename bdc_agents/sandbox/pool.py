@@ -1,4 +1,4 @@
-"""Warm workers: started when needed, used again, renewed now and then, none left behind."""
+"""The pool of warm workers: starts them when needed, reuses and renews them, leaves none behind."""
 
 import asyncio
 import os
@@ -15,6 +15,8 @@ from .turns import Turns
 from .worker import Worker
 
 _JOBS_PER_WARM_WORKER = 1000
+"""Jobs before a worker is renewed, in case it gathers memory. As a start: its start is shared by so many jobs
+that it costs nothing."""
 
 
 class Pool:
@@ -40,7 +42,7 @@ class Pool:
         self._at_end = weakref.finalize(self, _end_all, self._workers)
 
     def _forked(self) -> None:
-        """Leaves the workers to whoever started them: two that speak to one get each other's replies."""
+        """Forgets the workers after a fork: two processes that use one worker would mix up its answers."""
         self._at_end.detach()
         for worker in self._workers:
             worker.let_go()
@@ -48,13 +50,13 @@ class Pool:
 
     @asynccontextmanager
     async def worker(self, group: str) -> AsyncIterator[Worker]:
-        """A worker that is ready for a job; it is ended if the caller does not get to its end.
+        """A worker that is ready for a job; it is ended if the caller's block raises.
 
         Args:
-            group: Whose turn it has to be.
+            group: The job's group, which waits for its turn.
 
         Raises:
-            SandboxError: If none can be started, or the pool is closed.
+            SandboxError: If no worker can be started, or the pool is closed.
         """
         await self._turns.take(group)
         try:
@@ -64,7 +66,7 @@ class Pool:
             self._turns.give()
 
     async def aclose(self) -> None:
-        """Ends all workers; whoever waits for one or speaks to one sees that."""
+        """Ends all workers; callers that wait for one or use one get an error."""
         self.closed = True
         idle, self._idle = self._idle, []
         for worker in list(self._workers):
@@ -73,7 +75,7 @@ class Pool:
 
     @asynccontextmanager
     async def _folder(self) -> AsyncIterator[str]:
-        """Where programs may write: in a file system of theirs, or else in a folder made for them."""
+        """The folder that programs may write to: in their own file system, or else one made for them."""
         if self._tier.setup["isolated"]:
             yield self._tier.setup["work"]
             return
@@ -100,7 +102,7 @@ class Pool:
                 await asyncio.shield(self._end(worker))
 
     async def _ready(self, work: str) -> Worker:
-        """An idle worker, if it still lives, or a new one."""
+        """An idle worker that still lives, or a new one."""
         while True:
             if self.closed:
                 raise SandboxError("this executor is closed; create another")
@@ -115,7 +117,7 @@ class Pool:
                     raise
 
     async def _start(self, work: str) -> Worker:
-        """A new worker, started beside the event loop, which a fork and exec would block."""
+        """Starts a worker in a thread, since a fork and exec would block the event loop."""
         starting = asyncio.create_task(asyncio.to_thread(self._begin, work))
         try:
             return await asyncio.shield(starting)

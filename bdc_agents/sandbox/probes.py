@@ -1,4 +1,4 @@
-"""Whether a tier of isolation holds on this machine: a hostile program tries, and the strongest is chosen."""
+"""Probes the tiers with a hostile program, and chooses the strongest one that holds on this machine."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ from .tiers import ENVIRONMENT, TIERS, Tier, make_tier
 
 @dataclass(frozen=True)
 class TierReport:
-    """Whether a tier holds on this machine, and why not."""
+    """Whether a tier holds on this machine; if not, why."""
 
     tier: str
     holds: bool
@@ -65,13 +65,13 @@ def probe_tier(name: str) -> TierReport:
         return TierReport(name, False, f"it needs Linux, and this is {platform.system()}")
     try:
         found = attack(make_tier(name))
-    except Exception as error:  # whatever the machine does not allow is a reason, no crash
+    except Exception as error:  # Anything that the machine forbids is a reason, not a crash.
         return TierReport(name, False, str(error) or type(error).__name__)
     return TierReport(name, not found, found)
 
 
 def attack(tier: Tier) -> str:
-    """Which holes a program finds; empty for none."""
+    """The holes that a hostile program finds; empty for none."""
     with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile() as secret:
         arguments = (server.getsockname()[1], [*ENVIRONMENT, "PWD"], secret.name, os.getpid())
         call = f"holes{arguments!r}"
@@ -87,7 +87,7 @@ def choose(tier: str, allow_unsafe: bool, probe: Callable[[str], TierReport]) ->
     """The name of the tier to use.
 
     Raises:
-        SandboxRefused: If none holds and running without isolation is not allowed.
+        SandboxRefused: If no tier holds and running without isolation is not allowed.
     """
     if tier == "unsafe":
         return tier

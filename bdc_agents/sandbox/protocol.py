@@ -1,4 +1,4 @@
-"""What every sandbox does: programs and tests in, verdicts out."""
+"""The interface of sandboxes: `Job` (a program and tests) in, verdict out."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -6,26 +6,26 @@ from typing import Protocol, runtime_checkable
 from bdc_agents.types import CallTest, Checker, Frozen, Limits, Problem, StdinTest, TestCase, Verdict
 
 _SPREAD = 2
-"""Blanks, line ends and digits that the checker does not mind may make an output this much longer."""
+"""How many times longer a right output may be, for blanks, line ends and digits that the checker ignores."""
 _ESCAPED = 12
-"""Bytes of the longest encoding of one character of a literal: an astral one, as two escapes."""
+"""Bytes of the longest encoding of a literal's character: an astral one takes two `\\uXXXX` escapes."""
 
 
 class Job(Frozen):
     """One program and the tests to run it on.
 
     Args:
-        code: The program, as an agent wrote it.
-        tests: Run in order, each with the limits of its own; partial credit is the rule.
-        preamble: Code that runs before the program in the same namespace. The lines in verdicts
-            are the program's own.
-        checker: How outputs and values are compared.
+        code: The program as an agent wrote it.
+        tests: Tests to run in order, each with its own limits; all run, for partial credit.
+        preamble: Code that runs before the program in the same namespace. Lines in verdicts count from
+            the program's first.
+        checker: How to compare outputs and values.
         limits: CPU and wall seconds for each test, memory and output for the program.
         entry_point: The name under which script tests find the program's function, even if it is
-            that of a built-in.
-        stop_at_failure: Leave out the tests after the first that fails; for callers who give no
+            a built-in's.
+        stop_at_failure: Whether to skip the tests after the first failure, for callers who give no
             partial credit.
-        group: Whose job it is; where programs wait, groups take turns.
+        group: Whose job it is; waiting groups take turns.
     """
 
     code: str
@@ -44,7 +44,7 @@ class Executor(Protocol):
 
     @property
     def tier(self) -> str:
-        """Name of the isolation in force, put into every verdict."""
+        """Name of the isolation in force, which every verdict holds."""
         ...
 
     async def run(self, job: Job) -> Verdict:
@@ -64,11 +64,11 @@ class Executor(Protocol):
 
 
 def job_for(problem: Problem, code: str, tests: Sequence[TestCase]) -> Job:
-    """The job that runs a program for a problem on some tests.
+    """Makes the job that runs a program for a problem on some tests.
 
-    Its limit on output has room for what these tests expect, whatever that of the problem: a lower
-    one would let no program pass. So it is not the problem, which the search sees, that tells how
-    much a hidden test expects.
+    Raises the problem's output limit if these tests expect more, since a lower one would let no program
+    pass. It is raised here because the search sees the problem, which must not tell how much a hidden
+    test expects.
     """
     needed = max((_bytes_expected(test) for test in tests), default=0)
     room = max(problem.limits.output_bytes, needed)
@@ -84,7 +84,7 @@ def job_for(problem: Problem, code: str, tests: Sequence[TestCase]) -> Job:
 
 
 def _bytes_expected(test: TestCase) -> int:
-    """Bytes that a right program may print, or that the value of its call may take on its way."""
+    """Bytes that a right program may print, or that the value of its call may take when sent."""
     match test:
         case StdinTest(expected=texts):
             return _SPREAD * max(len(text.encode("utf-8", "surrogatepass")) for text in texts)

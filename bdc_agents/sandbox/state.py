@@ -1,17 +1,18 @@
-"""Whether a program may keep something from one call to the next."""
+"""Guesses whether a program keeps state between calls, so that each call needs a fresh process."""
 
 import ast
 
 from bdc_agents.syntax import parse
 
 _TELLING = {"exec", "eval", "globals", "setattr", "vars", "open"}
+"""Names whose use may change the module, or leave something in a file."""
 
 
 def keeps_state(code: str) -> bool:
-    """Whether calls may depend on the calls before, so that each needs a process of its own.
+    """Whether a call may depend on earlier calls, so that each needs its own process.
 
-    It looks for variables of the module that a call may change: a guess, and a safe one, since
-    a program that fools it only fails by its own doing.
+    Looks for variables of the module that a call may change. The guess is safe: a program that fools it
+    only spoils its own results.
 
     Args:
         code: The program.
@@ -21,12 +22,12 @@ def keeps_state(code: str) -> bool:
         return False
     try:
         return any(map(_variable, tree.body)) or any(map(_changes_module, ast.walk(tree)))
-    except RecursionError:  # a sum of 1,000 terms has a tree, and one that is too deep to walk down
+    except RecursionError:  # A sum of 1,000 terms parses, but its tree is too deep to walk.
         return True
 
 
 def _variable(statement: ast.stmt) -> bool:
-    """Whether a statement of a module or class makes a variable whose value can be changed."""
+    """Whether a statement of a module or class makes a variable with a mutable value."""
     match statement:
         case (
             ast.Import()

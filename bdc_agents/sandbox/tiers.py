@@ -1,4 +1,4 @@
-"""The tiers of isolation: how each is started."""
+"""The tiers of isolation, and how each starts a process."""
 
 import importlib.util
 import json
@@ -16,30 +16,35 @@ from bdc_agents.errors import ConfigError, SandboxRefused
 from .bootstrap import START
 
 TIERS = ("namespaces", "bubblewrap", "gvisor", "landlock", "unsafe")
-"""In the order in which `auto` tries them: from the fastest of the strong ones to none."""
+"""Tiers in the order that `auto` tries them: from the fastest of the strong ones to none."""
 
 _WARM = ("namespaces", "landlock")
+"""Tiers whose process serves many programs; the others start one for each."""
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-"""All that a sandboxed process has of an environment."""
+"""The whole environment of a sandboxed process: the same hashes, texts and times everywhere."""
 
 NOBODY = 65534
+"""Id of the user `nobody` and the group `nogroup` on Linux."""
 _CHANGE_USER = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 
 WORK = "/tmp"  # noqa: S108 - inside the sandbox
 WORK_MB, WORK_FILES = 16, 1024
+"""Size of the folder that programs may write to, and its number of files. As a start: contest programs write
+none, and it takes the machine's memory."""
 _OPTIONS = ("-s", "-S", "-P", "-B", "-X", "utf8")
+"""Python without user and site packages, without the script's folder, without .pyc files, in UTF-8."""
 _SYSTEM_FOLDERS = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How programs are run.
+    """How a tier starts processes.
 
     Args:
         name: One of `TIERS`.
-        command: What is started, for each program or, in a warm tier, for many.
-        setup: What it is told about the isolation.
+        command: The command of a process; it serves one program or, in a warm tier, many.
+        setup: Settings of the isolation for that process.
         user: The user and group to start it as; None for the caller's own.
     """
 
@@ -50,17 +55,16 @@ class Tier:
 
 
 def make_tier(name: str, python: str | None = None, packages: Sequence[str] = ()) -> Tier:
-    """The tier of this name.
+    """Makes the tier of this name.
 
     Args:
         name: One of `TIERS`.
-        python: An interpreter of the system, of the same version, to run programs on; None for
-            the one that runs this.
+        python: The system's interpreter for programs, of the same version; None for the present one.
         packages: Installed packages that programs may import.
 
     Raises:
-        SandboxRefused: If what it needs is not installed.
-        ConfigError: If a package is not.
+        SandboxRefused: If a program that the tier needs is not installed.
+        ConfigError: If a package is not installed.
     """
     interpreter = os.path.realpath(python or getattr(sys, "_base_executable", None) or sys.executable)
     extra = [folder for package in packages for folder in _package_folders(package)]
@@ -82,13 +86,13 @@ def make_tier(name: str, python: str | None = None, packages: Sequence[str] = ()
     if name == "landlock":
         return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup, _lesser_user())
     if name == "bubblewrap":
-        # It maps one user only, and a program that is root outside could write to /proc/sys.
+        # Bubblewrap maps one user only, and a program that is root outside could write to /proc/sys.
         return Tier(name, _bubblewrap(interpreter, setup), setup, _lesser_user())
     return Tier(name, (interpreter, *_OPTIONS, "-c", START), setup)
 
 
 def _lesser_user() -> int | None:
-    """Nobody, if this is root and may become another; a container may have taken that right away."""
+    """Nobody, if this process is root and may change its user, which a container may forbid."""
     if os.geteuid() != 0:
         return None
     lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -97,8 +101,8 @@ def _lesser_user() -> int | None:
 
 
 def _visible_folders(own: bool) -> list[str]:
-    """What an interpreter needs: its standard library and the shared libraries of the system."""
-    base = {"installed_base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # not a virtual environment
+    """The folders that an interpreter needs: its standard library and the system's shared libraries."""
+    base = {"installed_base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # No virtual environment.
     library = [sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")]
     library.append(f"{sys.base_prefix}/lib")
     wanted = [*library, *map(os.path.realpath, library)] if own else []
@@ -108,7 +112,7 @@ def _visible_folders(own: bool) -> list[str]:
 
 
 def _package_folders(name: str) -> list[str]:
-    """The folder of an installed package, and the one with its shared libraries."""
+    """The folders of an installed package and of its shared libraries."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise ConfigError(
@@ -135,7 +139,7 @@ def _bubblewrap(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
         raise SandboxRefused("bwrap is not installed (apt install bubblewrap)")
     binds = [*setup["folders"], *setup["files"], python]
     options = ["--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL"]
-    # Within its own namespaces, until it has mounted what bubblewrap knows no limits for.
+    # Rights within its own namespaces, until it has made the mounts whose limits bubblewrap cannot set.
     options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     options += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
     for path in binds:
@@ -154,7 +158,7 @@ def _gvisor(python: str, setup: dict[str, Any]) -> tuple[str, ...]:
     program = shutil.which("runsc")
     if program is None:
         raise SandboxRefused("runsc is not installed (gVisor; apt install runsc, or see gvisor.dev)")
-    # The bundle is written by a shell-free starter, so that each container has a name and state of its own.
+    # A starter without a shell writes the bundle, so that each container has its own name and state.
     config = json.dumps(_container(python, setup))
     rootless = [] if os.geteuid() == 0 else ["--rootless"]
     options = (*rootless, "--network=none", "--ignore-cgroups")
@@ -184,7 +188,7 @@ finally:
 
 
 def _container(python: str, setup: dict[str, Any]) -> dict[str, Any]:
-    """The OCI description of a container with an interpreter and nothing else."""
+    """The OCI description of a container that holds only an interpreter."""
     mounts: list[dict[str, Any]] = [{"destination": "/proc", "type": "proc", "source": "proc"}]
     mounts.append(
         {"destination": WORK, "type": "tmpfs", "source": "tmpfs", "options": [f"size={WORK_MB}m", "noexec"]}

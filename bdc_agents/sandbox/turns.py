@@ -1,4 +1,4 @@
-"""A bounded number of slots, shared by callers in any number of event loops and threads."""
+"""`Turns`: a semaphore for several event loops and threads, in which groups take turns."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Turns:
-    """As `asyncio.Semaphore`, but bound to no event loop, and with groups that take turns.
+    """Like `asyncio.Semaphore`, but bound to no event loop, and with groups that take turns.
 
     Args:
         size: How many may hold a slot at once.
@@ -22,7 +22,7 @@ class Turns:
         """Waits for a slot.
 
         Args:
-            group: Each group that waits gets one slot before any gets its second.
+            group: Group of the caller; each waiting group gets one slot before any gets its second.
         """
         with self._lock:
             if self._free:
@@ -38,7 +38,7 @@ class Turns:
             raise
 
     def give(self) -> None:
-        """Gives a slot back, to whoever is next."""
+        """Gives a slot back, to the next in turn."""
         with self._lock:
             future = self._next()
             if future is None:
@@ -46,7 +46,7 @@ class Turns:
                 return
         try:
             future.get_loop().call_soon_threadsafe(self._grant, future)
-        except RuntimeError:  # its event loop is closed
+        except RuntimeError:  # The event loop of the next one is closed.
             self.give()
 
     def _next(self) -> asyncio.Future[None] | None:
@@ -59,7 +59,7 @@ class Turns:
         return future
 
     def _grant(self, future: asyncio.Future[None]) -> None:
-        if future.done():  # cancelled since
+        if future.done():  # Cancelled meanwhile.
             self.give()
         else:
             future.set_result(None)

@@ -1,4 +1,4 @@
-"""One sandboxed process as its caller sees it: started, spoken to, and ended; bound to no event loop."""
+"""`Worker`: one sandboxed process as its caller starts, uses and ends it; bound to no event loop."""
 
 import asyncio
 import os
@@ -16,17 +16,21 @@ from .inside import wire
 from .tiers import ENVIRONMENT, Tier
 
 _START_SECONDS = 60.0
-_END_SECONDS = 0.5  # then it is killed; a search that is out of time waits for this, and may be 1 s late
-_LOOK_SECONDS = 1.0  # at whether it is stopped, which nothing tells
+"""Time to start, which takes a tenth of a second, but more on a busy machine or in a container of gVisor."""
+_END_SECONDS = 0.5
+"""Time to end before it is killed. A search that is out of time waits for this, and may be 1 s late."""
+_LOOK_SECONDS = 1.0
+"""Time between two looks whether a process is stopped (SIGSTOP), of which no event tells."""
 _CHUNK = 1 << 18
+"""Bytes read at once: a large output in few calls."""
 
 
 class Worker:
-    """A process of a tier, that serves one job after another.
+    """A process of a tier, which serves one job after another.
 
     Args:
         tier: How it is isolated.
-        work: Where programs may write.
+        work: The folder that programs may write to.
 
     Raises:
         SandboxError: If it cannot be started.
@@ -35,7 +39,7 @@ class Worker:
     def __init__(self, tier: Tier, work: str) -> None:
         self.jobs = 0
         self.spent = False
-        """Whether it can take no other job."""
+        """Whether it can take no further job."""
         self._received = bytearray()
         self._unsent = first_frame() + wire.pack(tier.setup | {"work": work})
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _close
@@ -65,7 +69,7 @@ class Worker:
             **as_user,
         )
 
-    # --- speaking
+    # --- exchange
 
     async def ready(self) -> None:
         """Waits until it can take a job.
@@ -85,7 +89,7 @@ class Worker:
     async def _send_first(self) -> None:
         frames, self._unsent = self._unsent, b""
         if frames:
-            with suppress(ConnectionError):  # the reason is among its complaints
+            with suppress(ConnectionError):  # Its complaint gives the reason.
                 await self.send(frames)
 
     async def send(self, data: bytes) -> None:
@@ -93,14 +97,14 @@ class Worker:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
     async def line(self) -> str:
-        """The next line; what there is of it, if the process has ended."""
+        """The next line, or the part of it that came before the process ended."""
         while (end := self._received.find(b"\n")) < 0:
             if not await self._receive():
                 break
         return self._take(end + 1 or len(self._received)).decode("utf-8", "replace")
 
     async def body(self, length: int) -> bytes:
-        """As many bytes.
+        """The next bytes, this many.
 
         Raises:
             EOFError: If the process ended before.
@@ -128,7 +132,7 @@ class Worker:
         return bool(chunk)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Ends the process if it is found stopped: it would never speak, nor end by itself."""
+        """Ends the process if it is stopped: it would neither answer nor end by itself."""
         self._next_look = loop.call_later(_LOOK_SECONDS, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -146,7 +150,7 @@ class Worker:
             return False
 
     async def complaint(self) -> str:
-        """Ends the process; the last lines of what it, never a program, wrote as errors."""
+        """Ends the process; returns the last lines of its own errors, which no program can write to."""
         await self._ended()
         self._complaints.seek(0)
         text = self._complaints.read().decode("utf-8", "replace").strip()
@@ -155,20 +159,20 @@ class Worker:
     # --- ending
 
     async def end(self) -> None:
-        """Ends the process and, through it, the whole tree below; lets go of what it held."""
+        """Ends the process and, through it, the whole tree below; frees what it held."""
         try:
             await self._ended()
         finally:
             self._close()
 
     def let_go(self) -> None:
-        """Forgets the process, which is another one's since a fork, and lets it live."""
+        """Forgets the process after a fork, since it belongs to the parent, and lets it live."""
         self._close()
-        # Else the last reference to it warns that it still runs, and waits for it for ever.
+        # Without a return code, `Popen` would warn when it is deleted, and later wait for the process.
         self._process.returncode = 0
 
     def end_now(self) -> None:
-        """As `end`, without an event loop."""
+        """Like `end`, without an event loop."""
         self.terminate()
         try:
             self._process.wait(_END_SECONDS)
@@ -177,7 +181,7 @@ class Worker:
         self._close()
 
     def terminate(self) -> None:
-        """Asks the process to end; whoever speaks to it sees that it did."""
+        """Asks the process to end; its users see that it ended."""
         with suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -193,7 +197,7 @@ class Worker:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         try:
             process = os.pidfd_open(self._process.pid)
-        except OSError:  # not every kernel has it; what the sandbox says of that must still be read
+        except OSError:  # The kernel has no pidfd_open; the process's own complaint must still be read.
             return await asyncio.to_thread(self._ends_within, seconds)
         try:
             loop.add_reader(process, ended.set)

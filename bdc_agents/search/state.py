@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from bdc_agents.config import PRESETS, Budget, SearchConfig, explain
 from bdc_agents.errors import ConfigError, UsageError, unknown
 from bdc_agents.types import Problem, Program, Tree, Usage
-from bdc_agents.types.tree import lay
+from bdc_agents.types.tree import apply_patch
 
 Json = dict[str, Any]
 Changed = TypeVar("Changed", SearchConfig, Budget)
@@ -37,7 +37,7 @@ def merge_nodes(state: dict[str, Json], writes: Sequence[dict[str, Json]]) -> di
     merged = dict(state)
     for write in writes:
         for key, patch in write.items():
-            merged[key] = lay(merged.get(key), patch)
+            merged[key] = apply_patch(merged.get(key), patch)
     return merged
 
 

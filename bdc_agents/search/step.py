@@ -18,7 +18,7 @@ from bdc_agents.search.select import leaves_at_once
 from bdc_agents.search.standing import failing, set_aside
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
 from bdc_agents.types import Problem, Program, Tree, Usage
-from bdc_agents.types.tree import lay
+from bdc_agents.types.tree import apply_patch
 
 SearchRuntime = Runtime[SearchContext]
 
@@ -179,7 +179,7 @@ class Step:
         """What changed of the tree; the nodes are told whole to whoever watches."""
         patches, stored = tree.patches(), self.state.get("tree", {})
         for key, patch in patches.items():
-            self.emit({"type": "node", "node": lay(stored.get(key), patch)})
+            self.emit({"type": "node", "node": apply_patch(stored.get(key), patch)})
         return patches
 
 

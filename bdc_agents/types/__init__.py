@@ -1,4 +1,4 @@
-"""The nouns of the project, as frozen data.
+"""The project's data types: problems, tests, programs, verdicts, trees, traces. All are frozen.
 
 A `Problem` carries only what a search may see. The tests that score a solution afterwards live in
 `HiddenTests`, which nothing can print, pickle or serialise by accident; a `Task` holds the two.

@@ -1,4 +1,4 @@
-"""Tests written as code: from `assert f(1) == 2` to a test case."""
+"""Reads tests that are written as code, such as `assert f(1) == 2`."""
 
 import ast
 import builtins

@@ -1,13 +1,13 @@
-"""The base of all data of the project."""
+"""`Frozen`, the base of all data types of the project."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-"""What can be drawn and summed, whoever wrote it."""
+"""A finite number, so that one from a foreign file can be drawn and summed too."""
 Count = Annotated[int, Field(gt=-(2**63), lt=2**63)]
-"""As `Number`, for what is counted; a difference of two is one too."""
+"""A count that fits 64 bits; negative ones are differences of counts."""
 
 
 class Frozen(BaseModel):

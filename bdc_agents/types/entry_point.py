@@ -1,4 +1,4 @@
-"""The function, method or class that a program must define: named by tests, starter code or the statement."""
+"""Finds the function, method or class that a program must define, in tests, starter code or statement."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One test as a person writes it: an object, a pair, or a text such as `f(1) -> 2` or an assert."""
+"""Reads one test in any form that people write: an object, a pair, or a text such as `f(1) -> 2`."""
 
 import ast
 import builtins
@@ -51,9 +51,9 @@ _NAMES = {
 _PART = {name: part for part, names in _NAMES.items() for name in names}
 
 _MOST_EXAMPLES = 500
-"""Of one session: each test of it carries all that came before as its setup."""
+"""Most examples of one session: each carries all earlier ones as its setup, so the size is their square."""
 _MOST_ARROWS = 100
-"""Of a text, each of which may part a call from its value: to try one takes a parse of the whole text."""
+"""Most arrows of a text. Each may separate a call from its value, and trying one parses the whole text."""
 _SPACED_ARROW = re.compile(r"(?:^|(?<=\s))->(?=\s|$)")
 
 

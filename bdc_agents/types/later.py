@@ -1,4 +1,4 @@
-"""Tests that can be read only once it is known whether a function is to be written, and which."""
+"""Reads tests whose meaning depends on whether the problem asks for a function, and which."""
 
 import ast
 import math
@@ -11,13 +11,13 @@ from bdc_agents.types.tests import CallTest, StdinTest, TestCase
 
 
 class Later(NamedTuple):
-    """A test whose meaning depends on whether a function is to be written, which the others may tell.
+    """A test whose meaning depends on the function to write, if any, which other tests may name.
 
     Args:
-        shown: As it was written, for messages.
+        shown: The test as it was written, for messages.
         given: A text, or the arguments as JSON: a list, or an object of names.
-        expected: A text; or, beside arguments as JSON, the value.
-        function: Where the test names one.
+        expected: A text; or, with arguments as JSON, the value.
+        function: The function that the test names; None if it names none.
         line: Whether the texts stand on one line, where a written `\\n` is a new line.
     """
 
@@ -29,18 +29,18 @@ class Later(NamedTuple):
 
 
 class Arguments(NamedTuple):
-    """What a function is called with, as JSON."""
+    """The arguments of a function as JSON."""
 
     args: list[Any]
     kwargs: dict[str, Any]
 
 
 def resolved(test: Later, function: str | None) -> TestCase:
-    """The test, now that it is known what is to be written.
+    """Turns a test into its final form, once the function to write is known.
 
     Args:
-        test: As it was read.
-        function: What to write; None for a whole program.
+        test: The test as it was read.
+        function: The function to write; None for a whole program.
 
     Raises:
         Unread: If it is no test of that.

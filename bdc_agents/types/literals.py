@@ -1,4 +1,4 @@
-"""Expected values as Python source: one meaning for whoever writes, checks or compares them."""
+"""Evaluates expected values, which are Python literals; the one meaning of them for all of the package."""
 
 import ast
 import math

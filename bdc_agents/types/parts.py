@@ -1,4 +1,4 @@
-"""The parts that written tests have in common: code, accepted texts and values, and why one is refused."""
+"""Reads the parts of written tests: code, accepted texts and values; says why one is refused."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Problems, their public tests, and the hidden ones that score a solution afterwards."""
+"""`Problem` with its public tests, `Task` with the hidden tests that score a solution, limits, checkers."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ __all__ = [
 
 
 LONGEST_CHECKER = 100_000
-"""Characters of a checker's code: it travels with its problem, through every checkpoint and trace."""
+"""Most characters of a checker's code, which is part of every checkpoint and trace of its problem."""
 
 _NO_CHECKER = (
     'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address '
@@ -60,14 +60,14 @@ class Checker(Frozen):
 
     Args:
         tolerance: How far numbers may be apart.
-        error: What is held against the tolerance: the difference, its ratio to the larger number, or
-            `either`, where one of them within it is enough; of two whole numbers always the
-            difference, unless the ratio is named, since no large one may be wrong by thousands.
+        error: Which error the tolerance bounds: the difference (`absolute`), its ratio to the larger
+            number (`relative`), or `either`, if one of them suffices. With `either`, whole numbers are
+            compared by their difference, since a large one must not be wrong by thousands.
         any_case: Words, in lower case, that may be printed in any letter case.
-        code: A checker of the problem's own, for programs on stdin: Python code that defines
-            `check(stdin, printed, expected)`, which returns True, or False or a sentence on what is
-            wrong. It runs in the sandbox and decides alone; nothing above counts then.
-        function: What it is called in `code`.
+        code: The problem's own checker, for programs on stdin: Python code that defines
+            `check(stdin, printed, expected)`, which returns True, False, or a sentence on what is wrong.
+            It runs in the sandbox and decides alone; nothing above counts then.
+        function: Name of the function in `code`.
     """
 
     text: Literal["exact", "lines", "tokens"] = "tokens"
@@ -111,10 +111,10 @@ class Checker(Frozen):
 
 
 def checker_of(code: str, function: str = "") -> dict[str, str]:
-    """The fields of a checker of a problem's own.
+    """The fields of a problem's own checker.
 
     Args:
-        code: What defines it.
+        code: The code that defines it.
         function: Its name; without one `check`, or the only function there is.
     """
     defined = _functions(code)
@@ -130,7 +130,7 @@ def _functions(code: str) -> list[str]:
 
 
 WALL_PER_CPU = 20
-"""Wall seconds for each second of CPU time: a program may get a twentieth of a processor, and still end."""
+"""Wall seconds for each second of CPU time: on a busy machine a program may get a twentieth of a core."""
 
 
 def _generous_wall(given: dict[str, Any]) -> float:
@@ -304,8 +304,8 @@ class Task(BaseModel):
 
     Args:
         warnings: What a person should know of the problem before it is searched, one line each.
-        names: What the tests are called where they were written, the public ones first; those that have
-            none here are called by their numbers.
+        names: Names of the tests where they were written, the public ones first; tests without a name are
+            called by their numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -1,4 +1,4 @@
-"""Programs, and what running them on tests said."""
+"""`Program`, and the `Verdict` of running it on tests."""
 
 from hashlib import sha256
 from typing import ClassVar, Literal
@@ -11,14 +11,14 @@ Outcome = Literal["passed", "wrong", "error", "timeout", "memory", "output", "ki
 
 
 class TestResult(Frozen):
-    """What one test said about one program; texts are trimmed to a budget.
+    """The result of one test of a program; texts are trimmed to a budget.
 
     Args:
         outcome: `wrong` is a value or output that differs; `error` an exception; `timeout`,
             `memory` and `output` name the limit that was passed; `killed` any other end.
         shown: The test's input or call, as a person would read it.
         expected: The accepted output or value.
-        actual: What came out instead.
+        actual: The program's output or value.
         error: Exception type and message.
         line: Line of the program that raised, counted from 1.
         seconds: Wall time of this test.
@@ -36,7 +36,7 @@ class TestResult(Frozen):
 
 
 class Verdict(Frozen):
-    """What all tests said about one program, and how strongly it was isolated."""
+    """The results of all tests of a program, and the tier that isolated it."""
 
     results: tuple[TestResult, ...] = Field(fail_fast=True)
     tier: str
@@ -63,8 +63,8 @@ class Program(Frozen):
     """A program an agent wrote, with its verdict once it has run.
 
     Args:
-        behaviour: Of a program that passes, hashes of what came out on further inputs, to compare it
-            with others; empty where nobody asked.
+        behaviour: Hashes of a passing program's outputs on further inputs, to compare it with others;
+            empty if it was not run on any.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""What a search used and what it found."""
+"""The result of a search: `Usage`, `Solution`, `Trace`, and what a stored trace adds to them."""
 
 from typing import Any, Literal
 
@@ -11,22 +11,22 @@ from bdc_agents.types.tree import Node
 
 
 class Usage(Frozen):
-    """What calls to an agent took.
+    """The usage of an agent's calls.
 
     A cached reply counts its original tokens and cost, so that a re-run searches the same tree;
-    `saved` is the part of `cost` that was not charged again. Costs are in US dollars, None where
-    no price is known.
+    `saved` is the part of `cost` that was not charged again. Costs are in US dollars, None if no price
+    is known.
 
     Args:
-        calls: Requests that an LLM answered, or may have: an empty or damaged reply and one that came
-            too late are paid for too. A request that was refused, as with status 429, is none.
+        calls: Requests that an LLM answered or may have answered: an empty, damaged or late reply is paid
+            for too. A refused request, as with status 429, does not count.
         cached: Calls that were answered from the cache.
-        failed: Requests that failed, those that were made again included.
+        failed: Requests that failed, including those that were retried.
         malformed: Replies that held nothing of use.
         truncated: Replies that were cut off at their token limit.
-        misreported: Replies whose endpoint told counts that cannot be, which were corrected.
+        misreported: Replies whose endpoint reported impossible counts, which were corrected.
         excess: Completion tokens beyond the limit that the endpoint was sent.
-        seconds: Spent waiting for replies.
+        seconds: Time spent waiting for replies.
     """
 
     calls: Count = 0
@@ -75,13 +75,13 @@ class Solution(Frozen):
 
     Args:
         solved: Whether the program passes every public test.
-        confirmed: Whether enough attempts that pass do the same on further inputs; None where none were
-            compared: only one passed, or no further input could be made, so that agreement tells nothing.
-        stopped_by: What ended the search; `exhausted` means no node was left to select,
-            `agents` that no agent answered any more, `interrupted` that it did not end.
-        usage: By agent.
+        confirmed: Whether enough passing attempts agree on further inputs; None if none were compared:
+            only one passed, or no further input could be made.
+        stopped_by: What ended the search; `exhausted` means that no node was left to select, `agents`
+            that no agent answered any more, `interrupted` that it did not end.
+        usage: Usage by agent.
         set_aside: Why an agent was taken out of the search, by agent.
-        notes: What else is worth knowing, such as requests that failed and replies that were cut off.
+        notes: Other remarks, such as on requests that failed and replies that were cut off.
         matrix: Mean reward by author of the last thought, then by coder; the author of a
             direct answer is the empty string.
     """
@@ -120,11 +120,11 @@ class Decision(Frozen):
     """Whether a trace may be trained on, and why not.
 
     Args:
-        kept: Whether it may.
-        reasons: Why not, as the names of `bdc_agents.runs.REASONS`; empty where it is kept.
-        hidden: None where the problem has no hidden tests.
-        right: Programs that may be trained on, by key, the handed-over one first if it is among
-            them: they pass every public and hidden test. Empty where only that one was looked at.
+        kept: Whether it may be trained on.
+        reasons: Why not, by the names of `bdc_agents.runs.REASONS`; empty if it is kept.
+        hidden: Counts of the hidden tests; None if the problem has none.
+        right: Keys of the programs that may be trained on, since they pass every public and hidden test;
+            the handed-over one first if it is among them. Empty if only that one was tested.
     """
 
     kept: bool
@@ -134,17 +134,17 @@ class Decision(Frozen):
 
 
 class Lineage(Frozen):
-    """What a trace came from, so that two runs can be told apart by their records alone.
+    """The origin of a trace, so that records alone tell two runs apart.
 
     Args:
         dataset: Address of the data set, such as `mbpp:train`.
         models: The model behind each agent, by the agent's name.
         prompts: Hash of the prompts.
         settings: Hash of the settings of the search, its budget and its agents.
-        seed: Of the search.
+        seed: Seed of the search.
         package: Version of this package.
-        hidden: Hash of the hidden tests that scored it; empty where there were none, or an older version
-            made the trace.
+        hidden: Hash of the hidden tests that scored it; empty if there were none, or an older version made
+            the trace.
     """
 
     dataset: str = ""
@@ -157,10 +157,10 @@ class Lineage(Frozen):
 
 
 class Trace(Frozen):
-    """A finished search as data: what every later view and stage reads.
+    """A finished search as data, which all views and later stages read.
 
     Args:
-        version: Of this format.
+        version: Version of this format.
         settings: The search settings, agents and seed that produced it.
         nodes: Every node of the tree, parents first.
         programs: Programs by the keys that the nodes' attempts name.

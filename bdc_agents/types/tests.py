@@ -1,4 +1,4 @@
-"""The three kinds of tests, as they are kept and run; `written` reads every form that a person may write."""
+"""The three kinds of tests, as they are stored and run; `written` reads the forms that people write."""
 
 from typing import Annotated, Any, Literal, cast
 

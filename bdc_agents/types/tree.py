@@ -1,4 +1,4 @@
-"""The search tree: nodes as frozen data, and a tree that is changed by patches."""
+"""The search tree: frozen nodes, and a tree that patches change."""
 
 from collections.abc import Mapping
 from operator import attrgetter
@@ -96,7 +96,7 @@ class _Stored(dict[str, Any]):
 
     Args:
         data: The fields.
-        node: The node that the fields, or the patch when it is laid, stand for.
+        node: The node that the fields give, or the patch once it is applied.
         before: The node that the patch was made from.
     """
 
@@ -108,9 +108,9 @@ class _Stored(dict[str, Any]):
 
 
 def patch_of(before: Node | None, node: Node) -> dict[str, Any]:
-    """What changed, as plain data: fields with new values, and `more`: what growing fields gained.
+    """The changes as plain data: fields with new values, and under `more` the items that fields gained.
 
-    So a patch of a node that holds a thousand attempts is as small as that of any other.
+    So the patch of a node with a thousand attempts is as small as that of any other.
     """
     if before is None:
         return _Stored(node.model_dump(mode="json"), node)
@@ -128,23 +128,23 @@ def _differs(old: Any, new: Any) -> bool:
     return old is not new and old != new
 
 
-def lay(stored: Mapping[str, Any] | None, patch: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's fields with a patch of `patch_of`, or any other fields, laid over them."""
+def apply_patch(stored: Mapping[str, Any] | None, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's fields after a patch of `patch_of`, or any other fields, is applied to them."""
     fields = {**(stored or {}), **patch}
     for name, items in fields.pop("more", {}).items():
         fields[name] = [*(stored or {}).get(name, ()), *items]
     if not isinstance(patch, _Stored):
         return fields
-    # Where two patches of one step meet, neither of their nodes is the one that comes out.
+    # If two patches of one step meet, the result is neither of their nodes.
     apart = isinstance(stored, _Stored) and stored.node is not patch.before
     return fields if apart else _Stored(fields, patch.node)
 
 
 class Tree:
-    """A tree of nodes that is read by id and changed by laying patches over it.
+    """A tree of nodes, which are read by id and changed by patches.
 
-    The nodes are kept as the plain dicts of a graph's state and parsed when they are first read,
-    so that a step costs what it touches and not what the tree holds.
+    The nodes stay plain dicts of a graph's state and are parsed on first use, so that the cost of a step
+    depends on the nodes it touches, not on the tree.
 
     Args:
         stored: Node dicts by id, never changed.

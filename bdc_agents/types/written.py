@@ -1,4 +1,4 @@
-"""One reader for every form in which a person writes a problem: files, Python, MCP, Studio, the command line.
+"""Reads problems in every form that people write, for files, Python, MCP, Studio and the command line.
 
 What can be read in one way only is read; what could mean two things is refused with what to write.
 `forms` reads a test alone, `entry_point` finds the function, `later` what depends on it.
@@ -22,11 +22,11 @@ TESTS = ("public_tests", "hidden_tests")
 
 
 def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, Any]:
-    """A problem's fields with its tests read, and its entry point found where it is left out.
+    """Reads the tests among a problem's fields, and finds its entry point if it is left out.
 
     Args:
-        given: As a person wrote them; tests that are tests already stay as they are.
-        title: Of the model that they are for.
+        given: The fields as a person wrote them; tests that are read already stay as they are.
+        title: Name of the model that the fields are for, in errors.
 
     Raises:
         ValidationError: If tests cannot be read; it names the place of each.
@@ -138,7 +138,7 @@ def with_suggestions(error: ValidationError, known: Iterable[str]) -> Validation
     ]
     for item in unknown_here:
         message = unknown("field", str(item.get("loc", ("",))[0]), known)
-        # Of the same type, so that whoever tells of it by type still does.
+        # An error of the same type, since handlers of errors go by it.
         item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
     return _invalid(error.title, items) if unknown_here else error
 

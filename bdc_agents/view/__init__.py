@@ -1,4 +1,4 @@
-"""What people look at: a running search, finished trees in the terminal, and reports in one HTML file."""
+"""Views for people: a running search, finished trees in the terminal, and a run in one HTML file."""
 
 from bdc_agents.view.html import render_html
 from bdc_agents.view.live import watch

@@ -1,6 +1,6 @@
-"""What is known of a search, kept up to date event by event: what every view of it draws.
+"""The board: the state of a search that all views draw, updated event by event.
 
-Taking in an event costs the same however large the tree has grown.
+An event costs the same however large the tree is.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ class AgentRow:
     """What one agent did so far.
 
     Args:
-        usage: Of its answered calls.
+        usage: Usage of its answered calls.
         in_flight: Calls that wait for an answer.
-        busy: Seconds during which at least one call was in flight.
-        since: When the first of the calls in flight was asked.
+        busy: Seconds with at least one call in flight.
+        since: When the first of the calls in flight was made.
         fresh: Completion tokens that did not come from the cache.
-        cut_at: The token limit at which its last long reply was cut off; 0 where none was.
-        set_aside: Why it takes no further part; empty where it does.
+        cut_at: The token limit at which its last long reply was cut off; 0 if none was.
+        set_aside: Why it takes no further part; empty if it does.
     """
 
     usage: Usage = field(default_factory=Usage)
@@ -95,13 +95,13 @@ class Board:
         return sum((row.usage for row in self.agents.values()), Usage())
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        """Takes in one event of a search; unknown ones are left alone."""
+        """Takes in one event of a search; ignores unknown ones."""
         handler = getattr(self, f"_on_{event.get('type')}", None)
         if handler:
             handler(event)
 
     def on_state(self, state: Mapping[str, Any]) -> None:
-        """Takes in what events do not tell: rollouts done, and replies that could not be read."""
+        """Takes in what events lack: rollouts done, and unreadable replies."""
         self.rollouts = state.get("rollouts", self.rollouts)
         for name, used in state.get("usage", {}).items():
             row = self._agent(name)
@@ -122,7 +122,7 @@ class Board:
         self.passes[key] = passes(program.verdict)
 
     def passed(self, node: Node) -> tuple[int, int]:
-        """Tests that the node's best program passed, of how many."""
+        """The tests that the node's best program passed, and all tests."""
         return self.passes.get(node.best.program, (0, 0)) if node.best else (0, 0)
 
     def _agent(self, name: str) -> AgentRow:
@@ -174,7 +174,7 @@ class Board:
         self.ended = self.clock()
 
     def _choose(self, node_id: str | None) -> None:
-        """The answer is the search's to choose, also among programs that are equally good."""
+        """Shows the answer that the search chose, which decides among equally good programs."""
         if node_id in self.nodes and node_id is not None:
             self.best, self.best_node = self.nodes[node_id].best, node_id
 

@@ -1,4 +1,4 @@
-"""A run as one offline HTML page."""
+"""`render_html`: shows a run as one offline HTML page."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ def render_html(traces: Sequence[Trace], title: str = "") -> str:
     """One offline page with the search tree, programs, verdicts and usage of each problem.
 
     Args:
-        traces: Of one run, in the order in which they are listed.
+        traces: The traces of one run, in the order to list them.
         title: Heading of the page; the problem or their number by default.
     """
     if not title:

@@ -1,4 +1,4 @@
-"""Watches a running search: a live picture in a terminal, plain lines everywhere else."""
+"""Shows a running search: a live picture in a terminal, plain lines everywhere else."""
 
 from collections.abc import Callable, Mapping
 from threading import RLock
@@ -15,16 +15,16 @@ from bdc_agents.view.rows import TreeView, agents_table, footer
 from bdc_agents.view.text import clock, colour_of, count, ending, one_line, plural
 
 REFRESHES = 8
-"""Pictures a second, however many events come."""
+"""Pictures a second, however many events come: smooth for the eye, and cheap to draw."""
 CHROME = 5
-"""Lines of the live view that are neither tree nor agents, and one left free for the cursor."""
+"""Lines of the live view beside tree and agents, with one free for the cursor."""
 
 
 class View(Protocol):
-    """What watches a search: a context manager that is told of events and states.
+    """A view of a search: a context manager that takes events and states.
 
     Args:
-        board: What it knows of the search.
+        board: The state of the search.
     """
 
     board: Board
@@ -43,12 +43,12 @@ class View(Protocol):
 
 
 def watch(problem: Problem, console: Console, *, rollouts: int | None, plain: bool = False) -> View:
-    """The view that fits where `console` writes to.
+    """The view that suits the console.
 
     Args:
-        problem: What is searched.
+        problem: The problem of the search.
         console: A terminal gets the live picture, anything else plain lines.
-        rollouts: How many there will be at most; None where that is open.
+        rollouts: The most rollouts; None if open.
         plain: Plain lines in a terminal too.
     """
     if plain or not console.file.isatty() or console.is_dumb_terminal:
@@ -60,10 +60,10 @@ class LiveView:
     """The tree, the agents and the totals of a running search, redrawn a few times a second.
 
     Args:
-        problem: What is searched.
+        problem: The problem of the search.
         console: Where to draw.
         rollouts: How many there will be at most.
-        board: Its state; a new one by default.
+        board: The state of the search; a new one by default.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LiveView:
         self.console = console
         self.rollouts = rollouts
         self.board = board or Board()
-        # The picture is drawn by a thread of its own, so that it moves while the loop computes.
+        # A separate thread draws, so that the picture moves while the event loop computes.
         self._lock = RLock()
         self._live = Live(
             self,
@@ -132,10 +132,10 @@ class PlainView:
     """One line for each thing worth knowing, without any escape code.
 
     Args:
-        problem: What is searched.
+        problem: The problem of the search.
         write: Takes one line.
         rollouts: How many there will be at most.
-        board: Its state; a new one by default.
+        board: The state of the search; a new one by default.
     """
 
     def __init__(

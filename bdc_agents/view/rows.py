@@ -1,4 +1,4 @@
-"""The tables that terminal views are made of: the tree, folded to a height, and the agents."""
+"""The tables of terminal views: the tree, folded to a height, and the agents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ ASCII_SPINNER = "|/-\\"
 ASCII_GUIDES = ("|  ", "|- ", "`- ")
 ASCII_MARKS = {"best": "*", "refined": "r", "pruned": "x", "closed": "#"}
 WIDE = 100
-"""Columns from which on priors and node ids are shown too."""
+"""Columns of a terminal that shows priors and node ids too: with fewer the thoughts would be cut short."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A node of the folded tree: how it is indented and how many of its children are left out."""
+    """A node of the folded tree, with its indentation and the number of its hidden children."""
 
     node: Node
     guides: tuple[bool, ...]
@@ -43,8 +43,8 @@ class Line:
 def fold(board: Board, room: int | None) -> list[Line]:
     """The nodes that fit into `room` lines, parents first.
 
-    The path to the best program comes first, then nodes that are being worked on, then those that
-    changed last; None shows all. What it costs depends on the room, not on the tree.
+    The path to the best program has precedence, then nodes that are being worked on, then those that
+    changed last; None shows all. The cost depends on the room, not on the tree.
     """
     if "0" not in board.nodes:
         return []
@@ -169,7 +169,7 @@ def _guides(guides: tuple[bool, ...], ascii_only: bool) -> str:
 
 
 def legend(ascii_only: bool = False) -> Text:
-    """What the marks before a thought mean."""
+    """The meaning of the marks before a thought."""
     marks = ASCII_MARKS if ascii_only else MARKS
     return Text("   ".join(f"{mark} {name}" for name, mark in marks.items()), "dim")
 

@@ -1,4 +1,4 @@
-"""Texts and numbers made safe and short for people's screens."""
+"""Makes texts and numbers safe and short for people's screens."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,13 @@ from bdc_agents.types import Verdict
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
 BAR_CELLS = 5
+"""Cells of a bar: a fifth of the tests each, in a narrow column."""
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would obey: control characters and direction marks.
+    """`text` without control characters and direction marks, which a terminal would obey.
 
-    Newlines and tabs stay; everything else that cannot be printed becomes a replacement mark.
+    Newlines and tabs stay; other unprintable characters become replacement marks.
     """
     if text.isprintable():
         return text
@@ -55,7 +56,7 @@ def count(number: int) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """US dollars, or a dash where no price is known."""
+    """US dollars, or a dash if no price is known."""
     if dollars is None:
         return "-"
     if 0 < dollars < 0.0001:
@@ -64,7 +65,7 @@ def money(dollars: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A duration as minutes and seconds, with hours where there are some."""
+    """A duration as minutes and seconds, with hours if there are any."""
     whole = int(seconds)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
@@ -92,33 +93,33 @@ def ending(solved: bool, stopped_by: str, calls: int) -> str:
 
     Args:
         solved: Whether a program passes every public test.
-        stopped_by: As in a `Solution`.
-        calls: Of all agents.
+        stopped_by: The reason, as in a `Solution`.
+        calls: Calls of all agents.
     """
     why = why_ended(stopped_by)
     return f"{outcome(solved, calls)}; {why}" if why else outcome(solved, calls)
 
 
 def outcome(solved: bool, calls: int) -> str:
-    """Whether it was solved, and after how many calls."""
+    """Says whether the problem was solved, and after how many calls."""
     return f"{'solved' if solved else 'not solved'} after {plural(calls, 'call')}"
 
 
 def why_ended(stopped_by: str) -> str:
-    """Why a search ended, in words; empty where it was solved."""
+    """Why a search ended, in words; empty if it was solved."""
     why = _ENDED.get(stopped_by)
     return f"the search {why}" if why else ""
 
 
 def passes(verdict: Verdict | None) -> tuple[int, int]:
-    """How many tests passed, of how many."""
+    """The tests that passed, and all tests."""
     if verdict is None:
         return 0, 0
     return sum(result.outcome == "passed" for result in verdict.results), len(verdict.results)
 
 
 def pass_bar(passed: int, total: int, ascii_only: bool = False) -> Text:
-    """A bar and the numbers, such as `███░░ 3/5`; empty where nothing has run."""
+    """A bar and the numbers, such as `███░░ 3/5`; empty if nothing has run."""
     if not total:
         return Text("")
     full = BAR_CELLS * passed // total

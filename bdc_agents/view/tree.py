@@ -1,4 +1,4 @@
-"""A finished search in the terminal: its tree, and what it found and took."""
+"""Shows a finished search in the terminal: its tree, its result and its usage."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def render_tree(trace: Trace, height: int | None = None) -> RenderableType:
 
 
 def summary(trace: Trace) -> RenderableType:
-    """What a search found, what it took by agent, and which agent helped which."""
+    """A search's result, its usage by agent, and which agent helped which."""
     board, solution = Board.of(trace), trace.solution
     parts: list[RenderableType] = [result_line(solution), footer(board), Text(), agents_table(board)]
     authors = [author for author in solution.matrix if author]
@@ -35,7 +35,7 @@ def summary(trace: Trace) -> RenderableType:
 
 
 def result_line(solution: Solution) -> Text:
-    """Whether it was solved, by whom and where, and what ended the search."""
+    """Says whether the problem was solved, by whom and where, and what ended the search."""
     passed, total = passes(solution.verdict)
     calls = sum(used.calls for used in solution.usage.values())
     verdict = (
@@ -82,7 +82,7 @@ def runs_table(traces: Sequence[Trace]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in ("problem", "result", "tests", "by", "calls", "seconds", "stopped by"):
         justify = "right" if name in {"calls", "seconds", "tests"} else "left"
-        # The problem's id is what `--problem` wants: it is the agent's name that gives way.
+        # `--problem` needs the problem's whole id, so the agent's name is cut short.
         width = 14 if name == "by" else None
         table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
     for trace in traces:

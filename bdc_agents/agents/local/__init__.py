@@ -1,4 +1,4 @@
-"""Models that run on this machine: found or downloaded by hash, served by llama.cpp on loopback."""
+"""Local models: run on this machine, downloaded and checked by hash, served by llama.cpp on loopback."""
 
 from bdc_agents.agents.local.agent import LocalAgent, ModelStatus, describe_models, local_agent
 from bdc_agents.agents.local.server import has_runtime

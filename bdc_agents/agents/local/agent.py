@@ -1,4 +1,4 @@
-"""Agents over local models, and what can be said about the models."""
+"""Makes agents over local models, and describes the models of the catalogue."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 PREFIX = "local:"
 
 TIMEOUT_SECONDS = 600.0
-"""Of one request where the settings name none: on a few cores a long reply takes minutes."""
+"""Default time limit of a request to a local model: on a few cores a long reply takes minutes."""
 
 
 class ServerOptions(Frozen):
     """The keys of an agent's `options` that say how its model is served; see `ServerSettings`."""
 
+    # Four slots of 4,096 tokens each: as a start, a prompt with a parent's program and a reply fit into one.
     slots: int = Field(default=4, ge=1, le=64)
     context: int = Field(default=16384, ge=512)
     threads: int | None = Field(default=None, ge=1, le=512)
 
 
 class ModelStatus(Frozen):
-    """What is known of one model of the catalogue.
+    """The state of one model of the catalogue.
 
     Args:
-        path: The file where it is on this machine; None where it is not.
-        size: Bytes of the file, on disk or to be downloaded.
+        path: Its file on this machine; None if there is none.
+        size: Bytes of the file, on disk or to download.
         agent: Whether it can be an agent; a model without a chat template cannot.
         problem: Why the file on disk cannot be used; empty if it can.
     """
@@ -53,9 +54,9 @@ class ModelStatus(Frozen):
 
 
 class LocalAgent:
-    """An agent whose model is served on this machine; its server is joined at the first request.
+    """An agent whose model is served on this machine; the first request joins or starts its server.
 
-    Made by `local_agent`. A reply from the cache needs neither the server nor the weights.
+    `local_agent` makes it. A cached reply needs neither the server nor the weights.
     """
 
     def __init__(self, agent: Agent, connection: "Connection") -> None:
@@ -76,7 +77,7 @@ class LocalAgent:
 
         Raises:
             AgentError: If it did not answer after its retries.
-            ModelError: If its weights or its server cannot be had.
+            ModelError: If its weights cannot be fetched or its server cannot be started.
         """
         return await self._agent.reply(request)
 
@@ -85,7 +86,7 @@ class LocalAgent:
         await self._connection.open()
 
     async def aclose(self) -> None:
-        """Gives its share in the server back; the server ends with its last user."""
+        """Gives up its share in the server; the server ends with its last user."""
         await self._agent.aclose()
         await self._connection.close()
 
@@ -99,15 +100,15 @@ def local_agent(
     progress: Progress = silent,
     announce: Announce = log.warning,
 ) -> LocalAgent:
-    """An agent over a model of the catalogue, or over a GGUF file of the user's own.
+    """Makes an agent over a model of the catalogue, or over the user's own GGUF file.
 
     Args:
         name: The agent's name in the configuration.
-        config: With `local:NAME` as its model; `slots`, `context` (tokens of all slots together)
-            and `threads` among its options say how it is served.
-        cache: Of replies; None for none.
-        folder: Where models are kept; None for the user's cache folder.
-        progress, announce: Told about a download; see `fetch`.
+        config: Settings with the model `local:NAME`; the options `slots`, `context` (tokens of all
+            slots together) and `threads` say how it is served.
+        cache: Reply cache; None for none.
+        folder: Folder of the models; None for the user's cache folder.
+        progress, announce: Called about a download; see `fetch`.
 
     Raises:
         ModelError: If the model is unknown or cannot be an agent, or llama.cpp is not installed.
@@ -135,7 +136,7 @@ def local_agent(
 
 
 def describe_models(folder: Path | None = None) -> list[ModelStatus]:
-    """Every model of the catalogue and whether it is on this machine; nothing is downloaded."""
+    """Lists the models of the catalogue and whether each is on this machine; downloads nothing."""
     return [_status(model, folder) for model in CATALOGUE.values()]
 
 
@@ -159,7 +160,7 @@ def _status(model: LocalModel, folder: Path | None) -> ModelStatus:
 def _weights(
     label: str, path: Path | None, folder: Path | None, progress: Progress, announce: Announce
 ) -> tuple[str, Callable[[], Awaitable[Path]]]:
-    """The hash of what is to be served, and how to get the file."""
+    """The hash of the weights, and a function that gets their file."""
     if path is not None:
         file = check_file(path)
 
@@ -182,7 +183,7 @@ def _weights(
 
 
 def _split(name: str, options: dict[str, Any]) -> tuple[ServerOptions, dict[str, Any]]:
-    """The options of the server, and the rest."""
+    """Splits options into those of the server and the rest."""
     mine = {key: value for key, value in options.items() if key in ServerOptions.model_fields}
     try:
         return ServerOptions(**mine), {key: value for key, value in options.items() if key not in mine}
@@ -191,10 +192,10 @@ def _split(name: str, options: dict[str, Any]) -> tuple[ServerOptions, dict[str,
 
 
 def _adapted(config: AgentConfig, served: ServerOptions, others: dict[str, Any]) -> AgentConfig:
-    """The settings with a local model's own defaults, where the user has set none."""
+    """The settings with a local model's defaults for what the user has not set."""
     defaults: dict[str, Any] = {"price_input": 0.0, "price_output": 0.0, "timeout": TIMEOUT_SECONDS}
     changes = {key: value for key, value in defaults.items() if key not in config.model_fields_set}
-    # How a model is served shapes no reply, so that it is no part of the key in the cache.
+    # How a model is served does not change its replies, so it is no part of the cache key.
     changes["options"] = others
     if config.structured == "auto":
         changes["structured"] = "json_schema"  # llama.cpp turns the schema into a grammar.

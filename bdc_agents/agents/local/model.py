@@ -1,4 +1,4 @@
-"""A chat model whose server is found, joined or started when it is first asked."""
+"""A chat model that joins or starts its local server at the first request."""
 
 import asyncio
 import time
@@ -16,27 +16,29 @@ from pydantic import PrivateAttr
 from bdc_agents.agents.local.server import Lease, ServerSettings, join
 
 _ENDING_SECONDS = 3.0
+"""How long to watch whether a server that broke a connection ends: the kernel releases the lock of a killed
+process within moments, a busy machine may take a second or two."""
 
 
 class Connection:
-    """A share in a local server, taken when it is first needed, and the client that talks to it.
+    """A share in a local server, taken at the first need, and the client that talks to it.
 
-    It may be used from several event loops one after another.
+    Several event loops may use it one after another.
 
     Args:
-        settings: Says what to serve when a server is needed; may download it.
-        timeout: Seconds that one request may take, its wait for a slot included.
+        settings: Returns what to serve; may download it.
+        timeout: Seconds that one request may take, including its wait for a slot.
     """
 
     def __init__(self, settings: Callable[[], Awaitable[ServerSettings]], timeout: float) -> None:
         self._settings = settings
         self._timeout = timeout
         self._lease: Lease | None = None
-        self._here: _Here | None = None
+        self._here: _LoopPart | None = None
 
     async def open(self) -> tuple[Lease, AsyncOpenAI]:
-        """Joins the server, or starts it, unless that is done and the server still runs."""
-        here = self._at_home()
+        """Joins or starts the server, unless it is joined and still runs."""
+        here = self._in_this_loop()
         async with here.opening:
             if self._lease is None or not self._lease.alive:
                 settings = await self._settings()
@@ -47,19 +49,19 @@ class Connection:
             return self._lease, here.client
 
     async def close(self) -> None:
-        """Gives the share back; a later request takes a new one."""
+        """Gives up the share; a later request takes a new one."""
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.close()
-        here = self._at_home()
+        here = self._in_this_loop()
         client, here.client = here.client, None
         if client is not None:
             await client.close()
 
-    def _at_home(self) -> "_Here":
+    def _in_this_loop(self) -> "_LoopPart":
         loop = asyncio.get_running_loop()
         if self._here is None or self._here.loop is not loop:
-            self._here = _Here(loop)
+            self._here = _LoopPart(loop)
         return self._here
 
     def _new_client(self, lease: Lease) -> AsyncOpenAI:
@@ -68,16 +70,16 @@ class Connection:
             api_key=lease.address.key,
             max_retries=0,
             timeout=self._timeout,
-            # An idle connection would outlive its event loop, and on loopback a new one costs nothing.
+            # An idle connection would outlive its event loop; on loopback a new one costs nothing.
             default_headers={"Connection": "close"},
-            # No proxy of the environment may see what stays on this machine, nor the key.
+            # What stays on this machine must not go to a proxy of the environment, nor must the key.
             http_client=DefaultAsyncHttpxClient(trust_env=False),
         )
 
 
 @dataclass
-class _Here:
-    """What belongs to one event loop."""
+class _LoopPart:
+    """The lock, the share and the client of one event loop."""
 
     loop: asyncio.AbstractEventLoop
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -85,17 +87,17 @@ class _Here:
 
 
 class ServedModel(ChatOpenAI):
-    """`ChatOpenAI` over the shared local server, to be made by `served_model`.
+    """`ChatOpenAI` over the shared local server; `served_model` makes it.
 
-    Copies of it share one connection. A request during which the server dies is asked once more,
-    of a server started anew.
+    Copies share one connection. If the server dies during a request, the model starts a new server and
+    asks once more.
     """
 
     _connection: Connection = PrivateAttr()
 
     @property
     def connection(self) -> Connection:
-        """The share in the server, of this model and all its copies."""
+        """The share in the server, common to this model and its copies."""
         return self._connection
 
     async def _agenerate(
@@ -122,7 +124,7 @@ class ServedModel(ChatOpenAI):
 
 
 async def _ends(lease: Lease) -> bool:
-    """Whether the server is gone, which shows a moment after its connections have closed."""
+    """Whether the server ends; its lock is free a moment after its connections have closed."""
     deadline = time.monotonic() + _ENDING_SECONDS
     while lease.alive:
         if time.monotonic() > deadline:
@@ -141,7 +143,7 @@ def served_model(name: str, connection: Connection, **options: Any) -> ServedMod
     """
     fixed = {
         "model": name,
-        "base_url": "http://127.0.0.1/v1",  # Of no use: the connection knows the port and the key.
+        "base_url": "http://127.0.0.1/v1",  # Required, but unused: the connection knows port and key.
         "api_key": "none",
         "max_retries": 0,
         "use_responses_api": False,

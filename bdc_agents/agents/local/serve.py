@@ -1,10 +1,10 @@
-"""The process that serves one model file to every process of one user.
+"""The server process: serves one model file to all processes of one user.
 
-It is run as a script and imports nothing of the package, so that it starts in a fraction of a
-second. In its folder it keeps the lock of `alive` as long as it lives, publishes its address and
-its key in `server.json`, which only the user can read, and watches `leases`: every user of the
-server holds that file's lock, shared. The kernel releases the locks of a process that ends in any
-way, so a lease never outlives its holder, and the server ends when there is none left.
+It runs as a script and imports nothing of the package, so that it starts in a fraction of a second. In
+its folder it holds the lock of `alive` while it lives, publishes its address and key in `server.json`,
+which only the user can read, and watches `leases`: every user of the server holds that file's lock,
+shared. The kernel releases the locks of a process however it ends, so a lease never outlives its holder,
+and the server ends when no lease is left.
 """
 
 import argparse
@@ -26,7 +26,10 @@ from pathlib import Path
 from typing import Any
 
 WATCH_SECONDS = 0.2
+"""Time between two looks at the leases: one system call each, and short beside the time to linger."""
 PROMPT_CACHE_MB = 512
+"""Memory for prompts that were read before. As a start: searches ask with common beginnings, and a small
+machine has this much to spare; llama.cpp's default is 8 GiB."""
 
 
 def main() -> int:
@@ -37,7 +40,7 @@ def main() -> int:
     if not _try_lock(alive):
         print("another server already has this folder", file=sys.stderr)
         return 1
-    # The lock belongs to the open file, so the child keeps it; orphaned, it is nobody's zombie.
+    # The lock belongs to the open file, so the child keeps it. As an orphan the child becomes no zombie.
     if os.fork():
         os._exit(0)
     address = options.folder / "server.json"
@@ -45,12 +48,12 @@ def main() -> int:
     key = secrets.token_urlsafe(32)
     try:
         url, server = _start_own_build(options, key) if options.runtime else _start(options, key)
-    except RuntimeError:  # llama.cpp has said why, in the log.
+    except RuntimeError:  # The log says why, in llama.cpp's words.
         return 1
     _publish(address, {"url": url, "key": key, "pid": os.getpid()})
     _wait_for_last_user(options.folder / "leases", options.linger, lambda: _gone(server, url))
     address.unlink(missing_ok=True)
-    os._exit(0)  # Nobody waits for an answer: nothing to wind down.
+    os._exit(0)  # Nobody waits for an answer, so there is nothing to wind down.
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,14 +73,14 @@ def _start(options: argparse.Namespace, key: str) -> tuple[str, Any]:
     """Loads the model and listens on a free port of the loopback interface.
 
     Returns:
-        The address, and what serves for as long as it is kept.
+        The address, and an object that serves while it is kept.
     """
     xllamacpp: Any = import_module("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = options.model
     params.model_alias = {options.name}
     params.n_parallel = options.slots
-    # Unified: one long request may use what the other slots leave; measured, it costs nothing.
+    # Unified: one long request may use the context that other slots leave. Measured: it costs no speed.
     params.kv_unified = True
     params.n_ctx = options.context
     params.cont_batching = True
@@ -121,7 +124,7 @@ def _start_own_build(options: argparse.Namespace, key: str) -> tuple[str, "subpr
 
 
 def _gone(server: object, url: str) -> bool:
-    """Whether the user's own build has ended, or is told to and hangs: it listens no more then."""
+    """Whether the user's own build has ended, or no longer listens because it hangs while it ends."""
     if not isinstance(server, subprocess.Popen):
         return False
     if server.poll() is not None:
@@ -152,7 +155,7 @@ def _healthy(url: str) -> bool:
 
 
 def close_to_others(params: Any, key: str) -> None:
-    """Loopback and key only, and no endpoint that shows what others ask."""
+    """Allows only loopback and callers with the key, and no endpoint that shows what others ask."""
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [key]
@@ -169,9 +172,9 @@ def _publish(path: Path, content: dict[str, object]) -> None:
 
 
 def _wait_for_last_user(leases: Path, linger: float, gone: Callable[[], bool]) -> None:
-    """Returns, holding the lock of the leases, once nobody has held one for `linger` seconds.
+    """Waits until nobody has held a lease for `linger` seconds, and then holds their lock.
 
-    It returns at once where the server is gone.
+    Returns at once if the server is gone.
     """
     descriptor = os.open(leases, os.O_RDWR | os.O_CREAT, 0o600)
     unused_since: float | None = None

@@ -1,8 +1,8 @@
-"""One llama.cpp server for each model of a user, shared by all processes and gone with the last.
+"""Joins or starts the llama.cpp server of a model, which all processes of a user share.
 
 A user of the server holds a lease: the shared lock of a file, which the kernel releases when the
-process ends, even by `kill -9`. Starting is guarded by a lock of its own, so that two users start
-one server; see `serve.py` for the other side.
+process ends, even by `kill -9`. A second lock guards the start, so that two users start one server. See
+`serve.py` for the server's side.
 """
 
 import asyncio
@@ -22,29 +22,34 @@ from bdc_agents.locks import POLL_SECONDS, is_locked, locked, open_private, wait
 from bdc_agents.types import Frozen
 
 PROTOCOL = 1
-"""Of the files in the runtime folder; servers of another one are left alone."""
+"""Version of the files in the runtime folder; servers of other versions are left alone."""
 
 RUNTIME = "BDC_LLAMA_SERVER"
-"""Names a `llama-server` built for this machine, such as for its GPU or all of its instructions."""
+"""Environment variable that names a `llama-server` built for this machine: its GPU, its instructions."""
 
 START_SECONDS = 600.0
+"""Longest time for a server to load its model: gigabytes from a slow disk take minutes."""
 LINGER_SECONDS = 3.0
+"""How long a server waits for a next user: commands that follow each other in a script share one, and a
+machine gets its memory back soon after the last. Chosen, not measured."""
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 _PASSED_ON_PREFIXES = ("LC_", "LD_", "PYTHON", "OMP_", "GOMP_", "CUDA", "NVIDIA_", "HIP_", "ROCR_", "GGML_")
+"""Environment variables that a server gets, by name and by prefix: Python's, the linker's, and those of the
+libraries that compute. All others may hold keys."""
 
 
 class ServerSettings(Frozen):
-    """What is served, and how; users with the same settings share one server.
+    """What to serve, and how. Users with the same settings share one server.
 
     Args:
         path: The GGUF file.
         sha256: Its hash.
         slots: Requests answered at once; more wait for a slot.
         context: Tokens of prompts and replies that all slots hold together.
-        threads: Of computation; None for the cores that this process may use.
+        threads: Threads of computation; None for the cores that this process may use.
         linger: Seconds the server waits for a next user before it ends.
-        runtime: A `llama-server` of the user's own to run; None for the installed package.
+        runtime: The user's own `llama-server`; None for the installed package.
     """
 
     name: str
@@ -58,13 +63,13 @@ class ServerSettings(Frozen):
 
     @property
     def key(self) -> str:
-        """Name of the folder in which the users of one server meet."""
+        """Name of the folder that the users of one server share."""
         parts = (PROTOCOL, self.sha256, self.slots, self.context, self.threads, self.runtime)
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 class Address(Frozen):
-    """Where a server listens, and the key without which it refuses."""
+    """Where a server listens, and the key that it requires."""
 
     url: str
     key: str = Field(repr=False)
@@ -75,7 +80,7 @@ class Lease:
     """A share in a running server; the server lives while there is one.
 
     Args:
-        address: Of the server that was running when the lease was taken.
+        address: Address of the server that was running when the lease was taken.
     """
 
     def __init__(self, folder: Path, descriptor: int, address: Address) -> None:
@@ -89,7 +94,7 @@ class Lease:
         return is_locked(self._folder / "alive") and _read_address(self._folder) == self.address
 
     def close(self) -> None:
-        """Gives the share back."""
+        """Gives up the share."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -99,7 +104,7 @@ class Lease:
 
 
 async def join(settings: ServerSettings) -> Lease:
-    """Takes a share in the server of these settings, which is started if it does not run.
+    """Takes a share in the server of these settings; starts the server if it does not run.
 
     Raises:
         ModelError: If llama.cpp is not installed, or does not load the file.
@@ -128,10 +133,10 @@ def has_runtime() -> bool:
 
 
 def require_runtime() -> None:
-    """Sees that local models can be served here.
+    """Checks that local models can be served here.
 
     Raises:
-        ModelError: If llama.cpp is missing, or what `BDC_LLAMA_SERVER` names is no program.
+        ModelError: If llama.cpp is missing, or `BDC_LLAMA_SERVER` does not name a program.
     """
     own = os.environ.get(RUNTIME)
     if own and not (Path(own).is_absolute() and Path(own).is_file() and os.access(own, os.X_OK)):
@@ -144,7 +149,7 @@ def require_runtime() -> None:
 
 
 def runtime_folder() -> Path:
-    """The folder, of this user and machine alone, in which servers and users meet.
+    """The folder in which servers and their users meet; for this user and machine alone.
 
     Raises:
         ModelError: If a folder of that name belongs to somebody else.
@@ -156,7 +161,7 @@ def runtime_folder() -> Path:
 
 
 def usable_cores() -> int:
-    """Cores this process may use, by its affinity and its control group's quota."""
+    """Cores that this process may use, by its affinity and its control group's quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -177,7 +182,7 @@ def _private(folder: Path) -> Path:
 
 
 async def _start(folder: Path, settings: ServerSettings) -> None:
-    """Starts the server process, which detaches itself: it belongs to all its users."""
+    """Starts the server process, which detaches itself, since it serves all its users."""
     (folder / "server.json").unlink(missing_ok=True)
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
@@ -196,7 +201,7 @@ async def _start(folder: Path, settings: ServerSettings) -> None:
 
 
 def _command(folder: Path, settings: ServerSettings) -> list[str]:
-    # By path and with -P: the script imports nothing of the package, nor anything beside it.
+    # By path and with -P, so that the script imports neither the package nor a file beside it.
     script = str(Path(__file__).with_name("serve.py"))
     options = {
         "--model": settings.path,
@@ -210,11 +215,11 @@ def _command(folder: Path, settings: ServerSettings) -> list[str]:
 
 
 def server_environment() -> dict[str, str]:
-    """What the server needs of this process's environment, which may hold keys of other services.
+    """The environment of the server: part of this process's, which may hold keys of other services.
 
-    OpenMP's threads wait for each other in a loop. With two busy servers that loop takes the cores
+    OpenMP's threads wait for each other in a busy loop. With two busy servers that loop takes the cores
     from the threads it waits for: measured on two cores, decoding falls from 50 to 2 tokens a
-    second. A short loop before they sleep costs a server that is alone nothing.
+    second. A short loop before they sleep costs nothing for a server alone.
     """
     own = {
         key: value
@@ -225,9 +230,9 @@ def server_environment() -> dict[str, str]:
 
 
 async def _published(folder: Path, settings: ServerSettings) -> Address | None:
-    """The address of the server that runs, once it has one; None once there is no server.
+    """Waits for the address of the running server; None as soon as there is no server.
 
-    One without an address is starting, perhaps by another process, or about to end.
+    A server without an address is starting, perhaps by another process, or about to end.
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

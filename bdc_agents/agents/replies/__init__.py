@@ -1,1 +1,1 @@
-"""What an LLM's reply holds: thoughts, a program, JSON, in whatever surrounds them."""
+"""Reads LLMs' replies: finds thoughts, a program or JSON in whatever surrounds them."""

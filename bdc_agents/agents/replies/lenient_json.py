@@ -1,9 +1,9 @@
-"""Reads JSON as LLMs write it: what a strict parser refuses and a person would still understand.
+"""Reads JSON as LLMs write it: damaged for a strict parser, yet clear to a person.
 
-The library json-repair (MIT) does much the same. It was weighed on the corpus of `benchmarks/replies.py`:
-it does not say where a value ends, so that values among prose cannot be told apart; it makes values of
-prose and of code; and it takes time with the square of a hostile text (`{'` repeated 10,000 times: more
-than 8 seconds, here less than 0.1) and ends in a RecursionError on 20,000 brackets.
+The library json-repair (MIT) does much the same. It was compared on the corpus of `benchmarks/replies.py`.
+It does not say where a value ends, so values among prose cannot be told apart. It makes values of prose
+and of code. Its time grows with the square of a hostile text (`{'` repeated 10,000 times takes more than
+8 seconds, here less than 0.1), and 20,000 brackets end in a RecursionError.
 """
 
 import json
@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 MAX_DEPTH = 60
+"""Deepest nesting that is read: each level takes three Python frames, and there are 1,000 in all."""
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _SIGNED_WORD = re.compile(r"[-+]?[A-Za-z_]\w*")
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -20,13 +21,13 @@ _SKIPPED = re.compile(r"(?:[\s;\u200b-\u200f\u2060\ufeff]+|//[^\n]*|/\*.*?\*/|\#
 _NULLS = ("null", "none", "nan", "infinity", "undefined")
 _CONSTANTS = {"true": True, "false": False} | dict.fromkeys(_NULLS)
 _UNIT = re.compile(r"\s*(?:%|/\s*\d+(?:\.\d+)?)")
-# Quotes by the one that opens a text: which ones close it.
+# The quotes that close a text, by the quote that opens it.
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": '”"“', "”": '”"', "„": '“”"'}
 _QUOTES |= dict.fromkeys("\u2018\u2019", "\u2019'")
-# Structure as input methods for Chinese and Japanese write it.
+# Punctuation of JSON as Chinese and Japanese input methods write it.
 _WIDE = {chr(ord(mark) + 0xFEE0): mark for mark in ":,;{}[]"} | {"\u3001": ","}
 _COLON = re.compile(r"[:\uff1a]+|=>?")
-# What people write among values: `...`, `(high)`; and before them: `~0.7`, `r"\d"`.
+# What LLMs write between values: `...`, `(high)`; and before them: `~0.7`, `r"\d"`.
 _NOTE = re.compile(r"\.{3}|…|\([^()\n]{0,80}\)")
 _PREFIX = re.compile(r"[~≈]|[rbfuRBFU]{1,2}(?=[\"'])")
 _UNQUOTED = re.compile(
@@ -37,9 +38,9 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
 _HEX = re.compile(r"u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})")
 _LOW_SURROGATE = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _ORDINARY = {opening: re.compile(rf"[^\\{closing}]+") for opening, closing in _QUOTES.items()}
-# What may follow the quote that ends a text; another one stands within it. After a comma there is a next
-# item or key, and not more words. A quote on the next line, or before a colon, begins the next item where
-# a comma was forgotten. Each looks at few characters, as there may be many quotes.
+# What may follow a quote that ends a text; a quote with another follower is part of the text. After a comma
+# comes an item or key, not more words. A quote on the next line, or before a colon, begins the next item
+# if a comma was forgotten. Each pattern looks at few characters, since there may be many quotes.
 _AFTER_KEY = re.compile(r"\s{0,40}(?:[:\uff1a=]|\Z)")
 _AFTER_VALUE = re.compile(
     r"\s{0,200}(?:[}\]\uff5d\uff3d;\uff1b/#]|\Z|\+\s{0,40}[\"']|(?<=\n)[^\S\n]{0,200}[\"'“”]|[\"'“”][^\"'\n]{1,60}[\"'”]\s{0,40}:"
@@ -49,13 +50,13 @@ _AFTER_VALUE = re.compile(
 
 
 class NotJSON(ValueError):
-    """The text at this place is not a damaged JSON value either; `at` is how far it was read."""
+    """There is no JSON value here, not even a damaged one; `at` is how far the text was read."""
 
     at = 0
 
 
 def strict(text: str) -> tuple[Any, int]:
-    """Reads the JSON value that the text starts with, raw newlines in strings allowed.
+    """Reads the JSON value at the start of the text; allows raw newlines in strings.
 
     Returns:
         The value, with None for numbers that are not finite, and where it ends.
@@ -87,7 +88,7 @@ def lenient(text: str, start: int = 0) -> tuple[Any, int]:
         The value and where it ends.
 
     Raises:
-        NotJSON: If even so there is no object or array at `start`.
+        NotJSON: If there is still no object or array at `start`.
     """
     reader = _Reader(text, start)
     try:
@@ -112,7 +113,7 @@ class _Reader:
         return self._object(depth) if opening == "{" else self._array(")" if opening == "(" else "]", depth)
 
     def _skip(self, pattern: re.Pattern[str]) -> bool:
-        """Steps over what matches here; whether anything does."""
+        """Steps over a match at this place; returns whether there was one."""
         match = pattern.match(self.text, self.at)
         self.at = match.end() if match else self.at
         return match is not None
@@ -123,9 +124,9 @@ class _Reader:
         return _WIDE.get(following, following)
 
     def _ended(self, closing: str) -> bool:
-        """Steps over commas and notes; whether the container ends here, by its bracket or by the text.
+        """Steps over commas and notes; returns whether the container ends here, or the text does.
 
-        Another container's bracket ends it as well: its own was forgotten.
+        Another container's closing bracket ends it too: its own was forgotten.
         """
         while self._peek() == "," or self._skip(_NOTE):
             self.at += self._peek() == ","
@@ -163,9 +164,9 @@ class _Reader:
         return self._take(word or number)
 
     def _value(self, depth: int, keyed: bool = False) -> Any:
-        """A value; behind a key also words without quotes, or a number with its unit.
+        """Reads a value; after a key also words without quotes, or a number with its unit.
 
-        Elsewhere both are prose in brackets.
+        Elsewhere both would be prose in brackets.
         """
         self._skip(_SKIPPED)
         self._skip(_PREFIX)
@@ -176,7 +177,7 @@ class _Reader:
             return self._strings()
         if number := _NUMBER.match(self.text, self.at):
             value = _number(self._take(number))
-            # A share: whoever reads the value may know what it is of.
+            # A share, such as 80 % or 8/10: kept as text, since only the reader knows its whole.
             if keyed and (unit := _UNIT.match(self.text, self.at)):
                 return number[0] + self._take(unit)
             self._skip(_CUT_NUMBER)
@@ -198,7 +199,7 @@ class _Reader:
         return match.group()
 
     def _strings(self) -> str:
-        """A quoted text, or several that are added up."""
+        """Reads a quoted text, or several joined by `+`."""
         text = self._string(_AFTER_VALUE)
         while self._peek() == "+":
             self.at += 1
@@ -208,7 +209,7 @@ class _Reader:
         return text
 
     def _string(self, followers: re.Pattern[str]) -> str:
-        """A quoted text, which ends at a quote that something fitting follows, or with the text."""
+        """Reads a quoted text; it ends at a quote with a fitting follower, or with the reply."""
         quote = self.text[self.at]
         if self.text.startswith(quote * 3, self.at):
             return self._triple(quote * 3)
@@ -242,11 +243,11 @@ class _Reader:
         self.at += 2
         if following in ("", '"', "'", "\\", "/"):
             return following
-        # An unknown escape, such as a regular expression's \d, keeps its backslash.
+        # An unknown escape, such as the \d of a regular expression, keeps its backslash.
         return _ESCAPES.get(following, "\\" + following)
 
     def _surrogate_pair(self, first: int) -> str:
-        """The character of an escape and, for the first half of a pair, of the one after it."""
+        """The character of an escape; for the first half of a surrogate pair, reads the second too."""
         low = _LOW_SURROGATE.match(self.text, self.at)
         if 0xD800 <= first < 0xDC00 and low:
             self.at = low.end()

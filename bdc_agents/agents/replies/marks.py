@@ -1,7 +1,7 @@
-"""What is said in a reply, told apart by the marks of chat templates: thoughts, the answer, further turns.
+"""Splits a reply at the marks of chat templates into thoughts, answer and made-up further turns.
 
 Servers that do not know a model's template leave its marks in the text. Everything here takes time in
-proportion to the text, and never raises.
+proportion to the text and never raises.
 """
 
 import re
@@ -14,7 +14,7 @@ from itertools import islice
 from bdc_agents.syntax import parse
 
 _THOUGHTS = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|analysis|scratchpad|reflection)"
-# Names of a template's tokens that begin something: they are left out, and what follows is read on.
+# Tokens of a template that begin something: they are left out, and the text after them counts.
 _BEGINS = (
     r"[^<>|\uff5c\s]{0,30}(?:start|begin|bos|assistant|python_tag|message|constrain|prefix|channel)"
     r"[^<>|\uff5c\s]{0,30}"
@@ -40,17 +40,18 @@ _MARKS = re.compile(
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-# Characters before and after a mark in which quotes are looked for: a line of a program. More would
-# let one long line of marks cost the square of its length.
 _WINDOW = 120
+"""Characters before and after a mark that are searched for quotes: a line of a program. With more, one long
+line of marks would cost the square of its length."""
 _LONGEST_REPLY = 1_000_000
-"""Characters, some 250,000 tokens; of a longer reply the end is read, where the answer stands."""
+"""Characters of a reply that are read, some 250,000 tokens; of a longer one the end, where the answer is."""
 _MOST_MARKS = 5_000
-"""That are looked at: of a reply with more, which only a hostile one has, the rest is taken as it is."""
+"""Marks that are looked at. Only a hostile reply has more; the rest of it is taken as it is."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
 _LONGEST = 50_000
-"""Characters of a program that is parsed to look whether a mark is its own."""
-# What is left of thoughts where the server drops a template's tokens, and of models that use words.
+"""Characters of a fenced program that is parsed to see whether a mark is part of it. Chosen, not measured:
+programs are far shorter."""
+# Words around thoughts: where a server drops a template's tokens, and from models that use words.
 _WORDS = (
     ("analysis", "assistantfinal"),
     ("Here is my thought process:", "Here is my response:"),
@@ -60,12 +61,12 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Said:
-    """A reply, taken apart.
+    """The parts of a reply.
 
     Args:
-        answer: What is said without thoughts and marks.
-        turn: All of the model's own turn, thoughts included; what it made up after it is left out.
-        thinks: Whether it ends inside a thought, before any answer.
+        answer: The text without thoughts and marks.
+        turn: The model's own turn with its thoughts, without turns that it made up afterwards.
+        thinks: Whether the reply ends inside a thought, before any answer.
     """
 
     answer: str
@@ -74,10 +75,10 @@ class Said:
 
 
 def said(text: str) -> Said:
-    """Takes a reply apart.
+    """Splits a reply into its parts.
 
-    A thought that is not closed reaches to the end; a closing mark alone ends one that the chat
-    template had opened. A mark in quotes, or in a program, is part of what is said.
+    An unclosed thought reaches to the end. A closing mark without an opening one ends a thought that
+    the chat template opened. A mark in quotes, or in a program, is ordinary text.
     """
     text = text[-_LONGEST_REPLY:]
     programs = _Programs(text)
@@ -89,7 +90,7 @@ def said(text: str) -> Said:
         after = text[mark.end() : mark.end() + _WINDOW].partition("\n")[0]
         if _quoted(before, after) or programs.hold(mark.start()):
             continue
-        if mark[0].lower() == "</s>" and "<s>" in before.lower():  # HTML: what is struck out.
+        if mark[0].lower() == "</s>" and "<s>" in before.lower():  # HTML for struck-out text.
             continue
         kind = mark.lastgroup
         if kind == "close":
@@ -98,11 +99,11 @@ def said(text: str) -> Said:
                 spoke = False
             inside, at = False, mark.end()
         elif inside or (kind == "open" and before.strip()):
-            # A program may speak of such marks, in a comment say; models begin a line with theirs.
+            # Models begin a line with their marks; elsewhere a program may mention one, as in a comment.
             continue
         else:
             kept.append(text[at : mark.start()])
-            # Told here, as looking through all that is kept at each mark takes the square of their number.
+            # Kept up to date here: searching all kept text at each mark would cost the square of its length.
             spoke = spoke or bool(kept[-1].strip())
             inside, at = kind == "open", mark.end()
             ends = kind == "end" or (kind == "turn" and mark["role"].lower() in _USERS)
@@ -122,7 +123,7 @@ def thinks_to_the_end(text: str) -> bool:
 
 
 def _after_words(text: str) -> int:
-    """Where the answer begins, of a reply whose thoughts are marked by words; else 0."""
+    """Where the answer begins if words mark the thoughts; otherwise 0."""
     beginning = text[:200].lstrip()
     for first, last in _WORDS:
         if beginning.startswith(first) and (at := text.rfind(last)) >= 0:
@@ -131,7 +132,7 @@ def _after_words(text: str) -> int:
 
 
 class _Programs:
-    """The fenced parts of a text that parse as they are: a mark within is the program's own."""
+    """The fenced parts of a text that parse unchanged: a mark in one belongs to the program."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -142,7 +143,7 @@ class _Programs:
         return list(_FENCE.finditer(self._text))
 
     def hold(self, place: int) -> bool:
-        """Whether a place is within such a part. Each part is parsed once."""
+        """Whether a place lies in such a part. Parses each part once."""
         after = bisect(self._fences, place, key=re.Match.start)
         if not 0 < after < len(self._fences) or place < self._fences[after - 1].end():
             return False
@@ -154,7 +155,7 @@ class _Programs:
 
 
 def _quoted(before: str, after: str) -> bool:
-    """Whether a mark stands in quotes, by what is before and after it in its line."""
+    """Whether a mark stands in quotes, judged by the text around it in its line."""
     before, after = before.replace("```", ""), after.replace("```", "")
     return any(before.count(quote) % 2 and quote in after for quote in '"`') or (
         before.endswith("'") and after.startswith("'")

@@ -1,7 +1,7 @@
-"""What is done to code that does not parse as it was sent, and may have been sent so by a good model.
+"""Mends code that does not parse because of how it was sent: numbered lines, typeset quotes, a diff.
 
-Each mend is a function of the text, which it leaves alone where it has nothing to do. They are only
-tried on text that does not parse, so none of them touches a program that is right.
+Each mend is a function of the text; it returns text without such damage unchanged. Mends are tried only
+on text that does not parse, so they never touch a program that does.
 """
 
 import html
@@ -13,7 +13,7 @@ _SPACE = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _SEEN_AS_SPACE = re.compile(f"[{_SPACE}]")
 _UNSEEN = re.compile(f"[{_NOTHING}]")
 _BLANK = rf"[ \t{_SPACE}{_NOTHING}]"
-# A run of blanks is looked at once: not again from each of its characters.
+# Possessive, with a look behind: a run of blanks is scanned once, not again from each of its characters.
 _EDGES = re.compile(rf"^{_BLANK}++|(?<!{_BLANK}){_BLANK}++$", re.MULTILINE)
 _TOKEN = re.compile(r"<[|\uff5c][^<>|\uff5c\n]{1,40}[|\uff5c]>|</s>|<(?:eos|end_of_turn)>")
 _PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)|In \[\d*\]: ?|\s+\.\.\.: ?")
@@ -22,7 +22,7 @@ _PATCH = re.compile(r"(?:[-+ @\\]|diff |index |$)")
 _PATCH_HEAD = re.compile(r"(?:---|\+\+\+|@@|diff |index |\\ No newline|-)")
 _ESCAPE = re.compile(r"\\([nt\"\\])")
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
-# Quotes of ASCII and comments are left alone; what follows is looked at outside of them.
+# The first group keeps strings in ASCII quotes and comments as they are; the others match outside of them.
 _TYPESET = re.compile(
     r"(?P<kept>\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|\"(?:\\.|[^\"\\\n])*+\"?|'(?:\\.|[^'\\\n])*+'?"
     r"|\#[^\n]*)"
@@ -32,7 +32,7 @@ _ASCII = dict.fromkeys("\u2010\u2011\u2012\u2013—―\u2212", "-") | {"、": ",
 
 
 def mended(text: str) -> Iterator[str]:
-    """The text with more and more mends, one for each that changes it."""
+    """Yields the text with one mend more each time, for each mend that changes it."""
     for mend in MENDS:
         if (better := mend(text)) != text:
             text = better
@@ -40,22 +40,22 @@ def mended(text: str) -> Iterator[str]:
 
 
 def plain_spaces(text: str) -> str:
-    """Ordinary spaces around lines, for no-break ones and for marks that have no width."""
+    """Replaces no-break spaces around lines by ordinary ones, and drops marks without width there."""
     return _EDGES.sub(lambda edge: _SEEN_AS_SPACE.sub(" ", _UNSEEN.sub("", edge[0])), text)
 
 
 def visible(text: str) -> str:
-    """Only what can be seen: pages and word processors add spaces and marks that Python refuses."""
+    """Replaces odd spaces and drops invisible marks that web pages and word processors add."""
     return _SEEN_AS_SPACE.sub(" ", _UNSEEN.sub("", text))
 
 
 def _without_tokens(text: str) -> str:
-    """Without a chat template's tokens, which some servers send as text."""
+    """Drops a chat template's tokens, which some servers send as text."""
     return _TOKEN.sub("", text)
 
 
 def _session(text: str) -> str:
-    """The input lines of an interactive session, without its prompts and output."""
+    """Keeps the input lines of an interactive session, without prompts and output."""
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     if not first.startswith((">>>", "In [")):
@@ -64,7 +64,7 @@ def _session(text: str) -> str:
 
 
 def _unnumbered(text: str) -> str:
-    """Without numbers of lines."""
+    """Drops line numbers."""
     lines = text.split("\n")
     numbers = [_NUMBER.match(line) for line in lines]
     if not all(number or not line.strip() for number, line in zip(numbers, lines, strict=True)):
@@ -75,7 +75,7 @@ def _unnumbered(text: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """Without the marks of a quotation in Markdown."""
+    """Drops the marks of a Markdown quotation."""
     lines = text.split("\n")
     if not any(line.startswith(">") for line in lines):
         return text
@@ -83,7 +83,7 @@ def _unquoted(text: str) -> str:
 
 
 def _patched(text: str) -> str:
-    """What a patch leaves: the new side of a diff, or of an edit with conflict marks."""
+    """Keeps the new side of a diff, or of an edit with conflict marks."""
     lines = _without_conflicts(text.split("\n"))
     if not any(line.startswith("+") for line in lines) or not all(map(_PATCH.match, lines)):
         return "\n".join(lines)
@@ -91,7 +91,7 @@ def _patched(text: str) -> str:
 
 
 def _without_conflicts(lines: list[str]) -> list[str]:
-    """Without the old sides that stand between `<<<<<<<` and `=======`, and without the marks."""
+    """Drops the old sides between `<<<<<<<` and `=======`, and the marks."""
     kept: list[str] = []
     old = False
     for line in lines:
@@ -105,19 +105,19 @@ def _without_conflicts(lines: list[str]) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    """Lines for a text that is all one line with escapes, as in JSON."""
+    """Splits a text that is one line with escapes, as in JSON, into lines."""
     if "\\n" not in text or "\n" in text.strip():
         return text
     return _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], text)
 
 
 def _without_magic(text: str) -> str:
-    """Without what only a notebook runs: `%matplotlib inline`, `!pip install`."""
+    """Drops lines that only a notebook runs: `%matplotlib inline`, `!pip install`."""
     return "\n".join(line for line in text.split("\n") if not line.startswith(("%", "!")))
 
 
 def _typewritten(text: str) -> str:
-    """ASCII for typeset quotes, dashes and full-width punctuation outside of strings."""
+    """Replaces typeset quotes, dashes and full-width punctuation outside of strings by ASCII."""
 
     def plain(found: re.Match[str]) -> str:
         if found["kept"] is not None:
@@ -131,7 +131,7 @@ def _typewritten(text: str) -> str:
     return _TYPESET.sub(plain, text)
 
 
-# The order is that of harm: the first ones change what nobody sees, the last ones what is written.
+# Ordered by possible harm: the first change what nobody sees, the last change what is written.
 MENDS = (
     plain_spaces,
     _without_tokens,

@@ -1,17 +1,17 @@
-"""Which blocks of a reply make the program.
+"""Chooses the blocks of a reply that make the program.
 
 A reply may hold a first try and a better one, pieces that belong together, an example of use, tests, a
-harness and what it prints. The policy is the same for all models:
+harness and its output. The policy is the same for all models:
 
-1. A block *answers* if it defines the function that is asked for, or, where none is, reads the input.
-2. Of those that answer the last one is meant: later ones correct and improve what is before them.
-3. It takes along what it needs: blocks that define names it reads and does not define.
-4. A program that reads its input and does not print, or that only defines, goes on in later blocks that
+1. A block *answers* if it defines the function that is asked for or, if none is, reads the input.
+2. The last block that answers is the program: later ones correct and improve earlier ones.
+3. It takes along the blocks that define names it reads and does not define.
+4. A program that reads its input but does not print, or that only defines, continues in later blocks that
    use its names.
-5. A function whose block ends before its statement does, such as after `for x in xs:`, goes on in the next
-   block if that begins indented, and only where no block defines the function as it stands.
-6. Where none answers it is the last block that defines something other than tests: a function of
-   another name, say, which the tests will tell. Without one it is the last block.
+5. A function whose block ends before its statement does, such as after `for x in xs:`, continues in the next
+   block if that begins indented, and only if no block defines the function as it stands.
+6. If no block answers, the program is the last block that defines something other than tests, such as a
+   function of another name, which the tests will expose. If there is none, it is the last block.
 
 So examples, tests and harnesses are left out because they do not answer, however long they are.
 """
@@ -30,7 +30,7 @@ _CHECKS = {"unittest", "pytest", "doctest", "hypothesis"}
 
 
 def answers(block: Block, entry_point: str | None) -> int:
-    """How well a block fits what is asked for: 0 not at all, and more for a better fit."""
+    """How well a block answers: 0 for not at all, more for a better fit."""
     if block.tree is None:
         return 0
     if entry_point is None:
@@ -39,12 +39,12 @@ def answers(block: Block, entry_point: str | None) -> int:
 
 
 def choose(blocks: Sequence[Block], entry_point: str | None, parse: Parser) -> Block | None:
-    """The program that some blocks make; None if none of them is one.
+    """The program that some blocks make; None if none of them is a program.
 
     Args:
-        blocks: In the order of the reply.
+        blocks: Blocks in the order of the reply.
         entry_point: The function that is asked for; None for a program that reads stdin.
-        parse: What parses pieces of this reply.
+        parse: The parser of this reply's pieces.
     """
     blocks = _with_halves_joined(blocks, entry_point, parse)
     pieces = _Pieces([block for block in blocks if block.is_program()], parse)
@@ -81,7 +81,7 @@ def _begins_indented(block: Block) -> bool:
 
 
 def _rank(block: Block, entry_point: str | None) -> tuple[int, bool, bool, int]:
-    """The order among blocks; where all is equal, the last one is meant."""
+    """The rank of a block; among equals the last one wins."""
     fit = answers(block, entry_point)
     return fit, block.python, block.whole, 0 if fit else _defines_something(_tree(block))
 
@@ -94,9 +94,9 @@ def _tree(block: Block) -> ast.Module:
 
 
 def _defines(statement: ast.stmt, name: str) -> int:
-    """Whether a statement binds the name: 3, as a method of a class: 2, by an import: 1.
+    """How a statement binds the name: 3 by itself, 2 as a method of a class, 1 by an import, 0 not at all.
 
-    The other module of an import may be the reply's own program, in a test of it.
+    An import comes last: in a test it may import the reply's own program.
     """
     if isinstance(statement, _DEFINITIONS) and statement.name == name:
         return 0 if _is_stub(statement) else 3
@@ -108,7 +108,7 @@ def _defines(statement: ast.stmt, name: str) -> int:
 
 
 def _is_stub(statement: ast.stmt) -> bool:
-    """Whether a function has no body but words, as in a task's starter code."""
+    """Whether a function's body is only a docstring or `...`, as in a task's starter code."""
     return isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and all(
         isinstance(inner, ast.Pass)
         or (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant))
@@ -145,12 +145,12 @@ def _prints(tree: ast.Module) -> bool:
 
 
 def _is_complete(tree: ast.Module) -> bool:
-    """Whether a program prints something when it is run."""
+    """Whether a program prints something when it runs."""
     return _prints(tree) and not all(isinstance(statement, _QUIET) for statement in tree.body)
 
 
 def _defines_something(tree: ast.Module) -> int:
-    """Whether the block defines functions or classes: 2, other than tests; 1 if it is not all tests."""
+    """What a block defines: 2 for functions or classes other than tests, 1 if it is not all tests, else 0."""
     modules = {name.split(".")[0] for node in tree.body for name in _modules(node)}
     names = [node.name.lower() for node in tree.body if isinstance(node, _DEFINITIONS)]
     solving = [name for name in names if not name.startswith(("test", "check"))]
@@ -169,13 +169,13 @@ def _modules(node: ast.stmt) -> list[str]:
 
 
 class _Pieces:
-    """The programs of a reply, with the names that each binds and needs."""
+    """The programs of a reply, each with the names that it binds and needs."""
 
     def __init__(self, blocks: Sequence[Block], parse: Parser) -> None:
         self.blocks = blocks
         self.parse = parse
         self.bound = [bound_names(_tree(block)) for block in blocks]
-        # One piece alone is taken as it is, whatever it needs.
+        # A single piece is taken as it is, whatever it needs.
         self.free = [free_names(_tree(block)) if len(blocks) > 1 else set[str]() for block in blocks]
         self._owners: dict[str, list[int]] = {}
         for at, names in enumerate(self.bound):
@@ -183,7 +183,8 @@ class _Pieces:
                 self._owners.setdefault(name, []).append(at)
 
     def needed(self, main: int) -> list[int]:
-        """A piece after those that define names it needs: the nearest before it, or the first after it."""
+        """A piece and those that define names it needs: for each name the nearest before it, or else the
+        first after it."""
         taken, known, missing = set[int](), set(self.bound[main]), list(self.free[main])
         while missing:
             name = missing.pop()
@@ -197,7 +198,7 @@ class _Pieces:
         return [*sorted(taken), main]
 
     def joined(self, parts: Sequence[int]) -> Block | None:
-        """Several pieces as one; None where they do not parse together."""
+        """Several pieces as one; None if they do not parse together."""
         if len(parts) == 1:
             return self.blocks[parts[0]]
         code = "\n\n".join(self.blocks[at].code for at in parts)
@@ -235,7 +236,7 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 
 def _names(node: ast.AST) -> tuple[str, ...]:
-    """What a node within a statement binds."""
+    """The names that a node within a statement binds."""
     if isinstance(node, ast.Name):
         return (node.id,) if isinstance(node.ctx, ast.Store) else ()
     if isinstance(node, _DEFINITIONS):
@@ -244,7 +245,7 @@ def _names(node: ast.AST) -> tuple[str, ...]:
 
 
 def free_names(tree: ast.Module) -> set[str]:
-    """Names the module reads and binds nowhere: an estimate that knows no scopes."""
+    """Names that the module reads and binds nowhere; an estimate that ignores scopes."""
     read, bound = set[str](), set(dir(builtins))
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):

@@ -1,4 +1,4 @@
-"""What an LLM's reply holds: JSON values and programs, found in whatever surrounds them.
+"""Finds the JSON value or the program in an LLM's reply.
 
 Everything here is pure and never raises, whatever the text.
 """
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 MAX_CHARS = 200_000
-"""Of an answer, without the thoughts before it; of a longer one the end is read, where programs stand.
-It is read while others wait, so its length bounds their wait: to about a second of a hostile one."""
+"""Characters of an answer, without its thoughts, that are read; only the end of a longer one, where programs
+stand. Reading blocks the event loop, so this bounds the wait of others: about a second if hostile."""
 _LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85]")
 
 
@@ -40,20 +40,24 @@ def _readable(text: str) -> str:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    """What to search, in turn: the answer, then all of the turn, where the answer is in the thoughts."""
+    """The texts to search in turn: the answer, then the whole turn, in case the answer is in the thoughts."""
     parts = said(text)
     return tuple(part[-MAX_CHARS:] for part in dict.fromkeys((parts.answer, parts.turn)))
 
 
 # --- JSON -----------------------------------------------------------------------------------
 
-# Brackets in prose begin values that are none; looking at each takes time, the more the later it fails.
+# Bounds on hostile replies. Brackets in prose begin no values, and a try costs the more the later it fails.
 _STARTS_TRIED = 24
+"""Brackets that are tried: real replies hold a few values among prose. Chosen, not measured."""
 _TIMES_READ = 5
+"""Characters that all tries may read, as a multiple of the reply's length. Chosen, not measured."""
 _MOST_READ = 300_000
-# How deep and how wide a wrapping may be: calls of tools have three levels.
+"""The same for long replies: about a second's work."""
 _LEVELS = 4
+"""Levels of wrapping that are looked into: tool calls have three."""
 _WIDTH = 50
+"""Values on each level that are looked into: an answer has a few fields or items. Chosen, not measured."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BETWEEN_ITEMS = re.compile(r"[\s,;]*(?:[-*•]|\d{1,3}[.)])?\s*")
 
@@ -68,10 +72,10 @@ def is_whole_json(text: str) -> bool:
 
 
 def parse_json(text: str) -> Any | None:
-    """The JSON value that a reply answers with, repaired where it is damaged; None if there is none.
+    """The JSON value of a reply, repaired if it is damaged; None if there is none.
 
-    Of several the longest is meant, or the last one with the same keys; objects that follow one
-    another with nothing between them are a list. Numbers that are not finite become None.
+    The longest of several values counts, or the last one with the same keys. Objects that follow each
+    other directly form a list. Numbers that are not finite become None.
     """
     text = _readable(text)
     try:
@@ -90,14 +94,14 @@ def _json_in(text: str) -> Any | None:
     except ValueError:
         pass
     value = _meant(list(_values(text)))
-    if value is None and '\\"' in text:  # A reply that is JSON within the quotes of a string.
+    if value is None and '\\"' in text:  # JSON inside a JSON string.
         unescaped = text.replace('\\"', '"').replace("\\n", "\n")
         value = _meant(list(_values(unescaped)))
     return value
 
 
 def _inner(value: Any) -> Any:
-    """The object or array that a text of JSON within JSON holds; another value as it is."""
+    """The object or array in a text that holds JSON itself; any other value as it is."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         inner = _meant(list(_values(value)))
         return value if inner is None else inner
@@ -142,7 +146,7 @@ def _meant(values: Sequence[_Found]) -> Any | None:
     alike = [
         found for found in values if isinstance(found.value, dict) and found.value.keys() == best.value.keys()
     ]
-    # One object an item, without the brackets of a list: of plain fields, as an answer has a list in it.
+    # The items of a list without its brackets have plain fields; an answer with a list in it is one object.
     if all(found.joins for found in alike[1:]) and not any(
         isinstance(v, list | dict) for v in best.value.values()
     ):
@@ -155,9 +159,9 @@ def _holds_object(value: Any) -> bool:
 
 
 def _read_at(text: str, start: int) -> tuple[Any, int]:
-    """The value, as it is or repaired, or None; and where it ends, or how far it was looked for.
+    """The value as it is or repaired, or None, and where it ends or how far the search came.
 
-    Nothing is left of `[` in prose but `[]`.
+    An empty value is None too: that is all that is left of a `[` in prose.
     """
     try:
         value, length = strict(text[start:])
@@ -172,10 +176,9 @@ def _read_at(text: str, start: int) -> tuple[Any, int]:
 
 
 def under(value: Any, name: str) -> Any | None:
-    """What stands under a name in a JSON value, whatever is wrapped around it; None if nothing does.
+    """The value under a name in a JSON value, whatever is wrapped around it; None if there is none.
 
-    Small letters and capitals are the same. Objects, lists and JSON within a text are looked into, the
-    outer ones first.
+    Ignores case. Looks into objects, lists and JSON within a text, the outer ones first.
     """
     level = [value]
     for _ in range(_LEVELS):
@@ -194,7 +197,7 @@ def under(value: Any, name: str) -> Any | None:
 
 
 def _well_formed(value: Any) -> Any:
-    """The value with replacement characters for escapes that are half a character."""
+    """The value with replacement characters for lone halves of surrogate pairs."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, list):
@@ -212,9 +215,9 @@ def extract_code(text: str, entry_point: str | None = None, *, truncated: bool =
 
     Args:
         text: The reply: prose, fences (closed or not), reasoning, a session's prompts, bare code.
-        entry_point: The function it should define; decides between several programs.
-        truncated: Whether the reply was cut off. Its program is then one in a closed fence: half a
-            program often parses, and what it was still thinking is no answer.
+        entry_point: The function that it should define; decides between several programs.
+        truncated: Whether the reply was cut off. Then only a program in a closed fence counts: half a
+            program often parses, and an unfinished thought is no answer.
 
     Returns:
         The program, which parses unless nothing in the reply does; None if there is none.
@@ -235,10 +238,10 @@ def _fit(block: Block, entry_point: str | None) -> tuple[int, bool]:
 
 
 def _program_in(text: str, entry_point: str | None) -> Block | None:
-    """The program of one text: from the first kind of place that holds one that answers.
+    """The program of one text, from the first kind of place that holds a program that answers.
 
-    Where none does, it is from the first that holds any program, and last a fence that does not
-    parse, for its error.
+    If there is none, it is from the first place with any program; otherwise it is a fence that does not
+    parse, so that its error can be shown.
     """
     parse = Parser(text)
     found: list[Block] = []
@@ -255,13 +258,13 @@ def _program_in(text: str, entry_point: str | None) -> Block | None:
 
 
 def _in_json(text: str, parse: Parser) -> list[Block]:
-    """Programs that stand in the texts of a JSON value."""
+    """Programs in the texts of a JSON value."""
     return wrapped(_json_in(text), parse) if '"' in text or ("{" in text and "'" in text) else []
 
 
 def _in_prose(text: str, parse: Parser) -> list[Block]:
-    """Programs that stand in no fence, in the text as it is or with the fewest mends."""
-    text = plain_spaces(text)  # Or what is unseen hides the line that a program begins with.
+    """Programs outside of fences, in the text as it is or with the fewest mends."""
+    text = plain_spaces(text)  # Invisible marks would hide the first line of a program.
     for readable in (text, *mended(text)):
         if blocks := [block for block in bare(readable, parse) if block.is_program()]:
             return blocks
@@ -269,7 +272,7 @@ def _in_prose(text: str, parse: Parser) -> list[Block]:
 
 
 def normalise(code: str) -> str:
-    """The same text for programs that differ only in comments, docstrings and formatting.
+    """A text that is equal for programs that differ only in comments, docstrings and formatting.
 
     A program that does not parse is only stripped.
     """
@@ -285,7 +288,7 @@ def normalise(code: str) -> str:
 
 
 def _drop_texts(node: ast.AST) -> None:
-    """Takes docstrings, and other texts that stand as statements, out of a body."""
+    """Removes docstrings, and other texts that stand as statements, from a body."""
     body = getattr(node, "body", None)
     if isinstance(body, list):
         kept = [statement for statement in body if not _is_text(statement)]

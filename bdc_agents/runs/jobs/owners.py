@@ -1,4 +1,4 @@
-"""Who holds a lease, and whether that process is gone for certain."""
+"""Names the holders of leases, and finds out whether one is certainly gone."""
 
 import os
 import socket
@@ -8,14 +8,14 @@ from secrets import token_hex
 
 
 def new_owner() -> str:
-    """A name for this process as the holder of leases; two calls give two names."""
+    """A name for this process as a holder of leases; each call gives a new one."""
     return f"{_node()}|{os.getpid()}|{_started(os.getpid())}|{token_hex(4)}"
 
 
 def is_gone(owner: str) -> bool:
-    """Whether the owner was a process of this machine that does not run any more.
+    """Whether the owner was a process of this machine that no longer runs.
 
-    Of a process elsewhere nothing is known: its leases expire.
+    Nothing is known of a process elsewhere: its leases expire.
     """
     parts = owner.split("|")
     if len(parts) != 4 or parts[0] != _node() or not parts[1].isdecimal():
@@ -25,7 +25,7 @@ def is_gone(owner: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _node() -> str:
-    """This machine since its start; a container with processes of its own counts as one."""
+    """This machine since its boot; a container with its own process ids counts as a machine."""
     boot = _read("/proc/sys/kernel/random/boot_id").strip()
     try:
         processes = str(Path("/proc/self/ns/pid").readlink())
@@ -35,8 +35,9 @@ def _node() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in the kernel's ticks; tells a process from a later one of its number."""
+    """When a process started, in the kernel's ticks; tells it from a later process with the same id."""
     state, _, rest = _read(f"/proc/{pid}/stat").rpartition(")")
+    # proc(5): behind the name come the state (Z and X have ended) and, 19 fields later, the start time.
     fields = rest.split()
     return fields[19] if state and fields and fields[0] not in "ZX" else ""
 

@@ -1,4 +1,4 @@
-"""The job table in a Postgres database, for processes of many machines."""
+"""The job table in a Postgres database, for processes on several machines."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,17 +12,17 @@ from bdc_agents.runs.jobs.sql import SCHEMA, Cursor, SqlJobs
 from bdc_agents.runs.jobs.table import LEASE_SECONDS
 
 _SETUP_KEY, _SPENDING_KEY = 7_042_001, 7_042_002
-"""Of advisory locks: while the tables are made, and while an amount is reserved."""
+"""Keys of the advisory locks for making the tables and for reserving: any numbers no other program uses."""
 
 
 class PostgresJobs(SqlJobs):
-    """A `JobTable` in Postgres; the server's clock is the one that all share.
+    """A `JobTable` in Postgres. All processes share the server's clock.
 
     Args:
-        url: As psycopg takes it, such as `postgresql://user@host/database`.
+        url: Address for psycopg, such as `postgresql://user@host/database`.
         run: Tells this run from others in the database.
         limit, lease_seconds, is_gone: As for `SqlJobs`.
-        clock: Seconds; None for the server's.
+        clock: Clock in seconds; None for the server's.
 
     Raises:
         ModelError: If psycopg is not installed.

@@ -1,4 +1,4 @@
-"""The job table in SQL: the statements that SQLite and Postgres share."""
+"""The job table's SQL statements, which SQLite and Postgres share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -38,11 +38,11 @@ _MARK_DONE = """UPDATE bdc_jobs SET state = 'done', owner = NULL, expires = NULL
 
 
 class Cursor(Protocol):
-    """What both databases give back for a statement."""
+    """The result of a statement, as both databases return it."""
 
     @property
     def rowcount(self) -> int:
-        """Rows that were changed."""
+        """The number of changed rows."""
         ...
 
     def fetchall(self) -> Sequence[Any]:
@@ -55,37 +55,37 @@ class SqlJobs(ABC):
 
     Args:
         run: Tells the jobs of this run from others in the database.
-        limit: Work on so many jobs at most, from the start of the table; None for all.
+        limit: The most jobs to work on, from the start of the table; None for all.
         lease_seconds: How long a lease holds without a heartbeat.
-        is_gone: Whether the holder of a lease is known not to run any more.
+        is_gone: Whether the holder of a lease has certainly ended.
     """
 
     def __init__(
         self, run: str, limit: int | None, lease_seconds: float, is_gone: Callable[[str], bool]
     ) -> None:
         self._run = run
-        self._limit = 2**62 if limit is None else limit
+        self._limit = 2**62 if limit is None else limit  # More than any table holds; fits a BIGINT.
         self._lease_seconds = lease_seconds
         self._is_gone = is_gone
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[Callable[..., Cursor]]:
-        """All or nothing: gives what runs one statement with `?` for each value."""
+        """A transaction; yields a function that runs one statement, with `?` for each value."""
 
     @abstractmethod
     def _now(self) -> float:
-        """Seconds on a clock that all users of the table share."""
+        """The time in seconds on a clock that all users of the table share."""
 
     def _locking(self, select: str) -> str:
         """A SELECT whose rows nobody else may change until the transaction ends."""
         return select
 
     def _locking_free(self, select: str) -> str:
-        """As `_locking`, but passes over rows that others are changing."""
+        """As `_locking`, but skips rows that others are changing."""
         return select
 
     def _lock_spending(self, run: Callable[..., Cursor]) -> None:
-        """Lets nobody else reserve until the transaction ends."""
+        """Keeps others from reserving until the transaction ends."""
         del run
 
     # --- jobs -----------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class SqlJobs(ABC):
         return [Job(id=job_id, dataset=dataset) for job_id, dataset in rows]
 
     def _take_back(self, run: Callable[..., Cursor], now: float) -> None:
-        """Lets jobs wait again whose holder is gone or has been silent for too long."""
+        """Puts jobs back to waiting whose holder is gone or was silent for too long."""
         held = run(
             self._locking_free("SELECT id, owner, expires FROM bdc_jobs WHERE run = ? AND state = 'leased'"),
             self._run,
@@ -143,7 +143,7 @@ class SqlJobs(ABC):
             "UPDATE bdc_jobs SET losses = losses + 1, owner = NULL, expires = NULL, "
             "state = CASE WHEN losses + 1 >= ? THEN 'failed' ELSE 'waiting' END, "
             "reason = ? WHERE run = ? AND id = ?",
-            *(MAX_LOSSES, f"whoever worked on it vanished, {MAX_LOSSES} times", self._run, job_id),
+            *(MAX_LOSSES, f"its worker vanished {MAX_LOSSES} times", self._run, job_id),
         )
 
     def heartbeat(self, owner: str, ids: Collection[str]) -> set[str]:
@@ -313,7 +313,7 @@ class SqlJobs(ABC):
             "COALESCE(SUM(money + held_money), 0) FROM bdc_spent WHERE run = ?",
             self._run,
         ).fetchall()
-        # A difference of sums of fractions can come out a hair below nothing.
+        # Rounding can leave a sum of fractions a hair below 0.
         return Spent(calls=int(calls), tokens=int(tokens), money=max(0.0, float(money)))
 
 

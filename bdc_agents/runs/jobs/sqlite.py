@@ -1,4 +1,4 @@
-"""The job table in one file of the run folder, for any number of processes of one machine."""
+"""The job table in an SQLite file of the run folder, for all processes of one machine."""
 
 import sqlite3
 import threading
@@ -15,15 +15,16 @@ from bdc_agents.runs.jobs.table import LEASE_SECONDS
 
 JOBS_FILE = "jobs.sqlite"
 _BUSY_SECONDS = 60.0
+"""How long to wait for another process's write, which takes milliseconds; longer means that it hangs."""
 
 
 class SqliteJobs(SqlJobs):
     """A `JobTable` in an SQLite file.
 
     Args:
-        file: Made where it is not there.
+        file: The file; it is made if it does not exist.
         limit, lease_seconds, is_gone: As for `SqlJobs`.
-        clock: Seconds since the epoch.
+        clock: Clock in seconds since the epoch.
 
     Raises:
         BDCError: If the file cannot be opened or is damaged.
@@ -55,7 +56,7 @@ class SqliteJobs(SqlJobs):
     @contextmanager
     def _transaction(self) -> Iterator[Callable[..., Cursor]]:
         with self._lock_of_threads, self._explained():
-            # Immediate: two that read first and write then would have to give way to each other.
+            # Immediate: of two transactions that read before they write, SQLite would fail one.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._statement

@@ -1,11 +1,11 @@
-"""The job table: which problem of a run is waiting, leased, done or failed; it outlives every process.
+"""The interface of job tables: which problem of a run is waiting, leased, done or failed.
 
     waiting ──lease──► leased ──finish──► done
        ▲                 │ └─fail, at its last try──► failed
        └──release, fail, expiry, or a holder that is gone──┘
 
-Any number of processes may work on one table. The first to finish a job has it; every later one is
-told so, which is how a problem gets exactly one record.
+The table outlives every process, and any number of them may work on it. Only the first to finish a job
+stores its result, so a problem gets exactly one record.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -17,11 +17,14 @@ from bdc_agents.config import Budget
 from bdc_agents.types import Frozen, Problem, Usage, content_hash
 
 LEASE_SECONDS = 120.0
-"""How long a lease holds without a heartbeat."""
+"""How long a lease holds without a heartbeat. Four heartbeats fit, so that a pause of the network loses
+none; a machine that died keeps its jobs no longer than this."""
 MAX_FAILURES = 3
-"""Tries that may fail before a job is given up."""
+"""Failed tries before a job is given up: a server's trouble may pass, and each try costs calls.
+Chosen, not measured."""
 MAX_LOSSES = 10
-"""Holders that may vanish before a job is given up: it may be what ends them."""
+"""Vanished holders before a job is given up. A kill says nothing of the job, so there may be many of
+them; yet a problem that ends its process must not do so forever. Chosen, not measured."""
 
 
 class Job(Frozen):
@@ -29,9 +32,9 @@ class Job(Frozen):
 
     Args:
         id: The problem's address, from which it is loaded.
-        dataset: The data set as it was asked for, such as `mbpp:train`.
-        content: The hash of the problem, where it was read; see `problem_hash`. No table keeps it.
-        hidden: That of its hidden tests, likewise.
+        dataset: The data set as the user named it, such as `mbpp:train`.
+        content: The problem's `problem_hash`, where it was read. No table keeps it.
+        hidden: The hash of its hidden tests, likewise.
     """
 
     id: str
@@ -41,20 +44,20 @@ class Job(Frozen):
 
 
 def problem_hash(problem: Problem) -> str:
-    """The hash of what a search is about: a problem that was edited since has another one.
+    """The hash of a problem's content, which changes when the problem is edited.
 
-    Labels do not count, nor limits, which may be set differently for another machine.
+    Labels do not count, nor do limits, which may differ on another machine.
     """
     return content_hash(problem.model_dump_json(exclude={"difficulty", "tags", "limits"}))
 
 
 class Summary(Frozen):
-    """What is counted of a finished problem.
+    """The result of a finished problem in numbers.
 
     Args:
-        contents: The hashes of the problem that was searched: as it was, and without public tests, which
-            the agents may have written.
-        hidden: The hash of the hidden tests that scored it; empty where that is not known.
+        contents: Hashes of the problem that was searched: as it was, and without its public tests,
+            which agents may have written.
+        hidden: The hash of the hidden tests that scored it; empty where unknown.
         solved: Whether its program passes the public tests.
         kept: Whether its trace may be trained on.
     """
@@ -69,7 +72,7 @@ class Summary(Frozen):
 
 
 class Totals(Frozen):
-    """The whole table in numbers; the second half is summed over what is done."""
+    """The whole table in numbers; `solved` and later ones are sums over the done jobs."""
 
     waiting: int = 0
     leased: int = 0
@@ -88,15 +91,15 @@ class Totals(Frozen):
 
     @property
     def open(self) -> int:
-        """Jobs that somebody has still to do."""
+        """Jobs that are still to be done."""
         return self.waiting + self.leased
 
 
 class Spent(Frozen):
-    """What a run has really spent: cached replies count nothing.
+    """What a run really spent; cached replies count nothing.
 
     Args:
-        calls, tokens, money: Settled, or reserved by calls in flight at the most they can take.
+        calls, tokens, money: The settled use, and the bounds of the calls in flight.
     """
 
     calls: int = Field(default=0, ge=0)
@@ -104,22 +107,22 @@ class Spent(Frozen):
     money: float = Field(default=0.0, ge=0)
 
     def over(self, budget: Budget) -> str | None:
-        """The cap that is passed; None where none is."""
+        """The cap that is exceeded; None where none is."""
         spent = self.model_dump()
         caps = {name: cap for name, cap in budget if cap is not None and name in spent}
-        # Sums of many small amounts of money are off by rounding, which is no overspending.
+        # 1e-9: the rounding error of many small amounts of money is no overspending.
         return next((name for name, cap in caps.items() if spent[name] > cap * (1 + 1e-9)), None)
 
 
 class JobTable(Protocol):
-    """Jobs by problem, and what their run has spent; safe for several threads and processes.
+    """The jobs of a run and its spending; safe for several threads and processes.
 
     Args of all methods:
-        owner: A name of `new_owner`; leases and reservations are in its name.
+        owner: A name of `new_owner`, under which leases and reservations are held.
     """
 
     def add(self, jobs: Iterable[Job]) -> int:
-        """Adds jobs behind those that are there; one that is known is left as it is.
+        """Adds jobs at the end; a known job stays as it is.
 
         Returns:
             How many are new.
@@ -127,14 +130,14 @@ class JobTable(Protocol):
         ...
 
     def lease(self, owner: str, count: int) -> list[Job]:
-        """Takes up to `count` waiting jobs, those whose holder is gone or silent among them."""
+        """Takes up to `count` waiting jobs, including those whose holder is gone or silent."""
         ...
 
     def heartbeat(self, owner: str, ids: Collection[str]) -> set[str]:
-        """Makes leases last longer.
+        """Prolongs leases.
 
         Returns:
-            Those of the jobs that the owner still holds; the others are somebody else's now.
+            The jobs that the owner still holds; another owner has the rest.
         """
         ...
 
@@ -144,18 +147,18 @@ class JobTable(Protocol):
         Args:
             owner: Who did it, whether or not its lease still holds.
             job_id: The job.
-            store: Keeps its result; called while nobody else can finish the job, or not at all.
+            store: Stores the result; called while nobody else can finish the job, or not at all.
 
         Returns:
-            False if the job was done before.
+            False if the job was done already.
         """
         ...
 
     def fail(self, owner: str, job_id: str, reason: str, *, final: bool = False) -> None:
-        """Counts a failed try; the job waits for another one, or is given up.
+        """Counts a failed try; the job waits for the next one, or is given up.
 
         Args:
-            owner: Who tried; nothing happens where the job is somebody else's now.
+            owner: Who tried; nothing happens if the job has another owner by now.
             job_id: The job.
             reason: One line for people.
             final: Whether another try would fail too.
@@ -167,19 +170,19 @@ class JobTable(Protocol):
         ...
 
     def lose(self, owner: str) -> None:
-        """Takes back all that an owner holds, who has vanished; this is counted."""
+        """Takes back all that a vanished owner holds, and counts the losses."""
         ...
 
     def retry(self) -> int:
-        """Lets all failed jobs wait again with their counts at zero; says how many."""
+        """Puts all failed jobs back to waiting with their counts at zero; returns how many."""
         ...
 
     def found(self, summaries: Iterable[tuple[str, Summary]]) -> int:
-        """Marks jobs as done whose result is there; says how many were not marked before."""
+        """Marks jobs as done whose result exists; returns how many are newly marked."""
         ...
 
     def reopen(self, ids: Collection[str]) -> None:
-        """Lets done jobs wait again: their results are lost."""
+        """Puts done jobs back to waiting, whose results are lost or outdated."""
         ...
 
     def done(self) -> set[str]:
@@ -195,19 +198,19 @@ class JobTable(Protocol):
         ...
 
     def reserve(self, owner: str, bound: Usage, budget: Budget) -> str | None:
-        """Reserves what a call can take at most, if the run's caps leave room for it.
+        """Reserves the most that a call can take, if the run's caps leave room.
 
         Returns:
-            The cap that does not; None where it is reserved.
+            The cap that leaves no room; None if the call is reserved.
         """
         ...
 
     def settle(self, owner: str, bound: Usage, used: Usage) -> None:
-        """Replaces a reservation by what the call has taken."""
+        """Replaces a reservation by the call's real use."""
         ...
 
     def spent(self) -> Spent:
-        """What the run has spent, over all processes that ever worked on it."""
+        """What the run has spent, over all its processes, past ones included."""
         ...
 
     def close(self) -> None:
@@ -216,7 +219,7 @@ class JobTable(Protocol):
 
 
 def fresh(used: Usage) -> Spent:
-    """The part of a call's usage that was really spent, and not answered from the cache."""
+    """The part of a call's usage that was really spent, without cached replies."""
     if used.cached >= used.calls > 0:
         return Spent()
     return Spent(

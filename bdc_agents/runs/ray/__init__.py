@@ -1,10 +1,10 @@
-"""Work on the nodes of a Ray cluster: what `--engine ray` does.
+"""Runs on the nodes of a Ray cluster: `--engine ray`.
 
-connect   joins a cluster, or starts a Ray of this machine
-cluster   what Ray is used for: its nodes, an actor on a node, one function where there is room
-desk      how workers call the driver: an actor between them
-worker    what a run is on one node, whatever is done there
-spread    a worker on every node, until nothing is left
-search    searching: the worker, and the engine of `bdc collect`
-task      one long job that survives its node
+connect   joins a cluster, or starts Ray on this machine
+cluster   all that Ray is used for: nodes, actors on a node, one function where there is room
+desk      the actor through which workers call the driver
+worker    the worker of one node, the base of all
+spread    starts a worker on every node, until nothing is left
+search    the worker that searches, and the engine of `bdc collect`
+task      one long job that survives the loss of its node
 """

@@ -1,4 +1,4 @@
-"""What a run uses a Ray cluster for: its nodes, actors on them, and one function where there is room."""
+"""A Ray cluster as a run uses it: its nodes, actors on them, and one function where there is room."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,8 +11,8 @@ from bdc_agents.extras import need
 from bdc_agents.runs.ray.desk import Actor, Desk, Line, NodeLost, Service
 
 CALLS_AT_ONCE = 100_000
-"""Of an actor. A desk whose places were all taken by calls that wait could not be told their answers;
-Ray's default is 1,000, which the slots of some ten nodes can fill."""
+"""Calls that an actor handles at once. A desk full of waiting calls could not receive their answers. Ray's
+default is 1,000, which the slots of some ten nodes can fill."""
 
 
 class RayCluster:
@@ -26,7 +26,7 @@ class RayCluster:
         self._ray = ray
 
     async def nodes(self) -> Mapping[str, str]:
-        """What people call each node that is alive and has a core for a worker, by its id.
+        """The names of the live nodes that have a core for a worker, by id.
 
         Raises:
             BDCError: If the cluster cannot be reached any more.
@@ -45,15 +45,15 @@ class RayCluster:
         }
 
     async def start(self, kind: type[Any], node_id: str | None = None) -> Actor:
-        """An actor of this class: on a node, where it takes a core; without one, free beside the driver."""
+        """Starts an actor of this class: on a node, where it takes a core, or beside the driver for free."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
 
         where = node_id or self._ray.get_runtime_context().get_node_id()
         options = {
             "num_cpus": 0 if node_id is None else 1,
             "max_concurrency": CALLS_AT_ONCE,
-            # What a lost worker held is given back before another one starts, which Ray's restarts know
-            # nothing of; nor do they tell one loss an hour from a worker that dies whenever it starts.
+            # No restarts by Ray: the driver first gives back what a lost worker held, and it tells a
+            # loss an hour from a worker that dies at every start.
             "max_restarts": 0,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(where, soft=False),
         }
@@ -67,14 +67,15 @@ class RayCluster:
         gpus: float,
         told: Callable[[Any], None] | None = None,
     ) -> Any:
-        """Runs a function once, on a node that has this much free; cancelling it interrupts the function.
+        """Runs a function once, on a node with this much free. Cancelling the call interrupts the function.
 
         Args:
-            told: Told what the function tells; it has one more argument then, to call with it.
+            told: Called with each message of the function, which then gets one more argument: a
+                function that sends one.
 
         Raises:
             NodeLost: If the node dies.
-            ConfigError: If no node has as much.
+            ConfigError: If no node has this much.
             Exception: What the function raises.
         """
         found = await asyncio.to_thread(self._ray.nodes)
@@ -123,7 +124,7 @@ class RayActor:
 
 
 def _tell(line: Line, message: Any) -> None:
-    """From a job, which is not asynchronous: returns when the driver has heard it."""
+    """Sends a message from a job, which is not asynchronous; returns when the driver has it."""
     assert isinstance(line.desk, RayActor)
     need("ray").get(line.desk.handle.ask.remote(line.worker, "tell", (message,), {}))
 
@@ -133,7 +134,8 @@ async def _result(reference: Awaitable[Any]) -> Any:
     try:
         return await reference
     except exceptions.RayError as error:
-        # What was raised there is raised here; but where a process was lost that it called, so is this one.
+        # The method's own exception is raised here. Another one of Ray means that a process was lost: this
+        # one, or one that it called.
         if isinstance(error, exceptions.RayTaskError) and not isinstance(error.cause, exceptions.RayError):
             raise error.cause from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""How this process joins a Ray cluster, or starts a Ray of its own; with a token in any case."""
+"""Joins a Ray cluster, or starts Ray on this machine; with a token in either case."""
 
 import asyncio
 import logging
@@ -21,20 +21,21 @@ from bdc_agents.runs.stopping import SIGNALS
 
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 OBJECT_STORE_BYTES = 100 * 2**20
-"""Of a Ray of our own: what travels is small, and goes past the object store."""
+"""Object store of our own Ray: messages are small and bypass it. By default Ray takes 30 % of the memory."""
 REACH_SECONDS = 10.0
+"""Time to reach the head of a cluster; Ray itself would try for a minute."""
 _ADDRESS = re.compile(r"(?P<host>[^:/\s]+):(?P<port>\d{1,5})")
 _LOOPBACK = "127.0.0.2"
-"""Where a Ray of our own listens; 127.0.0.1 it would take for the machine's outer address."""
+"""Where our own Ray listens. It replaces 127.0.0.1 by the machine's outer address, but not this one."""
 
 
 @asynccontextmanager
 async def connected(address: str | None) -> AsyncIterator[RayCluster]:
-    """Connects this process to a cluster; one that the caller has connected to is taken as it is.
+    """Connects this process to a cluster; a connection that the caller has made is used as it is.
 
     Args:
-        address: `HOST:PORT` of its head, or `auto` for the one that runs on this machine, which
-            must be one of its nodes; None starts a Ray of one node that ends with the run.
+        address: `HOST:PORT` of its head, or `auto` for the one on this machine, which must be one of
+            its nodes; None starts a Ray of one node that ends with the run.
 
     Raises:
         ModelError: If Ray is not installed.
@@ -46,13 +47,13 @@ async def connected(address: str | None) -> AsyncIterator[RayCluster]:
             f"--ray-address {address!r}: write HOST:PORT of the head, or auto; this machine must be a node "
             "of the cluster (ray start --address=HOST:PORT)"
         )
-    if "ray" not in sys.modules:  # it reads how to authenticate when it is imported
+    if "ray" not in sys.modules:  # Ray reads how to authenticate when it is imported.
         _authenticate(address)
     ray = _import()
     if ray.is_initialized():
         yield RayCluster(ray)
         return
-    # Of a lost node Ray prints a line on stdout whatever its options say; stdout is for the result.
+    # Ray prints a line on stdout for a lost node, whatever its options say; stdout is for the result.
     ray._private.worker._worker_logs_enabled = False
     try:
         await asyncio.to_thread(_connect, ray, address)
@@ -64,7 +65,7 @@ async def connected(address: str | None) -> AsyncIterator[RayCluster]:
 
 
 def _take_signals_back() -> None:
-    """Has signals reach Python as before: Ray's core ends the process at SIGTERM, past any handler."""
+    """Restores Python's signal handling: Ray's core ends the process at SIGTERM, past any handler."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in SIGNALS:
@@ -80,7 +81,7 @@ def _import() -> Any:
 
 
 def _authenticate(address: str | None) -> None:
-    """Has Ray ask for a token: without one, all who reach its ports can run programs.
+    """Makes Ray require a token: without one, anyone who reaches its ports can run programs.
 
     Raises:
         ConfigError: If there is no token for a cluster.
@@ -89,8 +90,8 @@ def _authenticate(address: str | None) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if os.environ.setdefault(MODE, "token").lower() != "token":
         raise ConfigError(
-            f"{MODE}={os.environ[MODE]!r} leaves the cluster open to all who reach it; set {MODE}=token and "
-            f"the same {TOKEN} on every node and here"
+            f"{MODE}={os.environ[MODE]!r} leaves the cluster open to anyone who reaches it; set "
+            f"{MODE}=token and the same {TOKEN} on every node and here"
         )
     if os.environ.get(TOKEN) or os.environ.get(TOKEN_FILE) or _has_default_token():
         return
@@ -105,12 +106,12 @@ def _authenticate(address: str | None) -> None:
 def _has_default_token() -> bool:
     try:
         return Path("~/.ray/auth_token").expanduser().is_file()
-    except RuntimeError:  # no home folder
+    except RuntimeError:  # There is no home folder.
         return False
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    """Connects, in a thread of its own: it takes seconds."""
+    """Connects; takes seconds, so it runs in a thread."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet = {"log_to_driver": False, "configure_logging": False}
     try:
@@ -127,7 +128,6 @@ def _connect(ray: Any, address: str | None) -> None:
         own = {}
         if found := _ADDRESS.fullmatch(address):
             host = found["host"]
-            # Ray itself would try for a minute.
             socket.create_connection((host, int(found["port"])), REACH_SECONDS).close()
             own = {"_node_ip_address": host} if host.startswith("127.") else {}
         ray.init(address=address, **quiet, **own)

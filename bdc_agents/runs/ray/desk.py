@@ -1,13 +1,13 @@
-"""How the workers of a run call the driver, the process that runs the command.
+"""The desk: an actor through which workers call the driver, the process that runs the command.
 
-Ray lets every process call an actor, and none call a driver; its way out is an actor that coordinates.
-Here that actor is thin: the desk passes the workers' calls on, and the driver answers them. The job
-table, the results and the replies stay in the driver, since an actor has the user and the environment of
-`ray start` and not those of the command: it may not be allowed to write the folder, does not know where
-the user's cache is, and would have to be sent the password of a Postgres table. The folder's lock, the
-signals and the progress view cannot leave the driver at all.
+In Ray any process can call an actor, but none can call the driver. Ray's advice is an actor that
+coordinates. Ours is thin: the desk passes the workers' calls on, and the driver answers them. The job
+table, the results and the replies stay in the driver, because an actor runs with the user and the
+environment of `ray start`, not with those of the command. It may not be allowed to write the folder, does
+not know the user's cache, and would need the password of a Postgres table. The folder's lock, the signals
+and the progress view cannot leave the driver at all.
 
-The desk lives on the driver's node, so that no other node takes it along.
+The desk lives on the driver's node, so that the loss of another node does not take it along.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 WAITS = "reserve"
-"""The method that may wait for what other workers do."""
+"""The only method that may wait for other workers: for the budget that they hold."""
 
 
 class NodeLost(Exception):
@@ -32,7 +32,7 @@ class NodeLost(Exception):
 
 
 class Actor(Protocol):
-    """An object in a process of its own, perhaps on another machine; pickled, it is still the same one."""
+    """An object in its own process, perhaps on another machine; a pickled copy means the same object."""
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Calls a method.
@@ -44,17 +44,17 @@ class Actor(Protocol):
         ...
 
     async def kill(self) -> None:
-        """Ends its process; one that is gone is no error."""
+        """Ends its process, if it still runs."""
         ...
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a worker calls the driver with.
+    """A worker's line to the driver.
 
     Args:
         desk: A `Desk`.
-        worker: Who calls.
+        worker: Number of the worker.
     """
 
     desk: Actor
@@ -64,7 +64,7 @@ class Line:
         """Calls a method of the driver.
 
         Raises:
-            BDCError: If it raised there.
+            BDCError: If the method raised.
             NodeLost: If the desk is gone.
         """
         return await self.desk.call("ask", self.worker, method, arguments, named)
@@ -97,16 +97,16 @@ class Desk:
         return await answer
 
     async def take(self) -> list[Call]:
-        """For the driver: the calls that are new, as soon as there is one."""
+        """For the driver: waits for new calls and returns them."""
         calls = [await self._calls.get()]
         while not self._calls.empty():
             calls.append(self._calls.get_nowait())
         return calls
 
     async def answer(self, number: int, value: Any, error: str | None) -> None:
-        """For the driver: answers a call by a value, or by why there is none."""
+        """For the driver: answers a call with a value or an error."""
         answer = self._answers.pop(number)
-        if answer.done():  # who asked has given up
+        if answer.done():  # The caller has given up.
             return
         if error is None:
             answer.set_result(value)
@@ -115,7 +115,7 @@ class Desk:
 
 
 class Service:
-    """Answers in the driver what workers ask at a desk, while its block runs; the desk ends with it.
+    """Answers the calls at a desk in the driver, while its block runs; the desk ends with the block.
 
     Args:
         desk: A `Desk`.
@@ -131,17 +131,17 @@ class Service:
         self._serving: dict[asyncio.Task[None], Call] = {}
 
     def admit(self, methods: Mapping[str, Method]) -> Line:
-        """Lets one more worker call these methods."""
+        """Admits one more worker, which may call these methods."""
         line = Line(self._desk, next(self._workers))
         self._methods[line.worker] = methods
         return line
 
     async def dismiss(self, line: Line) -> None:
-        """Refuses what this worker calls from now on, and finishes what it has called."""
+        """Refuses further calls of this worker, and finishes those that it has made."""
         del self._methods[line.worker]
         serving = {task: call for task, call in self._serving.items() if call.worker == line.worker}
         for task, call in serving.items():
-            if call.method == WAITS:  # on behalf of nobody now
+            if call.method == WAITS:  # Nobody is there to use what it would reserve.
                 task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
 
@@ -164,13 +164,13 @@ class Service:
     async def _serve(self, call: Call) -> None:
         value, reason = None, None
         try:
-            # A worker that was taken for lost may live on behind a broken network: others do its work now.
+            # A worker behind a broken network may live on after it was given up; others do its work now.
             if call.worker not in self._methods:
-                raise BDCError("the driver has taken this worker for lost")
+                raise BDCError("the driver has given this worker up")
             value = await self._methods[call.worker][call.method](*call.arguments, **call.named)
         except Exception as error:
             log.debug("%s", call.method, exc_info=True)
             known = isinstance(error, BDCError | OSError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-        with suppress(NodeLost):  # `lost` tells
+        with suppress(NodeLost):  # `lost` reports it.
             await self._desk.call("answer", call.number, value, reason)

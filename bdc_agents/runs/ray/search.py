@@ -1,9 +1,8 @@
-"""Searching on the nodes of a Ray cluster; the driver owns job table and trace file.
+"""The search on the nodes of a Ray cluster; the driver owns job table and trace file.
 
 Each node has one worker with its own agents and its own sandbox. It gets problems as addresses and
 loads them from its own disk, and it finds API keys in its own environment: neither hidden tests nor
-keys travel. What the agents replied is kept by the driver, so that a lost node loses no reply but
-those in flight.
+keys travel. The driver keeps the replies, so that a lost node loses only those in flight.
 """
 
 import asyncio
@@ -34,7 +33,7 @@ from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task, Usage
 
 CALLED = ("lease", "heartbeat", "done", "failed", "release", "reserve", "settle")
-"""What workers call of their `TableCoordinator`."""
+"""The methods of a `TableCoordinator` that workers may call."""
 
 # --- in the driver --------------------------------------------------------------------------------
 
@@ -43,8 +42,8 @@ class SearchPlan(NodePlan):
     """What a node needs to search.
 
     Args:
-        worker: What the searches are like.
-        budget: Of the whole run.
+        worker: Configuration of the worker.
+        budget: Budget of the whole run.
     """
 
     worker: WorkerConfig
@@ -67,7 +66,7 @@ def ray_engine(address: str | None = None) -> Engine:
 
 
 async def search_on(cluster: RayCluster, opened: OpenRun, plan: SearchPlan) -> str | None:
-    """Works on a run until nothing is left or it shall stop; returns the cap that is spent.
+    """Works on a run until nothing is left or it shall stop; returns the cap that is spent, or None.
 
     Raises:
         BDCError: If no node can work any more, or the cluster is gone.
@@ -87,7 +86,7 @@ async def search_on(cluster: RayCluster, opened: OpenRun, plan: SearchPlan) -> s
 
 
 def plan_for(opened: OpenRun) -> SearchPlan:
-    """What every node is told of a run.
+    """The plan of a run that every node gets.
 
     Raises:
         ConfigError: If a key would have to travel.
@@ -100,12 +99,12 @@ def plan_for(opened: OpenRun) -> SearchPlan:
 
 
 class DriverCoordinator:
-    """A `Coordinator` whose methods are calls to the driver, some of which can be spared.
+    """A `Coordinator` whose methods are calls to the driver; it spares calls that need no answer.
 
     Args:
         driver: Takes the calls.
-        budget: Of the run: without caps nothing is asked about it.
-        load: From an address to a task, to see that this node has a data set.
+        budget: Budget of the run; without caps the driver is not asked to reserve.
+        load: From an address to a task, to check that this node has a data set.
     """
 
     def __init__(self, driver: Line, budget: Budget, load: Callable[[str], Task]) -> None:
@@ -121,7 +120,7 @@ class DriverCoordinator:
         """See `Coordinator`.
 
         Raises:
-            ConfigError: If this node does not have the data: its problems go to another one.
+            ConfigError: If this node lacks the data; its problems go to other nodes.
         """
         jobs: Sequence[Job] | None = await self._ask("lease", count)
         try:
@@ -133,7 +132,7 @@ class DriverCoordinator:
         return jobs
 
     async def _check(self, job: Job) -> None:
-        """Loads the first problem of each data set: the driver has done so with all of them."""
+        """Loads the first problem of each data set; the driver has checked them all."""
         if job.dataset not in self._seen:
             await asyncio.to_thread(self._load, job.id)
             self._seen.add(job.dataset)
@@ -154,7 +153,7 @@ class DriverCoordinator:
 
 
 class SearchNode(NodeWorker):
-    """Searches on one node; the class of the Ray actor. Its arguments are those of `NodeWorker`."""
+    """Searches on one node; the class of the Ray actor. Takes the arguments of `NodeWorker`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

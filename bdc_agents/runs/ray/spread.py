@@ -1,4 +1,4 @@
-"""Spreads a run over the nodes of a Ray cluster, whatever the run does: a worker on each of them."""
+"""Spreads any kind of run over the nodes of a Ray cluster, with a worker on each."""
 
 import asyncio
 import logging
@@ -22,21 +22,26 @@ from bdc_agents.runs.ray.worker import NodePlan, NodeWorker
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
-"""Between two looks at which nodes there are."""
+"""Time between two looks at the nodes of the cluster: a new node waits no longer, and a look is one small
+query."""
 STOP_SECONDS = 30.0
-"""For the nodes to give up what runs."""
+"""Time for the workers to give up what runs before they are ended. Chosen, not measured: sandboxes wind up in
+seconds."""
 MOST_LOSSES = 3
-"""Workers that may vanish from one node, each soon after its start, before it gets no other."""
+"""Workers that may vanish from one node, each soon after its start, before it gets no more: one loss may be
+chance, three are the node's fault."""
 SOON_SECONDS = 600.0
+"""A worker that lasted longer did real work; its loss starts a new count."""
 NODELESS_SECONDS = 300.0
-"""Without any node to work on, before the run is given up."""
+"""Time without any node before the run is given up: a cluster that grows on demand needs minutes to start
+one."""
 
 
 class Side(Protocol):
-    """What the driver knows of one node's part of a run, with the methods that its worker calls."""
+    """The driver's side of one node's part of a run, with the methods that its worker calls."""
 
     async def lost(self) -> None:
-        """Gives back all that the node still holds: it is gone, or has ended."""
+        """Gives back all that the node still holds, after it vanished or ended."""
         ...
 
 
@@ -44,7 +49,7 @@ class _Part:
     """One node's part of a run, as the driver sees it.
 
     Args:
-        side: In whose name the node holds its work.
+        side: The driver's side, under whose name the node holds its work.
     """
 
     def __init__(self, side: Side) -> None:
@@ -57,7 +62,7 @@ class _Part:
         self.running = 0
 
     async def report(self, loads: Mapping[str, Load], running: int) -> None:
-        """Takes how the worker is doing."""
+        """Takes a worker's report of its loads and running searches."""
         self.at_work, self.loads, self.running = True, loads, running
 
     async def stop(self) -> None:
@@ -71,14 +76,14 @@ class Spread:
     """A run on the nodes of a cluster, for as long as there is work.
 
     Args:
-        cluster: Where it is done.
-        worker: What each node runs.
-        plan: What each node is told.
+        cluster: The cluster.
+        worker: Class of the worker that each node runs.
+        plan: Plan that each node gets.
         side: Makes the driver's side of a node.
-        called: The methods of it that workers may call.
-        store: Where replies are kept for all nodes.
+        called: The side's methods that workers may call.
+        store: Settings of the cache that keeps the replies of all nodes.
         stop: Set when the run shall end.
-        tell: Told of nodes that are lost or cannot work.
+        tell: Called with a line for each node that is lost or cannot work.
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class Spread:
         self._cap: str | None = None
 
     async def run(self) -> str | None:
-        """Works until nothing is left or the run shall stop; returns the cap that is spent.
+        """Works until nothing is left or the run shall stop; returns the cap that is spent, or None.
 
         Raises:
             BDCError: If no node can work any more, or the cluster or the desk is gone.
@@ -135,7 +140,7 @@ class Spread:
             if not self._over:
                 await self._open_parts(service)
             if self._over and not self._at_work():
-                return  # a node that has no core free for a worker by now needs none
+                return  # Nothing is left for nodes whose worker has not started yet.
             if self._tasks:
                 worked = time.monotonic()
             else:
@@ -154,7 +159,7 @@ class Spread:
         return any(self._parts[node_id].at_work for node_id in self._tasks.values())
 
     async def _open_parts(self, service: Service) -> None:
-        """Gives every node that has none a worker."""
+        """Starts a worker on every node that has none."""
         self._alive = await self._cluster.nodes()
         self._names |= self._alive
         for node_id in self._alive:
@@ -164,7 +169,7 @@ class Spread:
             self._tasks[asyncio.create_task(self._do(part, node_id, service))] = node_id
 
     async def _do(self, part: _Part, node_id: str, service: Service) -> str | None:
-        """One node's part, until its worker ends; what it held goes back in any case.
+        """Runs one node's part until its worker ends; gives back what it held in any case.
 
         Raises:
             NodeLost: If the worker vanishes.
@@ -179,7 +184,7 @@ class Spread:
         finally:
             if part.actor is not None:
                 await part.actor.kill()
-            await service.dismiss(line)  # what it has handed over counts before the rest is given back
+            await service.dismiss(line)  # First finish what it has handed over, then give the rest back.
             part.running = 0
             await part.side.lost()
 
@@ -191,7 +196,7 @@ class Spread:
             await self._replies.put(key, reply)
 
     def _check_hope(self, worked: float) -> None:
-        """Raises where no node works and none is likely to."""
+        """Raises if no node works and none is likely to."""
         if self._alive and self._refused.keys() >= self._alive.keys():
             last = list(self._refused.values())[-1]
             raise type(last)(f"no Ray node can work on this run: {last}")
@@ -202,7 +207,7 @@ class Spread:
             )
 
     def _ended(self, node_id: str, task: asyncio.Task[str | None]) -> None:
-        """Takes how a node's part ended."""
+        """Handles the end of a node's part."""
         name = self._names.get(node_id, node_id)
         try:
             cap = task.result()
@@ -226,7 +231,7 @@ class Spread:
         log.warning("%s", text)
 
     async def _stop(self) -> None:
-        """Ends all parts: gracefully, and after a while in any case."""
+        """Ends all parts: gracefully, and by force after `STOP_SECONDS`."""
         begun = {task: part for task, node in self._tasks.items() if (part := self._parts[node]).at_work}
         asked = [asyncio.create_task(part.stop()) for part in begun.values()]
         if asked:
@@ -244,5 +249,5 @@ class Spread:
         return {agent: reduce(add, parts) for agent, parts in loads.items()}
 
     def running(self) -> int:
-        """Searches, or whatever is worked on, that are under way."""
+        """Searches, or other jobs, that are under way."""
         return sum(part.running for part in self._parts.values())

@@ -1,4 +1,4 @@
-"""One long job on a Ray cluster, such as the training of experts, that survives the loss of its node."""
+"""Runs one long job on a Ray cluster, such as training; it survives the loss of its node."""
 
 import asyncio
 import os
@@ -39,26 +39,26 @@ async def run_remote(
     tell: Callable[[str], None] = lambda _: None,
     told: Callable[[Any], None] | None = None,
 ) -> T:
-    """Runs a job on a node of a Ray cluster; where its node dies, it starts again on another.
+    """Runs a job on a node of a Ray cluster; if the node dies, the job starts again on another.
 
-    The job goes on where it was cut off if what it keeps lies in a folder that all nodes see, under
-    one name. Without one it starts over. Cancelling the call interrupts the job as Ctrl-C does.
+    The job resumes where it was cut off if it keeps its state in a folder that all nodes see under
+    one name. Otherwise it starts over. Cancelling the call interrupts the job as Ctrl-C does.
 
     Args:
-        function: Of a module that is installed on the nodes.
-        arguments: That can be pickled; without keys, which a node takes from its own environment.
+        function: A function of a module that is installed on the nodes.
+        arguments: Arguments that can be pickled; without keys, which a node takes from its environment.
         address: As for `connected`; None starts a Ray of one node.
         needs: What the node must have free; None for one core.
-        tell: Told when the job starts again.
-        told: Told whatever the job tells while it runs; the function then has one more argument, to
-            call with it.
+        tell: Called with a line when the job starts again.
+        told: Called with each message of the job; the function then gets one more argument: a function
+            that sends one.
 
     Returns:
         What the function returns.
 
     Raises:
         ConfigError: If no node has what it needs, or the node has another version of this package.
-        BDCError: If one node after the other is lost, or the cluster is gone.
+        BDCError: If one node after another is lost, or the cluster is gone.
         Exception: What the function raises.
     """
     async with connected(address) as cluster:
@@ -88,7 +88,7 @@ async def run_on(
                     f"the job's node was lost {MOST_LOSSES} times, each soon after its start: {lost}; "
                     "the same command goes on"
                 ) from lost
-            tell(f"the job's node is lost; it starts again on another one ({lost})")
+            tell(f"the job's node is lost; the job starts again on another ({lost})")
             await asyncio.sleep(0)
 
 
@@ -99,10 +99,10 @@ def at_driver(
     arguments: tuple[Any, ...],
     tell: Callable[[Any], None] | None = None,
 ) -> Any:
-    """Calls a function on a node as the driver would: with its package, and in its working folder.
+    """Calls a function on a node as the driver would: with the same package, in the same working folder.
 
     Args:
-        tell: For what the function tells; without one it has no such argument.
+        tell: Sends the function's messages; None for a function without that argument.
 
     Raises:
         ConfigError: If this node has another version of the package.
@@ -119,7 +119,7 @@ def at_driver(
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error; or what it says, where it cannot be pickled: Ray would take that for a lost node."""
+    """The error, or its text if it cannot be pickled: Ray would report that as a lost node."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:

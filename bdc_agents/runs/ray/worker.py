@@ -1,4 +1,4 @@
-"""What a run is on one node, whatever is done there: an actor that is told a plan and calls the driver."""
+"""The worker of one node, the base of all: an actor that gets a plan and calls the driver."""
 
 import asyncio
 import os
@@ -19,19 +19,20 @@ from bdc_agents.sandbox import Executor
 from bdc_agents.types import Frozen
 
 REPORT_SECONDS = 1.0
-"""Between two reports of the loads: a person watches them."""
+"""Time between two reports of the loads: often enough for a person who watches."""
 _KEY_LIKE = ("key", "token", "secret", "password", "credential", "header", "auth")
+"""Parts of an option's name that say that its value is secret, as integrations call theirs."""
 
 
 class NodePlan(Frozen):
-    """What a node needs for its part of a run, whatever the run does; plain data without any key.
+    """What a node needs for its part of any run; plain data without keys.
 
     Args:
-        settings: Of the agents and the sandbox.
+        settings: Settings of the agents and the sandbox.
         names: Agents, as `load_agents` takes them.
         folder: The driver's working folder, for relative paths.
-        data: Folder of the data sets, as the driver has it.
-        package, prompts: What the node must have as the driver has it.
+        data: The driver's folder of data sets.
+        package, prompts: Version and hash, which must be the same on the node.
     """
 
     settings: Settings
@@ -43,10 +44,10 @@ class NodePlan(Frozen):
 
 
 class NodeWorker:
-    """One node's worker: the base of the actors' classes.
+    """The worker of one node, the base of the actors' classes.
 
     Args:
-        agents: As `load_agents`.
+        agents: Loads the agents, as `load_agents` does.
         executor: The sandbox; None for the one that the settings ask for.
     """
 
@@ -59,17 +60,17 @@ class NodeWorker:
         self._stopped = False
 
     async def run(self, plan: Any, driver: Line) -> str | None:
-        """Works until nothing is left or it shall stop; returns the cap of the budget that is spent.
+        """Works until nothing is left or it shall stop; returns the budget's cap that is spent, or None.
 
         Raises:
-            BDCError: Why this node can do no more, as a `ConfigError` where the caller's settings are.
+            BDCError: If this node can do no more; a `ConfigError` if the caller's settings are the reason.
         """
         try:
             _check_versions(plan)
             if plan.folder.is_dir():
                 os.chdir(plan.folder)
             return await self._reported(plan, driver)
-        # Plain errors: one that cannot be pickled would not reach the driver.
+        # Plain errors only: one that cannot be pickled would not reach the driver.
         except UsageError as error:
             raise ConfigError(str(error)) from None
         except BDCError as error:
@@ -84,7 +85,7 @@ class NodeWorker:
             self._working.cancel()
 
     async def _reported(self, plan: Any, driver: Line) -> str | None:
-        """Works, and lets the driver see how it goes, up to the last figure."""
+        """Works, and reports to the driver meanwhile and once at the end."""
         reporting = asyncio.create_task(self._report(driver))
         self._working = asyncio.create_task(self._run(plan, driver))
         try:
@@ -105,7 +106,7 @@ class NodeWorker:
         await driver.ask("report", dict(self._loads()), self._running())
 
     async def _run(self, plan: Any, driver: Line) -> str | None:
-        """See `run`; it is cancelled where it shall stop."""
+        """Does the work of `run`; cancelled if it shall stop."""
         raise NotImplementedError
 
     def _loads(self) -> Mapping[str, Load]:
@@ -115,15 +116,15 @@ class NodeWorker:
         return 0
 
     def _load_agents(self, plan: NodePlan, driver: Line) -> list[Agent]:
-        """The agents of this node, whose replies the driver keeps: what is on its disk may be lost."""
+        """The agents of this node. The driver keeps their replies, since this disk may be lost."""
         return self._agents(plan.settings, plan.names, replies=DriverReplies(driver))
 
 
 class DriverReplies(ReplyCache):
-    """A reply cache whose file is the driver's.
+    """A reply cache that keeps its replies in the driver's cache.
 
     Args:
-        driver: Where it is.
+        driver: Line to the driver.
     """
 
     def __init__(self, driver: Line) -> None:
@@ -143,8 +144,8 @@ def common_plan(settings: Settings, names: Sequence[str], data: Path | None) -> 
     """The fields of a `NodePlan`.
 
     Args:
-        settings: Of the run.
-        names: The agents that take part; the others' settings stay here.
+        settings: Settings of the run.
+        names: The agents that take part; the settings of others do not travel.
         data: Folder of the data sets.
 
     Raises:
@@ -191,12 +192,12 @@ def _check_versions(plan: NodePlan) -> None:
 
 
 def data_here(folder: Path | None) -> Path | None:
-    """The driver's data folder where this node has it too; None leaves it to `BDC_DATA`."""
+    """The driver's data folder if this node has it too; None leaves the folder to `BDC_DATA`."""
     return folder if folder is not None and folder.is_dir() else None
 
 
 def without_data(error: ProblemError) -> ConfigError:
-    """What a node says that cannot load the problems of a run."""
+    """The error of a node that cannot load the problems of a run."""
     return ConfigError(
         f"it cannot load {error}; put the data where the driver has it, or name its folder by "
         "BDC_DATA before Ray is started there"

@@ -1,4 +1,4 @@
-"""What runs in the sandboxed processes: standard library only, nothing of the rest of this package.
+"""The code of the sandboxed processes: uses the standard library only, nothing else of this package.
 
 launch      the zygote: isolates itself, imports, and forks a supervisor for each job
 isolation   what its processes give up, and what they see of the machine

@@ -24,8 +24,8 @@ from .script import Script
 if TYPE_CHECKING:
     from .isolation.confine import Rules
 
-_REPORT, _PROGRAM = 3, 4
-_STACK_BYTES = 2**20  # of each thread of a script: all that a checker reserves counts as its memory
+_REPORT, _PROGRAM = 3, 4  # Descriptors that `start` gives this process, after the three standard ones.
+_STACK_BYTES = 2**20  # Of each thread of a script: all that a checker reserves counts as its memory.
 
 
 def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tuple[int, ...]) -> NoReturn:

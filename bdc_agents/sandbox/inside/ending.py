@@ -1,4 +1,4 @@
-"""The end of every process that a test started, wherever it hangs in the tree."""
+"""Ends every process that a test started, wherever it is in the tree."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Where the sandboxed process starts: isolate itself, import what programs use, serve jobs.
+"""The start of the sandboxed process: it isolates itself, imports what programs use, and serves jobs.
 
 In a warm tier this process, the zygote, never sees a job: for each it forks a supervisor, which
 isolates itself further, says that it is ready, and reads the job from the socket. Of a script test
@@ -21,13 +21,13 @@ from .isolation.confine import Rules, load, own_modules
 CONTROL = 0
 """The socket to the caller; no program ever holds it."""
 
-_SERVED, _CALLER_GONE, _FAILED = 0, 3, 1
+_SERVED, _CALLER_GONE, _FAILED = 0, 3, 1  # Exit statuses: 1 is also Python's own after an exception.
 _MODULES = (
     *("ast", "atexit", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime"),
     *("decimal", "enum", "fractions", "functools", "heapq", "importlib", "io", "itertools", "json", "math"),
     *("operator", "queue", "random", "re", "statistics", "string", "threading", "typing", "_sitebuiltins"),
 )
-"""What programs often import, loaded once for all."""
+"""Modules that programs often import, loaded once for all of them."""
 
 
 class Broken(Exception):

@@ -1,4 +1,4 @@
-"""What a checker writes down for the caller, and the supervisor passes on without reading it.
+"""A checker's note to the caller, which the supervisor passes on unread.
 
 A report quotes its script. The next program's process is forked from the supervisor, and must not
 find there what any script says; so a report never enters the supervisor's memory.
@@ -8,7 +8,7 @@ import os
 import struct
 
 _HEARD = b"!"
-_LENGTH_BYTES = 4
+_LENGTH_BYTES = 4  # Lengths up to 4 GiB, far above the output limit.
 _REPORT_AT = len(_HEARD) + _LENGTH_BYTES
 
 

@@ -1,4 +1,4 @@
-"""What the process of a program, or of a test script, says about how a test went."""
+"""The reports of a program's or a test script's process on how a test went."""
 
 import json
 import struct
@@ -12,15 +12,16 @@ MAIN = "__main__"
 """The name of a script's module, as where plain Python runs it."""
 
 OUT_OF_MEMORY, PROGRAM_ENDED = 86, 87
-"""Exit statuses: not even the report fits into memory; the program's process was gone."""
+"""Exit statuses: not even the report fits into memory; the program's process is gone."""
 
 LEFT, RIGHT = "__left_side__", "__right_side__"
-"""Where both sides of an `assert L == R` are kept; in a class too, these names stay as they are."""
+"""Names that keep both sides of an `assert L == R`; Python does not mangle them in a class either."""
 
 _LONGEST_TEXT = 2000
+"""Characters of a text in a report: more than a result keeps, and small beside a pipe's buffer."""
 
 TOLD = "__told_by_the_program__"
-"""Where an exception that came from the other process keeps what was said about it there."""
+"""Attribute in which an exception from the other process keeps its description from there."""
 
 
 def send(descriptor: int, report: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROGRAM, PREAMBLE, TEST = reports.PROGRAM, "preamble.py", reports.TEST
 
-_REPORT, _TESTS = 3, 4
+_REPORT, _TESTS = 3, 4  # Descriptors that `start` gives this process, after the three standard ones.
 
 
 def run(job: dict[str, Any], kind: str, rules: "Rules", keep: tuple[int, ...]) -> NoReturn:

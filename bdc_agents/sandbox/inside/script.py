@@ -1,4 +1,4 @@
-"""A script as it is run: what it asserts is counted, and the tests that it only defines are called."""
+"""Prepares a test script: counts its assertions, and calls the tests that it only defines."""
 
 import ast
 import importlib
@@ -198,7 +198,7 @@ def _name_of_test(node: ast.stmt) -> str | None:
 
 
 _LONGER_THAN_ASSERT = re.compile(r"assert\w")
-"""In every ASCII script that calls something whose name begins with `assert`."""
+"""Matches every ASCII script that calls something whose name begins with `assert`."""
 
 
 class _Watched(ast.NodeTransformer):

@@ -1,4 +1,4 @@
-"""The processes of a test are started: the program's and, for a script, its checker's."""
+"""Starts the processes of a test: the program's and, for a script, its checker's."""
 
 import fcntl
 import os

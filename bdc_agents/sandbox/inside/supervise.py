@@ -1,4 +1,4 @@
-"""The processes of a test, held to their limits; when it ends, so does everything they started."""
+"""Holds the processes of a test to their limits; when the test ends, so does all that they started."""
 
 import os
 import select
@@ -13,10 +13,10 @@ from .isolation import kernel
 from .isolation.confine import Rules
 from .start import start
 
-_CHUNK = 65536
-_REPORT_SLACK = 8192  # an error's text, beside the values that the output limit bounds
-_SHORTEST_WAIT = 0.01
-_LAST_WORDS_SECONDS = 1.0
+_CHUNK = 65536  # The default size of a pipe's buffer: no read can give more.
+_REPORT_SLACK = 8192  # For an error's text, beside the values that the output limit bounds.
+_SHORTEST_WAIT = 0.01  # So that looks at a program near its limit do not take its processor.
+_LAST_WORDS_SECONDS = 1.0  # For a program to end by itself, after its checker ended because the program did.
 
 
 class Intake:

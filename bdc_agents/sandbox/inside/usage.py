@@ -1,17 +1,17 @@
-"""How much CPU time and memory the processes of a test have used, and whether they do anything at all."""
+"""Measures the CPU time and memory of a test's processes, and whether they do anything at all."""
 
 import os
 import resource
 import time
 from typing import Any
 
-_LOOK_SECONDS = 0.025  # at memory: a program fills some 50 MB in that time
-_WORKING_SHARE = 0.05  # of a processor; a busy machine gives little, and who sleeps takes less
-_PATIENCE_SECONDS = 1.0  # with a process that was started on a busy machine
+_LOOK_SECONDS = 0.025  # Between two looks at memory: a program fills some 50 MB in that time.
+_WORKING_SHARE = 0.05  # Of a processor: a busy machine may give so little, and a sleeping program takes less.
+_PATIENCE_SECONDS = 1.0  # Before a process counts as idle: a busy machine starts it late.
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")
 _KB = 1024
-_KB_OF_A_THREAD = 32  # that the kernel holds; without namespaces, nothing else limits how many there are
+_KB_OF_A_THREAD = 32  # The kernel's memory for each; without namespaces nothing else limits their number.
 
 
 def sizes() -> tuple[int, int]:

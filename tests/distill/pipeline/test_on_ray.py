@@ -154,7 +154,7 @@ async def test_where_the_node_dies_another_one_goes_on(
     made = await distill_on_ray(traces, "library", recipe, say=said.append, watch=watch, address="auto")
     assert len(cluster.asked) == 2
     assert not made.check()
-    assert any("starts again on another one" in line for line in said)
+    assert any("starts again on another" in line for line in said)
     experts = steps[: steps.index(max(steps)) + 1]
     assert experts == list(range(1, len(experts) + 1)), "no step of the experts was made twice"
 

@@ -247,7 +247,7 @@ async def test_a_worker_hears_answers_and_errors_until_it_is_dismissed(nodes: No
         with pytest.raises(BDCError, match="KeyError: 'double'"):
             await other.ask("double", 1)
         await service.dismiss(line)
-        with pytest.raises(BDCError, match="taken this worker for lost"):
+        with pytest.raises(BDCError, match="given this worker up"):
             await line.ask("double", 1)
     with pytest.raises(NodeLost):
         await line.ask("double", 1)
@@ -299,7 +299,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     ("environment", "address", "told"),
     [
         ({}, "10.0.0.1:6379", "no token for the Ray cluster at 10.0.0.1:6379: set RAY_AUTH_TOKEN"),
-        ({"RAY_AUTH_MODE": "disabled"}, "auto", "open to all who reach it"),
+        ({"RAY_AUTH_MODE": "disabled"}, "auto", "open to anyone who reaches it"),
         ({"RAY_AUTH_TOKEN": "t"}, "ray://10.0.0.1:10001", "write HOST:PORT"),
         ({"RAY_AUTH_TOKEN": "t"}, "10.0.0.1", "write HOST:PORT"),
     ],

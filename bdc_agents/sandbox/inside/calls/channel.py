@@ -6,8 +6,9 @@ import struct
 from typing import Any, NoReturn
 
 _LONGEST = 64 * 2**20
+"""Most bytes of a message: beyond any value of a test, and below the memory that a process may have."""
 _FIRST = 8192
-"""Bytes that are read at once: most messages are shorter, and then one read is enough."""
+"""Bytes of the first read: most messages are shorter, so that one read is enough."""
 
 _LENGTH = struct.Struct(">I")
 _write = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
@@ -15,7 +16,7 @@ _read = json.JSONDecoder().raw_decode
 
 
 class Gone(BaseException):
-    """The other side has closed the connection; no `except Exception` of a script hides it."""
+    """The other side has closed the connection; a script's `except Exception` cannot hide it."""
 
 
 class Channel:

@@ -1,4 +1,4 @@
-"""The containers that two processes have in common: a list that one changes is changed in the other.
+"""Keeps containers common to two processes: a list that one changes is changed in the other.
 
 Each side has its own list, dictionary or set under a number that both know. Every message says what
 has changed since the last one. A container that one side no longer uses is no longer common.
@@ -10,9 +10,10 @@ from typing import Any
 from . import library
 
 _MOST_CONTAINERS, _MOST_ITEMS = 2_000, 50_000
-"""More are not kept common between messages, since each message looks at all of them."""
+"""Bounds on what is kept common between messages, since each message looks at all of it. Chosen, not
+measured."""
 
-_OWN_REFERENCES = 3  # the table's, the loop's and that of `getrefcount` itself
+_OWN_REFERENCES = 3  # Those of the table, of the loop and of `getrefcount` itself.
 
 
 class Common:
@@ -32,7 +33,7 @@ class Common:
         return self._held[number]
 
     def add_sent(self, value: Any) -> None:
-        """Takes in a container that is sent, under the next number of this side's."""
+        """Registers a container that is sent, under this side's next number."""
         self._add(self._next_mine, value)
         self._next_mine += 2
 
@@ -46,7 +47,7 @@ class Common:
         self._before[number] = library.items(value)
 
     def take_back_received(self) -> None:
-        """Forgets the last container that was received: it only said what another one holds."""
+        """Forgets the last container that was received: it only carried the content of another."""
         self._next_theirs -= 2
         self.drop([self._next_theirs])
 
@@ -55,7 +56,7 @@ class Common:
         return self._next_mine
 
     def take_back_sent(self, mark: int) -> None:
-        """Forgets the containers of a message that is not sent after all."""
+        """Forgets the containers of a message that is not sent in the end."""
         self.drop(list(range(mark, self._next_mine, 2)))
         self._next_mine = mark
 
@@ -76,12 +77,12 @@ class Common:
         return found
 
     def change(self, number: int, holding: Any) -> None:
-        """Makes a container hold what the other side's does."""
+        """Gives a container the content of the other side's."""
         library.changed_in_place(self._held[number], holding)
         self._before[number] = library.items(self._held[number])
 
     def unused(self) -> list[int]:
-        """The numbers of containers that nothing here refers to any more; they are dropped."""
+        """Drops the containers that nothing here refers to any more, and returns their numbers."""
         if not self._held:
             return []
         found = []

@@ -1,4 +1,4 @@
-"""What a value is sent as, and what is made of that: plain data by content, all else by number."""
+"""Encodes and decodes the values that cross: plain data by content, all else by number."""
 
 import types
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from .remote import Kind, is_class, own
 
 
 class Crossing:
-    """The objects of this side that the other one knows, and what stands for those of the other.
+    """This side's objects that the other side knows, and the stand-ins for the other side's.
 
     Args:
         peer: The connection, as those that stand for something need it.
@@ -37,7 +37,7 @@ class Crossing:
         return self._numbers[id(value)]
 
     def adopt(self, number: int, kind: Kind) -> None:
-        """Takes a class of the script for what stands for its twin in the program."""
+        """Registers a class of the script as the stand-in for its twin in the program."""
         self._remotes[number] = kind
 
     # --- sending
@@ -47,7 +47,7 @@ class Crossing:
         return self._encoder.encode_all(parts)
 
     def changes(self, mark: int) -> list[Any]:
-        """What has changed on this side: containers, and objects that hold something.
+        """The changes on this side: of containers, and of objects with content.
 
         Args:
             mark: Of the message, see `Common.changed`.
@@ -100,7 +100,7 @@ class Crossing:
         return [*self._object(value), self._content(value)]
 
     def _content(self, value: Any) -> Any:
-        """What an object holds as one of a built-in class, without what its own class says about it."""
+        """The content of an object as one of its built-in class, without asking its own class."""
         return self._apart[0].encode(library.content(value))
 
     def _named_tuple(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
@@ -202,7 +202,7 @@ class Crossing:
 
 
 def class_name(kind: type) -> list[Any] | None:
-    """What a class that both sides have is sent as; None for one that only this side has."""
+    """The form in which a class that both sides have is sent; None for one that only this side has."""
     if is_class(kind):
         return ["y", own(kind, "_number_")]
     module, name = kind.__module__, kind.__qualname__
@@ -214,7 +214,7 @@ def class_name(kind: type) -> list[Any] | None:
 
 
 def member(value: Any) -> list[Any]:
-    """A name of a class of the script: of which sort it is, and what its twin in the program calls."""
+    """A name in a class of the script: its sort, and what the twin in the program calls."""
     if isinstance(value, types.FunctionType):
         return ["function", value]
     if isinstance(value, (staticmethod, classmethod)):

@@ -1,4 +1,4 @@
-"""What a program may do to what a script passed to it: use it, and nothing that leads to the script.
+"""Decides what a program may do to a script's objects: use them, but nothing that leads to the script.
 
 Functions can be called, iterators advanced, attributes of objects read, operators of the script's
 own classes used. Nothing can be set. No name that starts with an underscore is found, nor one that
@@ -19,7 +19,7 @@ from .remote import SPECIALS, is_class, is_remote
 
 _NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")
 _LEADING = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
-"""How attributes begin that lead from a generator, coroutine or traceback to a frame, and on from there."""
+"""Beginnings of attributes that lead from a generator, coroutine or traceback to a frame and further."""
 
 _OPEN_MODULES = frozenset(
     (
@@ -46,7 +46,7 @@ _CHANGES = ("setattr", "delattr")
 
 
 def use(operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
-    """Does what the program asks for, if that is granted.
+    """Performs an operation that the program asks for, if it is granted.
 
     Raises:
         AttributeError: For an attribute that is not shown.
@@ -80,7 +80,7 @@ def _refused(operation: str, target: Any) -> TypeError:
 
 
 def described(kind: type) -> list[Any]:
-    """What the program is told of a class: its name, and which operators its objects have."""
+    """The description of a class for the program: its name, and the operators of its objects."""
     bases = [base for base in kind.__mro__ if base.__module__ == "builtins" and base is not object]
     errors = [base for base in bases if issubclass(base, BaseException)][:1]
     unhashable = getattr(kind, "__hash__", None) is None
@@ -142,7 +142,7 @@ def _is_mock(kind: type) -> bool:
 
 
 def _steers_mock(target: Any, name: str) -> bool:
-    """Whether a name is of a mock's own, such as `reset_mock`, with which a program could pass its test."""
+    """Whether a name belongs to mocks, such as `reset_mock`, by which a program could pass its test."""
     mock = sys.modules.get("unittest.mock")
     return mock is not None and _is_mock(type(target)) and name in _names_of_mocks(mock)
 
@@ -172,7 +172,7 @@ def _may_be_called(target: Any) -> bool:
 
 
 def _run_to_end(coroutine: Any) -> Any:
-    """Awaits a coroutine of the script, which may not wait for anything that is not done yet."""
+    """Awaits a coroutine of the script, which must not wait for anything unfinished."""
     while True:
         try:
             waited = coroutine.send(None)

@@ -1,4 +1,4 @@
-"""Classes on their way from one process to the other: described there, and made here."""
+"""Sends classes from one process to the other: describes them there and makes them here."""
 
 import abc
 import collections
@@ -15,6 +15,7 @@ from .remote import Inherited, Kind, is_class
 if TYPE_CHECKING:
     from .remote import Peer
 
+# Beyond any honest class: a description may come from a hostile process.
 _MOST_NAMES, _LONGEST_NAME = 2000, 200
 _CONTENT = (
     *(collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque),
@@ -49,7 +50,7 @@ _IDEAS = (object, abc.ABC, typing.Generic, typing.Protocol)
 
 
 def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
-    """A class that stands for one of the other process.
+    """Makes the stand-in for a class of the other process.
 
     Args:
         peer: The connection to it.
@@ -85,7 +86,7 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
 
 
 def instance(peer: "Peer", number: int, kind: Kind, held: Any) -> Any:
-    """What stands for an object of a class; what it holds, or an exception's arguments, is here too."""
+    """Makes the stand-in for an object of a class, with its content or an exception's arguments."""
     base: Any = remote.own(kind, "_base_")
     made: Any
     if remote.inherits(kind, BaseException):
@@ -130,7 +131,7 @@ def _members(peer: "Peer", names: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 class Remote(metaclass=Kind):
-    """What stands for an object of the other process."""
+    """Makes the stand-in for an object of the other process."""
 
     _peer_: Any = None
     _number_: Any = None
@@ -174,11 +175,11 @@ def _fixed(name: str, kind: type, members: dict[str, Any]) -> Kind:
 
 
 FIXED = {name: _fixed(name, *form) for name, form in _FIXED.items()}
-"""What stands for functions and the like: no description of these is needed."""
+"""The classes of stand-ins for functions and the like, which need no description."""
 
 
 def fixed_name(value: Any) -> str | None:
-    """The name of a value's kind, if it is among those."""
+    """The name of a value's kind in `FIXED`; None if it is not there."""
     return _NAMES.get(type(value))
 
 

@@ -1,4 +1,4 @@
-"""Values of the standard library as plain JSON data, and back: each side makes its own of them.
+"""Encodes values of the standard library as plain JSON data, and decodes them: each side has its own.
 
 Only instances of these very classes cross like this; one of a subclass is an object of the program.
 What is decoded may come from a hostile process: nothing here runs code that it names.
@@ -19,7 +19,7 @@ Encode = Callable[[Any], Any]
 
 
 class Form(NamedTuple):
-    """How the instances of one class are written.
+    """How to encode and decode the instances of one class.
 
     Args:
         parts: From a value to the values that make it up.
@@ -142,10 +142,10 @@ BUILTINS: dict[str, Any] = {
     if (isinstance(value, type) and name not in ("type", "super"))
     or name in f"{_CALCULATING} repr round sorted sum".split()
 }
-"""Sent by name, and then each side's own; what makes code or reads files is not among them."""
+"""Built-ins sent by name, so that each side uses its own; none of them makes code or reads files."""
 
 MODULES = ("math", "cmath", "operator", "_operator", "statistics")
-"""Modules whose functions only calculate: sent by name, too."""
+"""Modules whose functions only calculate; these too are sent by name."""
 
 
 def name_of(value: Any) -> tuple[str, str] | None:
@@ -172,7 +172,7 @@ def named(module: str, name: str) -> Any:
 
 
 def form_of(value: Any) -> tuple[str, str, Form] | None:
-    """Module, name and form of a value's class; None for a class that is not written here."""
+    """Module, name and form of a value's class; None for a class without a form."""
     kind = type(value)
     module, name = kind.__module__, kind.__qualname__
     if type(module) is not str or type(name) is not str:
@@ -182,7 +182,7 @@ def form_of(value: Any) -> tuple[str, str, Form] | None:
     if form is None or class_of(module, name) not in (kind, None):
         return None
     if form.make is _at and value.tzinfo is not None and form_of(value.tzinfo) is None:
-        return None  # its time zone is an object of the program
+        return None  # Its time zone is an object of the program.
     return module, name, form
 
 
@@ -209,18 +209,18 @@ def class_of(module: str, name: str) -> type | None:
 
 
 CHANGING = (list, dict, set, bytearray, collections.deque)
-"""Built-in classes that hold what can be changed."""
+"""Mutable built-in containers."""
 
 
 def content(value: Any) -> Any:
-    """What an object of a subclass of one of these holds."""
+    """The content of an object whose class derives from one of these."""
     if isinstance(value, collections.deque):
         return collections.deque(collections.deque.__iter__(value))
     return values.content(value)
 
 
 def items(container: Any) -> list[Any]:
-    """What a container holds, to see later whether it has changed."""
+    """The content of a container as a list, to notice changes later."""
     if type(container) is list:
         return container[:]
     if isinstance(container, dict):
@@ -231,17 +231,17 @@ def items(container: Any) -> list[Any]:
 
 
 def same_items(ones: list[Any], others: list[Any]) -> bool:
-    """Whether two such lists hold the very same objects: no code of theirs is asked."""
+    """Whether two such lists hold the very same objects; runs no code of theirs."""
     return len(ones) == len(others) and all(map(operator.is_, ones, others))
 
 
 def named_tuple(name: str, fields: list[Any], items: list[Any]) -> Any:
-    """A named tuple like one of the other side."""
+    """Makes a named tuple like one of the other side."""
     return collections.namedtuple(name, [str(field) for field in fields], rename=True)(*items)
 
 
 def changed_in_place(mine: Any, theirs: Any) -> None:
-    """Makes a container what the other side made of it; where the two differ in kind, does nothing.
+    """Gives a container the other side's new content; does nothing if the two differ in kind.
 
     The methods of the built-in classes do it: those of a subclass are not run.
     """

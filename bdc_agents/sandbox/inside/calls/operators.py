@@ -1,4 +1,4 @@
-"""What the operators of a program's objects do in a script, where a plain value could be betrayed.
+"""The operators of a program's objects in a script, which must not give expected values away.
 
 Between objects of the program an operator is the program's affair. With a plain value on the other
 side, the program learns what the script expects, and could answer what suits it. So there
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def method(name: str) -> Callable[..., Any]:
-    """What a class that stands for one of the program has in place of a method of this name."""
+    """The method of this name in the stand-in for a class of the program."""
     if name in remote.EQUALITY:
         return lambda self, other: _equal(self, name, other)
     if name in remote.CONTAINS:
@@ -45,7 +45,7 @@ def _plain(*others: Any) -> bool:
 
 
 def _of_base(self: Any, name: str, *others: Any) -> Any:
-    """What the built-in base makes of the content that is here; NotImplemented where there is none."""
+    """The built-in base's result for the content that is here; NotImplemented if there is none."""
     base = own(type(self), "_base_") or object
     return getattr(base, name, lambda *_: NotImplemented)(self, *others)
 
@@ -109,7 +109,7 @@ def _is_derived(value: Any) -> bool:
 
 
 def _derived(result: Any, *origins: Any) -> Any:
-    """Takes note that a result comes from objects that know a plain value of the script."""
+    """Records that a result comes from objects that know a plain value of the script."""
     if is_remote(result) and any(map(_is_derived, origins)):
         own(result, "__dict__")["_derived_"] = True
     return result

@@ -17,7 +17,7 @@ from . import crossing, granted, kinds, raised, remote, served, surroundings
 from .channel import Channel, Gone
 from .remote import Kind, is_class, own
 
-_LOOK_SECONDS = 0.001  # at whether the questions of other threads are answered
+_LOOK_SECONDS = 0.001  # Between two looks whether other threads' questions are answered; calls take as long.
 _OF_THE_STATEMENT = ("__module__", "__qualname__", "__classcell__", "__orig_bases__")
 
 
@@ -49,7 +49,7 @@ class Peer:
     # --- asking
 
     def ask(self, operation: str, *operands: Any, **keywords: Any) -> Any:
-        """What the other side's operation gives; an exception there is raised here.
+        """Asks the other side for an operation and returns its result, or raises its exception.
 
         Raises:
             Gone: If the other side is.
@@ -60,7 +60,7 @@ class Peer:
                 around = self.surroundings.changes() if self.surroundings else {}
                 parts = [around or None, *operands, *keywords.values()]
                 self._say("ask", [operation, list(keywords)], parts)
-                del parts  # what is passed is in use by the operation alone
+                del parts  # So that only the operation refers to its arguments.
                 return self._answer_to(operation, operands)
             finally:
                 self._open -= 1
@@ -102,7 +102,7 @@ class Peer:
         try:
             operation, names = said
             around, *operands = parts
-            parts.clear()  # so that what the operation does not keep is in use no more
+            parts.clear()  # So that nothing refers to arguments that the operation does not keep.
             first = len(operands) - len(names)
             keywords = dict(zip(names, operands[first:], strict=True)) if names else {}
             value = self._perform_for(operation, operands[:first] if names else operands, keywords, around)
@@ -114,7 +114,7 @@ class Peer:
             self._say_error(error)
 
     def _perform_for(self, *asked: Any) -> Any:
-        """Performs what was asked; meanwhile any thread of this side may ask, and is answered first."""
+        """Performs an operation for the other side; a thread that asks meanwhile is answered first."""
         before = self._open
         self._turn.release()
         try:
@@ -188,7 +188,7 @@ class Peer:
     # --- classes
 
     def trust(self, kind: Kind) -> None:
-        """Lets plain values meet the operators of a class's objects: the script names it itself."""
+        """Allows plain values as operands of a class's objects, because the script names the class itself."""
         self._trusted.add(own(kind, "_number_"))
 
     def trusts(self, kind: type) -> bool:
@@ -197,12 +197,12 @@ class Peer:
         return bool(self._trusted) and not self._trusted.isdisjoint(numbers)
 
     def refuse(self, reason: str) -> remote.UnsupportedError:
-        """The exception to raise; what is refused once cannot pass, whoever catches it."""
+        """The exception to raise. After one refusal the test cannot pass, even if a script catches it."""
         self.refused = self.refused or remote.UnsupportedError(reason)
         return self.refused
 
     def subclass(self, name: str, bases: tuple[type, ...], space: dict[str, Any], keywords: Any) -> int:
-        """Makes, in the program, the twin of a class that the script derives from one of its classes."""
+        """Makes the twin, in the program, of a class that the script derives from one of the program's."""
         for base in bases:
             if crossing.class_name(base) is None:
                 raise self.refuse(
@@ -215,7 +215,7 @@ class Peer:
         return int(self.ask("subclass", name, bases, tuple(members), dict(keywords)))
 
     def adopt(self, number: int, kind: Kind) -> None:
-        """Takes a class of the script for what stands for its twin in the program."""
+        """Registers a class of the script as the stand-in for its twin in the program."""
         self._crossing.adopt(number, kind)
 
 

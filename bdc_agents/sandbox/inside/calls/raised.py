@@ -1,4 +1,4 @@
-"""Exceptions on their way from one process to the other."""
+"""Sends exceptions from one process to the other."""
 
 import functools
 import sys
@@ -54,7 +54,7 @@ def is_named(kind: type) -> bool:
 
 
 def parts(error: BaseException, careful: bool) -> list[Any]:
-    """What an exception consists of: its arguments, attributes and cause.
+    """The parts of an exception: its arguments, attributes and cause.
 
     Args:
         error: The exception.
@@ -74,7 +74,7 @@ def parts(error: BaseException, careful: bool) -> list[Any]:
 
 
 def make(kind: type[BaseException], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
-    """An exception like the one on the other side; only code of the standard library runs."""
+    """Makes an exception like the other side's; runs only code of the standard library."""
     error: BaseException | None = None
     if kind.__module__ == "builtins":
         try:

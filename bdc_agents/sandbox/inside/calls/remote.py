@@ -1,4 +1,4 @@
-"""What stands, in one process, for the objects and classes of the other.
+"""Stand-ins in one process for the objects and classes of the other.
 
 A `Kind` stands for a class: it has the other's bases and names, so `isinstance`, `except`, `match`,
 `super` and the search for operators go as in one process. Its instances are `Remote`: whatever is
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Peer(Protocol):
-        """What stands for an object asks of its `peer.Peer`, which is made of these modules."""
+        """The requests of stand-ins to their `peer.Peer`, which itself uses these modules."""
 
         careful: bool
         compared_with_plain: bool
 
         def ask(self, operation: str, *operands: Any, **keywords: Any) -> Any:
-            """What the other side's operation gives."""
+            """The result of the other side's operation."""
 
         def trusts(self, kind: type) -> bool:
             """Whether the script names a class itself."""
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
             ...
 
         def adopt(self, number: int, kind: "Kind") -> None:
-            """Takes a class for what stands for its twin."""
+            """Registers a class as the stand-in for its twin."""
 
 
 class UnsupportedError(BaseException):
-    """What two processes cannot do as one would; no `except Exception` of a script hides it."""
+    """Two processes cannot do what one would; a script's `except Exception` cannot hide it."""
 
 
 WAY_OUT = 'write it as a test with "call" and "expected": its value is compared outside of the program'
@@ -53,15 +53,15 @@ FREE = _specials(
     "call len length_hint iter next reversed getitem setitem delitem missing str repr format bytes hash "
     "enter exit aenter aexit aiter anext fspath dir copy deepcopy neg pos invert"
 )
-"""They tell the program nothing that a script expects."""
+"""Special methods that tell the program nothing of what a script expects."""
 NUMBERS = _specials("bool int float complex index abs round trunc floor ceil")
 EQUALITY, ORDER, CONTAINS = _specials("eq ne"), _specials("lt le gt ge"), _specials("contains")
 _BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
 ARITHMETIC = _specials(" ".join(f"{name} r{name} i{name}" for name in _BINARY.split(" ")))
 JUDGED = EQUALITY | ORDER | CONTAINS | ARITHMETIC
-"""They can tell the program what a script expects: see `operators`."""
+"""Special methods that can tell the program what a script expects: see `operators`."""
 SPECIALS = FREE | NUMBERS | JUDGED
-"""Methods with which a class tells Python what its operators do, as far as they cross."""
+"""All special methods that cross."""
 
 _CHANGERS = frozenset(
     (
@@ -71,7 +71,7 @@ _CHANGERS = frozenset(
         *("move_to_end", "subtract"),
     )
 )
-"""Methods of built-in containers that change them: the program's own object is to change."""
+"""Methods of built-in containers that change them; they have to change the program's own object."""
 
 _COPIES = _specials("copy deepcopy reduce reduce_ex")
 _OWN = frozenset(("__class__", "_peer_", "_number_", reports.TOLD)) | _COPIES
@@ -83,21 +83,21 @@ _OWN_OF_CLASSES = (
     | {"mro", "_peer_", "_number_", "_base_", "_local_"}
 )
 _STEPS = frozenset({"__next__", "send", "throw", "asend", "athrow", "__anext__"})
-"""Methods that say by an exception that there is no next item."""
+"""Methods that report the end of the items by an exception."""
 
 CONTENT: tuple[type, ...] = (int, float, complex, str, bytes, tuple, frozenset, list, dict, set)
 """Built-in classes whose instances hold something; their subclasses are sent with what they hold."""
 
 
 class Kind(type):
-    """The class of what stands for a class."""
+    """The metaclass: the class of stand-ins for classes."""
 
     _peer_: "Peer"
     _number_: int
     _base_: "type | None"
 
     def __new__(mcls, name: str, bases: tuple[type, ...], space: dict[str, Any], **keywords: Any) -> "Kind":
-        """Makes one, or what a script's `class` statement over one makes: a class on both sides."""
+        """Makes a stand-in; for a script's `class` statement over one, makes a class on both sides."""
         if "_number_" in space:
             return super().__new__(mcls, name, bases, space)
         parent = next(base for base in bases if is_class(base))
@@ -192,7 +192,7 @@ class Step:
 
 
 class Inherited:
-    """A name of a program's class in what stands for it: how a subclass in a script gets at it."""
+    """An attribute of a program's class in its stand-in, through which a script's subclass reaches it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -217,12 +217,12 @@ def special(name: str) -> Callable[..., Any]:
 
 
 def called(self: Any, *operands: Any, **keywords: Any) -> Any:
-    """A call of what stands for a function."""
+    """Calls a stand-in for a function."""
     return object.__getattribute__(self, "_peer_").ask("call", self, *operands, **keywords)
 
 
 def anext(self: Any) -> Any:
-    """What awaits the next item, and may say by an exception that there is none."""
+    """Awaits the next item; an exception reports that there is none."""
     awaited = own(self, "_peer_").ask("special", self, "__anext__")
     if is_remote(awaited):
         own(awaited, "__dict__")["_last_"] = True
@@ -230,7 +230,7 @@ def anext(self: Any) -> Any:
 
 
 def awaits(self: Any) -> Iterator[Any]:
-    """Awaits by running what is awaited to its end in the other process."""
+    """Awaits something by running it to its end in the other process."""
     operation = "await_next" if "_last_" in own(self, "__dict__") else "await"
     return own(self, "_peer_").ask(operation, self)
     yield
@@ -257,7 +257,7 @@ def _found(base: type, name: str) -> Any:
 
 
 def inherits(kind: type, base: type) -> bool:
-    """Whether a class, which may stand for one, has a base of this process; asks nobody."""
+    """Whether a class, perhaps a stand-in, has a base in this process; asks the other process nothing."""
     return base in type.__getattribute__(kind, "__mro__")
 
 

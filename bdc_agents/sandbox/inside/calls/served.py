@@ -1,4 +1,4 @@
-"""What a program's process does for the script that tests it: anything, since it guards nothing."""
+"""Serves a script's calls in the program's process: all of them, since it has nothing to guard."""
 
 import copy
 import inspect
@@ -60,11 +60,11 @@ class Program:
         }
 
     def perform(self, operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
-        """Does what the script's side asks for."""
+        """Performs an operation for the script's side."""
         return self._operations[operation](*operands, **keywords)
 
     def _named(self, name: str) -> Any:
-        """What a name of the program stands for, as a list of one item; an empty one for nothing."""
+        """The value of a name of the program in a list of one item; an empty list if it has none."""
         if name not in self._namespace:
             return []
         value = self._namespace[name]

@@ -1,4 +1,4 @@
-"""What a script changes around the program it calls: where prints go, what is read, random numbers.
+"""Passes on what a script changes around the program it calls: output, input, random numbers.
 
 In one process both would see the same streams, `input` and random numbers. Here the script's side
 says what has changed, and the program's side follows. Nothing of this goes the other way, but for

@@ -1,4 +1,4 @@
-"""What a process gives up before a line of a program, or of a test script, runs in it."""
+"""Confines a process before it runs a line of a program or of a test script."""
 
 import builtins
 import fcntl
@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from . import kernel, landlock, seccomp
 
-_OPEN_FILES = 64  # buffers of pipes and socket pairs are the kernel's memory, which no other limit counts
-_QUEUED_SIGNALS = 64  # each takes memory of the kernel; a signal of which no other waits is always taken
-_STACK_BYTES = 64 * 2**20
-_SPARE_BYTES = 32 * 2**20  # to report a MemoryError with
-_RESERVED_BYTES = 2 * 2**30  # contest programs reserve up to 512 MB for a stack, and touch a few
-_THREADS = 32  # where only one process is allowed; else they count as processes
-_SANDBOX_TASKS = 4  # the zygote, its guard, the supervisor and the checker
+_OPEN_FILES = 64  # Buffers of pipes and socket pairs are kernel memory, which no other limit counts.
+_QUEUED_SIGNALS = 64  # Each takes kernel memory; the kernel always takes a signal if no equal one waits.
+_STACK_BYTES = 64 * 2**20  # As contests allow deep recursion; only the part that is touched takes memory.
+_SPARE_BYTES = 32 * 2**20  # To report a MemoryError with.
+_RESERVED_BYTES = 2 * 2**30  # Contest programs reserve up to 512 MB for a stack and touch a few of them.
+_THREADS = 32  # Where only one process is allowed; otherwise threads count as processes.
+_SANDBOX_TASKS = 4  # The zygote, its guard, the supervisor and the checker.
 
 
 _AFTER_FORK: list[dict[str, Any]] = []

@@ -1,4 +1,7 @@
-"""System calls that Python has no function for, through ctypes; each raises OSError on failure."""
+"""System calls that Python has no function for, through ctypes; each raises OSError on failure.
+
+The numbers are those of the kernel's headers, which never change.
+"""
 
 import ctypes
 import errno
@@ -78,7 +81,7 @@ def fork_into(flags: int) -> int:
 def outlast(pid: int) -> int:
     """Waits for the end of a child process, and brings it about if the child is stopped; its status.
 
-    Nobody here ever stops a process: whoever did wants it to hang.
+    The sandbox never stops a process itself, so a stop is an attempt to make it hang.
     """
     while True:
         _, word = os.waitpid(pid, os.WUNTRACED)

@@ -13,6 +13,7 @@ from .namespaces import DEVICES
 NEEDED = 3
 """The version that the tier without namespaces needs: the first that covers `truncate`."""
 
+# From here on the numbers are those of <linux/landlock.h>.
 _EXECUTE, _WRITE, _READ, _LIST = 1, 2, 4, 8
 _RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 """Rights that files have since each version; all that exist are handled, so refused by default."""

@@ -1,4 +1,4 @@
-"""A process with namespaces of its own: nothing of the host but an interpreter's files, read-only."""
+"""Puts a process into its own namespaces: of the host it sees only an interpreter's files, read-only."""
 
 import os
 import signal
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from . import kernel
 
+# CLONE_NEW... of <linux/sched.h>.
 _NEW_MOUNTS, _NEW_UTS, _NEW_IPC = 0x00020000, 0x04000000, 0x08000000
 _NEW_USER, _NEW_PROCESSES, _NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
 _ALL = _NEW_MOUNTS | _NEW_UTS | _NEW_IPC | _NEW_USER | _NEW_PROCESSES | _NEW_NETWORK
 
-_NOBODY = 65534
+_NOBODY = 65534  # The user `nobody`, also of files whose owner has no id in the namespace.
 DEVICES = ("null", "full", "random", "urandom")
 """Not /dev/zero: memory mapped from it is counted by no limit once it is unmapped in part."""
 

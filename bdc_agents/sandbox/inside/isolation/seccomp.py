@@ -19,16 +19,18 @@ from .kernel import set_seccomp_filter
 Block = tuple[tuple[int, int, int, int], ...]
 """Instructions: code, how many to skip if true, and if false, and a value. Every way ends in an answer."""
 
+# The numbers here and below are those of <linux/audit.h>, <linux/bpf_common.h>, <linux/seccomp.h> and, for
+# arguments of calls, of the calls' own headers.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _LOAD, _AND, _JUMP, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x45, 0x06
-_FARTHEST_SKIP = 255
+_FARTHEST_SKIP = 255  # A jump's length is one byte.
 
 _SELF = 0x5E1F5E1F
-"""Stands for the number of the program's process, which is known only when it runs."""
+"""Stands for the id of the program's process, which is known only when it runs."""
 
 _NEWER = 435
-"""From this call on, of Linux 5.3, libraries ask whether a call exists and do without."""
+"""First number of newer calls (Linux 5.3): libraries test whether these exist and do without."""
 
 
 def _answer(value: int) -> Block:
@@ -79,7 +81,7 @@ def _null(argument: int) -> Block:
 # --- what is checked --------------------------------------------------------------------------------
 
 _SETFL, _SETLK, _SETLKW = 4, 6, 7
-_ASYNC = 0x2000  # would send signals to whoever owns the descriptor
+_ASYNC = 0x2000  # Would send signals to the descriptor's owner.
 _FCNTL = (
     *(fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_GETLK, fcntl.F_GETOWN),
     *(1030, 1032, 1033, 1034),  # F_DUPFD_CLOEXEC, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS
