@@ -11,7 +11,7 @@ from rich.text import Text
 from bdc_agents.agents import Ping, load_agents, ping
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.agents.local import ModelStatus, describe_models
-from bdc_agents.cli.outcome import ENVIRONMENT, SOLVED
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED
 from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError
 from bdc_agents.types import Frozen

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from bdc_agents.cli.choose import agent_names
-from bdc_agents.cli.collecting import view_for
-from bdc_agents.cli.outcome import SOLVED, UNSOLVED, note
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.inputs import agent_names
+from bdc_agents.cli.collect_progress import view_for
+from bdc_agents.cli.exits import SOLVED, UNSOLVED, note
+from bdc_agents.cli.download import fetch_weights
 from bdc_agents.config import Budget, Settings, explain
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.runs.collect import CollectConfig, Collected

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bdc_agents.cli.outcome import SOLVED, note
+from bdc_agents.cli.exits import SOLVED, note
 from bdc_agents.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(
 ) -> int:
     """Compares as a file and the options over it say."""
     plan = _plan(config, options)
-    from bdc_agents.cli.choose import read_settings
+    from bdc_agents.cli.inputs import read_settings
     from bdc_agents.evaluate.library.run import compare
     from bdc_agents.experts.devices import use_idle_cores
     from bdc_agents.sandbox import create_executor

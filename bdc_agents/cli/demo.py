@@ -14,11 +14,11 @@ from rich.text import Text
 
 from bdc_agents.agents import Agent, load_agents
 from bdc_agents.cli.distill import read_all
-from bdc_agents.cli.outcome import INTERRUPTED, SOLVED, UNSOLVED, note
-from bdc_agents.cli.searching import Finished, search
+from bdc_agents.cli.exits import INTERRUPTED, SOLVED, UNSOLVED, note
+from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.cli.solve import as_object, closing, run_settings
-from bdc_agents.cli.story import KEPT_BACK, require_stages, show, tell
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.demo_distill import KEPT_BACK, require_stages, show, tell
+from bdc_agents.cli.download import fetch_weights
 from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
 from bdc_agents.runs import open_run, write_solution, write_text, write_trace

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bdc_agents.cli.outcome import SOLVED, UNSOLVED, note
+from bdc_agents.cli.exits import SOLVED, UNSOLVED, note
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, UsageError
 

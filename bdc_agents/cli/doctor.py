@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bdc_agents.agents import load_agents
 from bdc_agents.agents.local import describe_models, has_runtime
-from bdc_agents.cli.outcome import ENVIRONMENT, SOLVED
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED
 from bdc_agents.config import CONFIG_FILE, Settings, load_settings
 from bdc_agents.errors import BDCError
 from bdc_agents.sandbox import probe

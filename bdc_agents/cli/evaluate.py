@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from bdc_agents.cli.choose import agent_names as default_team
-from bdc_agents.cli.evalview import Progress, findings_text, progress, summary_table
-from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, note
+from bdc_agents.cli.inputs import agent_names as default_team
+from bdc_agents.cli.evaluate_progress import Progress, findings_text, progress, summary_table
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, note
 from bdc_agents.cli.solve import closing
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.download import fetch_weights
 from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.choose import choose_tasks

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bdc_agents.cli.choose import find_task
-from bdc_agents.cli.outcome import note
-from bdc_agents.cli.searching import Finished
+from bdc_agents.cli.inputs import find_task
+from bdc_agents.cli.exits import note
+from bdc_agents.cli.watched_search import Finished
 from bdc_agents.cli.solve import exit_code, report, run_settings, solve
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
 from bdc_agents.errors import ConfigError, ProblemError, UsageError

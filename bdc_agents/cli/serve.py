@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.cli.outcome import SOLVED, note
+from bdc_agents.cli.exits import SOLVED, note
 from bdc_agents.errors import ConfigError
 from bdc_agents.extras import need
 from bdc_agents.serve.http.hosts import ANY, Hosts

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from bdc_agents.agents import Agent, load_agents
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.cli.choose import agent_names, check_tests
-from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, note
-from bdc_agents.cli.searching import Finished, search
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.inputs import agent_names, check_tests
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, note
+from bdc_agents.cli.watched_search import Finished, search
+from bdc_agents.cli.download import fetch_weights
 from bdc_agents.config import Settings
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
 from bdc_agents.runs.examine import examine

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bdc_agents.cli.outcome import SOLVED, note
+from bdc_agents.cli.exits import SOLVED, note
 from bdc_agents.cli.solve import print_code
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import find_trace, read_traces, write_text

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.download import fetch_weights
 from bdc_agents.config import AgentConfig, Budget, SandboxConfig, SearchConfig, Settings, StoreConfig
 from bdc_agents.runs import open_run, read_traces, write_trace
 from bdc_agents.sandbox import TIERS

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bdc_agents.cli.options import Agents, AsJson, Config
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc agents",
@@ -22,7 +22,7 @@ def agents(
     as_json: AsJson = False,
 ) -> int:
     """List the configured agents and the local models."""
-    from bdc_agents.cli.choose import read_settings
+    from bdc_agents.cli.inputs import read_settings
 
     settings = read_settings(config)
     from bdc_agents.cli.agents import agents as run

@@ -17,7 +17,7 @@ from bdc_agents.cli.options import (
     Quiet,
     RayAddress,
 )
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc collect mbpp:train --data DATA --out runs/mbpp",
@@ -94,7 +94,7 @@ def collect(
 
     The same command again goes on where it was cut off; several processes may share one folder.
     """
-    from bdc_agents.cli.choose import read_settings
+    from bdc_agents.cli.inputs import read_settings
 
     settings = read_settings(
         config,

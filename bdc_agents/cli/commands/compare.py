@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc compare experts/library/mine --problems mbpp:11-110 --traces runs/mbpp --data DATA",

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 from bdc_agents.errors import UsageError
 
 EXAMPLES = (
@@ -47,7 +47,7 @@ def demo(
 
     Their weights, 1.6 GB, are downloaded once. A table and an HTML report come at the end.
     """
-    from bdc_agents.cli.choose import read_settings
+    from bdc_agents.cli.inputs import read_settings
 
     if traces and not distill:
         raise UsageError("--traces is what experts are trained on: it goes with --distill")

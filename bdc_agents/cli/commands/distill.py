@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 from bdc_agents.errors import UsageError
 
 if TYPE_CHECKING:

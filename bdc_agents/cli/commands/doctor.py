@@ -1,7 +1,7 @@
 """`bdc doctor`: what this machine can do."""
 
 from bdc_agents.cli.options import AsJson, Config
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc doctor",

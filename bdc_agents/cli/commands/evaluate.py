@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",

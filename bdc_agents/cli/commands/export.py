@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bdc_agents.cli.outcome import SOLVED, guarded, note
+from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import UsageError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc serve experts/library/mine",

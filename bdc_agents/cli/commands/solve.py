@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, Data, NoCache, Preset, Quiet
-from bdc_agents.cli.outcome import guarded
+from bdc_agents.cli.exits import guarded
 
 EXAMPLES = (
     "bdc solve demo:longest-streak",
@@ -57,7 +57,7 @@ def solve(
 
     The agents search; what they write runs on the public tests; the best program is shown.
     """
-    from bdc_agents.cli.choose import find_task, read_settings
+    from bdc_agents.cli.inputs import find_task, read_settings
     from bdc_agents.errors import UsageError
 
     if (target is None) == (resume is None) or (resume and (test or agent or out)):

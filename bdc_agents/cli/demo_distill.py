@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.agents import load_agents
-from bdc_agents.cli.outcome import note
+from bdc_agents.cli.exits import note
 from bdc_agents.config import Settings
 from bdc_agents.data import load_task
 from bdc_agents.runs import decide

@@ -19,7 +19,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.cli.outcome import note
+from bdc_agents.cli.exits import note
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.metrics import Interval
 from bdc_agents.evaluate.results import Results, Row
