@@ -17,7 +17,7 @@ from bdc_agents.extras import EXTRAS
 def test_the_table_says_what_the_command_says(name):
     module, line = COMMANDS[name]
     function = getattr(import_module(module), module.rpartition(".")[2])
-    assert inspect.getdoc(function).splitlines()[0] == line
+    assert (inspect.getdoc(function) or "").partition("\n")[0] == line
     assert command(name).name == name
 
 
