@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 RECIPE ?= tiny
 OUT ?= runs/solver
 
-.PHONY: demo problems solver test lint check doctor clean help
+.PHONY: demo problems solver test fast lint check doctor clean help
 
 help:
 	@echo "make demo    the whole story: search the shipped problems with two local models, train experts on what was"
@@ -14,7 +14,8 @@ help:
 	@echo "make solver PROBLEMS=mbpp:train DATA=DIR"
 	@echo "             the full pipeline on problems of your own: collect, distil, serve; also RECIPE and OUT;"
 	@echo "             the same command again goes on where it was cut off"
-	@echo "make test    run the test suite"
+	@echo "make test    run the test suite; with BDC_TEST_EXHAUSTIVE=1 what it samples, too: moments of a kill, budgets"
+	@echo "make fast    run its quick part, without models, sandboxes and other processes (2 minutes)"
 	@echo "make lint    ruff and pyright"
 	@echo "make doctor  say what this machine can do and what is missing"
 
@@ -32,7 +33,10 @@ solver: problems $(VENV)/.serve
 
 # Two processes take two thirds of the time of one; a file's tests stay together, since they share loaded models.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

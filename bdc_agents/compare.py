@@ -1,17 +1,6 @@
 """The old name of `bdc_agents.evaluate.library`, where the ways to use a library's experts are compared."""
 
-import warnings
-from typing import Any
-
 from bdc_agents.evaluate import library
+from bdc_agents.extras import lazily
 
-
-def __getattr__(name: str) -> Any:
-    found = getattr(library, name)
-    if not name.startswith("_"):
-        warnings.warn(
-            f"bdc_agents.compare has moved: from bdc_agents.evaluate.library import {name}",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-    return found
+__getattr__ = lazily(__name__, {}, dict.fromkeys(library.__all__, "evaluate.library"))

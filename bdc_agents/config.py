@@ -18,7 +18,6 @@ Every key can be overridden by the environment: `BDC_SEARCH__ROLLOUTS=4`.
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,6 +33,7 @@ from pydantic_settings import (
 )
 
 from bdc_agents.errors import ConfigError, UsageError, unknown
+from bdc_agents.foreign import read_toml
 from bdc_agents.types import Frozen
 
 CONFIG_FILE = "bdc.toml"
@@ -359,6 +359,10 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except SettingsError as error:
             raise ConfigError(_explain_json(error)) from None
+        except RecursionError:
+            raise ConfigError(
+                "a setting of the file or of a BDC_ variable is nested too deeply to be read; write it flat"
+            ) from None
 
     def agent(self, name: str) -> AgentConfig:
         """The settings of an agent that is configured, or of one that its name describes.
@@ -437,8 +441,8 @@ def load_settings(path: Path | str | None = None) -> Settings:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return read_toml(file.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
 
 

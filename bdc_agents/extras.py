@@ -1,5 +1,6 @@
 """What this package needs beside its core, and which of its extras brings it."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -59,7 +60,9 @@ def _with_extra(error: ModuleNotFoundError, extra: str) -> NotInstalled | None:
     return NotInstalled(f"{known} is not installed; run: pip install 'bdc-agents[{wanted}]'")
 
 
-def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+def lazily(
+    package: str, homes: Mapping[str, str], moved: Mapping[str, str] | None = None
+) -> Callable[[str], Any]:
     """A package's `__getattr__`: each public name is imported from its module when it is first used.
 
     So that who uses one stage or backend does not load, or need, the libraries of another.
@@ -67,13 +70,22 @@ def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     Args:
         package: The package's `__name__`.
         homes: The module of each name, in full, so that tools which follow imports can read it.
+        moved: Names that were here once, with where they are now, below `bdc_agents`: they still work,
+            and say what to write.
     """
 
     def found(name: str) -> Any:
-        if name not in homes:
+        if moved and name in moved:
+            home = f"bdc_agents.{moved[name]}"
+            warnings.warn(
+                f"{package}.{name} has moved: from {home} import {name}", DeprecationWarning, stacklevel=2
+            )
+        elif name in homes:
+            home = homes[name]
+        else:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         try:
-            return getattr(import_module(homes[name]), name)
+            return getattr(import_module(home), name)
         except ModuleNotFoundError as error:
             raise missing(error) or error from None
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import stat
+import tomllib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,18 @@ def read_object(data: bytes | str, *, finite: bool = True) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"a JSON object is expected, found a {type(found).__name__}")
     return found
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """What TOML says.
+
+    Raises:
+        ValueError: If it is not TOML, or nested too deeply to be read.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _no_number(text: str) -> float:

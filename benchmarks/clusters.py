@@ -22,9 +22,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # Small matrices: threads only wa
 import numpy as np
 
 from bdc_agents.data import load_tasks
-from bdc_agents.distill.cluster import cluster_items, embed_items
+from bdc_agents.distill.clustering.cluster import cluster_items, embed_items
+from bdc_agents.distill.clustering.validation import Validation, validate
 from bdc_agents.distill.items import Embedded, Item, labels_of
-from bdc_agents.distill.validation import Validation, validate
 from bdc_agents.embed.encoder import EncoderConfig, Vectors, unit
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.experts.membership import Clusters, ClusterSettings

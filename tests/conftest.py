@@ -1,11 +1,11 @@
 """What tests of several parts use: an empty place to work in, endpoints, the real command, a tokenizer."""
 
+import gc
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +17,49 @@ import pytest
 
 from bdc_agents.testing import ScriptedEndpoint
 
+from .warm import Warm
+
 # A shell's background job ignores Ctrl-C, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A fifth of the suite's time went into a search for garbage among imported modules and collected tests.
+gc.set_threshold(50_000, 20, 50)
+
+# UMAP's functions are compiled for a minute and run for a second: unoptimised it is a third of that.
+os.environ.setdefault("NUMBA_OPT", "0")
+os.environ.setdefault("NUMBA_LOOP_VECTORIZE", "0")
+
+# What `-m "not slow"` leaves out, without importing it: models, the real sandbox, and other processes.
+SLOW_PARTS = (
+    *("distill", "serve", "sandbox", "studio", "trl", "agents/local", "runs/collect", "runs/ray"),
+    *("data/test_real.py", "evaluate/test_handed_over.py", "search/test_http.py", "search/test_sync.py"),
+    *("search/test_durable.py", "search/test_travel.py", "test_readme.py", "runs/test_honest.py"),
+)
+SLOW_FIXTURES = {"bdc", "python", "executor", "configure", "world"}
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(Path(__file__).parent / part) for part in SLOW_PARTS)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.option.markexpr == "not slow" and _is_slow(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if _is_slow(item.path) or item.get_closest_marker("model") or SLOW_FIXTURES & fixtures:
+            item.add_marker("slow")
+    # Files with slow tests first: at the end no process waits long for the other.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
 TEMPLATE = (
@@ -63,19 +104,20 @@ def configure(workplace: Path) -> Iterator[Callable[..., list[dict[str, Any]]]]:
         endpoint.__exit__()
 
 
+@pytest.fixture(scope="session")
+def python() -> Iterator[Warm]:
+    """Starts Python programs that need not import the package first."""
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def bdc(workplace: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def bdc(workplace: Path, python: Warm) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the real command in a process of its own."""
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bdc_agents.cli", *words],
-            cwd=workplace,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        return python.run(["-m", "bdc_agents.cli", *words], workplace, os.environ | environment)
 
     return run
 

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "sync": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},
-    "config": {"types", "errors"},
+    "config": {"types", "errors", "foreign"},
     "page": set(),
     "prompts": BASE,
     "weights": BASE,
@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "distill": LEARNS,
     "serve": LEARNS | {"distill"},
     "evaluate": LEARNS | {"distill", "serve"},
-    "compare": {"evaluate"},
+    "compare": {"evaluate", "extras"},
     "cli": LEARNS | {"distill", "serve", "evaluate", "view"},
 }
 # `evaluate` reads reference programs, to measure their loss.

@@ -1,8 +1,10 @@
 """Errors arrive: their kinds, what an extra that is missing is called, and messages through pydantic."""
 
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,20 @@ import pytest
 from bdc_agents import errors
 from bdc_agents.config import load_settings
 from bdc_agents.errors import AgentError, BDCError, ConfigError, ModelError, SandboxRefused, UsageError
+from bdc_agents.experts.library import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    ExpertRecord,
+    FileRecord,
+    Manifest,
+    write_manifest,
+)
 from bdc_agents.extras import EXTRAS, missing, need
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.types import Node, Problem, Solution, Trace, TreeStats
 
 ROOT = Path(__file__).parents[1]
+Told = Callable[[Iterable[tuple[str, ...]]], list[tuple[str, str]]]
 
 
 def kinds() -> list[type[BDCError]]:
@@ -89,6 +100,14 @@ for words in COMMANDS:
     except SystemExit as ended:
         print(f"code {ended.code}", file=sys.stderr)
 """
+NOWHERE = (
+    ("distill", "nowhere", "--out", "made"),
+    ("distill", "--update", "library", "nowhere"),
+    ("distill", "--update", "nowhere", "run"),
+    ("compare", "nowhere", "--problems", "demo"),
+    ("serve", "nowhere"),
+    ("export", "run", "nowhere", "--kind", "traces", "--out", "t.parquet"),
+)
 COMMANDS = {
     ("distill", "run", "--out", "made"): "distill",
     ("distill", "--update", "library", "run"): "distill",
@@ -98,18 +117,40 @@ COMMANDS = {
 }
 
 
-def test_every_command_of_a_core_install_names_the_extra_it_needs(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Runs commands where no extra is installed, beside a run and a library; gives errors and exit codes."""
+    place = tmp_path_factory.mktemp("core")
     tree = TreeStats(nodes=1, evaluated=0, pruned=0, refined=0, depth=0, programs=0, rollouts=0)
     solution = Solution(problem_id="p", solved=False, code="", reward=0.0, stopped_by="calls", tree=tree)
     problem = Problem(id="p", statement="s")
     trace = Trace(problem=problem, solution=solution, nodes=(Node(),), programs={})
-    write_trace(open_run(tmp_path / "run"), trace)
-    script = HIDDEN.replace("COMMANDS", repr([list(words) for words in COMMANDS]))
-    ran = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    said = [line for line in ran.stderr.splitlines() if line.startswith(("error:", "code"))]
-    for (words, extra), error, code in zip(COMMANDS.items(), said[::2], said[1::2], strict=True):
-        assert f"is not installed; run: pip install 'bdc-agents[{extra}]'" in error, (words, ran.stderr)
+    write_trace(open_run(place / "run"), trace)
+    (place / "library").mkdir()
+    files = {f"experts/one/{part}": FileRecord(sha256="0" * 64, size=1) for part in (ADAPTER, ADAPTER_CONFIG)}
+    one = ExpertRecord(name="one", cluster=-1)
+    manifest = Manifest(created="", base={"name": "b"}, adapters={}, experts=(one,), files=files)
+    write_manifest(place / "library", manifest)
+
+    def run(commands: Iterable[tuple[str, ...]]) -> list[tuple[str, str]]:
+        script = HIDDEN.replace("COMMANDS", repr([list(words) for words in commands]))
+        ran = subprocess.run(
+            [sys.executable, "-c", script], cwd=place, capture_output=True, text=True, timeout=60
+        )
+        assert "fault of bdc" not in ran.stderr
+        said = [line for line in ran.stderr.splitlines() if line.startswith(("error:", "code"))]
+        return list(zip(said[::2], said[1::2], strict=True))
+
+    return run
+
+
+def test_every_command_of_a_core_install_names_the_extra_it_needs(told: Told) -> None:
+    for (words, extra), (error, code) in zip(COMMANDS.items(), told(COMMANDS), strict=True):
+        assert f"is not installed; run: pip install 'bdc-agents[{extra}]'" in error, words
         assert code == "code 3"
-    assert "fault of bdc" not in ran.stderr
+
+
+def test_a_folder_that_is_not_there_is_told_before_a_package_that_is_not(told: Told) -> None:
+    for words, (error, code) in zip(NOWHERE, told(NOWHERE), strict=True):
+        assert re.match(r"error: no (run|library) at 'nowhere'", error), (words, error)
+        assert code == "code 2"

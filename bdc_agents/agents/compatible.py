@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from langchain_core.outputs import ChatResult
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
@@ -34,14 +35,19 @@ class ReplyTooLong(Exception):
 
 
 class BoundedClient(DefaultAsyncHttpxClient):
-    """An HTTP client that reads no response beyond `LONGEST_BODY`, unpacked, into memory."""
+    """An HTTP client that reads no response beyond `LONGEST_BODY`, unpacked, and stays at its server."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.event_hooks = {"response": [_stay]}
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """See `AsyncClient.send`.
 
         Raises:
             ReplyTooLong: If the response is longer.
-            NotAReply: If it reports success and is nothing that such an API sends.
+            NotAReply: If it reports success and is nothing that such an API sends, or is a redirect to
+                another server.
         """
         response = await super().send(request, stream=True, **options)
         if stream:
@@ -62,6 +68,35 @@ class BoundedClient(DefaultAsyncHttpxClient):
             extensions=response.extensions,
             history=response.history,
         )
+
+
+async def _stay(response: Any) -> None:
+    """Lets a redirect lead to the same server alone.
+
+    httpx takes `Authorization` away before it follows one to another server. It sends all other headers
+    along, in which keys are as well, such as Azure's `api-key`, and the prompt.
+    """
+    if not response.has_redirect_location:
+        return
+    came = response.request.url
+    target = came.join(response.headers["location"])
+    if not same_server(str(came), str(target)):
+        raise NotAReply(
+            f"a redirect to another server ({shown_url(str(target))})",
+            hint="it was not followed, since keys and prompts would go along; if you trust that server, "
+            "write its address in base_url",
+        )
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def same_server(url: str, other: str) -> bool:
+    """Whether two addresses are of one server: of one host and port, or of its HTTP and its HTTPS."""
+    one, two = urlsplit(url), urlsplit(other)
+    places = [(parts.scheme, parts.port or _PORTS.get(parts.scheme)) for parts in (one, two)]
+    upgraded = places == [*_PORTS.items()]
+    return one.hostname == two.hostname and (places[0] == places[1] or upgraded)
 
 
 _PACKING = ("content-encoding", "content-length", "transfer-encoding")

@@ -55,11 +55,12 @@ class NotAReply(Exception):
     Args:
         what: It in a few words, such as `a web page (Sign in)`.
         redirected: The address that it sent the request on to; empty for none.
+        hint: What to do about it; empty to check the address.
     """
 
-    def __init__(self, what: str, redirected: str = "") -> None:
+    def __init__(self, what: str, redirected: str = "", hint: str = "") -> None:
         super().__init__(what)
-        self.what, self.redirected = what, redirected
+        self.what, self.redirected, self.hint = what, redirected, hint
 
 
 class ErrorInstead(ValueError):
@@ -169,7 +170,9 @@ def _explain_foreign(failure: Failure, endpoint: Endpoint, where: str, times: st
     came = one_line(failure.detail, _LONGEST_DETAIL)
     via = f", after a redirect to {failure.redirected}" if failure.redirected else ""
     path = urlsplit(endpoint.url).path
-    if not endpoint.url:
+    if failure.hint:
+        advice = failure.hint
+    elif not endpoint.url:
         advice = "check the network: a login page or a proxy may stand before it"
     elif re.search(r"/v\d", path):
         advice = "check base_url, and whether a login page or a proxy stands before it"
@@ -218,12 +221,17 @@ def diagnose(error: BaseException) -> Failure:
     if long := next((cause for cause in causes if type(cause).__name__ == "ReplyTooLong"), None):
         return Failure("oversized", str(long))
     if strange := next((cause for cause in causes if isinstance(cause, NotAReply)), None):
-        return Failure("foreign", strange.what, redirected=strange.redirected)
+        return Failure("foreign", strange.what, redirected=strange.redirected, hint=strange.hint)
     if isinstance(error, TimeoutError | ModelTimeoutError) or any(n.endswith("Timeout") for n in names):
         return Failure("timeout")
     said = read(_body(error))
-    if (status := _status(error)) is not None and status >= 400:
+    status = _status(error) or 0
+    if status >= 400:
         return _refusal(error, said, status)
+    if status >= 300:  # By a client that follows none.
+        return Failure(
+            "foreign", f"a redirect ({status})", hint="write in base_url the address where the API is"
+        )
     if isinstance(error, ErrorInstead):
         wrong_place = _NO_SUCH_PLACE.search(said.text)
         return Failure("foreign", f"an error ({said.text})") if wrong_place else Failure("told", said.text)

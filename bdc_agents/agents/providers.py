@@ -306,7 +306,8 @@ def _for_ollama(config: AgentConfig) -> dict[str, Any]:
         given["reasoning"] = given.pop("think")
     elif config.reasoning_effort:
         given["reasoning"] = False if config.reasoning_effort == "none" else config.reasoning_effort
-    client: dict[str, Any] = {"timeout": config.timeout}
+    # Redirects may lead to another server, and the headers, which may hold a key, would go along.
+    client: dict[str, Any] = {"timeout": config.timeout, "follow_redirects": False}
     client |= {"headers": sent_headers(config)} if config.headers else {}
     client |= {"proxy": config.proxy.get_secret_value()} if config.proxy else {}
     return given | {"client_kwargs": client}

@@ -1,5 +1,7 @@
 """The program `bdc`: a table of its commands; the module of a command is imported when it is called."""
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
@@ -102,6 +104,8 @@ def _root(
 
 def main() -> None:
     """The entry point `bdc`."""
+    # At its end Python searches all modules for garbage: half a second of the four of a short search.
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its code, never a crash.
         if hasattr(stream, "reconfigure"):

@@ -16,6 +16,7 @@ from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
 from bdc_agents.errors import UsageError
 from bdc_agents.evaluate.library.config import CompareConfig, build_config, read_config
 from bdc_agents.evaluate.results import REPORT_FILE
+from bdc_agents.experts.library import read_manifest
 from bdc_agents.sandbox import create_executor
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def compare(
         "dtype": dtype,
     }
     plan = _plan(config, options)
-    # These need the extra `distill`; what is wrong with the options is told first.
+    read_manifest(Path(plan.library))  # A missing folder is told before a missing package.
+    # These need the extra `distill`.
     from bdc_agents.evaluate.library.run import compare as run
     from bdc_agents.experts.devices import use_idle_cores
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tomllib
 from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
@@ -18,7 +17,8 @@ from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.foreign import read_toml
+from bdc_agents.experts.library import ExpertLibrary, read_manifest
 from bdc_agents.runs import trace_file
 from bdc_agents.runs.ray.task import Needs
 from bdc_agents.runs.store import scan_traces
@@ -197,6 +197,7 @@ def _renew(
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
+    read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)
     from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.update import update, used_recipe
@@ -264,8 +265,8 @@ def _with_changes(plan: Recipe, changes: list[str], base: str | None = None) -> 
 def _value(text: str) -> Any:
     """A TOML value; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return read_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

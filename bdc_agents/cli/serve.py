@@ -10,6 +10,7 @@ import typer
 
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import ConfigError
+from bdc_agents.experts.library import read_manifest
 from bdc_agents.extras import need
 from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts
@@ -80,6 +81,7 @@ def serve(
     """
     key = _key(host, no_key)
     hosts = _hosts(host, allow_host or ())
+    read_manifest(library)  # A missing folder is told before a missing package.
     for module in ("starlette", "uvicorn"):
         need(module)
     # These need the extra `serve`.

@@ -25,7 +25,7 @@ from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, wr
 from bdc_agents.runs.examine import examine
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
-from bdc_agents.types import Hidden, Task, Trace
+from bdc_agents.types import Hidden, Solution, Task, Trace
 from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import plural, printable
 from bdc_agents.view.tree import tree_report
@@ -266,8 +266,20 @@ def _exit_code(finished: Finished) -> int:
     solution = finished.trace.solution
     if solution.solved:
         return SOLVED
-    if solution.stopped_by != "agents":
-        return UNSOLVED
-    reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
-    note(f"error: no agent answers any more:\n{reasons}")
-    return ENVIRONMENT
+    if solution.stopped_by == "agents":
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
+        note(f"error: no agent answers any more:\n{reasons}")
+        return ENVIRONMENT
+    if _nobody_answered(solution):
+        note("error: no agent has answered, and the budget is used up:\n  " + "\n  ".join(solution.notes))
+        return ENVIRONMENT
+    return UNSOLVED
+
+
+def _nobody_answered(solution: Solution) -> bool:
+    """Whether each request failed: a small budget ends before an agent is set aside for it.
+
+    Every reply has tokens, which are estimated where its endpoint tells none.
+    """
+    used = solution.usage.values()
+    return bool(used) and not any(one.tokens for one in used) and all(one.failed for one in used)

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field
 from bdc_agents.data.contest import unjudged_tags
 from bdc_agents.data.rows import Row, build_task, is_literal_node, read_row
 from bdc_agents.errors import ProblemError
-from bdc_agents.syntax import long_integers, parse
+from bdc_agents.syntax import PARSE_ERRORS, long_integers, parse, syntax_tree
 from bdc_agents.types import CallTest, Limits, ScriptTest, Task, TestCase
 
 LIMITS = Limits(cpu_seconds=12)
@@ -230,8 +230,11 @@ def _is_value(node: ast.expr) -> bool:
     """Whether an expression is a literal, in which `inf` and `nan` stand for numbers."""
     if is_literal_node(node):
         return True
-    copy = ast.parse(ast.unparse(node), mode="eval").body
-    return is_literal_node(_WithoutInf().visit(copy))
+    try:
+        copy = syntax_tree(ast.unparse(node), "eval").body
+        return is_literal_node(_WithoutInf().visit(copy))
+    except PARSE_ERRORS:  # nested too deeply to be written again
+        return False
 
 
 class _WithoutInf(ast.NodeTransformer):

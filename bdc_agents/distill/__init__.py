@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from bdc_agents.extras import lazily
 
 if TYPE_CHECKING:
-    from bdc_agents.distill.cluster import cluster_items, cluster_rows, cluster_traces
-    from bdc_agents.distill.cluster_report import write_cluster_report
+    from bdc_agents.distill.clustering.cluster import cluster_items, cluster_rows, cluster_traces
+    from bdc_agents.distill.clustering.report import write_cluster_report
+    from bdc_agents.distill.clustering.validation import Validation, validate
     from bdc_agents.distill.items import embed_items, items_of_rows, items_of_traces, problem_text
     from bdc_agents.distill.recipe import Recipe, TrainConfig, load_recipe
     from bdc_agents.distill.router_training import RouterConfig, RouterTrained, train_router
     from bdc_agents.distill.rows import read_rows, training_rows
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.train import Trained, TrainingStopped, train_experts
-    from bdc_agents.distill.validation import Validation, validate
     from bdc_agents.embed.encoder import Encoder, EncoderConfig
     from bdc_agents.embed.load import load_encoder
     from bdc_agents.experts.base import Base, load_base
@@ -71,10 +71,10 @@ _HOMES = {
     "TrainConfig": "bdc_agents.distill.recipe",
     "Trained": "bdc_agents.distill.train",
     "TrainingStopped": "bdc_agents.distill.train",
-    "Validation": "bdc_agents.distill.validation",
-    "cluster_items": "bdc_agents.distill.cluster",
-    "cluster_rows": "bdc_agents.distill.cluster",
-    "cluster_traces": "bdc_agents.distill.cluster",
+    "Validation": "bdc_agents.distill.clustering.validation",
+    "cluster_items": "bdc_agents.distill.clustering.cluster",
+    "cluster_rows": "bdc_agents.distill.clustering.cluster",
+    "cluster_traces": "bdc_agents.distill.clustering.cluster",
     "embed_items": "bdc_agents.distill.items",
     "items_of_rows": "bdc_agents.distill.items",
     "items_of_traces": "bdc_agents.distill.items",
@@ -87,8 +87,8 @@ _HOMES = {
     "train_experts": "bdc_agents.distill.train",
     "train_router": "bdc_agents.distill.router_training",
     "training_rows": "bdc_agents.distill.rows",
-    "validate": "bdc_agents.distill.validation",
-    "write_cluster_report": "bdc_agents.distill.cluster_report",
+    "validate": "bdc_agents.distill.clustering.validation",
+    "write_cluster_report": "bdc_agents.distill.clustering.report",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bdc_agents.experts.atomic import replacing
+from bdc_agents.foreign import read_json
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def read_losses(file: Path) -> list[dict[str, Any]]:
     lines = []
     for text in file.read_text(encoding="utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
+            lines.append(read_json(text, finite=False))
         except ValueError:
             log.warning("%s: a line is not JSON and is left out", file)
     return lines

@@ -8,7 +8,6 @@ rank = 8
 targets = ["q_proj", "v_proj"]
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.experts.library import AdapterConfig
+from bdc_agents.foreign import read_toml
 from bdc_agents.types import Frozen
 
 
@@ -120,8 +120,8 @@ def load_recipe(name: str | Path, **changes: Any) -> Recipe:
     """
     file = _find(str(name))
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = read_toml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: not a recipe: {error}") from None
     data["train"] = data.get("train", {}) | changes
     try:

@@ -2,11 +2,12 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,16 @@ _SHAPE = ("rank", "alpha", "rslora", "dropout", "targets", "layers")
 def _code() -> dict[str, str]:
     """The package's version, and the hash of the source that makes experts."""
     rooms = [package_files("bdc_agents") / name for name in ("distill", "embed", "experts")]
-    sources = [file for room in rooms for file in sorted(room.iterdir(), key=lambda file: file.name)]
-    texts = [file.read_bytes() for file in sources if file.name.endswith(".py")]
+    texts = [file.read_bytes() for room in rooms for file in _modules(room)]
     return {"code": sha256(b"\0".join(texts)).hexdigest()[:16], "package": version("bdc-agents")}
+
+
+def _modules(room: Traversable) -> Iterator[Traversable]:
+    for entry in sorted(room.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _modules(entry)
+        elif entry.name.endswith(".py"):
+            yield entry
 
 
 def _record(trained: Trained, name: str) -> ExpertRecord:

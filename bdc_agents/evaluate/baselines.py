@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from langchain_core.messages import BaseMessage
 
@@ -16,7 +17,7 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft
 from bdc_agents.search.budget import Account, caps_on_calls, check_prices, passed, total
 from bdc_agents.search.calls import Answer as Answered
-from bdc_agents.search.calls import Call, ask, derive_seed, failures, settle
+from bdc_agents.search.calls import Call, ask, derive_seed, failures, read_each, settle
 from bdc_agents.search.clock import is_late, now
 from bdc_agents.search.execute import execute, program_key
 from bdc_agents.search.plan import Want, afford
@@ -90,7 +91,7 @@ class Session:
 
     async def _draft(self, call: Call) -> _Draft:
         [answered] = await ask([call], self.agents, self._deadline, lambda _: None, self._account)
-        read = read_draft(answered, self.problem)
+        [read] = await read_each(partial(read_draft, problem=self.problem), [answered])
         if read is None or not read.code:
             return _Draft(answered=answered, seconds=self.seconds)
         key, program = program_key(read.code), Program(code=read.code, agent=call.agent)

@@ -16,7 +16,6 @@ The file stands alone: `bdc eval --config eval.toml --out runs/eval`.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from pydantic import Field, ValidationError, field_validator
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Settings, explain
 from bdc_agents.errors import ConfigError
+from bdc_agents.foreign import read_object, read_toml
 from bdc_agents.types import Frozen
 
 SECTION = "eval"
@@ -123,12 +123,12 @@ def build(model: type[Any], data: Mapping[str, Any], source: str) -> Any:
 def _read(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
-        if file.suffix == ".json":
-            found = json.loads(text)
-            return dict(found["config"])
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if file.suffix != ".json":
+            return read_toml(text)
+    except ValueError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    try:
+        return dict(read_object(text, finite=False)["config"])
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"{file}: not the eval.json of an evaluation; name one, or a TOML file") from None
 

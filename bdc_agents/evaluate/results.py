@@ -323,6 +323,6 @@ def _latest(folder: Path) -> list[Trace]:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

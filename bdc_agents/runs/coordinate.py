@@ -1,7 +1,6 @@
 """The side of a run that owns its job table and its trace file."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bdc_agents.config import Budget
+from bdc_agents.foreign import read_json
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
 from bdc_agents.runs.jobs.owners import new_owner
@@ -66,7 +66,7 @@ class TraceFile:
 
     def _take(self, line: bytes) -> None:
         try:
-            data = json.loads(line)
+            data = read_json(line, finite=False)
             # A problem that was edited and searched again counts by its last trace.
             self._known[data["problem"]["id"]] = _summary(data)
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -14,6 +14,7 @@ and none that overlaps an evaluation set that was named.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -144,8 +145,8 @@ def training_rows(trace: Trace) -> tuple[Row, ...]:
 
 
 def _traces(runs: Iterable[Path | str], tally: _Tally) -> Iterator[Trace]:
-    for run in runs:
-        yield from scan_traces(run, tally.damaged.append)
+    # A list, so that a run which is not there is told before a package which is not there.
+    return chain.from_iterable([scan_traces(run, tally.damaged.append) for run in runs])
 
 
 def _counted(traces: Iterable[Trace], tally: _Tally) -> Iterator[Trace]:

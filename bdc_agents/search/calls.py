@@ -14,6 +14,7 @@ from bdc_agents.search.clock import now
 from bdc_agents.search.state import Emit, Json
 from bdc_agents.types import Frozen, Usage
 
+S = TypeVar("S")
 T = TypeVar("T")
 Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests"]
 
@@ -173,11 +174,12 @@ async def read_each(read: Callable[[Answer], T], answers: Sequence[Answer]) -> l
 
     One after another: the result does not depend on which thread is done first.
     """
-    found: list[T] = []
-    for answer in answers:
-        long = answer.reply is not None and len(answer.reply.text) > _LONG
-        found.append(await asyncio.to_thread(read, answer) if long else read(answer))
-    return found
+    return [await read_aside(read, answer, answer.reply.text if answer.reply else "") for answer in answers]
+
+
+async def read_aside(read: Callable[[S], T], given: S, text: str) -> T:
+    """What is read in something, in a thread where its text is long."""
+    return await asyncio.to_thread(read, given) if len(text) > _LONG else read(given)
 
 
 def settle(answers: Sequence[Answer], malformed: Sequence[Answer] = ()) -> dict[str, Json]:

@@ -310,10 +310,11 @@ async def _refined(
     if not refining:
         return tree, [], []
     answers = await run.ask([call for call, _ in refining])
-    for (_, held), answer in zip(refining, answers, strict=True):
+    read = await read_each(partial(read_thoughts, width=1), answers)
+    for (_, held), answer, thoughts in zip(refining, answers, read, strict=True):
         run.release(held)
         leaf = answer.call.node
-        for thought in read_thoughts(answer, 1):
+        for thought in thoughts:
             tree = refine(tree, leaf, thought)
             calls += planned.rewriting(leaf, tree)
         if answer.reply and tree[leaf].refined is None:
@@ -334,7 +335,8 @@ async def _merge(run: Step, leaf: str, proposals: Sequence[Thought]) -> list[Tho
     if call.agent in failures(run.answers):
         return []
     answers = await run.ask(run.afford(run.roomy([call])))
-    return [thought for answer in answers for thought in read_thoughts(answer, 1)]
+    read = await read_each(partial(read_thoughts, width=1), answers)
+    return [thought for thoughts in read for thought in thoughts]
 
 
 async def _judge(run: Step, state: SearchState, fresh: Mapping[str, Program]) -> dict[str, float]:
@@ -346,7 +348,11 @@ async def _judge(run: Step, state: SearchState, fresh: Mapping[str, Program]) ->
     asked = run.afford(run.roomy([*calls.values()]))
     keys = {call.request.seed: key for key, call in calls.items()}
     answers = await run.ask(asked)
-    return {keys[answer.call.request.seed]: judged_reward(read_score(answer)) for answer in answers}
+    scores = await read_each(read_score, answers)
+    return {
+        keys[answer.call.request.seed]: judged_reward(score)
+        for answer, score in zip(answers, scores, strict=True)
+    }
 
 
 def _tell(run: Step, programs: Mapping[str, Program]) -> None:

@@ -54,4 +54,6 @@ _HOMES = {
     "quantize": "bdc_agents.experts.concatenate",
 }
 
-__getattr__ = lazily(__name__, _HOMES)
+_MOVED = {"Comparison": "evaluate.library.methods", "compare": "evaluate.library.methods"}
+
+__getattr__ = lazily(__name__, _HOMES, _MOVED)

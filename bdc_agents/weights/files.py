@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from bdc_agents.errors import ModelError
+from bdc_agents.foreign import read_object
 from bdc_agents.locks import locked
 from bdc_agents.weights.catalogue import HubFile, LocalModel
 from bdc_agents.weights.packages import Progress, assemble, discard_state, silent
@@ -110,7 +111,7 @@ def digest(path: Path, folder: Path) -> str:
     """
     marker, stamp = _marker(path, folder)
     with suppress(OSError, ValueError):
-        known = json.loads(marker.read_text())
+        known = read_object(marker.read_text())
         if {key: known.get(key) for key in stamp} == stamp:
             return str(known["sha256"])
     found = _hash(path)

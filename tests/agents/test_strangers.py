@@ -4,12 +4,16 @@ import asyncio
 import socket
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from bdc_agents.agents.bodies import stranger
+from bdc_agents.agents.compatible import same_server
+from bdc_agents.agents.failures import diagnose
 from bdc_agents.errors import AgentError
 
 from .asking import reason_of
+from .conftest import serving
 
 PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Welcome</h1>" + "<p>words</p>" * 500
 DEEP = "[" * 200_000
@@ -73,6 +77,46 @@ async def test_a_refusal_after_a_redirect_says_where_it_came_from(endpoint, make
     other = endpoint.url.replace("/v1", "/v2/chat")
     endpoint.script(step(b"", 307, {"Location": other}), step({"error": "no"}, 405))
     assert f"sent the request on to {other}, which refused it (405)" in await reason_of(make_agent(), ask())
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"), [("fake", {}), ("azure_openai:fake", {"api_version": "2024-10-21"})]
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_nothing_goes_along_to_another_server(endpoint, make_agent, ask, step, model, settings, status):
+    with serving() as other:
+        endpoint.default = lambda _: step(b"", status, {"Location": f"{other.url}/chat/completions"})
+        agent = make_agent(model=model, api_key="sk-one", headers={"X-Key": "sk-two"}, **settings)
+        reason = await reason_of(agent, ask())
+    assert (len(endpoint.asked), other.paths) == (1, [])
+    assert f"sent a redirect to another server ({other.url}/chat/completions)" in reason
+    assert "write its address in base_url" in reason
+    assert "sk-" not in reason
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("http://one.test/v2", True),
+        ("http://one.test:80/v2", True),
+        ("https://one.test/v1", True),
+        ("http://one.test:81/v1", False),
+        ("https://one.test:81/v1", False),
+        ("http://one.test.evil/v1", False),
+        ("http://two.test/v1", False),
+        ("http://one.test@two.test/v1", False),
+    ],
+)
+def test_one_server_is_one_host_and_port_or_its_https(other, same):
+    assert same_server("http://one.test/v1", other) == same
+    assert not same_server("https://one.test/v1", "http://one.test/v1")
+
+
+def test_a_redirect_that_a_client_does_not_follow_says_what_to_do():
+    response = httpx.Response(307, request=httpx.Request("POST", "http://one.test"))
+    failure = diagnose(httpx.HTTPStatusError("307", request=response.request, response=response))
+    assert (failure.kind, failure.detail) == ("foreign", "a redirect (307)")
+    assert "base_url" in failure.hint
 
 
 async def test_redirects_in_a_circle_end(endpoint, make_agent, ask, step):

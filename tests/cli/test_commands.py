@@ -74,6 +74,13 @@ def test_agents_that_do_not_answer_exit_with_3(call, workplace):
     assert "OPENAI_API_KEY" in two["problem"]
 
 
+def test_one_agent_that_does_not_answer_is_enough_to_exit_with_3(call, configure):
+    configure(extra='[agents.gone]\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n')
+    result = call("agents", "--ping", "--json")
+    assert [bool(one["ping"]["ok"]) for one in json.loads(result.stdout)["agents"]] == [True, True, False]
+    assert result.exit_code == 3
+
+
 def test_a_ping_downloads_nothing(call):
     result = call("agents", "--agent", "local:qwen2.5-coder-0.5b", "--ping", "--json")
     assert result.exit_code == 3

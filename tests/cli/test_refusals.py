@@ -112,6 +112,39 @@ def test_an_endpoint_that_nobody_serves_is_a_fault_of_the_environment(call, work
     assert "one: cannot reach http://127.0.0.1:9/v1" in result.stderr
 
 
+@pytest.mark.parametrize("calls", ["1", "2", "3", "5"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_budget_that_ends_before_anybody_has_answered_is_no_unsolved_problem(
+    call, workplace, calls, number
+):
+    agents = [
+        f'[agents.a{n}]\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n'
+        for n in range(number)
+    ]
+    (workplace / "bdc.toml").write_text("".join(agents))
+    result = call(*DOUBLE, "--calls", calls)
+    assert result.exit_code == 3
+    assert "error: no agent " in result.stderr
+    assert "a0: " in result.stderr
+    assert "cannot reach http://127.0.0.1:9/v1" in result.stderr
+
+
+def test_where_nothing_ran_no_counts_of_tests_are_told(call, configure, workplace):
+    configure("I do not know.")
+    row = {
+        "id": "d",
+        "statement": "Write f(x).",
+        "public_tests": ["f(1) -> 1"],
+        "hidden_tests": ["f(2) -> 2"],
+    }
+    (workplace / "problem.json").write_text(json.dumps(row))
+    result = call("solve", "problem.json", "--calls", "3")
+    assert result.exit_code == 1
+    assert "hidden tests: none were run, as there is no program" in result.stdout
+    assert "0 of 1" not in result.stdout
+    assert "best 0/0" not in result.stdout
+
+
 def test_a_key_that_is_refused_is_told_without_showing_it(call, refusing, workplace):
     agent = f'[agents.one]\nmodel = "m"\nbase_url = "{refusing}"\napi_key = "sk-secret"\n'
     (workplace / "bdc.toml").write_text(agent)

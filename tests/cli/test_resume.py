@@ -4,8 +4,6 @@ import fcntl
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import ormsgpack
@@ -24,7 +22,7 @@ def respond(body):
 
 
 @pytest.fixture
-def killed(configure, workplace):
+def killed(configure, workplace, python):
     """A run folder whose search was killed while it waited for its fourth reply; all requests made."""
     begun = []
 
@@ -35,12 +33,7 @@ def killed(configure, workplace):
         return respond(body)
 
     requests = configure(slow)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bdc_agents.cli", *DOUBLE, *SEARCH, "--quiet"],
-        cwd=workplace,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = python.start(["-m", "bdc_agents.cli", *DOUBLE, *SEARCH, "--quiet"], workplace)
     deadline = time.monotonic() + 300  # a busy machine takes a minute to start
     while len(begun) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)

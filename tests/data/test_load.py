@@ -4,10 +4,15 @@ import sys
 from types import ModuleType
 
 import pytest
+from pydantic import ValidationError
 
+from bdc_agents.config import explain as of_settings
 from bdc_agents.data import dataset_names, load_task, load_tasks, task_ids
 from bdc_agents.data import hub as hub_module
+from bdc_agents.data.rows import explain
 from bdc_agents.errors import ProblemError
+from bdc_agents.types import Problem
+from bdc_agents.types.problem import Limits
 
 MBPP = [
     {
@@ -305,3 +310,17 @@ def test_all_data_sets_are_named():
     assert {"demo", "humaneval", "humaneval+", "mbpp", "mbpp+", "apps", "codecontests"} <= set(
         dataset_names()
     )
+
+
+def test_what_is_wrong_with_a_whole_row_is_told_without_a_place():
+    with pytest.raises(ValidationError) as caught:
+        Problem.model_validate({"statement": "Write f.", "reference": "def f(): pass"})
+    told = explain(caught.value, "file.json")
+    assert told.startswith("file.json: reference: no search may see them")
+
+
+@pytest.mark.parametrize("explained", [explain, lambda error, source: of_settings(error, source, Limits)])
+def test_a_default_made_of_a_wrong_field_is_not_told(explained):
+    with pytest.raises(ValidationError) as caught:
+        Limits(cpu_seconds=-1)
+    assert explained(caught.value, "x") == "x: cpu_seconds: Input should be greater than 0 (found -1)"

@@ -14,7 +14,7 @@ from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import Point, Results, Row
-from bdc_agents.evaluate.summary import summarise
+from bdc_agents.evaluate.summary import count_of, summarise
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'
@@ -234,3 +234,17 @@ def test_inspect_itself_reads_the_logs(evaluation: tuple[Path, list[Task]]) -> N
         check=True,
     )
     assert done.stdout.splitlines() == [f"2 [{COUNT}, {COUNT}] C", "True", "True"]
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 problems"), (1, "1 problem"), (1000, "1,000 problems")])
+def test_problems_are_counted_in_words(number: int, words: str) -> None:
+    assert count_of(number) == words
+
+
+def test_a_report_on_one_problem_says_so(tmp_path: Path, make_task: Callable[..., Task]) -> None:
+    section = {"datasets": ["d"], "solvers": ["search"], "samples": 1, "k": [1], "limit": None}
+    with Results(tmp_path, {"eval": section, "agents": {"ann": {"model": "m-1"}}}, {}) as results:
+        results._write(row("p", "search", 2, True).model_dump_json().encode() + b"\n")
+    page = write_report(tmp_path, [make_task("p")]).read_text()
+    assert "on 1 problem" in page
+    assert "1 problems" not in page

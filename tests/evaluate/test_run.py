@@ -1,9 +1,7 @@
 import asyncio
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +18,8 @@ from bdc_agents.evaluate.summary import summarise
 from bdc_agents.sandbox import Executor
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import Task
+
+from ..warm import Warm
 
 Agent = Callable[..., ScriptedAgent]
 Bdc = Callable[..., subprocess.CompletedProcess[str]]
@@ -282,7 +282,11 @@ COMMAND = ("eval", "set.jsonl", "--solver", "single:one", "--solver", "best-of:2
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_as_undisturbed(
-    workplace: Path, problems: Callable[..., Path], configure: Callable[..., list[dict[str, Any]]], bdc: Bdc
+    workplace: Path,
+    problems: Callable[..., Path],
+    configure: Callable[..., list[dict[str, Any]]],
+    bdc: Bdc,
+    python: Warm,
 ) -> None:
     problems(8)
 
@@ -296,9 +300,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_as_undisturbed(
     undisturbed, asked = essence(read_rows(workplace / "quiet")), len(requests)
     kills = 0
     for moment in (1, 5, 9):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bdc_agents.cli", *COMMAND], cwd=workplace, stderr=subprocess.DEVNULL
-        )
+        process = python.start(["-m", "bdc_agents.cli", *COMMAND], workplace)
         rows = workplace / "out" / "results.jsonl"
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
@@ -319,7 +321,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_as_undisturbed(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_stop_keeps_the_rows_and_writes_the_report(
-    workplace: Path, problems: Callable[..., Path], configure: Callable[..., Any], bdc: Bdc, number: int
+    workplace: Path, problems: Callable[..., Path], configure: Callable[..., Any], python: Warm, number: int
 ) -> None:
     problems(12)
 
@@ -328,14 +330,7 @@ def test_a_polite_stop_keeps_the_rows_and_writes_the_report(
         return "```python\ndef double(x):\n    return 2 * x\n```"
 
     configure(slowly)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bdc_agents.cli", *COMMAND],
-        cwd=workplace,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
+    process = python.start(["-m", "bdc_agents.cli", *COMMAND], workplace)
     rows = workplace / "out" / "results.jsonl"
     deadline = time.monotonic() + 60
     while not (rows.exists() and rows.read_bytes().count(b"\n")) and time.monotonic() < deadline:

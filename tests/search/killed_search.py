@@ -2,17 +2,20 @@
 
     python killed_search.py step|call VARIANT [URL]
 
-Kills a search at every super-step, or in the middle of every call, resumes it, and prints one JSON
-object a kill: whether the tree is the one of a search that nobody killed, and what was asked twice.
+Kills a search at super-steps, or in the middle of calls, resumes it, and prints one JSON object a kill:
+whether the tree is the one of a search that nobody killed, and what was asked twice. It kills at the first
+and the last moment of every kind, and at every fourth of all; BDC_TEST_EXHAUSTIVE=1 leaves none out.
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import sys
 import tempfile
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -119,16 +122,45 @@ def asked_again(before: list[str], after: list[str]) -> tuple[list[str], list[st
     return again, [line for line in again if line in settled]
 
 
+def moments(kind: str, log: list[str]) -> list[int]:
+    """The numbers of the lines of a kind at which to kill.
+
+    Steps are of one kind if as many thoughts and programs were asked for since the last one, calls if what
+    they ask for is the same.
+    """
+    numbers: dict[Any, list[int]] = {}
+    since: Counter[str] = Counter()
+    number = 0
+    for line in log:
+        asks = line.rpartition("/")[2]
+        if line.startswith(kind):
+            number += 1
+            numbers.setdefault(asks if kind == "call" else frozenset(since.items()), []).append(number)
+        if line.startswith("step"):
+            since.clear()
+        elif line.startswith("call"):
+            since[asks] += 1
+    ends = {end for found in numbers.values() for end in (found[0], found[-1])}
+    every = 1 if os.environ.get("BDC_TEST_EXHAUSTIVE") else 4
+    return sorted(ends | {*range(1, number + 1, every)})
+
+
 def main(kind: str, variant: str, url: str | None = None) -> None:
+    if url:  # Or each process would import them.
+        for module in (
+            "bdc_agents.agents.compatible",
+            "genai_prices.data",
+            "openai.resources.chat",
+        ):
+            import_module(module)
+    gc.freeze()  # Or each process would look through all of it for garbage.
     with tempfile.TemporaryDirectory() as name:
         whole = in_a_process_of_its_own(Path(name), None, variant, url)
-    number = 0
-    while True:
-        number += 1 if not url else 3
+        log = (Path(name) / "log").read_text().splitlines()
+    for number in moments(kind, log):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            if in_a_process_of_its_own(folder, (kind, number), variant, url) is not None:
-                return
+            assert in_a_process_of_its_own(folder, (kind, number), variant, url) is None
             before = (folder / "log").read_text().splitlines()
             resumed = in_a_process_of_its_own(folder, None, variant, url)
             after = (folder / "log").read_text().splitlines()[len(before) :]

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,8 @@ import pytest
 
 from bdc_agents import load_task
 from bdc_agents.testing import ScriptedEndpoint
+
+from ..warm import Warm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WRONG = "```python\ndef longest_streak(days):\n    return {}\n```"
@@ -29,20 +29,14 @@ def respond(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Any:
+def run(tmp_path: Path, python: Warm) -> Any:
     def run(name: str, *words: str) -> str:
         with ScriptedEndpoint(respond) as endpoint:
             agent = '[agents.{0}]\nmodel = "{0}"\nbase_url = "{1}"\napi_key = "k"\n'
             tables = (agent.format(model, endpoint.url) for model in ("wrong", "right"))
             (tmp_path / "bdc.toml").write_text("".join(tables))
-            done = subprocess.run(
-                [sys.executable, str(EXAMPLES / name), *words],
-                cwd=tmp_path,
-                env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
+            environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+            done = python.run([str(EXAMPLES / name), *words], tmp_path, environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -289,3 +289,12 @@ async def test_a_trace_survives_the_way_through_json(
 ) -> None:
     trace = await asolve(problem, pair, executor=make_executor(), search=config_of("leaves"))
     assert Trace.model_validate_json(trace.model_dump_json()) == trace
+
+
+@pytest.mark.parametrize("state", [{}, {"problem": None}, {"statement": "Double a number."}])
+async def test_an_input_without_a_problem_says_how_to_write_one(
+    pair: list[ScriptedAgent], make_executor: MakeExecutor, state: dict[str, Any]
+) -> None:
+    app: Any = create_search_graph(pair, executor=make_executor()).compile()
+    with pytest.raises(ProblemError, match=r'the input names no problem; write \{"problem": ...\}'):
+        await app.ainvoke(state)

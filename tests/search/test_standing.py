@@ -10,6 +10,7 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ModelError
 from bdc_agents.search import asolve
 from bdc_agents.search.calls import Answer, Call
+from bdc_agents.search.notes import notes
 from bdc_agents.search.standing import FAILURES_IN_A_ROW, failing, set_aside
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, Usage
@@ -123,3 +124,17 @@ async def test_a_prompt_that_no_agent_answers_does_not_hold_the_search_for_ever(
     assert trace.solution.set_aside == {}
     assert trace.nodes[0].value == 0
     assert any(node.attempts for node in trace.nodes)
+
+
+@pytest.mark.parametrize(("failed", "words"), [(1, "1 request was"), (2, "2 requests were")])
+def test_requests_that_were_answered_in_the_end_are_no_failures(
+    problem: Problem, failed: int, words: str
+) -> None:
+    state: Any = {
+        "problem": problem.model_dump(mode="json"),
+        "usage": {"ann": {"calls": 3, "failed": failed}},
+    }
+    assert notes(state, {}, None) == (f"ann: {words} made again, and answered",)
+    state |= {"failing": {"ann": {"rounds": 1, "reason": "busy"}}}
+    (told,) = notes(state, {}, None)
+    assert told.endswith(" failed, the last one: busy")

@@ -45,7 +45,7 @@ def forked(body: str) -> str:
         from bdc_agents import Budget, Problem, SearchConfig, solve
         from bdc_agents.data import problem_from_statement
         from bdc_agents.sandbox import create_executor, job_for
-        from bdc_agents.search.sync import run_sync
+        from bdc_agents.sync import run_sync
         from bdc_agents.testing import ScriptedAgent
 
         problem = problem_from_statement("Write double(x).", ["assert double(4) == 8"])

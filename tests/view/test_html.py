@@ -89,7 +89,7 @@ def test_nothing_is_loaded_from_elsewhere(run):
     assert not re.search(r"@import|url\(|fetch\(|XMLHttp|WebSocket|import\(", program)
 
 
-@pytest.mark.parametrize(("package", "name"), [("view", "page.js"), ("distill", "map.js")])
+@pytest.mark.parametrize(("package", "name"), [("view", "page.js"), ("distill.clustering", "map.js")])
 def test_the_scripts_have_no_way_to_make_markup_of_text(package, name):
     script = drawing_script(f"bdc_agents.{package}", name)
     assert not re.search(

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bdc_agents.types import Attempt, Node, Thought
+from bdc_agents.types import Attempt, Node, Program, Thought
 from bdc_agents.view import render_tree, summary, watch
 from bdc_agents.view.board import Board
 from bdc_agents.view.live import LiveView, PlainView
-from bdc_agents.view.rows import TreeView, agents_table, fold
+from bdc_agents.view.rows import TreeView, agents_table, fold, footer
 from bdc_agents.view.text import clock, count, money, one_line, pass_bar, printable
 from bdc_agents.view.tree import runs_table, tree_report
 
@@ -303,3 +303,11 @@ def test_the_mean_of_a_node_may_be_of_attempts_without_program():
     board = Board()
     board.add_node(Node(attempts=(Attempt(program="", agent="a", reward=0.0),), value=0.0))
     assert "0.00" in "\n".join(lines_of(TreeView(board)))
+
+
+def test_a_program_that_did_not_run_has_no_counts():
+    board = Board()
+    board.add_program("key", Program(code="x = 1", agent="one"))
+    board.add_node(Node(attempts=(Attempt(program="key", agent="one", reward=0.0),)))
+    assert "no program has run to its end yet" in footer(board).plain
+    assert "0/0" not in footer(board).plain

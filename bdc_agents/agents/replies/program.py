@@ -8,7 +8,9 @@ harness and what it prints. The policy is the same for all models:
 3. It takes along what it needs: blocks that define names it reads and does not define.
 4. A program that reads its input and does not print, or that only defines, goes on in later blocks that
    use its names.
-5. Where none answers it is the last block that defines something other than tests: a function of
+5. A function whose block ends before its statement does, such as after `for x in xs:`, goes on in the next
+   block if that begins indented, and only where no block defines the function as it stands.
+6. Where none answers it is the last block that defines something other than tests: a function of
    another name, say, which the tests will tell. Without one it is the last block.
 
 So examples, tests and harnesses are left out because they do not answer, however long they are.
@@ -16,6 +18,7 @@ So examples, tests and harnesses are left out because they do not answer, howeve
 
 import ast
 import builtins
+import textwrap
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 
@@ -43,6 +46,7 @@ def choose(blocks: Sequence[Block], entry_point: str | None, parse: Parser) -> B
         entry_point: The function that is asked for; None for a program that reads stdin.
         parse: What parses pieces of this reply.
     """
+    blocks = _with_halves_joined(blocks, entry_point, parse)
     pieces = _Pieces([block for block in blocks if block.is_program()], parse)
     if not pieces.blocks:
         return None
@@ -53,6 +57,27 @@ def choose(blocks: Sequence[Block], entry_point: str | None, parse: Parser) -> B
     if entry_point is None and answers(block, None):
         return _continued(block, parts, pieces)
     return block
+
+
+def _with_halves_joined(blocks: Sequence[Block], entry_point: str | None, parse: Parser) -> Sequence[Block]:
+    """The blocks with two as one where a function begins in the first and goes on in the second.
+
+    A half that parses by itself is left alone: what follows it may as well quote a part of it.
+    """
+    if entry_point is None or any(block.whole and answers(block, entry_point) for block in blocks):
+        return blocks
+    for at in range(len(blocks) - 1):
+        first, second = blocks[at], blocks[at + 1]
+        if not first.whole and first.raw and _begins_indented(second) and parse.left > 0:
+            code = textwrap.dedent(f"{first.raw}\n{second.raw}")
+            joined = Block(code.strip("\n"), parse(code)[0])
+            if answers(joined, entry_point):
+                return [*blocks[:at], joined, *blocks[at + 2 :]]
+    return blocks
+
+
+def _begins_indented(block: Block) -> bool:
+    return block.python and block.raw.lstrip("\n")[:1] in (" ", "\t")
 
 
 def _rank(block: Block, entry_point: str | None) -> tuple[int, bool, bool, int]:

@@ -103,6 +103,7 @@ class Block:
         closed: Whether the reply goes on after it.
         python: Whether its fence names Python or no language.
         foreign: Whether its fence names a language that is not Python.
+        raw: All that its fence holds, as it is indented; empty without one.
     """
 
     code: str
@@ -111,6 +112,7 @@ class Block:
     closed: bool = True
     python: bool = True
     foreign: bool = False
+    raw: str = ""
 
     def is_program(self) -> bool:
         """Whether it parses and is more than words and literals."""
@@ -158,12 +160,14 @@ def _fenced_block(
     for end in () if kind["foreign"] else ends:
         code = _body(lines, start, end)
         if tree := parse(code)[0]:
-            return Block(code, tree, closed=end < len(lines), **kind), end + 1
+            raw = "\n".join(lines[start:end])
+            return Block(code, tree, closed=end < len(lines), raw=raw, **kind), end + 1
     if nested is not None:
         block = _read(_body(lines, start, nested), parse)
         return (replace(block, **kind) if block.whole else None), nested
     block = _read(_body(lines, start, ends[0]), parse)
-    return replace(block, closed=ends[0] < len(lines), **kind), ends[0] + 1
+    raw = "\n".join(lines[start : ends[0]])
+    return replace(block, closed=ends[0] < len(lines), raw=raw, **kind), ends[0] + 1
 
 
 def _opens(line: str) -> bool:

@@ -56,7 +56,8 @@ class CompletionServer:
             max_retries=1,
             timeout=openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
             # What stays on this machine is no proxy's business, nor is the key.
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not local),
+            # Nor do prompts follow a redirect to another server.
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=not local, follow_redirects=False),
         )
 
     async def get(self, path: str) -> Any:

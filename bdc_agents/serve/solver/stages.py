@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from bdc_agents.prompts import write_program
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import create_search_graph, trace_of
-from bdc_agents.search.calls import derive_seed
+from bdc_agents.search.calls import derive_seed, read_aside
 from bdc_agents.search.execute import program_key
 from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
 from bdc_agents.serve.model import RoutedModel, shared_model
@@ -173,7 +174,8 @@ class StageRun:
         programs: list[Json] = list(self._state["programs"])
         for reply in replies:
             cut = reply.finish == "length"
-            code = extract_code(reply.text, self._problem.defines, truncated=cut) or ""
+            read = partial(extract_code, entry_point=self._problem.defines, truncated=cut)
+            code = await read_aside(read, reply.text, reply.text) or ""
             used += Usage(
                 calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
             )

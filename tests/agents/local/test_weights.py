@@ -31,8 +31,8 @@ def missing(index: Path, number: int) -> Path:
 
 FETCH = """
 import asyncio, sys
-from bdc_agents.agents.local.catalogue import LocalModel
-from bdc_agents.agents.local.weights import fetch
+from bdc_agents.weights.catalogue import LocalModel
+from bdc_agents.weights.files import fetch
 model = LocalModel.model_validate_json(sys.argv[1])
 print(asyncio.run(fetch(model, progress=lambda done, total, note: print(note, flush=True))))
 """

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.distill.cluster import cluster_items, cluster_rows, held_out_scores
+from bdc_agents.distill.clustering.cluster import cluster_items, cluster_rows, held_out_scores
 from bdc_agents.distill.items import Embedded, Item, embed_items, items_of_rows, labels_of, problem_text
 from bdc_agents.embed.encoder import unit
 from bdc_agents.errors import ConfigError, ModelError, UsageError

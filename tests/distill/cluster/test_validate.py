@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.distill.agreement import agreement, scores
-from bdc_agents.distill.cluster import cluster_items
-from bdc_agents.distill.cluster_report import render_map, write_cluster_report
-from bdc_agents.distill.describe import describe_clusters
+from bdc_agents.distill.clustering.agreement import agreement, scores
+from bdc_agents.distill.clustering.cluster import cluster_items
+from bdc_agents.distill.clustering.describe import describe_clusters
+from bdc_agents.distill.clustering.report import render_map, write_cluster_report
+from bdc_agents.distill.clustering.validation import Validation, validate
 from bdc_agents.distill.items import Embedded
-from bdc_agents.distill.validation import Validation, validate
 from bdc_agents.embed.encoder import unit
 from bdc_agents.experts.membership import ClusterSettings
 

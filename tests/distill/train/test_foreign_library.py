@@ -446,7 +446,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from bdc_agents import disk
-from bdc_agents.distill.library import (
+from bdc_agents.experts.library import (
     ExpertLibrary, Manifest, all_files, save_folder, write_files, write_manifest
 )
 

@@ -20,7 +20,7 @@ WORKER = """
 import json, sys, torch
 from pathlib import Path
 from bdc_agents.distill import load_base, read_rows, train_experts, TrainConfig
-from bdc_agents.distill.devices import Processes
+from bdc_agents.experts.devices import Processes
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 config = TrainConfig.model_validate_json((folder / "config.json").read_text())

@@ -3,7 +3,6 @@
 import json
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +13,8 @@ import pytest
 
 from bdc_agents.data import load_tasks
 from bdc_agents.runs.jobs.sqlite import SqliteJobs
+
+from ...warm import Started
 
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
 World = Any  # of conftest.py
@@ -26,9 +27,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_killed_command_is_gone_on_with_at_once(
-    world: World, start: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_a_killed_command_is_gone_on_with_at_once(world: World, start: Callable[..., Started]) -> None:
     world.delay = 0.05
     killed = start()
     wait_for(lambda: len(world.endpoint.requests) >= 12)
@@ -47,7 +46,7 @@ def test_a_killed_command_is_gone_on_with_at_once(
 
 
 def test_one_of_two_commands_is_killed_and_the_other_does_its_work_too(
-    world: World, start: Callable[..., subprocess.Popen[str]]
+    world: World, start: Callable[..., Started]
 ) -> None:
     world.delay = 0.1
     both = [start("--concurrency", "2") for _ in range(2)]
@@ -75,7 +74,7 @@ def holders(table: Path) -> int:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_gracefully(
-    world: World, start: Callable[..., subprocess.Popen[str]], number: int, code: int
+    world: World, start: Callable[..., Started], number: int, code: int
 ) -> None:
     world.delay = 0.05
     process = start()
@@ -87,7 +86,7 @@ def test_a_signal_ends_the_command_gracefully(
     assert (ended["ended"], ended["leased"]) == ("stopped", 0)
 
 
-def test_a_second_signal_ends_it_at_once(world: World, start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_second_signal_ends_it_at_once(world: World, start: Callable[..., Started]) -> None:
     world.delay = 0.05
     process = start("--quiet")
     wait_for(lambda: len(world.endpoint.requests) >= 6)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bdc_agents.distill.clustering.partition import Partition, fit_kmeans, partition
 from bdc_agents.distill.items import (
     CountTokens,
     Embedded,
@@ -21,7 +22,6 @@ from bdc_agents.distill.items import (
     items_of_rows,
     items_of_traces,
 )
-from bdc_agents.distill.partition import Partition, fit_kmeans, partition
 from bdc_agents.embed.encoder import Encoder, Vectors
 from bdc_agents.experts.membership import (
     SHARED,

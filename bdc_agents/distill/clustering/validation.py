@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bdc_agents.distill.agreement import Agreement, agreement
-from bdc_agents.distill.cluster import cluster_items, held_out_scores, own_order
-from bdc_agents.distill.describe import ClusterFacts, describe_clusters
+from bdc_agents.distill.clustering.agreement import Agreement, agreement
+from bdc_agents.distill.clustering.cluster import cluster_items, held_out_scores, own_order
+from bdc_agents.distill.clustering.describe import ClusterFacts, describe_clusters
+from bdc_agents.distill.clustering.partition import reduce, silhouette
 from bdc_agents.distill.items import Embedded
-from bdc_agents.distill.partition import reduce, silhouette
 from bdc_agents.embed.encoder import Vectors, unit
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.membership import Clusters

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdc_agents.distill.cluster import own_order, threads
-from bdc_agents.distill.describe import ClusterFacts
+from bdc_agents.distill.clustering.cluster import own_order, threads
+from bdc_agents.distill.clustering.describe import ClusterFacts
+from bdc_agents.distill.clustering.validation import Validation
 from bdc_agents.distill.items import Embedded
-from bdc_agents.distill.validation import Validation
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.atomic import replacing
 from bdc_agents.experts.membership import Clusters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bdc_agents.distill.agreement import top_labels
+from bdc_agents.distill.clustering.agreement import top_labels
 from bdc_agents.distill.items import Embedded
 from bdc_agents.experts.membership import Clusters
 from bdc_agents.extras import need

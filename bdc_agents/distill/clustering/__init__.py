@@ -1,0 +1,1 @@
+"""Clusters of solved problems: found, checked, described, and shown on a page."""
