@@ -17,8 +17,8 @@ from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.foreign import read_toml
 from bdc_agents.experts.library import ExpertLibrary, read_manifest
+from bdc_agents.foreign import read_toml
 from bdc_agents.runs import trace_file
 from bdc_agents.runs.ray.task import Needs
 from bdc_agents.runs.store import scan_traces
