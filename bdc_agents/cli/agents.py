@@ -3,19 +3,55 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.agents import Ping, load_agents, ping
+from bdc_agents.agents import Ping, load_agents
+from bdc_agents.agents import ping as ask
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.agents.local import ModelStatus, describe_models
-from bdc_agents.cli.outcome import ENVIRONMENT, SOLVED
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded
+from bdc_agents.cli.inputs import read_settings
+from bdc_agents.cli.options import Agents, AsJson, Config
 from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError
 from bdc_agents.types import Frozen
 from bdc_agents.view.text import one_line, printable
+
+EXAMPLES = (
+    "bdc agents",
+    "bdc agents --ping",
+    "bdc agents -a openai:gpt-4o-mini --ping",
+)
+
+
+@guarded
+def agents(
+    ping: Annotated[bool, typer.Option("--ping", help="Ask each agent for a short reply.")] = False,
+    agent: Agents = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> int:
+    """List the configured agents and the local models."""
+    settings = read_settings(config)
+    models = describe_models()
+    names = [*(agent or settings.agents)]
+    lines = asyncio.run(_lines(settings, names, models, ping))
+    if as_json:
+        found = {
+            "agents": [line.model_dump(mode="json") for line in lines],
+            "models": [model.model_dump(mode="json") for model in models],
+        }
+        print(json.dumps(found))
+    else:
+        _show(lines, models, ping)
+    # One that fails is enough: whoever asks wants to know whether the team can begin.
+    silent = ping and not (lines and all(line.ping and line.ping.ok for line in lines))
+    return ENVIRONMENT if silent else SOLVED
 
 
 class AgentLine(Frozen):
@@ -32,34 +68,6 @@ class AgentLine(Frozen):
     endpoint: str = ""
     problem: str = ""
     ping: Ping | None = None
-
-
-def agents(settings: Settings, asked: Sequence[str], *, pinged: bool, as_json: bool) -> int:
-    """Lists the agents and the local models.
-
-    Args:
-        settings: Whose agents are listed.
-        asked: Model strings or names to list instead.
-        pinged: Ask each agent for a short reply.
-        as_json: One JSON object on stdout.
-
-    Returns:
-        The exit code: 3 where agents were asked and one of them did not answer.
-    """
-    models = describe_models()
-    names = [*(asked or settings.agents)]
-    lines = asyncio.run(_lines(settings, names, models, pinged))
-    if as_json:
-        found = {
-            "agents": [line.model_dump(mode="json") for line in lines],
-            "models": [model.model_dump(mode="json") for model in models],
-        }
-        print(json.dumps(found))
-    else:
-        _show(lines, models, pinged)
-    # One that fails is enough: whoever asks wants to know whether the team can begin.
-    silent = pinged and not (lines and all(line.ping and line.ping.ok for line in lines))
-    return ENVIRONMENT if silent else SOLVED
 
 
 async def _lines(
@@ -81,7 +89,7 @@ async def _line(settings: Settings, name: str, models: Sequence[ModelStatus], pi
         absent = _absent(config.model, models) if not config.path else ""
         if absent or not pinged:
             return line.model_copy(update={"problem": absent})
-        return line.model_copy(update={"ping": await ping(agent)})
+        return line.model_copy(update={"ping": await ask(agent)})
     finally:
         await agent.aclose()
 

@@ -1,31 +1,76 @@
-"""The program `bdc`: its commands, registered; what they do is imported when they are called."""
+"""The program `bdc`: a table of its commands; the module of a command is imported when it is called."""
 
 import atexit
 import gc
 import os
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from bdc_agents.cli.commands import (
-    agents,
-    collect,
-    compare,
-    config,
-    demo,
-    distill,
-    doctor,
-    evaluate,
-    export,
-    serve,
-    solve,
-    view,
-)
+from bdc_agents.cli.exits import fail
 from bdc_agents.cli.options import epilog
+
+COMMANDS = {
+    "solve": ("bdc_agents.cli.solve", "Solve one problem."),
+    "demo": ("bdc_agents.cli.demo", "Solve the shipped problems with two local models."),
+    "export": ("bdc_agents.cli.export", "Write what a run found as training data or tables."),
+    "distill": ("bdc_agents.cli.distill", "Turn solved problems into a library of LoRA experts."),
+    "compare": ("bdc_agents.cli.compare", "Compare the ways to use a library's experts."),
+    "serve": (
+        "bdc_agents.cli.serve",
+        "Serve a library to every client that speaks OpenAI's chat protocol.",
+    ),
+    "agents": ("bdc_agents.cli.agents", "List the configured agents and the local models."),
+    "view": ("bdc_agents.cli.view", "Show a run: its trees, programs and figures."),
+    "doctor": (
+        "bdc_agents.cli.doctor",
+        "Say what this machine can do, what is missing and how to get it.",
+    ),
+    "config": ("bdc_agents.cli.config", "Explain the settings file."),
+    "collect": ("bdc_agents.cli.collect", "Search many problems and keep their traces."),
+    "eval": ("bdc_agents.cli.evaluate", "Compare solvers on problem sets."),
+}
+"""By name: its module, which has EXAMPLES and a function of the module's name, and its line in the list."""
+
+
+class Commands(TyperGroup):
+    """A group that knows its commands by one line each until one is called."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, whole: its options come from its module."""
+        name, line, rest = super().resolve_command(ctx, args)
+        if name is None or line is None:
+            return name, line, rest
+        try:
+            return name, command(name), rest
+        # A module that cannot be imported ends the command as what it does would.
+        except (Exception, KeyboardInterrupt) as error:
+            raise typer.Exit(fail(error, as_json="--json" in rest)) from error
+
+
+def command(name: str) -> Any:
+    """A command with its options, imported now.
+
+    Args:
+        name: One of `COMMANDS`.
+    """
+    module = import_module(COMMANDS[name][0])
+    function = getattr(module, module.__name__.rpartition(".")[2])
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name, epilog=epilog(*module.EXAMPLES))(function)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="bdc",
+    cls=Commands,
     help="Several language models search one tree of thoughts and hand over a program that passes the tests.",
     epilog=epilog(
         "bdc doctor",
@@ -55,21 +100,6 @@ def _root(
 
         print(f"bdc-agents {version_of('bdc-agents')}")
         raise typer.Exit
-
-
-# A command is a module with EXAMPLES and a function, whose signature has its options.
-app.command("solve", epilog=epilog(*solve.EXAMPLES))(solve.solve)
-app.command("demo", epilog=epilog(*demo.EXAMPLES))(demo.demo)
-app.command("export", epilog=epilog(*export.EXAMPLES))(export.export)
-app.command("distill", epilog=epilog(*distill.EXAMPLES))(distill.distill)
-app.command("compare", epilog=epilog(*compare.EXAMPLES))(compare.compare)
-app.command("serve", epilog=epilog(*serve.EXAMPLES))(serve.serve)
-app.command("agents", epilog=epilog(*agents.EXAMPLES))(agents.agents)
-app.command("view", epilog=epilog(*view.EXAMPLES))(view.view)
-app.command("doctor", epilog=epilog(*doctor.EXAMPLES))(doctor.doctor)
-app.command("config", epilog=epilog(*config.EXAMPLES))(config.config)
-app.command("collect", epilog=epilog(*collect.EXAMPLES))(collect.collect)
-app.command("eval", epilog=epilog(*evaluate.EXAMPLES))(evaluate.evaluate)
 
 
 def main() -> None:

@@ -5,54 +5,149 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from bdc_agents.cli.choose import agent_names
-from bdc_agents.cli.collecting import view_for
-from bdc_agents.cli.outcome import SOLVED, UNSOLVED, note
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.collect_progress import view_for
+from bdc_agents.cli.download import fetch_weights
+from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.inputs import agent_names, read_settings
+from bdc_agents.cli.options import (
+    Agents,
+    AllowUnsafe,
+    AsJson,
+    Config,
+    Data,
+    EngineName,
+    NoCache,
+    Preset,
+    Quiet,
+    RayAddress,
+)
 from bdc_agents.config import Budget, Settings, explain
 from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.evaluate.report.collection import write_collection_report
+from bdc_agents.evaluate.summary import skills_line
+from bdc_agents.evaluate.survey import Survey, survey
 from bdc_agents.runs.collect import CollectConfig, Collected
 from bdc_agents.runs.collect import collect as run
 from bdc_agents.runs.engine import Engine
+from bdc_agents.runs.ray.search import ray_engine
 from bdc_agents.view.text import count, money, plural
 
-if TYPE_CHECKING:
-    from bdc_agents.evaluate.survey import Survey
-
+EXAMPLES = (
+    "bdc collect mbpp:train --data DATA --out runs/mbpp",
+    "bdc collect demo --out runs/demo -a local:qwen2.5-coder-0.5b --quiet",
+    "bdc collect mbpp:601-700 apps --filter apps:difficulty=introductory --out runs/mixed",
+    "bdc collect humaneval --out runs/he --limit 20 --shuffle-seed 1 --budget calls=2000,money=5",
+    "bdc collect mbpp:train --out runs/mbpp --engine ray --ray-address 10.0.0.1:6379",
+    "bdc collect mbpp:train --out runs/mbpp --json    # once more: goes on where it was cut off",
+)
 REPORT_FILE = "report.html"
 _SIGNAL = 128
 """Added to a signal's number, as shells do it."""
 
 
+@guarded
 def collect(
+    dataset: Annotated[
+        list[str],
+        typer.Argument(
+            help="What to search: NAME, a split or range of it such as mbpp:train or mbpp:601-974, ids such "
+            "as demo:ID,ID, or a .jsonl file."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; one that is there is gone on with.")],
+    agent: Agents = None,
+    data: Data = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems in this run.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="KEY=VALUE,...",
+            help="Only problems with one of these values; the key is difficulty or tag, for one data set "
+            "NAME:KEY=VALUE; may be repeated.",
+        ),
+    ] = None,
+    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
+    run_budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--budget",
+            metavar="CAP=NUMBER,...",
+            help="Caps on the whole run, never passed: calls, tokens, money (US dollars), and seconds of "
+            "this command; may be repeated.",
+        ),
+    ] = None,
+    preset: Preset = None,
+    rollouts: Annotated[int | None, typer.Option(help="Leaves evaluated at most, for each problem.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Cap on calls for each problem.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
+    money: Annotated[float | None, typer.Option(help="Cap on US dollars for each problem.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random in a search derives from it.")] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, help="Searches at once; by default as many as keep the endpoints busy."),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Job table in Postgres, for several machines: postgresql://..."),
+    ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="local: in this process; ray: on every node of a Ray cluster, each with the agents' "
+            "whole concurrency."
+        ),
+    ] = EngineName.LOCAL,
+    ray_address: RayAddress = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    no_cache: NoCache = False,
+    allow_unsafe: AllowUnsafe = False,
+) -> int:
+    """Search many problems and keep their traces.
+
+    The same command again goes on where it was cut off; several processes may share one folder.
+    """
+    settings = read_settings(
+        config,
+        preset=preset,
+        search={"rollouts": rollouts, "seed": seed},
+        budget={"calls": calls, "tokens": tokens, "money": money, "seconds": seconds},
+        cache=not no_cache,
+        allow_unsafe=allow_unsafe,
+    )
+    chosen = CollectConfig(
+        datasets=tuple(dataset),
+        data=data,
+        filters=tuple(only or ()),
+        shuffle_seed=shuffle_seed,
+        limit=limit,
+        budget=read_budget(run_budget or []),
+        concurrency=concurrency,
+        table=table,
+    )
+    chosen_engine = engine_for(engine.value, ray_address)
+    return _collect(chosen, settings, agent or [], out, chosen_engine, as_json=as_json, quiet=quiet)
+
+
+def _collect(
     config: CollectConfig,
     settings: Settings,
     asked: Sequence[str],
-    *,
     out: Path,
-    engine: Engine | None = None,
+    engine: Engine | None,
+    *,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Collects and reports it.
-
-    Args:
-        config: What is collected; its agents are chosen here.
-        settings: With the options over them.
-        asked: Agents of the command line.
-        out: Run folder.
-        engine: Does the work; None searches in this process.
-        as_json: One JSON object on stdout at the end.
-        quiet: Plain lines instead of the live view; with `as_json`, no progress at all.
-
-    Returns:
-        The exit code: 0 when every problem has its trace.
-    """
     names, why = agent_names(settings, asked)
     if why:
         note(why)
@@ -90,8 +185,6 @@ def engine_for(name: str, ray_address: str | None) -> Engine | None:
         ConfigError: If an address is given to an engine that has none.
     """
     if name == "ray":
-        from bdc_agents.runs.ray.search import ray_engine
-
         return ray_engine(ray_address)
     if ray_address is not None:
         raise ConfigError("--ray-address needs --engine ray")
@@ -138,22 +231,19 @@ def as_object(collected: Collected) -> dict[str, Any]:
     }
 
 
-def write_report(out: Path) -> "Survey | None":
+def write_report(out: Path) -> Survey | None:
     """Writes the `report.html` of a run folder, and returns its figures; None while it has no trace.
 
     Raises:
         UsageError: If there is no such run.
     """
-    from bdc_agents.evaluate.report.collection import write_collection_report
-    from bdc_agents.evaluate.survey import survey
-
     found = survey(out)
     if found:
         write_collection_report(out, found)
     return found
 
 
-def _report(collected: Collected, found: "Survey | None") -> None:
+def _report(collected: Collected, found: Survey | None) -> None:
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
     print(
@@ -180,11 +270,6 @@ def _report(collected: Collected, found: "Survey | None") -> None:
         note(f"figures and plots: {collected.folder / REPORT_FILE}")
 
 
-def _tell_skills(found: "Survey") -> None:
-    from bdc_agents.evaluate.summary import skills_line
-
+def _tell_skills(found: Survey) -> None:
     if len(found.skills) > 1:
         note(f"for [search] in bdc.toml, where the next bandit can start: {skills_line(found.skills)}")
-
-
-__all__ = ["CollectConfig", "as_object", "collect", "engine_for", "read_budget", "write_report"]

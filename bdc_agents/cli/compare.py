@@ -1,57 +1,127 @@
-"""What `bdc compare` does: plan, watch, and print the table."""
+"""`bdc compare`: the ways to use a library's experts, in one table."""
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bdc_agents.cli.outcome import SOLVED, note
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bdc_agents.cli.exits import SOLVED, guarded, note
+from bdc_agents.cli.inputs import read_settings
+from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
 from bdc_agents.errors import UsageError
+from bdc_agents.evaluate.library.config import CompareConfig, build_config, read_config
+from bdc_agents.evaluate.results import REPORT_FILE
 from bdc_agents.experts.library import read_manifest
+from bdc_agents.sandbox import create_executor
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from bdc_agents.evaluate.library.config import CompareConfig
     from bdc_agents.evaluate.library.run import Watch
     from bdc_agents.evaluate.library.summary import CompareSummary, MethodFigures
 
+EXAMPLES = (
+    "bdc compare experts/library/mine --problems mbpp:11-110 --traces runs/mbpp --data DATA",
+    "bdc compare experts/library/mine --problems humaneval --method experts --method router-default",
+    "bdc compare --config runs/compare/compare.json --out runs/again",
+)
 WIDE = 140
 """Columns that the whole table takes."""
 
 
-def run(
-    config: Path | None,
-    options: dict[str, Any],
-    out: Path,
-    *,
-    data: Path | None,
-    as_json: bool,
-    quiet: bool,
-    allow_unsafe: bool,
+@guarded
+def compare(
+    library: Annotated[
+        Path | None, typer.Argument(metavar="LIBRARY", help="A library of bdc distill.")
+    ] = None,
+    problems: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET", help="A data set or a range such as mbpp:11-110; may be repeated."),
+    ] = None,
+    traces: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="What the library was made from; the routers and X-LoRA that it does not hold are trained "
+            "on it. May be repeated.",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "--methods",
+            metavar="NAME,...",
+            help="base, experts, uniform, nearest, membership, ties, dare, arrow, xlora, router-default, "
+            "router-paper; all by default; may be repeated.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the results; one that is there is gone on with.")
+    ] = Path("runs/compare"),
+    data: Data = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many problems.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="KEY=VALUE,...", help="Only problems of this difficulty or tag."),
+    ] = None,
+    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Of one reply; 512 by default.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Replies that are written at once; 8 by default.")] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Share of entries that TIES and DARE keep; 0.5 by default.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Where the base is, if not where the library says.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="Of the base: auto, float32 or bfloat16.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The compare.json of a comparison; options come over it."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Silent = False,
+    allow_unsafe: AllowUnsafe = False,
 ) -> int:
-    """Compares as a file and the options over it say."""
+    """Compare the ways to use a library's experts.
+
+    Base, each expert, the adapter trained on all data, mixtures, TIES, DARE, Arrow, X-LoRA and the
+    hypernetwork, on problems that the library has not seen: loss, problems solved by one greedy
+    program each, tokens a second, and memory. The same command again goes on where it was cut off.
+    """
+    options = {
+        "library": str(library) if library else None,
+        "problems": tuple(problems or ()),
+        "traces": tuple(map(str, traces or ())),
+        "methods": tuple(name.strip() for text in method or () for name in text.split(",") if name.strip()),
+        "filters": tuple(only or ()),
+        "limit": limit,
+        "shuffle_seed": shuffle_seed,
+        "max_tokens": max_tokens,
+        "batch": batch,
+        "density": density,
+        "base": base,
+        "dtype": dtype,
+    }
     plan = _plan(config, options)
     read_manifest(Path(plan.library))  # A missing folder is told before a missing package.
-    from bdc_agents.cli.choose import read_settings
-    from bdc_agents.evaluate.library.run import compare
+    # These need the extra `distill`.
+    from bdc_agents.evaluate.library.run import compare as run
     from bdc_agents.experts.devices import use_idle_cores
-    from bdc_agents.sandbox import create_executor
 
     settings = read_settings(None, allow_unsafe=allow_unsafe)
     # Threads that wait for a busy core hold up all others.
     use_idle_cores()
     with _Board(silent=quiet) as board:
-        summary = compare(
-            plan, out, lambda: create_executor(settings.sandbox), data=data, watch=board.watch()
-        )
+        summary = run(plan, out, lambda: create_executor(settings.sandbox), data=data, watch=board.watch())
     _show(summary, out, as_json)
     return SOLVED
 
 
-def _plan(file: Path | None, options: dict[str, Any]) -> "CompareConfig":
-    from bdc_agents.evaluate.library.config import build_config, read_config
-
+def _plan(file: Path | None, options: dict[str, Any]) -> CompareConfig:
     if file is not None:
         options = read_config(file).model_dump() | {
             key: value for key, value in options.items() if value is not None and value != ()
@@ -72,9 +142,6 @@ class _Board:
     """
 
     def __init__(self, *, silent: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
         console = Console(stderr=True)
         self._silent = silent
         self._live = not silent and console.is_terminal and not console.is_dumb_terminal
@@ -149,13 +216,10 @@ class _Board:
 
 def _show(summary: "CompareSummary", out: Path, as_json: bool) -> None:
     from bdc_agents.evaluate.library.report import lead
-    from bdc_agents.evaluate.results import REPORT_FILE
 
     if as_json:
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
         return
-    from rich.console import Console
-
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, WIDE)  # A file or a pipe has no edge.
@@ -165,10 +229,8 @@ def _show(summary: "CompareSummary", out: Path, as_json: bool) -> None:
     print(f"everything: {out / REPORT_FILE}", file=sys.stdout)
 
 
-def _table(summary: "CompareSummary", width: int) -> "Table":
+def _table(summary: "CompareSummary", width: int) -> Table:
     """The figures, as many as fit: a number that is cut off says nothing."""
-    from rich.table import Table
-
     from bdc_agents.evaluate.library.report import cost_cells, ordered
 
     against, whole = f"against {summary.reference}", width >= WIDE

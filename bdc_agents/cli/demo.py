@@ -6,21 +6,26 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.agents import Agent, load_agents
+from bdc_agents.cli.demo_distill import KEPT_BACK, require_stages, show, tell
 from bdc_agents.cli.distill import read_all
-from bdc_agents.cli.outcome import INTERRUPTED, SOLVED, UNSOLVED, note
-from bdc_agents.cli.searching import Finished, search
-from bdc_agents.cli.solve import as_object, closing, run_settings
-from bdc_agents.cli.story import KEPT_BACK, require_stages, show, tell
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.download import fetch_weights
+from bdc_agents.cli.exits import INTERRUPTED, SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.inputs import closing, read_settings
+from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
+from bdc_agents.cli.search_record import run_settings
+from bdc_agents.cli.solve import as_object
+from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
+from bdc_agents.errors import UsageError
 from bdc_agents.runs import open_run, write_solution, write_text, write_trace
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.types import Task, Trace
@@ -28,6 +33,11 @@ from bdc_agents.view.html import render_html
 from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import count, ending, one_line, passes, value_colour
 
+EXAMPLES = (
+    "bdc demo",
+    "bdc demo --distill --minutes 6",
+    "bdc demo --minutes 5 --agent openai:gpt-4o-mini --out runs/mini",
+)
 AGENTS = {
     "qwen-0.5b": AgentConfig(model="local:qwen2.5-coder-0.5b"),
     "qwen-1.5b": AgentConfig(model="local:qwen2.5-coder-1.5b"),
@@ -37,13 +47,51 @@ FAIR_SHARES = 1.5
 """How many times its even share of the time left one problem may take."""
 
 
+@guarded
 def demo(
+    minutes: Annotated[float, typer.Option(min=0.1, help="For all problems together.")] = 10.0,
+    agent: Agents = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder.")] = Path("runs/demo"),
+    distill: Annotated[
+        bool,
+        typer.Option(
+            "--distill",
+            help="Then train experts on what was solved, and let them answer a problem that was kept "
+            "back; needs pip install 'bdc-agents[local,distill]'.",
+        ),
+    ] = False,
+    traces: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="With --distill: traces of other searches to train on too, such as "
+            "experts/traces/second.jsonl.gz. May be repeated.",
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    no_cache: NoCache = False,
+    allow_unsafe: AllowUnsafe = False,
+) -> int:
+    """Solve the shipped problems with two local models.
+
+    Their weights, 1.6 GB, are downloaded once. A table and an HTML report come at the end.
+    """
+    if traces and not distill:
+        raise UsageError("--traces is what experts are trained on: it goes with --distill")
+    settings = read_settings(config, cache=not no_cache, allow_unsafe=allow_unsafe)
+    further = (traces or []) if distill else None
+    return _demo(settings, agent or [], minutes, out, further, as_json=as_json, quiet=quiet)
+
+
+def _demo(
     settings: Settings,
     asked: Sequence[str],
-    *,
     minutes: float,
     out: Path,
     distill: Sequence[Path] | None,
+    *,
     as_json: bool,
     quiet: bool,
 ) -> int:

@@ -1,57 +1,120 @@
-"""What `bdc distill` does: make a library, fold traces into one, verify one."""
+"""`bdc distill`: make a library of experts, fold traces into one, verify one."""
 
 import asyncio
 import json
 from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bdc_agents.cli.outcome import SOLVED, UNSOLVED, note
+from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
+from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.experts.library import ExpertLibrary, read_manifest
 from bdc_agents.foreign import read_toml
+from bdc_agents.runs import trace_file
+from bdc_agents.runs.ray.task import Needs
+from bdc_agents.runs.store import scan_traces
+from bdc_agents.types import Trace
 
-if TYPE_CHECKING:
-    from bdc_agents.distill.recipe import Recipe
-    from bdc_agents.experts.library import ExpertLibrary
-    from bdc_agents.types import Trace
+EXAMPLES = (
+    "bdc distill runs/mbpp --out experts/library/mine",
+    "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
+    "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
+    "bdc distill runs/mbpp --dpo --set dpo.beta=0.2 --out experts/library/preferred",
+    "bdc distill runs/mbpp --recipe qwen-7b --out big --engine ray --ray-address auto --gpus 1",
+    "bdc distill --update experts/library/mine runs/solver runs/mbpp",
+    "bdc distill --check experts/library/mine",
+)
 
 
-def make(
-    runs: list[Path],
-    out: Path,
-    plan: "Recipe",
-    *,
-    one_expert: bool,
-    ray: "OnRay | None" = None,
-    as_json: bool,
-    quiet: bool,
+@guarded
+def distill(
+    run: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run folders of bdc collect, or files of traces."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the library is to be.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="local:NAME, a hub repository or a folder, instead of the recipe's."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="tiny (the default), qwen-0.5b, qwen-7b, paper, or a .toml file."),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A value of the recipe, such as train.epochs=2; may be repeated.",
+        ),
+    ] = None,
+    dpo: Annotated[
+        bool,
+        typer.Option(
+            "--dpo",
+            help="Then train on pairs of steps, a better one against a worse one (DPO): the adapter of "
+            "all data, or others with --set dpo.experts=all. Needs TRL: pip install 'bdc-agents[dpo]'.",
+        ),
+    ] = False,
+    one_expert: Annotated[
+        bool, typer.Option("--one-expert", help="With too few problems to cluster, train one expert on all.")
+    ] = False,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIBRARY",
+            help="Fold new traces into a library, such as those that the solver's searches left; name the "
+            "runs that it was made from too, so that its experts do not forget.",
+        ),
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="LIBRARY", help="Only verify every file of a library.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: in this process; ray: on a node of a Ray cluster.")
+    ] = EngineName.LOCAL,
+    ray_address: RayAddress = None,
+    cpus: Annotated[
+        float | None, typer.Option(metavar="N", min=1, help="Cores that the Ray node must have free; 1.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(metavar="N", min=0, help="GPUs that the Ray node must have free; 0.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> int:
-    """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
-    traces, lineage = read_all(runs)  # A missing folder is told before a missing package.
-    from bdc_agents.distill.curves import live_losses
-    from bdc_agents.distill.pipeline import distill
-    from bdc_agents.experts.devices import use_idle_cores
+    """Turn solved problems into a library of LoRA experts.
 
-    with live_losses(Console(stderr=True, quiet=quiet)) as watch:
-        how: dict[str, Any] = {
-            "lineage": lineage,
-            "one_expert": one_expert,
-            "say": _say(quiet),
-            "watch": watch,
-        }
-        if ray is not None:
-            library = _make_on_ray(traces, out, plan, how, ray)
-        else:
-            use_idle_cores()
-            library = distill(traces, out, plan, **how).library
-    _show(library, as_json)
-    return SOLVED
+    They are clustered, an expert is trained for each cluster and one on all of them, in one pass,
+    and then a router, which mixes the experts for a problem.
+    The same command again goes on where it was cut off.
+    """
+    if check is not None:
+        return _verify(check, as_json)
+    ray = _on_ray(engine, ray_address, cpus, gpus)
+    if update is not None and ray is not None:
+        raise UsageError("--engine ray makes libraries; leave it out to fold traces into one, here")
+    if update is not None and run and out is None:
+        return _renew(update, run, recipe, base, change or [], as_json=as_json, quiet=quiet)
+    if not run or out is None or update is not None:
+        raise UsageError(
+            "give run folders and --out LIBRARY, or --update LIBRARY or --check LIBRARY: "
+            "bdc distill RUN --out LIBRARY"
+        )
+    plan = _recipe(recipe or "tiny", base, change or [], dpo=dpo)
+    return _make(run, out, plan, one_expert=one_expert, ray=ray, as_json=as_json, quiet=quiet)
 
 
 class OnRay(NamedTuple):
@@ -67,17 +130,63 @@ class OnRay(NamedTuple):
     gpus: float
 
 
+def _on_ray(engine: EngineName, address: str | None, cpus: float | None, gpus: float | None) -> OnRay | None:
+    """Which node makes the library; None for this process.
+
+    Raises:
+        UsageError: If an option is about a node, and there is none.
+    """
+    if engine is EngineName.RAY:
+        return OnRay(address, cpus or 1.0, gpus or 0.0)
+    given = {"--ray-address": address, "--cpus": cpus, "--gpus": gpus}
+    if needless := [name for name, value in given.items() if value is not None]:
+        raise UsageError(f"{needless[0]} needs --engine ray")
+    return None
+
+
+def _make(
+    runs: list[Path],
+    out: Path,
+    plan: Recipe,
+    *,
+    one_expert: bool,
+    ray: OnRay | None = None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
+    traces, lineage = read_all(runs)
+    # These need the extra `distill`; a missing folder is told before a missing package.
+    from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.pipeline import distill as make
+    from bdc_agents.experts.devices import use_idle_cores
+
+    with live_losses(Console(stderr=True, quiet=quiet)) as watch:
+        how: dict[str, Any] = {
+            "lineage": lineage,
+            "one_expert": one_expert,
+            "say": _say(quiet),
+            "watch": watch,
+        }
+        if ray is not None:
+            library = _make_on_ray(traces, out, plan, how, ray)
+        else:
+            use_idle_cores()
+            library = make(traces, out, plan, **how).library
+    _show(library, as_json)
+    return SOLVED
+
+
 def _make_on_ray(
-    traces: "list[Trace]", out: Path, plan: "Recipe", how: dict[str, Any], ray: OnRay
-) -> "ExpertLibrary":
+    traces: list[Trace], out: Path, plan: Recipe, how: dict[str, Any], ray: OnRay
+) -> ExpertLibrary:
     from bdc_agents.distill.on_ray import distill_on_ray
-    from bdc_agents.runs.ray.task import Needs
 
     needs = Needs(cpus=ray.cpus, gpus=ray.gpus)
     return asyncio.run(distill_on_ray(traces, out, plan, **how, address=ray.address, needs=needs))
 
 
-def renew(
+def _renew(
     folder: Path,
     runs: list[Path],
     name: str | None,
@@ -88,8 +197,6 @@ def renew(
     quiet: bool,
 ) -> int:
     """Folds the traces of runs into a library."""
-    from bdc_agents.experts.library import read_manifest
-
     read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)
     from bdc_agents.distill.curves import live_losses
@@ -97,7 +204,7 @@ def renew(
     from bdc_agents.experts.devices import use_idle_cores
 
     use_idle_cores()
-    plan = recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
+    plan = _recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         made = update(folder, traces, recipe=plan, lineage=lineage, base=base, say=_say(quiet), watch=watch)
     if as_json:
@@ -112,10 +219,8 @@ def renew(
     return SOLVED
 
 
-def verify(folder: Path, as_json: bool = False) -> int:
+def _verify(folder: Path, as_json: bool = False) -> int:
     """Says which files of a library are damaged or missing."""
-    from bdc_agents.experts.library import ExpertLibrary
-
     library = ExpertLibrary(folder)
     found = [str(damage) for damage in library.check()]
     if as_json:
@@ -128,10 +233,8 @@ def verify(folder: Path, as_json: bool = False) -> int:
     return UNSOLVED if found else SOLVED
 
 
-def recipe(name: str, base: str | None, changes: list[str], *, dpo: bool = False) -> "Recipe":
+def _recipe(name: str, base: str | None, changes: list[str], *, dpo: bool = False) -> Recipe:
     """A recipe by name, with the values of the options in it."""
-    from bdc_agents.distill.recipe import load_recipe
-
     plan = _with_changes(load_recipe(name), changes, base)
     return plan.model_copy(update={"dpo": plan.dpo or {}}) if dpo else plan
 
@@ -140,7 +243,7 @@ def _say(quiet: bool) -> Callable[[str], None]:
     return (lambda _: None) if quiet else note
 
 
-def _with_changes(plan: "Recipe", changes: list[str], base: str | None = None) -> "Recipe":
+def _with_changes(plan: Recipe, changes: list[str], base: str | None = None) -> Recipe:
     """A recipe with the values of `--base` and `--set` in it."""
     tables: dict[str, dict[str, Any]] = {"base": {"model": base} if base else {}}
     for change in changes:
@@ -167,15 +270,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def read_all(runs: Sequence[Path]) -> "tuple[list[Trace], dict[str, str]]":
+def read_all(runs: Sequence[Path]) -> tuple[list[Trace], dict[str, str]]:
     """The traces of several runs, with a hash of each file.
 
     Raises:
         ConfigError: If there are none.
     """
-    from bdc_agents.runs import trace_file
-    from bdc_agents.runs.store import scan_traces
-
     traces = [trace for run in runs for trace in scan_traces(run, lambda damage: note(f"left out: {damage}"))]
     if not traces:
         raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some")
@@ -186,7 +286,7 @@ def read_all(runs: Sequence[Path]) -> "tuple[list[Trace], dict[str, str]]":
     return traces, hashes
 
 
-def _show(library: "ExpertLibrary", as_json: bool) -> None:
+def _show(library: ExpertLibrary, as_json: bool) -> None:
     from bdc_agents.distill.pipeline import losses_of, verdict_of
 
     losses, verdict = losses_of(library), verdict_of(library)

@@ -17,13 +17,18 @@ from rich.text import Text
 
 from bdc_agents.agents import load_agents
 from bdc_agents.agents.local import describe_models, has_runtime
-from bdc_agents.cli.outcome import ENVIRONMENT, SOLVED
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded
+from bdc_agents.cli.options import AsJson, Config
 from bdc_agents.config import CONFIG_FILE, Settings, load_settings
 from bdc_agents.errors import BDCError
 from bdc_agents.sandbox import probe
 from bdc_agents.types import Frozen
 from bdc_agents.view.text import printable
 
+EXAMPLES = (
+    "bdc doctor",
+    "bdc doctor --json",
+)
 PACKAGES = ("langgraph", "langchain", "langchain-core", "langchain-openai", "pydantic", "rich", "typer")
 EXTRAS = {
     "local": ("xllamacpp", "models on this machine's CPU"),
@@ -31,12 +36,23 @@ EXTRAS = {
     "studio": ("langgraph_cli", "LangGraph Studio"),
     "distill": ("torch", "training experts"),
 }
-
-
 _ELSEWHERE = (
     "programs are isolated on Linux only: run this in a Linux container or virtual machine, or let "
     "BackendExecutor run programs in a sandbox of deepagents; see docs/sandbox.md"
 )
+
+
+@guarded
+def doctor(config: Config = None, as_json: AsJson = False) -> int:
+    """Say what this machine can do, what is missing and how to get it."""
+    checks = [_python(), _versions(), *_settings(config), *_sandbox(config), *_local()]
+    checks += [*map(_extra, EXTRAS), _gpu()]
+    ready = not any(check.state == "failed" for check in checks)
+    if as_json:
+        print(json.dumps({"ready": ready, "checks": [check.model_dump() for check in checks]}))
+    else:
+        _show(checks, ready)
+    return SOLVED if ready else ENVIRONMENT
 
 
 class Check(Frozen):
@@ -51,26 +67,6 @@ class Check(Frozen):
     state: Literal["ok", "missing", "failed"]
     detail: str
     fix: str = ""
-
-
-def doctor(config: Path | None, *, as_json: bool) -> int:
-    """Examines this machine.
-
-    Args:
-        config: A settings file; None for `bdc.toml` of the working directory.
-        as_json: One JSON object on stdout instead of a table.
-
-    Returns:
-        The exit code: 0 when a search can run here.
-    """
-    checks = [_python(), _versions(), *_settings(config), *_sandbox(config), *_local()]
-    checks += [*map(_extra, EXTRAS), _gpu()]
-    ready = not any(check.state == "failed" for check in checks)
-    if as_json:
-        print(json.dumps({"ready": ready, "checks": [check.model_dump() for check in checks]}))
-    else:
-        _show(checks, ready)
-    return SOLVED if ready else ENVIRONMENT
 
 
 def _python() -> Check:

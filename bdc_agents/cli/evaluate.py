@@ -6,35 +6,164 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from rich.console import Console
+import typer
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
-from bdc_agents.cli.choose import agent_names as default_team
-from bdc_agents.cli.evalview import Progress, findings_text, progress, summary_table
-from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, note
-from bdc_agents.cli.solve import closing
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.download import fetch_weights
+from bdc_agents.cli.evaluate_progress import Progress, progress
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
+from bdc_agents.cli.inputs import agent_names as default_team
+from bdc_agents.cli.inputs import closing
+from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
 from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
+from bdc_agents.evaluate.inspect_log import write_logs
+from bdc_agents.evaluate.metrics import Interval
+from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
 from bdc_agents.evaluate.report.page import write_report
 from bdc_agents.evaluate.results import REPORT_FILE, Results
-from bdc_agents.evaluate.run import Report, evaluate, lineage
+from bdc_agents.evaluate.run import Report, lineage
+from bdc_agents.evaluate.run import evaluate as evaluate_all
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
 from bdc_agents.evaluate.solvers import Solver
-from bdc_agents.evaluate.summary import Summary, write_summary
+from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
 from bdc_agents.runs.examine import examine
 from bdc_agents.runs.reference import with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
-from bdc_agents.view.text import plural
+from bdc_agents.view.text import count, money, one_line, plural
+
+EXAMPLES = (
+    "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
+    "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
+    "bdc eval mbpp:test --limit 100 --shuffle-seed 0 --solver single:large --samples 10 --k 1 --k 5",
+    "bdc eval humaneval --solver repair:4,agents=large --solver search:paper,rollouts=8 --out runs/he",
+    "bdc eval humaneval --solver single:my-model@http://localhost:8000/v1 --json",
+    "bdc eval humaneval --solver search --engine ray --ray-address 10.0.0.1:6379",
+    "bdc eval --config eval.toml --out runs/again    # a file with [eval], or an earlier eval.json",
+)
 
 
-def run(
+@guarded
+def evaluate(
+    dataset: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATASET...", help="NAME, a split or range of it such as mbpp:test, or a .jsonl file."
+        ),
+    ] = None,
+    solver: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOLVER",
+            help="single:AGENT, best-of:N, repair:ROUNDS, search or search:PRESET; options after commas, "
+            "such as best-of:8,agents=a+b,temperature=0.8; may be repeated: the first is what others are "
+            "compared with.",
+        ),
+    ] = None,
+    agent: Agents = None,
+    data: Data = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the results; one that is there is gone on with.")
+    ] = Path("runs/eval"),
+    samples: Annotated[int | None, typer.Option(help="Times each solver solves each problem.")] = None,
+    k: Annotated[list[int] | None, typer.Option(metavar="K", help="For pass@k; may be repeated.")] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Of solvers that name none; 0 is greedy. By default that of [search]."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many problems.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="KEY=VALUE,...",
+            help="Only problems of this difficulty or tag; may be repeated.",
+        ),
+    ] = None,
+    public_only: Annotated[
+        bool, typer.Option("--public-only", help="Leave out problems without public tests.")
+    ] = False,
+    reference_tests: Annotated[
+        bool,
+        typer.Option(
+            "--reference-tests",
+            help="Add hidden tests that known solutions make of changed inputs; figures are then not those "
+            "of the published sets.",
+        ),
+    ] = False,
+    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Cap on a solver's calls for one problem.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Cap on its tokens.")] = None,
+    money: Annotated[float | None, typer.Option(help="Cap on its US dollars.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Cap on its wall time.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random derives from it.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Problems at once, on each node; 4 by default.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: in this process; ray: on every node of a Ray cluster.")
+    ] = EngineName.LOCAL,
+    ray_address: RayAddress = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings with a table [eval], or an eval.json; else bdc.toml."),
+    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Write logs that inspect_ai reads, too: OUT/inspect.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    no_cache: NoCache = False,
+    allow_unsafe: AllowUnsafe = False,
+) -> int:
+    """Compare solvers on problem sets.
+
+    Every program is scored on hidden tests that no solver sees. The same command again goes on
+    where it was cut off; the folder has results, a summary and a report for people.
+    """
+    options = {
+        "datasets": dataset,
+        "solvers": solver,
+        "agents": agent,
+        "samples": samples,
+        "k": k,
+        "temperature": temperature,
+        "limit": limit,
+        "filters": only,
+        "public_only": public_only,
+        "reference_tests": reference_tests,
+        "shuffle_seed": shuffle_seed,
+        "seed": seed,
+        "concurrency": concurrency,
+    }
+    caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
+    return _evaluate(
+        config,
+        options,
+        caps,
+        data=data,
+        out=out,
+        engine=engine.value,
+        ray_address=ray_address,
+        inspect=inspect,
+        cache=not no_cache,
+        allow_unsafe=allow_unsafe,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def _evaluate(
     file: Path | None,
     options: Mapping[str, Any],
     caps: Mapping[str, Any],
@@ -182,14 +311,13 @@ def _here(asked: Asked) -> Place:
                     note(f"warning: {line}")
             await fetch_weights(settings, agents)
             with _stoppable():
-                return await evaluate(config, tasks, solvers, executor, results, view.on_row)
+                return await evaluate_all(config, tasks, solvers, executor, results, view.on_row)
 
     return Place(solvers, run)
 
 
 def _on_ray(asked: Asked, data: Path | None, address: str | None) -> Place:
     """On the nodes of a Ray cluster."""
-    from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
 
     async def run(results: Results, view: Progress) -> Report:
         with graceful() as stop:
@@ -225,8 +353,6 @@ def _conclude(summary: Summary, out: Path, tasks: Sequence[Task], *, inspect: bo
         return
     write_report(out, tasks, summary)
     if inspect:
-        from bdc_agents.evaluate.inspect_log import write_logs
-
         for file in write_logs(out, [task.problem for task in tasks]):
             note(f"written for inspect_ai: {file}")
 
@@ -242,6 +368,76 @@ def _tell(summary: Summary, report: Report, out: Path, as_json: bool) -> None:
         return
     if summary.solvers:
         console = Console()
-        console.print(summary_table(summary))
-        console.print(findings_text(summary))
+        console.print(_summary_table(summary))
+        console.print(_findings_text(summary))
         print(f"\neverything: {out / REPORT_FILE}", file=sys.stdout)
+
+
+def _summary_table(summary: Summary) -> Table:
+    """The main figures, one line for each solver."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("solver", overflow="fold", min_width=12)
+    columns = _columns(summary)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in summary.solvers:
+        table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
+    most = max((one.problems for one in summary.solvers), default=0)
+    size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
+    caption = [*summary.claims, size]
+    table.caption, table.caption_justify = Text("\n".join(caption), "dim"), "left"
+    return table
+
+
+def _columns(summary: Summary) -> dict[str, Callable[[Figures], str]]:
+    """What each column shows; columns that would say nothing are left out."""
+    solvers = summary.solvers
+    columns: dict[str, Callable[[Figures], str]] = {}
+    if len({one.problems for one in solvers}) > 1:
+        columns["problems"] = lambda one: str(one.problems)
+    columns["solved"] = lambda one: _interval(one.solved)
+    for k in sorted({k for one in solvers for k in one.pass_at}):
+        columns[f"pass@{k}"] = partial(_at_k, k=k)
+    columns["tests"] = lambda one: f"{one.pass_rate.value:.1%}"
+    if any(one.public for one in solvers):
+        columns["public"] = lambda one: f"{one.public.value:.1%}" if one.public else "-"
+    columns["calls"] = lambda one: f"{one.calls:.1f}"
+    columns["tokens"] = lambda one: count(round(one.tokens))
+    columns["seconds"] = lambda one: f"{one.seconds:.1f}"
+    if any(one.cost for one in solvers):
+        columns["dollars"] = lambda one: money(one.cost)
+    return columns
+
+
+def _at_k(one: Figures, k: int) -> str:
+    return f"{one.pass_at[k].value:.1%}" if k in one.pass_at else "-"
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.1%} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+
+
+def _findings_text(summary: Summary) -> Group:
+    """How the solvers compare, and the warnings."""
+    lines = [Text(_compared(pair)) for pair in summary.pairs]
+    if len(summary.skills) > 1:
+        told = skills_line(summary.skills)
+        lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: {told}"))
+    if summary.signs:
+        lines.append(Text())
+    for sign in summary.signs:
+        head = f"{sign.solver}: " if sign.solver else ""
+        lines.append(Text.assemble(("! ", "yellow"), f"{head}{sign.finding}"))
+    return Group(*([Text(), *lines] if lines else []))
+
+
+def _compared(pair: Pair) -> str:
+    found = pair.solved
+    if not found.better and not found.worse:
+        return f"{pair.first} against {pair.second}: the same on each of {plural(found.problems, 'problem')}"
+    low, high = 100 * found.low, 100 * found.high
+    sure = "" if found.clear else "; may be chance"
+    return (
+        f"{pair.first} against {pair.second}: {100 * found.value:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"better on {plural(found.better, 'problem')}, worse on {found.worse}{sure}"
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bdc_agents.cli.outcome import EXIT_CODES
+from bdc_agents.cli.exits import EXIT_CODES
 
 
 class EngineName(StrEnum):

@@ -1,50 +1,105 @@
-"""What `bdc serve` does: open the place, load the library, serve until it is told to stop."""
+"""`bdc serve`: a library behind an OpenAI-compatible endpoint, until it is told to stop."""
 
 import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from bdc_agents.cli.outcome import SOLVED, note
+import typer
+
+from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import ConfigError
 from bdc_agents.experts.library import read_manifest
 from bdc_agents.extras import need
+from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts
 from bdc_agents.serve.loopback import is_loopback
+from bdc_agents.serve.model import RoutedModel
 
+EXAMPLES = (
+    "bdc serve experts/library/mine",
+    "BDC_API_KEY=... bdc serve experts/library/mine --host 0.0.0.0 --port 8000",
+    "bdc serve experts/library/mine --base local:smollm2-135m --slots 4 --context 4096",
+    "bdc serve experts/library/mine --backend llama.cpp",
+    "VLLM_API_KEY=... bdc serve experts/library/mine --backend vllm --url http://127.0.0.1:8000",
+)
 KEY = "BDC_API_KEY"
 
 
-def run(
-    library: Path,
-    host: str,
-    port: int,
-    *,
-    no_key: bool,
-    allow_host: Sequence[str],
-    requests: int,
-    seconds: float,
-    **model: Any,
+@guarded
+def serve(
+    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A library of bdc distill.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; only this machine by default.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8765,
+    backend: Annotated[
+        str,
+        typer.Option(help="transformers: in this process; llama.cpp: quantised, beside it; vllm: at --url."),
+    ] = "transformers",
+    url: Annotated[
+        str | None, typer.Option(help="Of the vLLM server; its key comes from VLLM_API_KEY.")
+    ] = None,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For mixtures; the vLLM server must see it under the same path."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Where the base is, if not where the library says: local:NAME, a hub repository, a folder, "
+            "a GGUF file; or its name at the vLLM server.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Of transformers: cpu or cuda; a GPU where there is one.")
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Replies written at once; more wait.")] = 8,
+    context: Annotated[
+        int | None, typer.Option(min=16, help="Tokens of prompt and reply together; less takes less memory.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name by which clients may call the server, besides localhost; give it once for each. "
+            "Behind a proxy: the proxy's. Where others can connect and none is given, any will do.",
+        ),
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, help="Requests held at once; more get a 429.")] = 32,
+    seconds: Annotated[float, typer.Option(min=1, help="Time limit of one request.")] = 300.0,
+    no_key: Annotated[
+        bool, typer.Option("--no-key", help="Ask for no API key; only where nobody else can connect.")
+    ] = False,
 ) -> int:
-    """Serves a library.
+    """Serve a library to every client that speaks OpenAI's chat protocol.
 
-    Args:
-        allow_host: Names under which clients may call the server, besides this machine's own.
-        model: Options of `RoutedModel.from_library`.
+    Callers need the key in the environment variable BDC_API_KEY; without one, a key is made and
+    shown once. The model `bdc` mixes the experts for each problem.
     """
     key = _key(host, no_key)
-    hosts = _hosts(host, allow_host)
+    hosts = _hosts(host, allow_host or ())
     read_manifest(library)  # A missing folder is told before a missing package.
-    _need()
+    for module in ("starlette", "uvicorn"):
+        need(module)
+    # These need the extra `serve`.
     from bdc_agents.serve.http.api import create_app
-    from bdc_agents.serve.http.guard import ServerLimits
     from bdc_agents.serve.http.server import listen, serve_forever
-    from bdc_agents.serve.model import RoutedModel
 
     limits = ServerLimits(requests=requests, seconds=seconds)
     with listen(host, port) as place:
-        served = RoutedModel.from_library(library, **model)
+        served = RoutedModel.from_library(
+            library,
+            backend=backend,
+            base=base,
+            device=device,
+            slots=slots,
+            context=context,
+            url=url,
+            adapters=adapters,
+        )
         app = create_app(served, key=key, limits=limits, hosts=hosts)
         shown = place.getsockname()[1]
         serve_forever(app, place, limits, lambda: _announce(host, shown, served.names, key))
@@ -85,11 +140,6 @@ def _hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
     if is_loopback(host):
         return allowed
     return (*allowed, host) if allowed else (ANY,)
-
-
-def _need() -> None:
-    for module in ("starlette", "uvicorn"):
-        need(module)
 
 
 def _announce(host: str, port: int, models: Sequence[str], key: str | None) -> None:

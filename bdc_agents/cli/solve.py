@@ -3,22 +3,24 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.text import Text
 
 from bdc_agents.agents import Agent, load_agents
-from bdc_agents.agents.failures import shown_url
-from bdc_agents.cli.choose import agent_names, check_tests
-from bdc_agents.cli.outcome import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, note
-from bdc_agents.cli.searching import Finished, search
-from bdc_agents.cli.weights import fetch_weights
+from bdc_agents.cli.download import fetch_weights
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.inputs import agent_names, check_tests, closing, find_task, read_settings
+from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, Data, NoCache, Preset, Quiet
+from bdc_agents.cli.search_record import origin, read_search, run_settings
+from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import Settings
+from bdc_agents.errors import UsageError
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
 from bdc_agents.runs.examine import examine
 from bdc_agents.sandbox import Executor, create_executor
@@ -28,35 +30,124 @@ from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import plural, printable
 from bdc_agents.view.tree import tree_report
 
+EXAMPLES = (
+    "bdc solve demo:longest-streak",
+    'bdc solve "Write add(a, b)." --test "assert add(1, 2) == 3"',
+    "bdc solve humaneval:HumanEval/31 --data DATA --json",
+    "bdc solve --resume runs/one",
+    "bdc solve problem.json -a openai:gpt-4o-mini -a local:qwen2.5-coder-0.5b --calls 40 --out runs/one",
+)
 TREE_LINES = 30
 """Of the tree in the report; `bdc view` shows all of it."""
 
 
+@guarded
 def solve(
+    target: Annotated[
+        str | None, typer.Argument(help="An address such as demo:NAME, a .json file, or a problem in words.")
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEST",
+            help='A public test of a problem in words: "assert f(2) == 4", "f(2) -> 4", or "2 3 -> 5" for '
+            "a program on stdin; may be repeated.",
+        ),
+    ] = None,
+    agent: Agents = None,
+    data: Data = None,
+    preset: Preset = None,
+    rollouts: Annotated[int | None, typer.Option(help="Leaves evaluated at most.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents together.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Cap on tokens.")] = None,
+    money: Annotated[float | None, typer.Option(help="Cap on US dollars.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Cap on wall time.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random derives from it.")] = None,
+    config: Config = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the trace, the program and every step of the search there."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with the search that --out RUN keeps, as it was started."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    no_cache: NoCache = False,
+    allow_unsafe: AllowUnsafe = False,
+) -> int:
+    """Solve one problem.
+
+    The agents search; what they write runs on the public tests; the best program is shown.
+    """
+    if (target is None) == (resume is None) or (resume and (test or agent or out)):
+        raise UsageError(
+            "give either a target or a run folder to go on with: bdc solve TARGET, or "
+            "bdc solve --resume RUN, which takes its problem, tests, agents and folder from there"
+        )
+    options = {"rollouts": rollouts, "seed": seed}
+    caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
+    settings = read_settings(
+        config,
+        preset=preset,
+        search=options,
+        budget=caps,
+        cache=not no_cache,
+        allow_unsafe=allow_unsafe,
+    )
+    if resume:
+        given = settings.search.model_dump() if preset else options
+        return _resume(resume, settings, given, caps, data, as_json=as_json, quiet=quiet)
+    assert target is not None
+    task = find_task(target, test or [], data)
+    return _solve(task, settings, agent or [], target, out, as_json=as_json, quiet=quiet)
+
+
+def _resume(
+    folder: Path,
+    settings: Settings,
+    given: Mapping[str, Any],
+    caps: Mapping[str, Any],
+    data: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Goes on with the search that a run folder keeps; a finished one is shown again."""
+    kept = read_search(folder, settings, given, caps, data)
+    if kept.finished:
+        note("this search has finished; its result:")
+        finished = Finished(kept.finished)
+        _report(finished, None, as_json)
+        return _exit_code(finished)
+    return _solve(
+        kept.task,
+        kept.settings,
+        kept.names,
+        kept.target,
+        folder,
+        resumes=True,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def _solve(
     task: Task,
     settings: Settings,
     asked: Sequence[str],
-    *,
     target: str,
     out: Path | None,
+    *,
+    resumes: bool = False,
     as_json: bool,
     quiet: bool,
-    resumes: bool = False,
 ) -> int:
     """Solves a task and reports it.
 
     Args:
-        task: The problem with its hidden tests.
-        settings: With the options over them.
-        asked: Agents of the command line.
-        target: The problem as it was named.
-        out: Run folder; None writes nothing.
-        as_json: One JSON object on stdout instead of a report.
-        quiet: Plain lines instead of the live view; with `as_json`, no progress at all.
         resumes: Whether `out` holds this search, to go on with.
-
-    Returns:
-        The exit code.
     """
     check_tests(task.problem, settings.search)
     names, why = agent_names(settings, asked)
@@ -75,8 +166,8 @@ def solve(
 
     view = _view(task, settings, as_json, quiet)
     finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint, resumes))
-    report(finished, folder, as_json)
-    return exit_code(finished)
+    _report(finished, folder, as_json)
+    return _exit_code(finished)
 
 
 async def _run(
@@ -99,24 +190,6 @@ async def _run(
         )
 
 
-def closing(agents: Sequence[Agent], executor: Executor) -> AsyncExitStack:
-    """Frees agents and executor at its end, whatever one of them raises."""
-    stack = AsyncExitStack()
-    stack.push_async_callback(executor.aclose)
-    for agent in agents:
-        stack.push_async_callback(agent.aclose)
-    return stack
-
-
-def run_settings(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
-    """What a run folder says of its settings; nothing that may hold a key."""
-    return {
-        "agents": {name: _agent_settings(settings, name) for name in names},
-        "search": settings.search.model_dump(mode="json"),
-        "budget": settings.budget.model_dump(mode="json"),
-    }
-
-
 def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | None:
     """Where the steps of this search are kept; None in a folder that is for another search."""
     file = folder / CHECKPOINT_FILE
@@ -132,21 +205,6 @@ def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | 
     return file
 
 
-def origin(task: Task, target: str, names: Sequence[str]) -> dict[str, Any]:
-    """What a resumed search needs besides its settings: the problem, and who took part."""
-    problem = task.problem.model_dump(mode="json")
-    return {"names": list(names), "target": target, "problem": problem}
-
-
-def _agent_settings(settings: Settings, name: str) -> dict[str, Any]:
-    config = settings.agent(name)
-    if config.model == name and name not in settings.agents:
-        return {"model": name}
-    return config.model_dump(mode="json", exclude={"api_key", "api_key_env", "base_url", "options"}) | {
-        "endpoint": shown_url(config.base_url or "")
-    }
-
-
 def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> View:
     most = rollouts_at_most(settings.search, settings.budget)
     rollouts = None if most == ROLLOUTS_AT_MOST else most
@@ -155,7 +213,7 @@ def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> View:
     return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)
 
 
-def report(finished: Finished, folder: Path | None, as_json: bool) -> None:
+def _report(finished: Finished, folder: Path | None, as_json: bool) -> None:
     """Prints what came of a search."""
     trace = finished.trace
     if trace is None:
@@ -201,7 +259,7 @@ def print_code(code: str, console: Console) -> None:
         print(code, file=console.file)
 
 
-def exit_code(finished: Finished) -> int:
+def _exit_code(finished: Finished) -> int:
     """0 where it is solved; see `EXIT_CODES`."""
     if finished.interrupted or finished.trace is None:
         return INTERRUPTED

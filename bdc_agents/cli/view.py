@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
-from bdc_agents.cli.outcome import SOLVED, note
+from bdc_agents.cli.collect import REPORT_FILE, write_report
+from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.solve import print_code
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import find_trace, read_traces, write_text
@@ -13,18 +16,29 @@ from bdc_agents.types import Trace
 from bdc_agents.view.html import render_html
 from bdc_agents.view.tree import runs_table, tree_report
 
+EXAMPLES = (
+    "bdc view runs/demo",
+    "bdc view runs/demo --problem demo:longest-streak",
+    "bdc view runs/demo --html demo.html",
+    "bdc view runs/mbpp --report",
+)
 
-def view(run: Path, *, html: Path | None, problem: str | None) -> int:
-    """Shows a run.
 
-    Args:
-        run: A run folder or a file of traces.
-        html: Where to write the page; None for the terminal.
-        problem: Which problem; None for all.
+@guarded
+def view(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a file of traces.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one offline page.")] = None,
+    problem: Annotated[str | None, typer.Option(metavar="ID", help="Only this problem.")] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write the report.html of a collection anew, with its figures.")
+    ] = False,
+) -> int:
+    """Show a run: its trees, programs and figures."""
+    return _report(run) if report else _view(run, html, problem)
 
-    Returns:
-        The exit code.
-    """
+
+def _view(run: Path, html: Path | None, problem: str | None) -> int:
+    """Shows a run in the terminal, or writes its page."""
     traces = read_traces(run)
     if not traces:
         raise UsageError(f"{str(run)!r} holds no finished search yet")
@@ -38,17 +52,12 @@ def view(run: Path, *, html: Path | None, problem: str | None) -> int:
     return SOLVED
 
 
-def report(run: Path) -> int:
+def _report(run: Path) -> int:
     """Writes the `report.html` of a run folder anew, and tells what is wrong with the run.
-
-    Returns:
-        The exit code.
 
     Raises:
         UsageError: If it is no run folder, or holds no trace.
     """
-    from bdc_agents.cli.collect import REPORT_FILE, write_report
-
     if run.is_file():
         raise UsageError(f"{str(run)!r} is a file; --report is for a run folder, and writes into it")
     found = write_report(run)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from bdc_agents.cli.collect import as_object, read_budget
-from bdc_agents.cli.collecting import STOPPING, LiveCollectView, PlainCollectView, told, view_for
+from bdc_agents.cli.collect_progress import STOPPING, LiveCollectView, PlainCollectView, told, view_for
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.collect import Collected

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bdc_agents.cli import app, story
+from bdc_agents.cli import app, demo_distill
 from bdc_agents.data import load_tasks
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.experts.library import ExpertLibrary
@@ -35,7 +35,7 @@ def knowing(configure: Configure, recipe: Recipe, workplace: Path, monkeypatch: 
         f"[base]\nmodel = {recipe.base.model!r}\n[train]\nrank = 2\nmax_steps = 2\nbatch = 4\nmin_rows = 2\n"
         'dtype = "float32"\n[embed]\nmodel = "base"\n[cluster]\nmin_tokens = 10\n[route]\nmax_steps = 1\n'
     )
-    monkeypatch.setattr(story, "RECIPE", str(file))
+    monkeypatch.setattr(demo_distill, "RECIPE", str(file))
 
 
 @pytest.mark.usefixtures("knowing")
@@ -44,11 +44,11 @@ def test_the_whole_story(workplace: Path) -> None:
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["solved"] == 9
-    assert story.KEPT_BACK not in {trace.problem.id for trace in read_traces(workplace / "runs/demo")}
+    assert demo_distill.KEPT_BACK not in {trace.problem.id for trace in read_traces(workplace / "runs/demo")}
     library = ExpertLibrary(workplace / told["library"])
     assert not library.check()
     assert set(told["experts"]) == {*library.names}
-    assert (told["answer"]["problem_id"], told["answer"]["system"]) == (story.KEPT_BACK, 2)
+    assert (told["answer"]["problem_id"], told["answer"]["system"]) == (demo_distill.KEPT_BACK, 2)
     assert told["answer"]["solved"], "a random base knows nothing, so the search was asked"
     assert told["hidden"]["passed"] == told["hidden"]["total"]
 

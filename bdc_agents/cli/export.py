@@ -1,15 +1,16 @@
 """`bdc export`: a run as files that training tools load."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from bdc_agents.cli.outcome import SOLVED, guarded, note
+from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import UsageError
-
-if TYPE_CHECKING:
-    from bdc_agents.runs.export import Report
+from bdc_agents.runs.export import SFT_ROWS, Report, check
+from bdc_agents.runs.export import export as write
+from bdc_agents.runs.overlap import evaluation_set
+from bdc_agents.runs.store import REASONS
 
 EXAMPLES = (
     "bdc export runs/mbpp --kind sft --out sft.jsonl --against humaneval --against mbpp:test --data DATA",
@@ -63,10 +64,6 @@ def export(
 
     Only programs that pass all hidden tests and do not special-case the public ones are taken.
     """
-    from bdc_agents.runs.export import SFT_ROWS, check
-    from bdc_agents.runs.export import export as write
-    from bdc_agents.runs.overlap import evaluation_set
-
     check(kind, rows or ())
     if against and kind not in ("sft", "dpo"):
         raise UsageError(f"--against is for training data: --kind sft or dpo, not {kind}")
@@ -87,9 +84,7 @@ def export(
     return SOLVED
 
 
-def _tell(report: "Report", out: Path, against: list[str]) -> None:
-    from bdc_agents.runs.store import REASONS
-
+def _tell(report: Report, out: Path, against: list[str]) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.rows.items()))
     total = sum(report.rows.values())
     named = f" ({kinds})" if len(report.rows) > 1 else ""

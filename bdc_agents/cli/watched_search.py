@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bdc_agents.agents import Agent
-from bdc_agents.cli.outcome import note
+from bdc_agents.cli.exits import note
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.disk import one_process, own_database
 from bdc_agents.errors import BDCError, UsageError

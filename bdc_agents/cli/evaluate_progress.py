@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,18 +15,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.cli.outcome import note
+from bdc_agents.cli.exits import note
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.metrics import Interval
 from bdc_agents.evaluate.results import Results, Row
 from bdc_agents.evaluate.run import Unanswered, jobs
 from bdc_agents.evaluate.solvers import Solver
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line
 from bdc_agents.types import Task
-from bdc_agents.view.text import count, money, one_line, plural
+from bdc_agents.view.text import count, money, one_line
 
 
 class Progress(Protocol):
@@ -183,73 +179,3 @@ class LineProgress:
 
 def _lost(row: Unanswered) -> str:
     return f"{one_line(row.problem, 60)} with {row.solver}: no agent answered: {one_line(row.reason, 160)}"
-
-
-def summary_table(summary: Summary) -> Table:
-    """The main figures, one line for each solver."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("solver", overflow="fold", min_width=12)
-    columns = _columns(summary)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in summary.solvers:
-        table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
-    most = max((one.problems for one in summary.solvers), default=0)
-    size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
-    caption = [*summary.claims, size]
-    table.caption, table.caption_justify = Text("\n".join(caption), "dim"), "left"
-    return table
-
-
-def _columns(summary: Summary) -> dict[str, Callable[[Figures], str]]:
-    """What each column shows; columns that would say nothing are left out."""
-    solvers = summary.solvers
-    columns: dict[str, Callable[[Figures], str]] = {}
-    if len({one.problems for one in solvers}) > 1:
-        columns["problems"] = lambda one: str(one.problems)
-    columns["solved"] = lambda one: _interval(one.solved)
-    for k in sorted({k for one in solvers for k in one.pass_at}):
-        columns[f"pass@{k}"] = partial(_at_k, k=k)
-    columns["tests"] = lambda one: f"{one.pass_rate.value:.1%}"
-    if any(one.public for one in solvers):
-        columns["public"] = lambda one: f"{one.public.value:.1%}" if one.public else "-"
-    columns["calls"] = lambda one: f"{one.calls:.1f}"
-    columns["tokens"] = lambda one: count(round(one.tokens))
-    columns["seconds"] = lambda one: f"{one.seconds:.1f}"
-    if any(one.cost for one in solvers):
-        columns["dollars"] = lambda one: money(one.cost)
-    return columns
-
-
-def _at_k(one: Figures, k: int) -> str:
-    return f"{one.pass_at[k].value:.1%}" if k in one.pass_at else "-"
-
-
-def _interval(interval: Interval) -> str:
-    return f"{interval.value:.1%} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
-
-
-def findings_text(summary: Summary) -> Group:
-    """How the solvers compare, and the warnings."""
-    lines = [Text(_compared(pair)) for pair in summary.pairs]
-    if len(summary.skills) > 1:
-        told = skills_line(summary.skills)
-        lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: {told}"))
-    if summary.signs:
-        lines.append(Text())
-    for sign in summary.signs:
-        head = f"{sign.solver}: " if sign.solver else ""
-        lines.append(Text.assemble(("! ", "yellow"), f"{head}{sign.finding}"))
-    return Group(*([Text(), *lines] if lines else []))
-
-
-def _compared(pair: Pair) -> str:
-    found = pair.solved
-    if not found.better and not found.worse:
-        return f"{pair.first} against {pair.second}: the same on each of {plural(found.problems, 'problem')}"
-    low, high = 100 * found.low, 100 * found.high
-    sure = "" if found.clear else "; may be chance"
-    return (
-        f"{pair.first} against {pair.second}: {100 * found.value:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"better on {plural(found.better, 'problem')}, worse on {found.worse}{sure}"
-    )

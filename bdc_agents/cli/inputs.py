@@ -1,15 +1,18 @@
 """What a command works on: settings with the options over them, the problem, the agents."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from bdc_agents.agents import Agent
 from bdc_agents.agents.local import has_runtime
 from bdc_agents.config import SearchConfig, Settings, explain, load_settings
 from bdc_agents.data import dataset_names, load_task, task_from_statement
 from bdc_agents.errors import ConfigError, ProblemError
+from bdc_agents.sandbox import Executor
 from bdc_agents.types import Frozen, Problem, Task
 
 LOCAL_PAIR = ("local:qwen2.5-coder-0.5b", "local:qwen2.5-coder-1.5b")
@@ -119,3 +122,12 @@ def agent_names(settings: Settings, asked: Sequence[str]) -> tuple[list[str], st
             "(bdc config --example), or run models on this machine: pip install 'bdc-agents[local]'"
         )
     return [*LOCAL_PAIR], f"no agents are configured: using {' and '.join(LOCAL_PAIR)} on this machine"
+
+
+def closing(agents: Sequence[Agent], executor: Executor) -> AsyncExitStack:
+    """Frees agents and executor at its end, whatever one of them raises."""
+    stack = AsyncExitStack()
+    stack.push_async_callback(executor.aclose)
+    for agent in agents:
+        stack.push_async_callback(agent.aclose)
+    return stack

@@ -46,17 +46,24 @@ def guarded(command: Callable[P, int | None]) -> Callable[P, None]:
             # What is still buffered has no reader; without this Python complains at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = BROKEN_PIPE
-        except KeyboardInterrupt:
-            code = _complain("interrupted", INTERRUPTED, bool(kwargs.get("as_json")))
-        except Exception as error:
-            if isinstance(error, ModuleNotFoundError):
-                error = missing(error) or error
-            if debugging() or isinstance(error, typer.Exit | typer.Abort | typer.BadParameter):
-                raise
-            code = _complain(_message(error), exit_code(error), bool(kwargs.get("as_json")))
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            code = fail(error, as_json=bool(kwargs.get("as_json")))
         raise typer.Exit(code or 0)
 
     return run
+
+
+def fail(error: Exception | KeyboardInterrupt, *, as_json: bool) -> int:
+    """Says on stderr what ended a command, and returns the exit code; `BDC_DEBUG=1` raises it again."""
+    if isinstance(error, KeyboardInterrupt):
+        return _complain("interrupted", INTERRUPTED, as_json)
+    if debugging():
+        raise error
+    if isinstance(error, ModuleNotFoundError):
+        error = missing(error) or error
+    return _complain(_message(error), exit_code(error), as_json)
 
 
 def debugging() -> bool:

@@ -14,7 +14,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from bdc_agents.cli.outcome import note
+from bdc_agents.cli.exits import note
 from bdc_agents.config import Settings
 
 if TYPE_CHECKING:

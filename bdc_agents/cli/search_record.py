@@ -1,15 +1,13 @@
-"""`bdc solve --resume`: goes on with the search of a run folder, as it was started."""
+"""What a run folder says of the one search it keeps: written as it starts, read when it is to go on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bdc_agents.cli.choose import find_task
-from bdc_agents.cli.outcome import note
-from bdc_agents.cli.searching import Finished
-from bdc_agents.cli.solve import exit_code, report, run_settings, solve
+from bdc_agents.agents.failures import shown_url
+from bdc_agents.cli.inputs import find_task
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
 from bdc_agents.errors import ConfigError, ProblemError, UsageError
 from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
@@ -19,17 +17,56 @@ from bdc_agents.types import Problem, Task, Trace
 Read = TypeVar("Read", bound=BaseModel)
 
 
-def resume(
+class KeptSearch(NamedTuple):
+    """A search that a run folder keeps.
+
+    Args:
+        task: The problem; with its hidden tests, where they can be found again.
+        settings: With the search settings and caps of the run.
+        names: Its agents.
+        target: The problem as it was named.
+        finished: Its trace, where there is nothing left to do.
+    """
+
+    task: Task
+    settings: Settings
+    names: list[str]
+    target: str
+    finished: Trace | None
+
+
+def run_settings(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+    """What a run folder says of its settings; nothing that may hold a key."""
+    return {
+        "agents": {name: _agent_settings(settings, name) for name in names},
+        "search": settings.search.model_dump(mode="json"),
+        "budget": settings.budget.model_dump(mode="json"),
+    }
+
+
+def origin(task: Task, target: str, names: Sequence[str]) -> dict[str, Any]:
+    """What a resumed search needs besides its settings: the problem, and who took part."""
+    problem = task.problem.model_dump(mode="json")
+    return {"names": list(names), "target": target, "problem": problem}
+
+
+def _agent_settings(settings: Settings, name: str) -> dict[str, Any]:
+    config = settings.agent(name)
+    if config.model == name and name not in settings.agents:
+        return {"model": name}
+    return config.model_dump(mode="json", exclude={"api_key", "api_key_env", "base_url", "options"}) | {
+        "endpoint": shown_url(config.base_url or "")
+    }
+
+
+def read_search(
     folder: Path,
     settings: Settings,
     given: Mapping[str, Any],
     caps: Mapping[str, Any],
-    *,
     data: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    """Goes on with an unfinished search; a finished one is shown again.
+) -> KeptSearch:
+    """Reads the search of a run folder, to go on with as it was started.
 
     Args:
         folder: A run folder of `bdc solve --out`.
@@ -37,10 +74,6 @@ def resume(
         given: Search settings of the command line, which must be those of the run.
         caps: Of the command line, over those of the run.
         data: Folder of the data sets, for the hidden tests.
-        as_json, quiet: As for `solve`.
-
-    Returns:
-        The exit code, as for `solve`.
 
     Raises:
         UsageError: If the folder holds no search to resume, or other settings would change it.
@@ -53,18 +86,14 @@ def resume(
     task, search, budget = _read(kept, str(folder))
     names = _names(kept, settings, str(folder))
     _refuse_changes(kept, given, run_settings(settings, names))
-    changed = {key: cap for key, cap in caps.items() if cap is not None}
-    budget = budget.model_copy(update=changed)
+    budget = budget.model_copy(update={key: cap for key, cap in caps.items() if cap is not None})
     traces = [trace for trace in read_traces(folder) if trace.problem.statement == task.problem.statement]
-    if traces and not _goes_on(traces[-1], budget):
-        note("this search has finished; its result:")
-        finished = Finished(traces[-1])
-        report(finished, None, as_json)
-        return exit_code(finished)
+    finished = traces[-1] if traces and not _goes_on(traces[-1], budget) else None
     settings = settings.model_copy(update={"search": search, "budget": budget})
     target = str(kept["target"])
-    task = _with_hidden_tests(task, target, data)
-    return solve(task, settings, names, target=target, out=folder, as_json=as_json, quiet=quiet, resumes=True)
+    if finished is None:
+        task = _with_hidden_tests(task, target, data)
+    return KeptSearch(task, settings, names, target, finished)
 
 
 def _read(kept: Mapping[str, Any], source: str) -> tuple[Task, SearchConfig, Budget]:

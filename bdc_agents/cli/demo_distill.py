@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.agents import load_agents
-from bdc_agents.cli.outcome import note
+from bdc_agents.cli.exits import note
+from bdc_agents.cli.inputs import closing
 from bdc_agents.config import Settings
 from bdc_agents.data import load_task
 from bdc_agents.runs import decide
@@ -130,7 +131,7 @@ async def _answer(
     task, agents = load_task(KEPT_BACK), load_agents(settings, names)
     executor = create_executor(settings.sandbox)
     budget = settings.budget.model_copy(update={"seconds": settings.budget.seconds or SEARCH_SECONDS})
-    try:
+    async with closing(agents, executor):
         note(f"the solver answers {KEPT_BACK}, which no stage has seen")
         # Loading waits for downloads, which this thread's loop has to carry out.
         solver = await asyncio.to_thread(
@@ -145,10 +146,6 @@ async def _answer(
         answer = await solver.ainvoke(task.problem)
         hidden = await score_hidden(task, answer.code, executor) if answer.code else None
         return answer, hidden
-    finally:
-        await executor.aclose()
-        for agent in agents:
-            await agent.aclose()
 
 
 def show(story: Story, console: Console) -> None:
