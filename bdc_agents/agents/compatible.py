@@ -35,7 +35,7 @@ class ReplyTooLong(Exception):
 
 
 class BoundedClient(DefaultAsyncHttpxClient):
-    """An HTTP client that stays at its server and reads at most `LONGEST_BODY` bytes of a response, decompressed."""
+    """An HTTP client that stays at its server and reads at most `LONGEST_BODY` bytes of a response."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
