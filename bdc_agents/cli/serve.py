@@ -15,7 +15,7 @@ from bdc_agents.extras import need
 from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts
 from bdc_agents.serve.loopback import is_loopback
-from bdc_agents.serve.model import RoutedModel
+from bdc_agents.serve.model import RoutedModel, check_backend
 
 EXAMPLES = (
     "bdc serve experts/library/mine",
@@ -81,7 +81,9 @@ def serve(
     """
     key = _key(host, no_key)
     hosts = _hosts(host, allow_host or ())
-    read_manifest(library)  # A missing folder is told before a missing package.
+    # What was typed wrong is told before a package that is not installed.
+    check_backend(backend)
+    read_manifest(library)
     for module in ("starlette", "uvicorn"):
         need(module)
     # These need the extra `serve`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
+from bdc_agents.experts.library import read_manifest
 from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Place
 from bdc_agents.types import content_hash
 
@@ -30,6 +31,16 @@ _FOR = {
     "adapters": ("vllm",),
 }
 """Options that are not for every backend."""
+
+
+def check_backend(name: str) -> None:
+    """Refuses a backend that does not exist.
+
+    Raises:
+        ConfigError: If there is none of this name.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(unknown("backend", name, BACKENDS))
 
 
 class RoutedModel:
@@ -91,12 +102,12 @@ class RoutedModel:
             ConfigError: If there is no such backend, or it does not take one of the options.
             BDCError: If the server cannot be reached, refuses the key or takes no adapters.
         """
-        if backend not in BACKENDS:
-            raise ConfigError(unknown("backend", backend, BACKENDS))
+        check_backend(backend)
         given: dict[str, Any] = {"base": base, "encoder": encoder, "dtype": dtype, "device": device}
         given |= {"slots": slots, "context": context, "url": url, "key": key}
         given["adapters"] = Path(adapters).resolve() if adapters is not None else None
         _refuse_others(backend, given)
+        read_manifest(Path(folder))  # A missing library is told before a missing package.
         _need_distill()
         from bdc_agents.serve.opening import Options
 
