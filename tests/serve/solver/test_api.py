@@ -212,7 +212,7 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "no text of the user"),
+        ({"messages": [{"role": "system", "content": "x"}]}, "no text from the user"),
         ({"messages": [{"role": "user", "content": "too long"}]}, "context holds 1000"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
