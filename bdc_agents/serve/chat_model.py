@@ -1,4 +1,4 @@
-"""A library as a LangChain chat model."""
+"""ChatBDC: a library of experts as a LangChain chat model."""
 
 import asyncio
 import json
@@ -30,36 +30,37 @@ from bdc_agents.serve.tool_turns import call_text, joined, result_text
 from bdc_agents.sync import run_sync
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "user", "function": "user"}
+# `init_chat_model` and other callers pass these to every chat model. Without a network they mean nothing.
 _OF_CLIENTS = ("timeout", "max_retries", "streaming")
 _ARGUMENTS = {
     *("temperature", "top_p", "max_tokens", "seed", "stop", "model", "tools"),
-    # LangChain's own: what tracers show, and how a reply is fetched.
+    # LangChain's own arguments: for tracers, and for how it fetches a reply.
     *("ls_structured_output_format", "stream", "stream_usage", "strict"),
 }
 NO_TOOLS = (
-    "ChatBDC cannot call tools: its base was trained to answer with programs. Ask for the reply as text, use "
+    "ChatBDC cannot call tools: its experts were trained to write programs. Ask for the reply as text, use "
     "with_structured_output for JSON, or give the tools to another model"
 )
 
 
 class ChatBDC(BaseChatModel):
-    """The experts of a library as a chat model, mixed for each conversation by its problem.
+    """A chat model that mixes the experts of a library for each conversation's problem.
 
         model = ChatBDC(library="experts/library/mine")
         model.invoke("Write add(a, b) in Python.").content
 
-    Chat models of one library share one base in memory. The library is opened at the first call.
+    Chat models of one library share one base in memory. The first call opens the library.
 
     Args:
         library: Folder of the library.
         model: `bdc` for the routed mixture, `base` for the model without experts, or an expert's
             name.
         temperature: None or 0 takes the likeliest token each time.
-        max_tokens: Of one reply.
+        max_tokens: Most tokens of one reply.
         stop: Texts that end a reply.
-        seed: Of the draws; None draws anew at each call.
+        seed: Seed of the draws; None draws anew at each call.
         options: Further arguments of `RoutedModel.from_library`, such as `device`.
-        routed: The opened library, in place of `library`.
+        routed: An opened library, instead of `library`.
     """
 
     model_config = ConfigDict(
@@ -81,7 +82,7 @@ class ChatBDC(BaseChatModel):
     @model_validator(mode="before")
     @classmethod
     def _without_a_network(cls, data: Any) -> Any:
-        """Takes out what LangChain gives to every chat model: nothing is sent here that could be lost."""
+        """Drops settings of network clients, which LangChain passes to every chat model."""
         return {k: v for k, v in data.items() if k not in _OF_CLIENTS} if isinstance(data, dict) else data
 
     @property
@@ -90,7 +91,7 @@ class ChatBDC(BaseChatModel):
 
     @property
     def model_name(self) -> str:
-        """The library's name, and which of its models."""
+        """The name of the library and of the model in it."""
         return self._named(self.model)
 
     def _named(self, model: str) -> str:
@@ -107,11 +108,11 @@ class ChatBDC(BaseChatModel):
         )
 
     def opened(self) -> RoutedModel:
-        """The library, opened. Blocks while its base is loaded.
+        """Opens the library. Blocks while its base is loaded.
 
         Raises:
             ModelError: If the library or its base cannot be used.
-            UsageError: If neither a library nor a model was given.
+            UsageError: If neither `library` nor `routed` was given.
         """
         if self.routed is not None:
             return self.routed
@@ -122,7 +123,7 @@ class ChatBDC(BaseChatModel):
         return self._opened
 
     def _ready(self) -> RoutedModel | None:
-        """The library where it is open, so that nobody has to wait for a thread."""
+        """The library if it is open already, so that the call needs no thread."""
         found = self.routed or self._opened
         return None if found is None or (found is self._opened and found.closed) else found
 
@@ -136,7 +137,7 @@ class ChatBDC(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        self.opened()  # Here, since the loop behind run_sync is not to be blocked.
+        self.opened()  # Here, because opening would block the loop behind run_sync.
         return run_sync(self._agenerate(messages, stop, None, **kwargs))
 
     async def _agenerate(
@@ -221,7 +222,7 @@ class ChatBDC(BaseChatModel):
     async def _request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> tuple[RoutedModel, ChatRequest]:
-        """The opened library, and the request with the settings of this call over the model's own."""
+        """The opened library, and the request: this call's settings override the model's own."""
         if kwargs.get("tools"):
             raise NotImplementedError(NO_TOOLS)
         if found := refusal(kwargs, _ARGUMENTS):
@@ -242,10 +243,13 @@ class ChatBDC(BaseChatModel):
         )
 
     def get_num_tokens(self, text: str) -> int:
-        """About how many tokens a text has: a quarter of its bytes."""
+        """Estimates the tokens of a text as a quarter of its bytes, the usual rule for English and code.
+
+        The tokenizer would be exact, but LangChain may ask before the library is open.
+        """
         return -(-len(text.encode("utf-8", "replace")) // 4)
 
-    # --- what it cannot, and what it can when it is asked for it in words -------------------------
+    # --- tools and structured output --------------------------------------------------------------
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> NoReturn:
         """Refused: the model does not call tools.
@@ -259,18 +263,18 @@ class ChatBDC(BaseChatModel):
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[Any, Any]:
-        """Asks for JSON of a schema in the prompt and reads it from the reply.
+        """Asks for JSON of a schema in the prompt, and reads it from the reply.
 
-        Nothing forces the base to follow the schema: what it wrote is checked, and small bases fail
-        often. With `include_raw` a failure comes as `parsing_error` instead of being raised.
+        Nothing forces the base to follow the schema. The reply is checked, and small bases fail often.
+        With `include_raw` a failure is returned as `parsing_error` instead of raised.
 
         Args:
             schema: A pydantic model, a TypedDict or a JSON schema.
-            include_raw: Give `{"raw", "parsed", "parsing_error"}`.
+            include_raw: Return `{"raw", "parsed", "parsing_error"}`.
             kwargs: `method` and `strict` are accepted and change nothing.
 
         Raises:
-            ValueError: If there is another argument.
+            ValueError: If there is any other argument.
         """
         if unexpected := kwargs.keys() - {"method", "strict", "tools"}:
             raise ValueError(f"with_structured_output does not take {', '.join(sorted(unexpected))}")
@@ -280,7 +284,7 @@ class ChatBDC(BaseChatModel):
             return with_instruction(self._convert_input(given).to_messages(), plain)
 
         ask = RunnableLambda(instruct)
-        # What tracers show of it, under LangChain's name.
+        # Tracers show this, under LangChain's name.
         told = {"kwargs": {"method": "json_mode"}, "schema": plain}
         model = self.bind(ls_structured_output_format=told)
         read = RunnableLambda(_reader(schema))
@@ -293,18 +297,19 @@ class ChatBDC(BaseChatModel):
 
 
 def _reader(schema: dict[str, Any] | type) -> Callable[[AIMessage], Any]:
-    """What reads a reply as an object of the schema."""
+    """A function that reads a reply as an object of the schema."""
     model: Any = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
 
     def read(message: AIMessage) -> Any:
         text = str(message.text)
         value = parse_json(text)
         if value is None:
+            # 200 characters show whether the model wrote prose or was cut off; `llm_output` has the rest.
             raise OutputParserException(f"the reply holds no JSON: {text[:200]!r}", llm_output=text)
         if model is None:
             return value
         try:
-            # Models of pydantic 1 have the other name.
+            # Models of pydantic 1 call it `parse_obj`.
             return model.model_validate(value) if issubclass(model, BaseModel) else model.parse_obj(value)
         except ValueError as error:
             raise OutputParserException(
@@ -315,16 +320,16 @@ def _reader(schema: dict[str, Any] | type) -> Callable[[AIMessage], Any]:
 
 
 def _plain(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
-    """The messages as chat templates take them.
+    """The messages in the form that chat templates take.
 
     Raises:
-        UsageError: If one is of another kind, or holds something else than text.
+        UsageError: If a message is of another kind, or holds anything but text.
     """
     return [{"role": _role(message), "content": _content(message)} for message in messages]
 
 
 def _content(message: BaseMessage) -> str:
-    """The text; of a turn with a tool, what was called or what came of it."""
+    """The text of a message; for a turn with a tool, the call or its result in words."""
     if isinstance(message, AIMessage):
         calls = (call_text(call["name"], json.dumps(call["args"])) for call in message.tool_calls)
         return joined(_text(message), *calls)
@@ -335,9 +340,7 @@ def _role(message: BaseMessage) -> str:
     if message.type == "chat":
         return str(cast("Any", message).role)
     if message.type not in _ROLES:
-        raise UsageError(
-            f"ChatBDC reads messages of the system, a human, an AI and a tool, not a {message.type} message"
-        )
+        raise UsageError(f"ChatBDC reads system, human, AI and tool messages, not a {message.type} message")
     return _ROLES[message.type]
 
 
@@ -346,12 +349,12 @@ def _text(message: BaseMessage) -> str:
         kinds = {block.get("type") for block in message.content if isinstance(block, dict)}
         if other := kinds - {"text", "reasoning", "thinking", "tool_use", "tool_call"}:
             found = ", ".join(sorted(map(json.dumps, other)))
-            raise UsageError(f"ChatBDC reads text alone, and a message holds a block of type {found}")
+            raise UsageError(f"ChatBDC reads only text, and a message holds a block of type {found}")
     return str(message.text)
 
 
 def _asked(request: ChatRequest) -> str:
-    """Which model a request is for."""
+    """The name of the model that a request is for."""
     if isinstance(request.experts, ExpertWeights):
         return ROUTED
     return request.experts or BASE

@@ -1,10 +1,10 @@
-"""Which names and addresses are this machine's own."""
+"""Tells whether a name or an address is this machine's own."""
 
 from ipaddress import IPv6Address, ip_address
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or an address is this machine's own, which no other can connect to."""
+    """Whether a name or an address is loopback, which no other machine can connect to."""
     if name == "localhost":
         return True
     try:

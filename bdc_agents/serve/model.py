@@ -1,4 +1,4 @@
-"""A base, its experts, and the router that mixes them for each problem: what is served."""
+"""RoutedModel: an opened library, with its base, its experts and the router that mixes them."""
 
 import asyncio
 import threading
@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
 from bdc_agents.experts.library import read_manifest
-from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Place
+from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Weigher
 from bdc_agents.types import content_hash
 
 ROUTED = "bdc"
-"""The name of the model that has the experts mixed for each problem."""
+"""The name of the model that mixes the experts for each problem."""
 BASE = "base"
 """The name of the model without experts."""
 BACKENDS = {
@@ -22,7 +22,7 @@ BACKENDS = {
     "llama.cpp": "bdc_agents.serve.backends.llamacpp:open_llamacpp",
     "vllm": "bdc_agents.serve.backends.vllm:open_vllm",
 }
-"""What opens a library, by the backend's name."""
+"""The function that opens a library, by the backend's name."""
 _FOR = {
     "dtype": ("transformers", "llama.cpp"),
     "device": ("transformers",),
@@ -30,7 +30,7 @@ _FOR = {
     "key": ("vllm",),
     "adapters": ("vllm",),
 }
-"""Options that are not for every backend."""
+"""Options that only some backends have, and those backends."""
 
 
 def check_backend(name: str) -> None:
@@ -44,16 +44,18 @@ def check_backend(name: str) -> None:
 
 
 class RoutedModel:
-    """What one library is served as: the routed solver, each expert, and the base.
+    """The models of one library: the routed mixture, each expert, and the base.
 
     Args:
         backend: Holds base and experts.
         place: Weighs the experts for a problem.
         experts: Their names.
-        name: Of the library, for people.
+        name: The library's name, for people.
     """
 
-    def __init__(self, backend: Backend, place: Place, experts: Sequence[str], name: str = "library") -> None:
+    def __init__(
+        self, backend: Backend, place: Weigher, experts: Sequence[str], name: str = "library"
+    ) -> None:
         self.backend = backend
         self.place = place
         self.experts = tuple(experts)
@@ -70,7 +72,7 @@ class RoutedModel:
         encoder: Any = None,
         dtype: str = "auto",
         device: str | None = None,
-        slots: int = 8,
+        slots: int = 8,  # Chosen, not measured: each slot costs memory for keys and values.
         context: int | None = None,
         url: str | None = None,
         key: str | None = None,
@@ -80,26 +82,26 @@ class RoutedModel:
 
         Args:
             folder: A library of `bdc distill`.
-            backend: `transformers`, in this process; `llama.cpp`, a quantised base in a process
-                beside this one, where mixtures act by expert alone; `vllm`, a running vLLM server.
-            base: Where the base is if not where the library says: a name as `load_base` takes it,
-                or a `Base`. For llama.cpp a GGUF file or `local:NAME`; for vLLM the model's name at
-                the server, which says that it is the library's base under another name.
+            backend: `transformers` runs in this process; `llama.cpp` runs a quantised base in a process
+                beside this one, and mixes by expert only; `vllm` uses a running vLLM server.
+            base: The base, if it is not where the library says: a name as `load_base` takes it, or a
+                `Base`. For llama.cpp a GGUF file or `local:NAME`. For vLLM the model's name at the
+                server, which declares that model to be the library's base.
             encoder: An `Encoder` or its configuration; None for the one that the library names.
-            dtype: Of the base in transformers; `float32` for attention in llama.cpp.
-            device: Of the base in transformers.
-            slots: Replies that are written at once; more wait.
-            context: Tokens of prompt and reply together; None for what the base was made for, in
-                llama.cpp at most 8192, on vLLM what the server serves.
-            url: Of the vLLM server.
-            key: Of the vLLM server; None for the environment's VLLM_API_KEY, or for none.
-            adapters: Folder for mixtures that the vLLM server sees under the same path; None for
+            dtype: Number format of the base in transformers; `float32` for attention in llama.cpp.
+            device: Device of the base in transformers.
+            slots: Replies that are written at once; further requests wait.
+            context: Tokens of prompt and reply together; None for the base's own limit, but at most 8192
+                in llama.cpp, and for the server's limit in vLLM.
+            url: Address of the vLLM server.
+            key: API key of the vLLM server; None for the environment's VLLM_API_KEY, if it is set.
+            adapters: Folder for mixtures, which the vLLM server sees under the same path; None for
                 the user's cache folder.
 
         Raises:
-            ModelError: If the library is missing or damaged, or its base is another one or cannot
-                be loaded.
-            ConfigError: If there is no such backend, or it does not take one of the options.
+            ModelError: If the library is missing or damaged, or its base cannot be loaded or is another
+                model.
+            ConfigError: If there is no such backend, or it does not have one of the options.
             BDCError: If the server cannot be reached, refuses the key or takes no adapters.
         """
         check_backend(backend)
@@ -117,14 +119,14 @@ class RoutedModel:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models that can be asked: the routed one, the base, and each expert."""
+        """The names of the models: the routed one, the base, and each expert."""
         return (ROUTED, BASE, *self.experts)
 
     def check(self, model: str) -> str:
-        """The model's name.
+        """Returns the model's name, if there is such a model.
 
         Raises:
-            ModelError: If there is none of this name.
+            ModelError: If there is no model of this name.
         """
         if model not in self.names:
             raise ModelError(unknown("model", model, self.names))
@@ -133,17 +135,17 @@ class RoutedModel:
     async def request(
         self, messages: Sequence[Message], *, model: str = ROUTED, text: str | None = None, **sampling: Any
     ) -> ChatRequest:
-        """A request to the backend, with the experts weighed for its problem.
+        """Makes a request to the backend, and weighs the experts for its problem.
 
         Args:
             messages: The conversation.
             model: One of `names`.
-            text: What the problem is, for the router; None for what the user says in the messages.
+            text: The problem's text, for the router; None for the user's messages.
             sampling: Further fields of `ChatRequest`.
 
         Raises:
             ModelError: If there is no such model.
-            UsageError: If the messages hold nothing that the user says.
+            UsageError: If the user's messages have no text.
         """
         self.check(model)
         experts: ExpertWeights | str | None = None if model == BASE else model
@@ -152,7 +154,7 @@ class RoutedModel:
         return ChatRequest(messages, experts, **sampling)
 
     def identity(self, model: str) -> str:
-        """Tells one of the models from all others, such as in a cache of replies."""
+        """A hash of the library and the model, for instance as a key in a cache of replies."""
         return content_hash(f"{self.backend.identity}/{model}")
 
     async def aclose(self) -> None:
@@ -164,15 +166,15 @@ class RoutedModel:
 def _said(messages: Sequence[Message]) -> str:
     said = "\n\n".join(message["content"] for message in messages if message["role"] == "user")
     if not said.strip():
-        raise UsageError("the conversation has no text of the user, so there is nothing to answer")
+        raise UsageError("the conversation has no text from the user, so there is nothing to answer")
     return said
 
 
 def _refuse_others(backend: str, options: Mapping[str, Any]) -> None:
-    """Refuses options that are for other backends.
+    """Refuses options of other backends.
 
     Raises:
-        ConfigError: If there is one.
+        ConfigError: If one is given.
     """
     for name, backends in _FOR.items():
         if backend not in backends and options[name] not in (None, "auto"):
@@ -188,18 +190,18 @@ def _need_distill() -> None:
         need(module)
 
 
-# --- shared between those who ask for the same library ----------------------------------------------
+# --- one model for all callers of the same library --------------------------------------------------
 
 _opened: dict[tuple[str, str], tuple[str, RoutedModel]] = {}
-"""By folder and options: the content of the library that is open, and its model."""
+"""By folder and options: a hash of the open library, and its model."""
 _lock = threading.Lock()
 
 
 def shared_model(folder: Path | str, **options: Any) -> RoutedModel:
-    """The model of a library, loaded once in this process for all who ask with the same options.
+    """The model of a library; this process loads it once for all callers with the same options.
 
-    A library that was made anew in the same folder is loaded anew, and so is one whose model was closed
-    by somebody who shared it. The base of an older one is freed once nobody holds its model any more.
+    If the library has changed, or another caller has closed its model, it is loaded again. The old base
+    is freed when nobody holds its model any more.
 
     Raises:
         ModelError: As `RoutedModel.from_library`.
@@ -210,21 +212,21 @@ def shared_model(folder: Path | str, **options: Any) -> RoutedModel:
         known, model = _opened.get(key, ("", None))
         if model is None or model.closed or known != mark:
             _opened.pop(key, None)
-            del model  # So that two bases are in memory only where somebody still uses the old one.
+            del model  # Two bases are then in memory only while somebody still uses the old one.
             model = RoutedModel.from_library(folder, **options)
-            # Its backend has a thread or a process of its own, which nobody else would end.
+            # The backend has its own thread or process, which nobody else would end.
             weakref.finalize(model, _let_go, model.backend).atexit = False
             _opened[key] = mark, model
         return model
 
 
 def _let_go(backend: Backend) -> None:
-    """Frees a backend that nobody holds; in a thread, as it may be any code that dropped it last."""
+    """Frees a backend that nobody holds. A thread does it, because any code may drop the last reference."""
     threading.Thread(target=lambda: asyncio.run(backend.aclose()), name="bdc-close", daemon=True).start()
 
 
 def library_mark(folder: Path | str) -> str:
-    """Tells the content of a library's folder from any other.
+    """A hash of the library in a folder.
 
     Raises:
         ModelError: If there is no library.

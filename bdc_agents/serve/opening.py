@@ -1,4 +1,4 @@
-"""Opening a library in this process: its base, its experts on it, and its router."""
+"""Opens a library for the backend `transformers`: loads the base, attaches the experts, loads the router."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.serve.backends.in_process import TransformersBackend
 from bdc_agents.serve.backends.layer_weights import layer_weights
-from bdc_agents.serve.backends.protocol import ChatRequest, Place
-from bdc_agents.serve.placing import library_place
+from bdc_agents.serve.backends.protocol import ChatRequest, Weigher
+from bdc_agents.serve.weighing import library_weigher
 from bdc_agents.types import content_hash
 
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """How a library is opened; each backend reads what concerns it. See `RoutedModel.from_library`."""
+    """How to open a library; each backend reads its own part. See `RoutedModel.from_library`."""
 
     base: Any = None
     encoder: Any = None
@@ -37,18 +37,20 @@ class Options:
     adapters: Path | None = None
 
 
-def open_in_process(folder: Path, options: Options) -> tuple[TransformersBackend, Place, tuple[str, ...]]:
-    """Loads what `RoutedModel.from_library` describes.
+def open_in_process(folder: Path, options: Options) -> tuple[TransformersBackend, Weigher, tuple[str, ...]]:
+    """Opens a library in this process; see `RoutedModel.from_library`.
 
     Returns:
-        The backend, how problems are placed, and the names of the experts.
+        The backend, what weighs the experts, and their names.
     """
     library = ExpertLibrary(folder)
     base = options.base
     loaded = base if isinstance(base, Base) else _load(library, base, options.dtype, options.device)
     check_base(library, loaded)
-    # Before the experts are attached: an encoder that is the base itself is known by its layers.
-    place = library_place(library, options.encoder, (loaded.model, loaded.tokenizer), lambda: rows.alone())
+    # Before the experts are attached, because the base may also be the encoder, and is checked by its layers.
+    weigher = library_weigher(
+        library, options.encoder, (loaded.model, loaded.tokenizer), lambda: rows.alone()
+    )
     mixture = Mixture.attach(loaded.model, library)
     rows = RowMixtures(mixture)
     backend = TransformersBackend(
@@ -61,7 +63,7 @@ def open_in_process(folder: Path, options: Options) -> tuple[TransformersBackend
         slots=options.slots,
         detach=rows.detach,
     )
-    return backend, place, mixture.experts
+    return backend, weigher, mixture.experts
 
 
 def _load(library: ExpertLibrary, base: str | None, dtype: str, device: str | None) -> Base:
@@ -76,12 +78,12 @@ def _load(library: ExpertLibrary, base: str | None, dtype: str, device: str | No
             device=device,
         )
     except ModelError as error:
-        where = "the base that was named" if base else "its base"
-        raise ModelError(f"library {library.folder}: {where} cannot be had: {error}") from None
+        where = "the base that you named" if base else "its base"
+        raise ModelError(f"library {library.folder}: {where} cannot be loaded: {error}") from None
 
 
 class RowMixtures:
-    """Brings the experts of a batch's rows into the model.
+    """Applies each request's experts to its row of the batch; see `Mix`.
 
     Args:
         mixture: All experts, attached to the model.
@@ -95,9 +97,9 @@ class RowMixtures:
 
     @contextmanager
     def __call__(self, requests: Sequence[ChatRequest]) -> Iterator[None]:
-        """Within it, row b of a batch meets the experts of request b."""
+        """Within the context, the model applies the experts of request b to row b of a batch."""
         with self._lock:
-            # A batch stays the same for many tokens, and so does its mixture.
+            # A batch stays the same for many tokens, so its mixture is set once.
             if self._of != tuple(requests):
                 self._rest()
                 self._open.enter_context(self._mixture.use(self._stack(requests)))
@@ -106,13 +108,13 @@ class RowMixtures:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Within it, the model is the base, and no batch runs."""
+        """Within the context, the model is the bare base, and no batch runs."""
         with self._lock:
             self._rest()
             yield
 
     def detach(self) -> None:
-        """Takes the experts off the model."""
+        """Removes the experts from the model."""
         with self.alone():
             self._mixture.detach()
 
@@ -121,7 +123,7 @@ class RowMixtures:
         self._of = ()
 
     def _stack(self, requests: Sequence[ChatRequest]) -> dict[str, Tensor]:
-        """By layer, of shape (batch, experts, rank)."""
+        """The weights by layer, shape (batch, experts, rank)."""
         own = self._mixture
         rows = [layer_weights(r.experts, own.experts, own.layers, own.rank) for r in requests]
         return {layer: torch.stack([row[layer] for row in rows]) for layer in own.layers}

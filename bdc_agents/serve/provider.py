@@ -1,4 +1,4 @@
-"""The provider `bdc:FOLDER`: a library of experts as the LLM of an agent (`bdc_agents.agents.registry`)."""
+"""The provider `bdc:FOLDER`, which makes a library of experts the LLM of an agent."""
 
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from bdc_agents.types import content_hash
 
 
 def build(config: AgentConfig) -> BaseChatModel:
-    """A library of experts, mixed for each request; opened at the first one.
+    """The chat model of a library; the first request opens it.
 
     Raises:
-        ConfigError: If a setting is given that only an endpoint has.
+        ConfigError: If a setting is given that only endpoints have.
         ModelError: If there is no library.
     """
-    from bdc_agents.serve.chat_model import ChatBDC  # Loads PyTorch.
+    from bdc_agents.serve.chat_model import ChatBDC  # Here, because it loads PyTorch.
 
     check_local(config)
     return ChatBDC(library=str(_library(config).parent), **config.options)
 
 
 def endpoint(config: AgentConfig) -> str:
-    """What the folder holds now: another library there gives other replies.
+    """A mark of what the folder holds now, because another library there gives other replies.
 
     Raises:
         ModelError: If there is no library.
@@ -33,7 +33,7 @@ def endpoint(config: AgentConfig) -> str:
 
 
 def _library(config: AgentConfig) -> Path:
-    """The file that tells what is in the library."""
+    """The library's manifest."""
     file = Path(name_of(config), "library.json")
     if not file.is_file():
         raise ModelError(f"{config.model}: no library at {str(file.parent)!r}; bdc distill makes one")

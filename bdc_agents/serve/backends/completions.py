@@ -1,4 +1,4 @@
-"""A server that continues prompts by OpenAI's protocol, such as vLLM's and llama.cpp's."""
+"""The client of a server that completes prompts by OpenAI's protocol, such as vLLM or llama.cpp."""
 
 import math
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -14,13 +14,17 @@ from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest
 from bdc_agents.serve.loopback import is_loopback
 
 CONNECT_SECONDS = 10.0
+"""A server that runs accepts within milliseconds; one that is down should be reported soon. Chosen, not
+measured."""
+_LARGEST_ERROR = 500
+"""Characters of a server's error that are shown; a traceback or a page of HTML would bury our own words."""
 
 
 class ServerRefused(BDCError):
     """The server answered with an error.
 
     Args:
-        status: Of HTTP.
+        status: HTTP status.
         said: The server's own words.
     """
 
@@ -34,14 +38,14 @@ class CompletionServer:
     """Talks to one server, from one event loop.
 
     Args:
-        name: What the server is, for people, such as `the vLLM server`.
+        name: How messages call the server, such as `the vLLM server`.
         url: With or without `/v1` at its end.
-        key: None where it asks for none.
+        key: API key; None where the server asks for none.
         seconds: Longest silence of the server within a request.
         key_hint: What to do about a wrong key.
 
     Raises:
-        ConfigError: If the URL is none.
+        ConfigError: If the URL is not an http(s) address.
     """
 
     def __init__(self, name: str, url: str, key: str | None, seconds: float, key_hint: str = "") -> None:
@@ -53,10 +57,10 @@ class CompletionServer:
         self._client = openai.AsyncOpenAI(
             base_url=f"{self.url}/v1",
             api_key=key or "none",
-            max_retries=1,
+            max_retries=1,  # An idle connection that the server has closed fails once; a new one does not.
             timeout=openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
-            # What stays on this machine is no proxy's business, nor is the key.
-            # Nor do prompts follow a redirect to another server.
+            # Requests to this machine, and the key with them, must not go through a proxy. Nor may prompts
+            # follow a redirect to another server.
             http_client=openai.DefaultAsyncHttpxClient(trust_env=not local, follow_redirects=False),
         )
 
@@ -70,7 +74,7 @@ class CompletionServer:
             return await self._client.get(f"{self.url}{path}", cast_to=object)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """What the server answers to a body, which is sent once.
+        """Sends a body, once, and returns the server's answer.
 
         Raises:
             BDCError: As `reply`.
@@ -82,11 +86,11 @@ class CompletionServer:
     async def reply(
         self, request: ChatRequest, prompt: Sequence[int], limit: int, model: str, **extra: Any
     ) -> AsyncGenerator[ChatPiece]:
-        """The reply to a prompt, in pieces. It is asked for again once if nothing came at all.
+        """The reply to a prompt, in pieces. The request is sent a second time if the first gets no answer.
 
         Args:
             prompt: Its tokens.
-            limit: Tokens of the reply.
+            limit: Most tokens of the reply.
             model: The server's name for the model.
             extra: Further fields of the body.
 
@@ -126,7 +130,7 @@ class CompletionServer:
                     yield chunk
         except BDCError:
             raise
-        except Exception as error:  # The HTTP client's own errors come through here as they are.
+        except Exception as error:  # openai does not wrap the HTTP client's errors within a stream.
             kind = type(error).__name__
             why = f"silent for {self.seconds:g} seconds" if "Timeout" in kind else f"{error or kind}"
             raise BDCError(
@@ -134,7 +138,7 @@ class CompletionServer:
             ) from error
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         await self._client.close()
 
     @contextmanager
@@ -155,7 +159,7 @@ class CompletionServer:
 
 
 class _Reading:
-    """A reply as its chunks come."""
+    """Collects the chunks of a reply."""
 
     def __init__(self, prompt_tokens: int) -> None:
         self._prompt_tokens = prompt_tokens
@@ -170,7 +174,7 @@ class _Reading:
         return max(self._tokens, len(self._logprobs))
 
     def add(self, chunk: Completion) -> str:
-        """Takes a chunk in; gives its text."""
+        """Adds a chunk; returns its text."""
         if chunk.usage:
             self._tokens = chunk.usage.completion_tokens
         if not chunk.choices:
@@ -182,7 +186,7 @@ class _Reading:
         return choice.text
 
     def reply(self) -> ChatReply:
-        """The whole."""
+        """The whole reply."""
         known = self._logprobs
         return ChatReply(
             text="".join(self._texts),
@@ -194,7 +198,7 @@ class _Reading:
 
 
 def _logprobs(told: Any) -> list[float]:
-    """The log-probabilities of a chunk's tokens, in the format of completions or that of chats."""
+    """The log-probabilities of a chunk's tokens; llama.cpp sends them in the format of chats."""
     if told is None:
         return []
     if told.token_logprobs:
@@ -207,7 +211,7 @@ def _said(error: openai.APIStatusError) -> str:
     body: Any = error.body
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail") or body.get("error") or body
-    return " ".join(str(body or error.message).split())[:500]
+    return " ".join(str(body or error.message).split())[:_LARGEST_ERROR]
 
 
 def _root(url: str) -> str:

@@ -1,7 +1,7 @@
-"""Decoding of several replies at once: rows join and leave a batch between two tokens.
+"""Decodes several replies at once; rows join and leave the batch between two tokens.
 
-Rows are padded on the left, and each has positions, a seed and a mixture of its own, so that what
-a row says does not depend on the others beside it, up to rounding.
+Rows are padded on the left. Each has its own positions, seed and mixture, so its text does not depend
+on the other rows, up to rounding.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from bdc_agents.serve.backends.detokenize import Detokenizer
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
 
 Mix = Callable[[Sequence[ChatRequest]], AbstractContextManager[Any]]
-"""Within the context, the rows of a batch meet the experts of these requests."""
+"""Within the context, the model applies the experts of these requests, one request a row."""
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Row:
 
     Args:
         prompt: Its tokens.
-        limit: Tokens of the reply.
+        limit: Most tokens of the reply.
     """
 
     request: ChatRequest
@@ -52,11 +52,11 @@ class Row:
 
     @property
     def done(self) -> bool:
-        """Whether no token is to come."""
+        """Whether the reply is complete."""
         return self.ended or self.text.stopped or self.count >= self.limit
 
     def take(self, token: int, logprob: float, ends: frozenset[int]) -> str:
-        """Adds a token; gives the text that can be shown."""
+        """Adds a token; returns the text that can be shown."""
         self.last, self.count = token, self.count + 1
         self.logprob += logprob
         self.ended = token in ends
@@ -76,13 +76,13 @@ class Row:
 
 
 class Batch:
-    """The rows at work, with the keys and values that the model keeps of them.
+    """The rows being decoded, and their keys and values in the model.
 
     Args:
         model: A causal language model of transformers.
         mix: See `Mix`.
         ends: Tokens that end a reply.
-        vocabulary: Tokens that the tokenizer knows; a model may have more.
+        vocabulary: Number of tokens that the tokenizer knows. A model may have logits for more.
     """
 
     def __init__(self, model: Any, mix: Mix, ends: frozenset[int], vocabulary: int) -> None:
@@ -97,12 +97,12 @@ class Batch:
 
     @property
     def joinable(self) -> bool:
-        """Whether rows can join those at work: with plain attention they can."""
+        """Whether rows can join the batch: only plain attention keeps keys that can be padded."""
         layers = self._cache.layers if self.rows else ()
         return all(type(layer) is DynamicLayer for layer in layers)
 
     def join(self, rows: Sequence[Row]) -> list[tuple[Row, str]]:
-        """Reads the prompts of new rows, and gives the first text of each."""
+        """Reads the prompts of new rows; returns the first text of each."""
         longest = max(len(row.prompt) for row in rows)
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -120,7 +120,7 @@ class Batch:
         return told
 
     def step(self) -> list[tuple[Row, str]]:
-        """One more token of each row, with the text that can be shown."""
+        """Decodes one more token of each row; returns the text that can be shown."""
         ids = torch.tensor([[row.last] for row in self.rows])
         positions = torch.tensor([[row.length - 1] for row in self.rows])
         self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
@@ -128,7 +128,7 @@ class Batch:
         return self._draw(self.rows, logits)
 
     def leave(self, gone: Callable[[Row], bool]) -> None:
-        """Takes rows out, and the padding that nobody needs any more."""
+        """Removes rows, and the padding that only they needed."""
         kept = [number for number, row in enumerate(self.rows) if not gone(row)]
         if len(kept) == len(self.rows):
             return
@@ -174,10 +174,10 @@ class Batch:
 
 
 def cache_argument(model: Any) -> str:
-    """What the model's `forward` calls its keys and values: transformers 5.24 renamed them for most models.
+    """The name of `forward`'s argument for keys and values; transformers 5.24 renamed it for most models.
 
     Args:
-        model: Of transformers, with or without peft's adapters.
+        model: A model of transformers, with or without peft's adapters.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
@@ -186,7 +186,8 @@ def cache_argument(model: Any) -> str:
 def choose(logits: Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]:
     """The next token of each row and its log-probability at temperature 1.
 
-    A row draws one number of its own generator and inverts the cumulated probabilities with it.
+    A row draws one number from its own generator and inverts the cumulative probabilities with it. Other
+    rows draw from theirs, so they do not change its tokens.
 
     Args:
         logits: Shape (rows, vocabulary), float32.
@@ -205,7 +206,7 @@ def _sample(logits: Tensor, request: ChatRequest, draw: float) -> Tensor:
     order = None
     if request.top_p < 1:
         probabilities, order = probabilities.sort(descending=True, stable=True)
-        # The tokens before the one that reaches the share, and that one.
+        # Keeps the token that reaches the share, and all before it.
         probabilities = probabilities * (probabilities.cumsum(-1) - probabilities < request.top_p)
     cumulated = probabilities.cumsum(-1)
     target = cumulated[-1:] * draw

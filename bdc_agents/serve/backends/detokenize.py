@@ -1,18 +1,19 @@
-"""Tokens to text as they come: whole characters only, and nothing that a stop text may begin with."""
+"""Turns tokens into text as they come; holds back half characters and the possible start of a stop text."""
 
 from collections.abc import Sequence
 from typing import Any
 
 _BROKEN = "\ufffd"
 _PATIENCE = 8
-"""Tokens that half a character may take; after them it is shown as it is."""
+"""Tokens to wait for the rest of a character; then the text is shown with its broken part. A character has at
+most 4 bytes, so it takes at most 4 tokens of one byte; doubled to be safe."""
 
 
 class Detokenizer:
     """The text of one reply as its tokens come.
 
     Args:
-        tokenizer: Of the model.
+        tokenizer: The model's tokenizer.
         stop: Texts that end the reply.
     """
 
@@ -31,22 +32,21 @@ class Detokenizer:
         return self._text
 
     def add(self, token: int) -> str:
-        """The text that can be shown now."""
+        """Adds a token; returns the text that can be shown now."""
         self._ids.append(token)
         self._settle(whole=len(self._ids) - self._read < _PATIENCE)
         return self._release(final=False)
 
     def finish(self) -> str:
-        """What is left when no token comes any more."""
+        """The rest of the text, once the last token has come."""
         if not self.stopped:
             self._settle(whole=False)
         return self._release(final=True)
 
     def _settle(self, *, whole: bool) -> None:
-        """Adds the text of new tokens; with `whole` not where it ends in half a character.
+        """Adds the text of new tokens. With `whole`, waits while it ends in half a character.
 
-        A few earlier tokens are decoded again with them, since a token's text may depend on the one
-        before it.
+        The tokens before them are decoded again, because a token's text may depend on the one before it.
         """
         before = self._decode(self._ids[self._start : self._read])
         after = self._decode(self._ids[self._start :])
@@ -67,13 +67,13 @@ class Detokenizer:
         return shown
 
     def _cut(self) -> None:
-        """Ends the text before the first stop text in it."""
+        """Cuts the text before its first stop text."""
         places = [place for stop in self._stop if (place := self._text.find(stop, self._shown)) >= 0]
         if places:
             self._text, self.stopped = self._text[: min(places)], True
 
     def _held(self) -> int:
-        """Characters at the end that a stop text may begin with."""
+        """How many characters at the end may be the start of a stop text."""
         longest = max(map(len, self._stop), default=1) - 1
         tails = range(min(longest, len(self._text)), 0, -1)
         return next((n for n in tails if any(s.startswith(self._text[-n:]) for s in self._stop)), 0)

@@ -1,7 +1,7 @@
-"""The thread that decodes: requests come in from any event loop, and replies go out in pieces.
+"""The decoding thread of the in-process backend: takes requests from any event loop, replies in pieces.
 
-Everything that touches the model or its tokenizer runs on this one thread. Requests that arrive
-while others are being answered join them at the next token.
+Everything that touches the model or its tokenizer runs on this one thread. A request that arrives
+while others are being answered joins them at the next token.
 """
 
 import queue
@@ -15,20 +15,20 @@ from bdc_agents.serve.backends.decoding import Batch, Mix, Row
 from bdc_agents.serve.backends.detokenize import Detokenizer
 from bdc_agents.serve.backends.prompts import prompt_tokens
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest
-from bdc_agents.serve.backends.relay import CLOSED, Tell
+from bdc_agents.serve.backends.relay import CLOSED, Emit
 
 
 @dataclass(eq=False)
 class Ticket:
-    """A request on its way.
+    """A request in the engine.
 
     Args:
-        tell: Takes each piece of the reply, or what went wrong; called on the engine's thread.
+        emit: Takes each piece of the reply, or the error; called on the engine's thread.
         dropped: Set by the caller when nobody waits for the reply any more.
     """
 
     request: ChatRequest
-    tell: Tell
+    emit: Emit
     dropped: bool = False
     row: Row | None = None
 
@@ -42,8 +42,9 @@ class Engine:
         mix: Brings the experts of a batch's rows into the model.
         context: Tokens of prompt and reply together.
         slots: Replies at once.
-        prompt_tokens: Tokens of new prompts that are read at once, padding included; more wait for
-            the next token, so that a burst of long prompts does not exhaust memory.
+        prompt_tokens: Most tokens of new prompts that are read at once, padding included. The others
+            wait for the next token, so that a burst of long prompts does not exhaust memory. The default is
+            one full prompt of a base with a context of 8192; chosen, not measured.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Engine:
             self._inbox.put(ticket)
 
     def close(self) -> None:
-        """Ends the thread; what it was at work on gets an error. Blocks until it has ended."""
+        """Ends the thread and fails its unfinished requests. Blocks until it has ended."""
         with self._lock:
             self._closed = True
             thread = self._thread
@@ -90,12 +91,12 @@ class Engine:
         while self._collect():
             try:
                 self._advance()
-            except Exception as error:  # What breaks one batch must not end the service.
+            except Exception as error:  # A failed batch must not end the service.
                 self._fail(BDCError(f"the model failed: {type(error).__name__}: {error}"))
         self._fail(BDCError(CLOSED))
 
     def _collect(self) -> bool:
-        """Takes in what has arrived, waiting for it where there is nothing to do; False to end."""
+        """Takes in the requests that have arrived; waits for one if idle. Returns False to end."""
         block = not self._running and not self._waiting
         while True:
             try:
@@ -112,7 +113,7 @@ class Engine:
             ticket.row = self._row(ticket.request)
         except Exception as error:
             known = isinstance(error, BDCError)
-            ticket.tell(error if known else BDCError(f"the prompt cannot be rendered: {error}"))
+            ticket.emit(error if known else BDCError(f"the prompt cannot be rendered: {error}"))
         else:
             self._waiting.append(ticket)
 
@@ -121,7 +122,7 @@ class Engine:
         return Row(request, prompt, limit, Detokenizer(self._tokenizer, request.stop))
 
     def _advance(self) -> None:
-        """Lets those go who are not waited for, lets others in, and adds a token to each row."""
+        """Removes dropped requests, adds a token to each row, and lets new requests in."""
         self._forget_dropped()
         told: list[tuple[Row, str]] = []
         if self._running:
@@ -147,12 +148,12 @@ class Engine:
         return chosen
 
     def _pass_on(self, told: Sequence[tuple[Row, str]]) -> None:
-        """Hands out the new text, and takes finished rows out of the batch."""
+        """Hands out new text, and removes finished rows from the batch."""
         for row, text in told:
             if row.done:
-                self._running.pop(row).tell(ChatPiece(text=text, reply=row.reply()))
+                self._running.pop(row).emit(ChatPiece(text=text, reply=row.reply()))
             elif text:
-                self._running[row].tell(ChatPiece(text=text))
+                self._running[row].emit(ChatPiece(text=text))
         self._batch.leave(lambda row: row.done)
 
     def _forget_dropped(self) -> None:
@@ -163,7 +164,7 @@ class Engine:
         self._batch.leave(gone.__contains__)
 
     def _fail(self, error: BDCError) -> None:
-        """Tells everyone at work; those who have not begun are told too where the engine ends."""
+        """Fails the running requests; also the waiting ones if the engine is closed."""
         ended = [*self._running.values(), *(self._waiting if self._closed else [])]
         if self._closed:
             ended += _drained(self._inbox)
@@ -171,7 +172,7 @@ class Engine:
         self._running.clear()
         self._batch.clear()
         for ticket in ended:
-            ticket.tell(error)
+            ticket.emit(error)
 
 
 def _drained(inbox: "queue.SimpleQueue[Ticket | None]") -> list[Ticket]:
@@ -183,7 +184,7 @@ def _drained(inbox: "queue.SimpleQueue[Ticket | None]") -> list[Ticket]:
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens that end a turn, as the model's generation settings and its tokenizer name them."""
+    """The tokens that end a turn, by the model's generation settings and its tokenizer."""
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     named = named if isinstance(named, list) else [named]
     return frozenset(int(token) for token in (*named, tokenizer.eos_token_id) if token is not None)

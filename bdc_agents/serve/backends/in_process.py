@@ -1,4 +1,4 @@
-"""The backend in process: the base in transformers, with every expert attached to it at once."""
+"""The backend `transformers`: the base runs in this process, with every expert attached."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -13,17 +13,17 @@ from bdc_agents.serve.backends.relay import Relay, check_experts, whole_replies
 
 
 class TransformersBackend:
-    """A base with all experts attached; requests share batches, each row with its own mixture.
+    """A base with all experts attached. Requests share batches; each row has its own mixture.
 
     Args:
         model: A causal language model of transformers, with the experts attached.
         tokenizer: With a chat template.
         experts: Their names.
-        mix: Brings the experts of a batch's rows into the model.
+        mix: See `Mix`.
         identity: See `Backend`.
-        context: Tokens of prompt and reply together; None for what the model was made for.
-        slots: Replies that are written at once; more wait.
-        detach: Takes the experts off the model again.
+        context: Tokens of prompt and reply together; None for the model's own limit.
+        slots: Replies that are written at once; further requests wait.
+        detach: Removes the experts from the model.
     """
 
     mixes: Literal["rank", "expert"] = "rank"
@@ -55,7 +55,7 @@ class TransformersBackend:
         """The reply in pieces; see `Backend`."""
         check_experts(request, self.experts)
         relay = Relay()
-        ticket = Ticket(request, relay.tell)
+        ticket = Ticket(request, relay.emit)
         self._engine.submit(ticket)
         try:
             async with aclosing(relay.pieces()) as pieces:
@@ -65,16 +65,16 @@ class TransformersBackend:
             ticket.dropped = True
 
     async def aclose(self) -> None:
-        """Ends what runs, and gives the model back as it was."""
+        """Ends running requests, and leaves the model without experts."""
         await asyncio.to_thread(self._engine.close)
         self._detach()
 
 
 def _context(model: Any, asked: int | None) -> int:
-    """Tokens that the model was made for, or fewer where fewer are asked for.
+    """The context: what the caller asks for, or the model's own limit.
 
     Raises:
-        ModelError: If more are asked for than the model was made for.
+        ModelError: If the caller asks for more than the limit, or neither is known.
     """
     made_for = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if asked is not None and made_for is not None and asked > made_for:

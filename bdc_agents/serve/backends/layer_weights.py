@@ -1,4 +1,4 @@
-"""The weights that a request means, for every layer, expert and rank."""
+"""Spells out the experts of a request as weights by layer, expert and rank."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from bdc_agents.serve.backends.protocol import ExpertWeights
 def layer_weights(
     experts: ExpertWeights | str | None, names: Sequence[str], layers: Sequence[str], rank: int
 ) -> dict[str, Tensor]:
-    """What a request asks for, spelled out; experts and layers that it leaves out have weight 0.
+    """The weights that a request means. Experts and layers that it does not name have weight 0.
 
     Args:
         experts: As in `ChatRequest`.
@@ -34,7 +34,7 @@ def layer_weights(
 def _given(
     experts: ExpertWeights | str | None, names: Sequence[str]
 ) -> tuple[list[int], Tensor | Mapping[str, Tensor]]:
-    """Which experts, and their weights: the same in every layer, or by layer."""
+    """The numbers of the experts, and their weights: one tensor for every layer, or by layer."""
     if experts is None:
         return [], {}
     if isinstance(experts, str):

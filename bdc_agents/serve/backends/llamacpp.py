@@ -1,4 +1,4 @@
-"""The backend on llama.cpp: a quantised base and its experts, weighed anew for every request."""
+"""The backend `llama.cpp`: a quantised base in a process beside this one, with a scale for each expert."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,33 +15,40 @@ from bdc_agents.experts.gguf import GGUFBase, adapter_files, read_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve.backends.completions import CompletionServer
 from bdc_agents.serve.backends.llamacpp_server import LlamaServer
-from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, ExpertWeights, Place
-from bdc_agents.serve.backends.relay import Home
-from bdc_agents.serve.backends.remote import RemoteBackend, Room
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, ExpertWeights, Weigher
+from bdc_agents.serve.backends.relay import LoopThread
+from bdc_agents.serve.backends.remote import Admission, RemoteBackend
 from bdc_agents.serve.backends.tokens import check_tokens, library_tokenizer
 from bdc_agents.serve.opening import Options
-from bdc_agents.serve.placing import library_place
+from bdc_agents.serve.weighing import library_weigher
 from bdc_agents.sync import run_sync
 from bdc_agents.types import content_hash
 from bdc_agents.weights.files import check_file, digest
 
 CONTEXT = 8192
-"""Tokens of a conversation where the caller names no number; memory for them is set aside at the start."""
+"""Default context. llama.cpp allocates memory for all of it at the start, and bases of today were made for
+32,000 tokens and more; a problem, a program and the solver's own words fit. Chosen, not measured."""
 _SLOT_TOKENS = 1024
+"""Tokens to allocate at least for each slot: the prompt and program of a short problem. Chosen, not
+measured."""
+# A request sets every sampler, for llama.cpp's defaults would change the draws: temperature and top_p alone
+# shape them.
 _PLAIN = {"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "logprobs": 1}
 _SAMPLERS = ("temperature", "top_p")
 _SILENCE_SECONDS = 600.0
+"""A CPU may read a long prompt for minutes before its first token. Chosen, not measured."""
 _DYING_SECONDS = 0.5
+"""A killed process closes its connections shortly before it can be waited for. Chosen, not measured."""
 
 
 class LlamaCppBackend(RemoteBackend):
-    """A llama.cpp server with a scale for each expert in each request; mixtures act by expert alone.
+    """A llama.cpp server; each request names a scale for each expert. Mixtures act by expert, not by rank.
 
-    A server that ends on its own costs the replies it was writing, and is started again for the next.
+    If the server dies, its unfinished replies fail, and the next request starts it again.
 
     Args:
-        start: Starts a server with the experts' files, in the order of `experts`; it is called at once.
-        tokenizer, experts, identity, context, room, home: See `RemoteBackend`.
+        start: Starts a server with the experts' files, in the order of `experts`; called at once.
+        tokenizer, experts, identity, context, admission, loop_thread: See `RemoteBackend`.
     """
 
     mixes = "expert"
@@ -54,18 +61,25 @@ class LlamaCppBackend(RemoteBackend):
         *,
         identity: str,
         context: int,
-        room: Room,
-        home: Home,
+        admission: Admission,
+        loop_thread: LoopThread,
     ) -> None:
-        super().__init__(tokenizer, experts, identity=identity, context=context, room=room, home=home)
+        super().__init__(
+            tokenizer,
+            experts,
+            identity=identity,
+            context=context,
+            admission=admission,
+            loop_thread=loop_thread,
+        )
         self._start, self._starting = start, asyncio.Lock()
         self._server = start()
         self._talk = _talk_to(self._server)
 
     async def _answer(self, request: ChatRequest, prompt: list[int], limit: int) -> AsyncGenerator[ChatPiece]:
         scales = expert_scales(request.experts, self.experts)
-        # Every expert is named, also with 0: without scales the server would go on with those that the
-        # slot had before, and take what it remembers of their prompt for its own.
+        # Names every expert, also those with 0: without scales the server would keep those that the slot
+        # had before, and reuse keys and values that were computed under them.
         lora = [{"id": number, "scale": scale} for number, scale in enumerate(scales)]
         extra = {**_PLAIN, "samplers": list(_SAMPLERS), "lora": lora}
         server, talk = await self._running()
@@ -77,8 +91,8 @@ class LlamaCppBackend(RemoteBackend):
             if not await asyncio.to_thread(server.ends_within, _DYING_SECONDS):
                 raise
             raise BDCError(
-                "the llama.cpp server has ended in the middle of this reply, perhaps for want of memory; it "
-                "is started again for the next one: if that ends too, take a smaller `context` or fewer "
+                "the llama.cpp server has ended in the middle of this reply, perhaps because memory ran out; "
+                "the next request starts it again. If it ends again, choose a smaller `context` or fewer "
                 "`slots`"
             ) from None
 
@@ -90,7 +104,7 @@ class LlamaCppBackend(RemoteBackend):
         return list(told["tokens"])
 
     async def _running(self) -> tuple[LlamaServer, CompletionServer]:
-        """The server, started again if it has ended."""
+        """The server; starts it again if it has ended."""
         async with self._starting:
             if not self._server.alive:
                 await self._leave()
@@ -116,7 +130,7 @@ def expert_scales(experts: ExpertWeights | str | None, names: Sequence[str]) -> 
     return [float(experts.experts.get(name, 0.0)) for name in names]
 
 
-def open_llamacpp(folder: Path, options: Options) -> tuple[LlamaCppBackend, Place, tuple[str, ...]]:
+def open_llamacpp(folder: Path, options: Options) -> tuple[LlamaCppBackend, Weigher, tuple[str, ...]]:
     """Opens a library on llama.cpp; see `RoutedModel.from_library`."""
     library = ExpertLibrary(folder)
     base = _base(library, options.base)
@@ -126,18 +140,18 @@ def open_llamacpp(folder: Path, options: Options) -> tuple[LlamaCppBackend, Plac
         )
     context = options.context or min(base.context, CONTEXT)
     tokenizer = library_tokenizer(library)
-    place = library_place(library, options.encoder)
-    room = max(context, _SLOT_TOKENS * options.slots)
+    weigher = library_weigher(library, options.encoder)
+    tokens = max(context, _SLOT_TOKENS * options.slots)
     start = partial(
         LlamaServer,
         base.path,
         adapter_files(library, base, models_folder() / "adapters"),
         slots=options.slots,
-        tokens=room,
+        tokens=tokens,
         threads=usable_cores(),
         float32=options.dtype == "float32",
     )
-    home = Home()
+    loop_thread = LoopThread()
     backend = LlamaCppBackend(
         start,
         tokenizer,
@@ -146,22 +160,22 @@ def open_llamacpp(folder: Path, options: Options) -> tuple[LlamaCppBackend, Plac
             f"llama.cpp/{digest(base.path, models_folder())}/{library.manifest.model_dump_json()}"
         ),
         context=context,
-        room=Room(options.slots, room),
-        home=home,
+        admission=Admission(options.slots, tokens),
+        loop_thread=loop_thread,
     )
     try:
-        run_sync(home.run(check_tokens(tokenizer, backend.tokenize, str(base.path))))
+        run_sync(loop_thread.run(check_tokens(tokenizer, backend.tokenize, str(base.path))))
     except BaseException:
         run_sync(backend.aclose())
         raise
-    return backend, place, library.names
+    return backend, weigher, library.names
 
 
 def _base(library: ExpertLibrary, given: Any) -> GGUFBase:
-    """The GGUF file that is the library's base, as far as can be known.
+    """Finds the GGUF file of the library's base, and compares it with what the library says.
 
     Raises:
-        ModelError: If it is none, or another one.
+        ModelError: If it is not a GGUF file, or holds another model.
     """
     told = library.manifest.base
     name = str(given or told.get("name", ""))
@@ -173,7 +187,7 @@ def _base(library: ExpertLibrary, given: Any) -> GGUFBase:
         path = check_file(Path(name))
     else:
         raise ModelError(
-            f"llama.cpp needs the base of library {library.folder} as a GGUF file, and {name!r} is none; "
+            f"llama.cpp needs the base of library {library.folder} as a GGUF file, and {name!r} is not one; "
             "give it as `base` (--base FILE.gguf); llama.cpp's convert_hf_to_gguf.py makes one"
         )
     theirs = str(told.get("name", ""))

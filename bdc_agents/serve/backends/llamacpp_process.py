@@ -1,8 +1,8 @@
-"""The process in which llama.cpp serves a base and its experts to the one that started it.
+"""The script that runs llama.cpp's server in a process of its own, for its parent alone.
 
-It is run as a script and imports no package of ours. It reads its settings as a line of JSON,
-writes its address as another, and ends when its standard input does: with its parent, however that
-ends. The key comes with the settings, where no other user of the machine can read it.
+It imports no package of ours. It reads its settings as a line of JSON, writes its address as another,
+and ends when its standard input ends, so it never outlives its parent. The key comes with the settings,
+because other users of the machine can read a command line.
 """
 
 import json
@@ -18,14 +18,14 @@ def main() -> int:
     """Serves until standard input ends; returns the exit code."""
     settings = json.loads(sys.stdin.readline())
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What llama.cpp prints belongs to the log.
+    os.dup2(2, 1)  # llama.cpp's own prints go to the log, not into the answer.
     try:
         server = _start(settings)
     except RuntimeError:  # llama.cpp has said why, in the log.
         return 1
     print(json.dumps({"url": server.listening_address}), file=out, flush=True)
     sys.stdin.read()
-    os._exit(0)  # Nobody waits for an answer: nothing to wind down.
+    os._exit(0)  # Nobody waits for an answer, so nothing needs to wind down.
 
 
 def _start(settings: dict[str, Any]) -> Any:
@@ -35,10 +35,10 @@ def _start(settings: dict[str, Any]) -> Any:
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["tokens"]
     params.kv_unified = params.cont_batching = params.cache_prompt = True
-    # Kept prompts are told apart by their tokens alone, and those of another mixture would be taken.
+    # llama.cpp tells kept prompts apart by their tokens alone, so it would reuse one of another mixture.
     params.cache_ram_mib = 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
-    params.verbosity = 1  # Errors only: no prompt ever enters the log.
+    params.verbosity = 1  # Errors only, so that no prompt enters the log.
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in settings["adapters"]]
     if settings["float32"]:
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
@@ -48,7 +48,7 @@ def _start(settings: dict[str, Any]) -> Any:
 
 
 def _local_serve() -> Any:
-    """The script that serves local models, which is closed to others in the same way."""
+    """The script that serves local models; it has the same defence against other users of the machine."""
     path = Path(__file__).parents[2] / "agents" / "local" / "serve.py"
     spec = spec_from_file_location("local_serve", path)
     assert spec is not None

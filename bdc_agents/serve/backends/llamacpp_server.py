@@ -1,4 +1,4 @@
-"""Starting and ending the process in which llama.cpp serves a base and its experts."""
+"""Starts and ends the process in which llama.cpp serves a base and its experts."""
 
 import json
 import secrets
@@ -14,11 +14,16 @@ from bdc_agents.agents.local.server import require_runtime, server_environment
 from bdc_agents.errors import ModelError
 
 START_SECONDS = 600.0
+"""To load a base of tens of gigabytes from a slow disk. Chosen, not measured."""
 END_SECONDS = 5.0
+"""The process exits at once when its input ends; one that hangs is killed after this. Chosen, not
+measured."""
+_LOG_LINES = 6
+"""Lines of llama.cpp's log in an error: its last words name the cause."""
 
 
 class LlamaServer:
-    """A llama.cpp server of this process alone: on loopback, behind a key, gone when this process is.
+    """A llama.cpp server for this process alone: on loopback, behind a key; it ends with this process.
 
     Blocks while the model is loaded.
 
@@ -26,12 +31,12 @@ class LlamaServer:
         model: A GGUF file.
         adapters: LoRA files; a request gives each a scale by its place among them.
         slots: Requests at once.
-        tokens: Of prompts and replies that all of them hold together.
-        threads: Of computation.
-        float32: Keys, values and attention in float32, where llama.cpp takes float16.
+        tokens: Tokens of prompt and reply, of all requests together.
+        threads: Threads of computation.
+        float32: Compute keys, values and attention in float32 instead of llama.cpp's float16.
 
     Raises:
-        ModelError: If llama.cpp is not installed, or does not load the files.
+        ModelError: If llama.cpp is not installed, or cannot load the files.
     """
 
     def __init__(
@@ -65,22 +70,22 @@ class LlamaServer:
             if not self.url:
                 self.close()
                 log.seek(0)
-                lines = "\n  ".join(log.read().splitlines()[-6:]) or "nothing in its log"
+                lines = "\n  ".join(log.read().splitlines()[-_LOG_LINES:]) or "nothing in its log"
                 raise ModelError(f"llama.cpp does not serve {model} with its experts:\n  {lines}")
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether it ends in that time; its connections break before it does."""
+        """Whether the process ends in that time; its connections break before it does."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return not self.alive
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         assert self._process.stdin
         assert self._process.stdout
         try:
@@ -92,7 +97,7 @@ class LlamaServer:
         self._process.stdout.close()
 
     def _address(self, settings: str) -> str:
-        """Where it listens; empty if it ended first, or took too long."""
+        """The server's address; empty if the process ended first or took too long."""
         assert self._process.stdin
         assert self._process.stdout
         late = threading.Timer(START_SECONDS, self._process.kill)

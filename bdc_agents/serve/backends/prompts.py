@@ -1,4 +1,4 @@
-"""Conversations as the tokens that a base reads, the same ones for every backend."""
+"""Turns conversations into the base's tokens, the same for every backend."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
 
 
 def whole(text: str) -> str:
-    """The text with question marks for halves of characters, which no tokenizer takes.
+    """Replaces lone surrogates by question marks, because no tokenizer takes them.
 
-    An LLM's broken escapes, and problems made of its replies, can hold some.
+    An LLM's broken escapes, and problems made from its replies, can hold some.
     """
     return text.encode("utf-8", "replace").decode()
 
 
 def prompt_tokens(tokenizer: Any, request: ChatRequest, context: int) -> tuple[list[int], int]:
-    """The prompt as it was in training, rendered by the base's chat template.
+    """Renders the prompt by the base's chat template, as in training.
 
     Args:
         tokenizer: With a chat template.

@@ -1,8 +1,8 @@
-"""What every backend does: chat messages and expert weights in, text out.
+"""The protocol of a backend, and the requests, replies and expert weights that pass through it.
 
-A backend holds the base and the experts of one library. In process a mixture has a weight for each
-expert and rank in each layer; a server that takes plain LoRA adapters, or a scale for each adapter,
-reads of the same `ExpertWeights` what it can use.
+A backend holds the base and the experts of one library. In process, a mixture has a weight for each
+expert and rank in each layer. A server that takes plain LoRA adapters, or one scale for each adapter,
+uses the part of `ExpertWeights` that it can apply.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ class PromptTooLong(ProblemError):
     """A prompt leaves no room for a reply in the model's context.
 
     Args:
-        tokens: Of the prompt.
+        tokens: Length of the prompt.
         context: Tokens of prompt and reply together.
     """
 
@@ -38,11 +38,11 @@ class ExpertWeights:
     """How much each expert acts, for one problem.
 
     Args:
-        experts: Each expert's weight, by name; 1 is the expert at its full strength. What people
-            are shown, and what a backend uses that mixes by expert.
+        experts: Each expert's weight, by name; 1 is the expert at its full strength. Shown to people,
+            and used by backends that mix by expert.
         layers: By layer, a tensor of shape (experts, rank) with the experts in the order of
-            `experts`, for backends that mix by rank; None where those weights hold for every layer
-            and rank.
+            `experts`, for backends that mix by rank. None if the weights in `experts` hold for every
+            layer and rank.
         by: What decided: `router`, `clusters`, or `library` where there was nothing to decide.
     """
 
@@ -51,22 +51,23 @@ class ExpertWeights:
     by: Literal["router", "clusters", "library"] = "router"
 
 
-Place = Callable[[str], Awaitable[ExpertWeights]]
-"""From a problem's text to the weights that hold for its whole solution."""
+Weigher = Callable[[str], Awaitable[ExpertWeights]]
+"""Weighs the experts for a problem's text; the weights hold for its whole solution."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChatRequest:
-    """One conversation to go on with.
+    """A conversation that the model is to continue.
 
     Args:
         messages: The conversation.
         experts: A mixture, the name of one expert, or None for the base alone.
         temperature: 0 takes the likeliest token each time.
-        top_p: Least share of probability that the likeliest tokens must reach to be drawn from.
-        seed: Of the draws; the same request with the same seed gives the same reply, alone or in a
+        top_p: Draws come from the likeliest tokens that together reach this share of probability.
+        seed: Seed of the draws. The same request with the same seed gives the same reply, alone or in a
             batch, up to rounding.
-        max_tokens: Of the reply; what the context has room for where that is less.
+        max_tokens: Most tokens of the reply; fewer if the context has no room for so many. The default
+            holds a program for a short problem.
         stop: Texts that end the reply and are not part of it.
     """
 
@@ -80,12 +81,12 @@ class ChatRequest:
 
 
 class ChatReply(Frozen):
-    """What came of a request.
+    """The reply to a request.
 
     Args:
         finish: `stop` at the end of the turn or at a stop text, `length` at the token limit.
         probability: Geometric mean of the probabilities that the model gave to its tokens; None
-            where the backend does not say.
+            if the backend does not report them.
     """
 
     text: str
@@ -99,7 +100,7 @@ class ChatPiece(Frozen):
     """A piece of a reply as it is written.
 
     Args:
-        reply: The whole reply, with the last piece alone.
+        reply: The whole reply; only the last piece has it.
     """
 
     text: str
@@ -108,11 +109,11 @@ class ChatPiece(Frozen):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Serves the base and the experts of one library; safe to share between tasks and event loops."""
+    """Serves the base and the experts of one library. Tasks and event loops may share it."""
 
     @property
     def identity(self) -> str:
-        """Tells base and experts from all others, such as in a cache of replies."""
+        """A hash of base and experts, for instance as a key in a cache of replies."""
         ...
 
     @property
@@ -126,19 +127,19 @@ class Backend(Protocol):
         ...
 
     async def generate(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """The replies, in order; cancelling the call ends the work on them.
+        """The replies, in order. Cancelling the call ends the work on them.
 
         Raises:
             PromptTooLong: If a prompt leaves no room for a reply.
-            ModelError: If there is no expert of a name.
+            ModelError: If a request names an unknown expert.
             BDCError: If the backend fails or is closed.
         """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[ChatPiece]:
-        """The reply in pieces; closing the iterator ends the work on it. Raises as `generate`."""
+        """The reply in pieces. Closing the iterator ends the work on it. Raises as `generate`."""
         ...
 
     async def aclose(self) -> None:
-        """Ends what runs and frees the model."""
+        """Ends running requests and frees the model."""
         ...

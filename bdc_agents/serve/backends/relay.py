@@ -1,4 +1,4 @@
-"""What backends share: pieces that cross from one thread to another, and whole replies made of pieces."""
+"""Shared by the backends: passes pieces of replies between threads, and collects them into whole replies."""
 
 import asyncio
 import threading
@@ -11,27 +11,27 @@ from bdc_agents.errors import BDCError, ModelError, unknown
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest
 
 T = TypeVar("T")
-Tell = Callable[[ChatPiece | Exception], None]
-"""Takes each piece of a reply, or what went wrong; called on any thread."""
+Emit = Callable[[ChatPiece | Exception], None]
+"""Takes each piece of a reply, or the error; called on any thread."""
 CLOSED = "the backend is closed; open the library again"
 
 
 class Relay:
-    """Hands the pieces of one reply to the event loop in which it is made."""
+    """Hands the pieces of one reply to the event loop that made the relay."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._told: asyncio.Queue[ChatPiece | Exception] = asyncio.Queue()
+        self._pieces: asyncio.Queue[ChatPiece | Exception] = asyncio.Queue()
 
-    def tell(self, piece: ChatPiece | Exception) -> None:
-        """See `Tell`."""
-        with suppress(RuntimeError):  # A loop that was closed in the meantime waits for nothing.
-            self._loop.call_soon_threadsafe(self._told.put_nowait, piece)
+    def emit(self, piece: ChatPiece | Exception) -> None:
+        """See `Emit`."""
+        with suppress(RuntimeError):  # The loop is closed, so nobody waits.
+            self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
     async def pieces(self) -> AsyncGenerator[ChatPiece]:
-        """All that is told, up to the piece with the whole reply; raises what went wrong."""
+        """The pieces, up to the one with the whole reply. Raises the error, if there is one."""
         while True:
-            piece = await self._told.get()
+            piece = await self._pieces.get()
             if isinstance(piece, Exception):
                 raise piece
             yield piece
@@ -39,8 +39,8 @@ class Relay:
                 return
 
 
-class Home:
-    """An event loop on a thread of its own, for connections and locks that belong to one loop."""
+class LoopThread:
+    """An event loop on its own thread, for connections and locks that belong to one loop."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,7 +48,7 @@ class Home:
         self._closed = False
 
     def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Runs the work there; cancelling the future cancels it.
+        """Starts work in the loop. Cancelling the future cancels the work.
 
         Raises:
             BDCError: If the loop is closed.
@@ -63,14 +63,14 @@ class Home:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of the work, run there."""
+        """Runs work in the loop and returns its result."""
         return await asyncio.wrap_future(self.start(work))
 
     async def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Cancels what runs, does the last work and ends the loop.
+        """Cancels running work, does the last work and ends the loop.
 
         Args:
-            last: Not called where nothing was ever started.
+            last: The last work; not called if the loop never started.
         """
         with self._lock:
             already, self._closed = self._closed, True
@@ -91,14 +91,14 @@ class Home:
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
-    loop.run_until_complete(loop.shutdown_asyncgens())  # And what sockets still have to do.
+    loop.run_until_complete(loop.shutdown_asyncgens())  # Also lets sockets finish closing.
     loop.close()
 
 
 async def whole_replies(
     stream: Callable[[ChatRequest], AsyncGenerator[ChatPiece]], requests: Sequence[ChatRequest]
 ) -> list[ChatReply]:
-    """The replies of a backend's streams, in order; one that fails, or a cancelled call, ends the others."""
+    """The replies of a backend's streams, in order. If one fails, or the call is cancelled, all end."""
     work = [asyncio.ensure_future(_whole(stream(request))) for request in requests]
     try:
         return list(await asyncio.gather(*work))

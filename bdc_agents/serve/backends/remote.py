@@ -1,4 +1,4 @@
-"""A backend whose model runs in another process, behind a `CompletionServer`."""
+"""Shared by the backends whose model runs in another process, behind a `CompletionServer`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -8,15 +8,15 @@ from typing import Any, Literal
 from bdc_agents.errors import BDCError
 from bdc_agents.serve.backends.prompts import prompt_tokens
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest
-from bdc_agents.serve.backends.relay import CLOSED, Home, Relay, Tell, check_experts, whole_replies
+from bdc_agents.serve.backends.relay import CLOSED, Emit, LoopThread, Relay, check_experts, whole_replies
 
 
-class Room:
-    """Lets requests in, first come, first served, while there is room for them.
+class Admission:
+    """Lets requests in, first come, first served, while the server has room for them.
 
     Args:
         slots: Requests at once.
-        tokens: Of their prompts and replies together; None for any number.
+        tokens: Most tokens of their prompts and replies together; None for any number.
     """
 
     def __init__(self, slots: int, tokens: int | None = None) -> None:
@@ -25,7 +25,7 @@ class Room:
 
     @asynccontextmanager
     async def take(self, tokens: int) -> AsyncIterator[None]:
-        """Within it, a request of so many tokens has its room."""
+        """Waits for room for a request of so many tokens, and holds it within the context."""
         async with self._turn, self._left:
             await self._left.wait_for(lambda: self._fits(tokens))
             self._slots -= 1
@@ -43,29 +43,37 @@ class Room:
 
 
 class RemoteBackend:
-    """What backends of other processes have in common; prompts go out as tokens.
+    """Sends prompts to a server as tokens.
 
-    All connections belong to an event loop on a thread of its own, so that one backend serves any
-    number of loops.
+    All connections belong to one event loop on its own thread, so that one backend serves any number of
+    loops.
 
     Args:
-        tokenizer: Of the base, with a chat template.
+        tokenizer: The base's tokenizer, with a chat template.
         experts: Their names.
         identity, context: See `Backend`.
-        room: Which requests the server works on at once.
+        admission: Lets requests in while the server has room for them.
+        loop_thread: Runs every connection to the server.
     """
 
     mixes: Literal["rank", "expert"] = "expert"
 
     def __init__(
-        self, tokenizer: Any, experts: Sequence[str], *, identity: str, context: int, room: Room, home: Home
+        self,
+        tokenizer: Any,
+        experts: Sequence[str],
+        *,
+        identity: str,
+        context: int,
+        admission: Admission,
+        loop_thread: LoopThread,
     ) -> None:
         self.identity = identity
         self.context = context
         self.experts = tuple(experts)
         self._tokenizer = tokenizer
-        self._room = room
-        self._home = home
+        self._admission = admission
+        self._loop_thread = loop_thread
 
     async def generate(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """The replies, in order; see `Backend`."""
@@ -75,7 +83,7 @@ class RemoteBackend:
         """The reply in pieces; see `Backend`."""
         check_experts(request, self.experts)
         relay = Relay()
-        work = self._home.start(self._pass_on(request, relay.tell))
+        work = self._loop_thread.start(self._pass_on(request, relay.emit))
         try:
             async with aclosing(relay.pieces()) as pieces:
                 async for piece in pieces:
@@ -84,32 +92,32 @@ class RemoteBackend:
             work.cancel()
 
     async def aclose(self) -> None:
-        """Ends what runs and lets go of the server."""
-        await self._home.close(self._leave)
+        """Ends running requests and lets go of the server."""
+        await self._loop_thread.close(self._leave)
 
     # --- in the loop of the backend ---------------------------------------------------------------
 
-    async def _pass_on(self, request: ChatRequest, tell: Tell) -> None:
+    async def _pass_on(self, request: ChatRequest, emit: Emit) -> None:
         try:
             prompt, limit = self._prompt(request)
             answer = aclosing(self._answer(request, prompt, limit))
-            async with self._room.take(len(prompt) + limit), answer as pieces:
+            async with self._admission.take(len(prompt) + limit), answer as pieces:
                 async for piece in pieces:
-                    tell(piece)
+                    emit(piece)
         except BDCError as error:
-            tell(error)
-        except asyncio.CancelledError:  # By the caller, who does not listen any more, or by `aclose`.
-            tell(BDCError(CLOSED))
+            emit(error)
+        except asyncio.CancelledError:  # `aclose` did it, or the caller, who does not listen any more.
+            emit(BDCError(CLOSED))
             raise
         except Exception as error:
-            tell(BDCError(f"the backend failed: {type(error).__name__}: {error}"))
+            emit(BDCError(f"the backend failed: {type(error).__name__}: {error}"))
 
     def _prompt(self, request: ChatRequest) -> tuple[list[int], int]:
         try:
             return prompt_tokens(self._tokenizer, request, self.context)
         except BDCError:
             raise
-        except Exception as error:  # Whatever the base's own template raises.
+        except Exception as error:  # The base's own template may raise anything.
             raise BDCError(f"the prompt cannot be rendered: {error}") from error
 
     def _answer(self, request: ChatRequest, prompt: list[int], limit: int) -> AsyncGenerator[ChatPiece]:

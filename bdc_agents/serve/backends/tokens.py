@@ -1,4 +1,4 @@
-"""The library's own tokenizer, and whether a server has the same one."""
+"""Loads the library's tokenizer, and checks that a server has the same one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,11 +8,11 @@ from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.extras import need
 
 PROBE = "def f(x):\n    return [x ** 2, 'é→']  # 1 + 1 == 2\n\nThe quick brown fox, isn't it?"
-"""A text in which different tokenizers differ."""
+"""Different tokenizers split this differently: it has code, indents, accents, a symbol and an apostrophe."""
 
 
 def library_tokenizer(library: ExpertLibrary) -> Any:
-    """The tokenizer of the base, which the library carries.
+    """The base's tokenizer, from the library.
 
     Raises:
         ModelError: If it is missing or damaged, or has no chat template.
@@ -23,7 +23,7 @@ def library_tokenizer(library: ExpertLibrary) -> Any:
     folder = library.require_folder("tokenizer")
     try:
         tokenizer = need("transformers").AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # Whatever the parsers of other libraries make of what is in there.
+    except Exception as error:  # The parsers of other libraries may raise anything for a damaged file.
         raise ModelError(
             f"the tokenizer of library {library.folder} cannot be loaded: {error!s:.200}; restore it"
         ) from None
@@ -33,20 +33,20 @@ def library_tokenizer(library: ExpertLibrary) -> Any:
 
 
 async def check_tokens(tokenizer: Any, ask: Callable[[str], Awaitable[list[int]]], server: str) -> None:
-    """Makes sure that prompts, which go out as tokens, mean the same to a server.
+    """Makes sure that a server has the library's tokens, because prompts go out as tokens.
 
     Args:
-        ask: For the server's tokens of a text, without any at its begin.
+        ask: Returns the server's tokens of a text, without a token for its beginning.
 
     Raises:
-        ModelError: If they differ.
+        ModelError: If the tokens differ.
     """
     ours = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
     theirs = await ask(PROBE)
     if ours != theirs:
         first = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if len({*pair}) > 1), 0)
         raise ModelError(
-            f"{server} has another tokenizer than the library's base: its token {first} of a probe text is "
-            f"{theirs[first : first + 1]}, and ours {ours[first : first + 1]}; serve the base that the "
+            f"{server} has another tokenizer than the library's base: token {first} of a probe text is "
+            f"{theirs[first : first + 1]} there and {ours[first : first + 1]} here; serve the base that the "
             "library names"
         )

@@ -1,7 +1,7 @@
-"""The backend on a running vLLM server: every mixture goes there as one plain adapter.
+"""The backend `vllm`: sends every mixture to a running vLLM server as one plain adapter.
 
-The base, too, is asked for as an adapter, of zeros: vLLM has been seen to answer a request without
-adapter by the adapter of another one where its adapter slots are all in use.
+Requests for the base name an adapter too, one of zeros: with all its adapter slots in use, vLLM 0.32
+answers a request without an adapter by the adapter of another request.
 """
 
 import os
@@ -17,22 +17,25 @@ from bdc_agents.experts.concatenate import Concatenator, MixPlan
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve.backends.completions import CompletionServer, ServerRefused
 from bdc_agents.serve.backends.layer_weights import layer_weights
-from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, Place
-from bdc_agents.serve.backends.relay import Home
-from bdc_agents.serve.backends.remote import RemoteBackend, Room
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, Weigher
+from bdc_agents.serve.backends.relay import LoopThread
+from bdc_agents.serve.backends.remote import Admission, RemoteBackend
 from bdc_agents.serve.backends.tokens import check_tokens, library_tokenizer
 from bdc_agents.serve.backends.vllm_adapters import Save, VLLMAdapters, save_within
 from bdc_agents.serve.opening import Options
-from bdc_agents.serve.placing import library_place
+from bdc_agents.serve.weighing import library_weigher
 from bdc_agents.sync import run_sync
 from bdc_agents.types import content_hash
 
 KEY = "VLLM_API_KEY"
 SPARE_ADAPTERS = 8
-"""Adapters that stay at the server besides those in use."""
+"""Adapters that stay at the server besides those in use, for problems that recur. Chosen, not measured."""
 FOLDER_BYTES = 8_000_000_000
+"""Size of the folder of mixtures. Chosen, not measured: an adapter of rank 32 for a 7B base has 80 million
+numbers, 320 MB in float32, so 25 fit."""
 _SILENCE_SECONDS = 300.0
-# Named one by one: left out, the server takes the defaults of the model's `generation_config.json`.
+"""A busy server may queue a request for minutes. Chosen, not measured."""
+# Each setting is sent, because vLLM takes the missing ones from the model's `generation_config.json`.
 _PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "logprobs": 0}
 
 
@@ -40,7 +43,7 @@ class VLLMBackend(RemoteBackend):
     """A vLLM server; mixtures act by expert and rank in each layer, rounded to a grid.
 
     Args:
-        talk: To the server.
+        talk: The client of the server.
         mixer: Makes the adapters.
         save, limit: See `VLLMAdapters`.
         options: Further arguments of `RemoteBackend`.
@@ -67,7 +70,8 @@ class VLLMBackend(RemoteBackend):
                             yield piece
                     return
                 except ServerRefused as error:
-                    if again or error.status != 404:  # Nothing was said yet: it knows no such adapter.
+                    # 404 comes before any text: the server has lost the adapter.
+                    if again or error.status != 404:
                         raise
                 await self.adapters.renew(own, loaded)
 
@@ -76,10 +80,10 @@ class VLLMBackend(RemoteBackend):
         return mixer.choose(layer_weights(request.experts, mixer.experts, mixer.layers, mixer.rank))
 
     async def check(self) -> None:
-        """Loads the base's adapter of zeros, which shows whether the server takes adapters from us.
+        """Loads the base's adapter of zeros, to see that the server accepts adapters.
 
         Raises:
-            AdapterRefused: If it does not; says what to set.
+            AdapterRefused: If it does not; the message says what to set.
         """
         async with self.adapters.use(self._plan(ChatRequest(()))):
             pass
@@ -89,7 +93,7 @@ class VLLMBackend(RemoteBackend):
         await self._talk.close()
 
 
-def open_vllm(folder: Path, options: Options) -> tuple[VLLMBackend, Place, tuple[str, ...]]:
+def open_vllm(folder: Path, options: Options) -> tuple[VLLMBackend, Weigher, tuple[str, ...]]:
     """Opens a library on a vLLM server; see `RoutedModel.from_library`."""
     if not options.url:
         raise ConfigError(
@@ -98,13 +102,13 @@ def open_vllm(folder: Path, options: Options) -> tuple[VLLMBackend, Place, tuple
     library = ExpertLibrary(folder)
     mixer = Concatenator(library)
     tokenizer = library_tokenizer(library)
-    place = library_place(library, options.encoder)
+    weigher = library_weigher(library, options.encoder)
     key = options.key or os.environ.get(KEY)
     hint = f"; set {KEY} to the one that the server was started with"
     talk = CompletionServer("the vLLM server", options.url, key, _SILENCE_SECONDS, hint)
-    home = Home()
+    loop_thread = LoopThread()
     try:
-        served = run_sync(home.run(_served(talk, tokenizer)))
+        served = run_sync(loop_thread.run(_served(talk, tokenizer)))
         check_served(library, served, options.base)
         backend = VLLMBackend(
             talk,
@@ -118,18 +122,18 @@ def open_vllm(folder: Path, options: Options) -> tuple[VLLMBackend, Place, tuple
             tokenizer=tokenizer,
             identity=content_hash(f"vllm/{served['root']}/{library.manifest.model_dump_json()}"),
             context=_context(served, options.context),
-            room=Room(options.slots),
-            home=home,
+            admission=Admission(options.slots),
+            loop_thread=loop_thread,
         )
-        run_sync(home.run(backend.check()))
+        run_sync(loop_thread.run(backend.check()))
     except BaseException:
-        run_sync(home.close(talk.close))
+        run_sync(loop_thread.close(talk.close))
         raise
-    return backend, place, library.names
+    return backend, weigher, library.names
 
 
 async def _served(talk: CompletionServer, tokenizer: Any) -> Mapping[str, Any]:
-    """What the server says of its base."""
+    """The server's facts about its base; checks its tokenizer on the way."""
     told = await talk.get("/v1/models")
     bases = [model for model in told["data"] if not model.get("parent")]
     if not bases or "max_model_len" not in bases[0]:
@@ -154,16 +158,16 @@ def _context(served: Mapping[str, Any], asked: int | None) -> int:
 
 
 def check_served(library: ExpertLibrary, served: Mapping[str, Any], given: Any) -> None:
-    """Makes sure that a server's base is the library's, as far as can be known from here.
+    """Makes sure that a server's base is the library's, as far as names and hashes can show.
 
-    vLLM itself takes adapters of any other base without a word, and answers nonsense.
+    vLLM accepts adapters of another base without a word, and answers nonsense.
 
     Args:
-        served: What the server says: `root` is the model's name or folder there.
-        given: The root that the caller says is the library's base.
+        served: The server's facts; `root` is the model's name or folder there.
+        given: The root that the caller declares to be the library's base.
 
     Raises:
-        ModelError: If it is another one.
+        ModelError: If it is another base.
     """
     root, told = str(served.get("root") or served["id"]), library.manifest.base
     name, sha256 = str(told.get("name", "")), str(told.get("sha256") or "")

@@ -1,4 +1,4 @@
-"""The adapters that a vLLM server has of us: each loaded once, the least recently used unloaded first."""
+"""Our adapters at a vLLM server: each is loaded once, and the least recently used is unloaded first."""
 
 import asyncio
 import logging
@@ -19,13 +19,14 @@ from bdc_agents.serve.backends.completions import CompletionServer, ServerRefuse
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 3600.0
-"""Files that were used in this time are kept: another client of the server may have them in use."""
+"""Files that were used in this time are kept, because another client of the server may need them. Chosen, not
+measured: longer than any reply."""
 Save = Callable[[MixPlan], Path]
-"""Writes an adapter where the server sees it, unless it is there, and gives its folder."""
+"""Writes an adapter where the server sees it, unless it is there; returns its folder."""
 
 
 class AdapterRefused(BDCError):
-    """The server does not take an adapter; says what to set. No fault of who asked for the reply."""
+    """The server refuses an adapter; says what to set. The caller of the reply is not at fault."""
 
 
 @dataclass(eq=False)
@@ -33,8 +34,9 @@ class Loaded:
     """An adapter at the server.
 
     Args:
-        loading: Its load, done or not; another one after it was lost. Gives its folder.
-        users: Requests that need it.
+        loading: Its load, running or done; returns its folder. A new one replaces it if the server loses
+            the adapter.
+        users: How many requests need it.
     """
 
     plan: MixPlan
@@ -47,8 +49,8 @@ class VLLMAdapters:
 
     Args:
         save: See `Save`.
-        limit: Adapters at the server. More than requests at once, so that there is always one to
-            unload that nobody uses.
+        limit: Most adapters at the server. It is more than requests at once, so that there is always an
+            unused one to unload.
     """
 
     def __init__(self, server: CompletionServer, save: Save, limit: int) -> None:
@@ -59,15 +61,15 @@ class VLLMAdapters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of those loaded, the least recently used first."""
+        """The loaded adapters, least recently used first."""
         return tuple(self._loaded)
 
     @asynccontextmanager
     async def use(self, plan: MixPlan) -> AsyncIterator[Loaded]:
-        """Within it, the server has the adapter, and keeps it.
+        """Loads the adapter if needed, and keeps it at the server within the context.
 
         Raises:
-            AdapterRefused: If the server does not take it.
+            AdapterRefused: If the server refuses it.
         """
         own = self._loaded.get(plan.name)
         if own is None:
@@ -82,9 +84,9 @@ class VLLMAdapters:
             own.users -= 1
 
     async def _keep_files(self, own: Loaded) -> None:
-        """Marks an adapter's files as in use, and writes them again where somebody has pruned them.
+        """Marks an adapter's files as in use, and writes them again if another process has pruned them.
 
-        The server may read them at any time: it keeps a few adapters in memory and drops the others.
+        The server may read them at any time, since it keeps only a few adapters in memory.
         """
         try:
             os.utime(own.loading.result())
@@ -94,17 +96,17 @@ class VLLMAdapters:
             log.warning("the files of %s cannot be kept: %s", own.plan.name, error)
 
     async def renew(self, own: Loaded, lost: "asyncio.Task[Path]") -> None:
-        """Loads an adapter again that the server has lost, once for all who find it gone.
+        """Loads an adapter again that the server has lost; once, however many requests find it gone.
 
         Args:
-            lost: The load after which it was there.
+            lost: The load that is no longer valid.
         """
         if own.loading is lost:
             own.loading = self._begin(own.plan)
         await self._settled(own)
 
     async def close(self) -> None:
-        """Unloads all of them."""
+        """Unloads all adapters."""
         for name in self.names:
             with suppress(BDCError):
                 await self._unload(name)
@@ -113,7 +115,7 @@ class VLLMAdapters:
         return asyncio.create_task(self._load(plan))
 
     async def _settled(self, own: Loaded) -> None:
-        """Waits for a load that others may wait for too; forgets the adapter if it fails."""
+        """Waits for a load, which others may share; forgets the adapter if it fails."""
         try:
             await asyncio.shield(own.loading)
         except BaseException:
@@ -129,7 +131,7 @@ class VLLMAdapters:
         try:
             await self._server.post("/v1/load_lora_adapter", body)
         except ServerRefused as error:
-            # By its name it is the same adapter, whoever loaded it.
+            # The name is a hash of the content, so it is the same adapter, whoever loaded it.
             if "already been loaded" not in error.said:
                 raise _explained(error, plan, folder, self._server.name) from error
         return folder
@@ -146,7 +148,7 @@ class VLLMAdapters:
 
 
 def _explained(error: ServerRefused, plan: MixPlan, folder: Path, server: str) -> AdapterRefused:
-    """What to do about an adapter that the server did not take."""
+    """Says what to do about an adapter that the server refused."""
     said = error.said
     if error.status in (404, 405) and "adapter" not in said.lower():
         return AdapterRefused(
@@ -155,7 +157,7 @@ def _explained(error: ServerRefused, plan: MixPlan, folder: Path, server: str) -
         )
     if "No adapter found" in said or "No such file" in said:
         return AdapterRefused(
-            f"{server} does not see the folder {folder}; name one that it sees under the same path as "
+            f"{server} does not see the folder {folder}; give one that it sees under the same path: "
             "`adapters` (--adapters FOLDER)"
         )
     if "max_lora_rank" in said:
@@ -169,16 +171,16 @@ def _explained(error: ServerRefused, plan: MixPlan, folder: Path, server: str) -
 
 
 def save_within(build: Callable[[MixPlan, Path], Path], folder: Path, limit_bytes: int) -> Save:
-    """What writes adapters to a folder and deletes those from it that were not used for longest.
+    """A `Save` that writes adapters to a folder, and deletes the least recently used ones from it.
 
     Args:
-        build: Writes one.
-        limit_bytes: Of the folder, where nothing was used within the last hour.
+        build: Writes one adapter.
+        limit_bytes: Size of the folder from which on adapters are deleted, except those of the last hour.
     """
 
     def save(plan: MixPlan) -> Path:
         path = build(plan, folder)
-        os.utime(path)  # It may have been there for long.
+        os.utime(path)  # An adapter that was there already counts as used now.
         _prune(folder, limit_bytes)
         return path
 
@@ -198,7 +200,7 @@ def _prune(folder: Path, limit_bytes: int) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Takes an adapter away in one step: half of one would be taken for the whole."""
+    """Removes an adapter in one step, so that nobody takes a half-deleted folder for a whole one."""
     gone = path.with_name(f".{path.name}.gone-{token_hex(8)}")
     with suppress(OSError):  # Another process was quicker.
         path.rename(gone)

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server for one library.
+"""The OpenAI-compatible server of a library, as an ASGI app.
 
 POST /v1/chat/completions   in one piece, or as a stream of events
 GET  /v1/models             `bdc` (the routed mixture), `base`, and each expert
@@ -52,16 +52,16 @@ def create_app(
     limits: ServerLimits | None = None,
     hosts: Iterable[str] | None = None,
 ) -> Guard:
-    """The server as an ASGI app; it frees the model when it ends.
+    """The server as an ASGI app. It frees the model when it ends.
 
     Args:
-        model: What is served.
-        key: That callers must send; None for a server that anyone may use who reaches it.
-        limits: What it takes on. Those of connections are kept by `bdc_agents.serve.http.server`; where
-            another server runs the app, they are its own.
-        hosts: Names under which it may be called, besides those of this machine itself; `*` for
-            every name. None for every name with a key, which no page of the web has, and for no
-            further one without.
+        model: The library to serve.
+        key: API key that clients must send; None lets anyone use the server who can reach it.
+        limits: See `ServerLimits`. `bdc_agents.serve.http.server` enforces the limits of connections; under
+            another server, that server's own limits apply.
+        hosts: Names that requests may address, besides those of this machine itself; `*` for every name.
+            None allows every name if there is a key, because web pages do not know it, and no other name
+            if there is no key.
     """
     limits = limits or ServerLimits()
     if hosts is None:
@@ -85,7 +85,7 @@ def create_app(
         exception_handlers={HTTPException: _no_such_door},
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # It would redirect to whatever host the request names.
+    app.router.redirect_slashes = False  # A redirect would go to whatever host the request names.
     guard = Guard(app, key, limits, metrics, Hosts(hosts))
     app.state.guard = guard
     return guard
@@ -97,25 +97,25 @@ class _Handlers:
         self._limits = limits
         self._metrics = metrics
 
-    # --- what can be asked ------------------------------------------------------------------
+    # --- health, metrics and models -----------------------------------------------------------
 
     async def health(self, request: Request) -> Response:
-        """200 where requests are taken, 503 where the server is stopping."""
+        """200 if the server takes requests, 503 if it is stopping."""
         stopping = request.app.state.guard.draining
         told = {"status": "stopping" if stopping else "ok", "library": self._model.name}
         headers = {"retry-after": str(RETRY_SECONDS)} if stopping else None
         return JSONResponse(told, 503 if stopping else 200, headers)
 
     async def metrics(self, _: Request) -> Response:
-        """The counts, as text."""
+        """The metrics, as text for Prometheus."""
         return PlainTextResponse(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def models(self, _: Request) -> Response:
-        """Every model that can be asked."""
+        """All models of the library."""
         return JSONResponse({"object": "list", "data": [self._described(name) for name in self._model.names]})
 
     async def model(self, request: Request) -> Response:
-        """One of them."""
+        """One model."""
         return JSONResponse(self._described(self._check(request.path_params["name"])))
 
     def _described(self, name: str) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class _Handlers:
     async def _streamed(
         self, request: Request, body: ChatBody, asked: ChatRequest, completion: Completion, began: float
     ) -> Response:
-        """A stream; what is wrong with the request itself is told before it begins."""
+        """A stream. It waits for the first piece, so that an error still gets its own HTTP status."""
         pieces = self._model.backend.stream(asked)
         first = await _while_there(request, anext(pieces))
         self._metrics.observe("bdc_first_token_seconds", monotonic() - began)
@@ -184,16 +184,16 @@ class _Handlers:
         self._metrics.add("bdc_completion_tokens_total", reply.completion_tokens, model=model)
         self._metrics.observe("bdc_request_seconds", monotonic() - began)
 
-    # --- what goes wrong ----------------------------------------------------------------------
+    # --- errors -------------------------------------------------------------------------------
 
     def safely(self, handler: Handler) -> Handler:
-        """The handler with its errors as OpenAI's clients read them."""
+        """Wraps a handler: its errors become bodies that OpenAI's clients can read."""
 
         async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
             except _Gone:
-                return Response(status_code=499)
+                return Response(status_code=499)  # nginx's status for a client that has gone
             except Exception as error:
                 status, body = _told(error)
                 self._metrics.add("bdc_requests_total", model="", status=str(status))
@@ -203,19 +203,19 @@ class _Handlers:
 
 
 async def _no_such_door(request: Request, error: Exception) -> Response:
-    """What Starlette says where nothing is at a path, or not by this method."""
+    """The answer to an unknown path, or to a method that a path does not have."""
     assert isinstance(error, HTTPException)
     where = shortened(request.scope["path"])
     message = f"there is no {where!r} here; see /v1/models and {CHAT}"
     if error.status_code == 405:
-        # Starlette keeps the methods in a set, whose order changes from one start to the next.
+        # Starlette keeps the methods in a set, whose order changes between processes.
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         message = f"{where} is not for {shortened(request.method)}, but for {allowed}"
     return JSONResponse(error_body(message), error.status_code, error.headers)
 
 
 def _told(error: Exception) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and body for an error; nothing of what is inside for one that is ours."""
+    """The HTTP status and body for an error. An error of our own reveals nothing of the server's inside."""
     if isinstance(error, Refused):
         return error.status, error.body()
     if isinstance(error, PromptTooLong):
@@ -227,7 +227,7 @@ def _told(error: Exception) -> tuple[int, dict[str, Any]]:
 
 
 class _Stream(StreamingResponse):
-    """A stream of events that ends the work behind it, however it ends itself."""
+    """A stream of events; when it ends, for any reason, the work behind it ends too."""
 
     def __init__(self, events: AsyncIterator[bytes], pieces: AsyncGenerator[ChatPiece]) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
@@ -246,10 +246,10 @@ async def _chained(first: ChatPiece, rest: AsyncGenerator[ChatPiece]) -> AsyncIt
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:
-    """The result of some work, which ends when the client hangs up.
+    """The result of some work; cancels the work if the client hangs up.
 
     Raises:
-        _Gone: If it did.
+        _Gone: If the client hangs up.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:

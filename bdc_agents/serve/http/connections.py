@@ -1,8 +1,7 @@
-"""One connection of the server: who keeps whom waiting, and for how long.
+"""A connection of the server, with time limits for everything that its client has to do.
 
-A server that waits as long as its clients like can be filled by clients that never go on. So whatever a
-connection waits for that is the client's to do has a time, and where there are too many connections,
-the one whose client has kept the server waiting longest makes room.
+Without them, clients that never go on could fill the server. If there are too many connections, the one
+whose client has kept the server waiting longest makes room.
 """
 
 import asyncio
@@ -20,37 +19,39 @@ from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.openai import error_body
 
 HEAD_BYTES = 64 * 1024
-"""Of a request's line and headers; what common servers take, and more."""
+"""Most bytes of a request's line and headers. nginx takes 32 KiB, Apache 8 KiB a line; this is the default of
+uvicorn's h11."""
 BODY_PIECES = 10_000
-"""Of one body. Reading a piece costs the server some 8 microseconds whatever its size, and chunks of one
-byte would make that 10 seconds for a megabyte."""
+"""Most pieces of one body. Reading a piece takes the server some 8 microseconds whatever its size, so a
+megabyte in chunks of one byte would take 10 seconds."""
 LINGER_SECONDS = 5.0
-"""To take in an answer before the connection is cut: closed at once, it might never arrive."""
+"""Time for a client to read its answer before the connection is cut; cut at once, the answer might be lost.
+Chosen, not measured."""
 
 
 class Awaited(Enum):
     """What a connection waits for."""
 
     HEAD = auto()
-    """The client: the line and headers of a request."""
+    """The client sends the line and headers of a request."""
     NEXT = auto()
-    """The client: another request."""
+    """The client sends another request."""
     BODY = auto()
-    """The client: the body of a request. `Guard` has its clock."""
+    """The client sends the body of a request. `Guard` limits this time."""
     REST = auto()
-    """The client: the end of a body to which the answer was given already."""
+    """The client sends the rest of a body that is answered already."""
     READER = auto()
-    """The client: that it reads on."""
+    """The client goes on reading."""
     CLOSE = auto()
-    """The client: that it reads the last, after which the connection is closed."""
+    """The client reads the last answer; then the connection is closed."""
     ANSWER = auto()
-    """The server."""
+    """The server answers."""
 
 
 class _Parser(h11.Connection):
-    """Refuses bodies in so many pieces that to read them keeps the server from all else.
+    """Refuses bodies in too many pieces, which would keep the server busy, and other versions of HTTP.
 
-    And what is of another version of HTTP, which h11 would read as if it were 1.1.
+    h11 would read those as if they were 1.1.
     """
 
     _pieces = 0
@@ -58,7 +59,7 @@ class _Parser(h11.Connection):
     def next_event(self) -> Any:
         event = super().next_event()
         if isinstance(event, h11.Request) and not event.http_version.startswith(b"1."):
-            raise h11.RemoteProtocolError("this server speaks HTTP/1.1 alone", error_status_hint=505)
+            raise h11.RemoteProtocolError("this server only speaks HTTP/1.1", error_status_hint=505)
         self._pieces = self._pieces + 1 if isinstance(event, h11.Data) else 0
         if self._pieces > BODY_PIECES:
             raise h11.RemoteProtocolError(f"a body in more than {BODY_PIECES} pieces", error_status_hint=413)
@@ -66,12 +67,12 @@ class _Parser(h11.Connection):
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, with a time for all that the client has to do.
+    """uvicorn's connection, with a time limit for everything that the client has to do.
 
     Args:
         limits: See `ServerLimits`.
-        turned_away: Told why, for each connection that is cut or refused.
-        uvicorns: What uvicorn gives each of its protocols.
+        turned_away: Called with the reason for each connection that is cut or refused.
+        uvicorns: uvicorn's own arguments of a protocol.
     """
 
     def __init__(self, *, limits: ServerLimits, turned_away: Callable[[str], None], **uvicorns: Any) -> None:
@@ -90,17 +91,17 @@ class Connection(H11Protocol):
         self.awaited = Awaited.HEAD
         self.since = 0.0
 
-    # --- what happens to it -------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Makes room for itself where there is none."""
+        """Starts the clock; makes room if there are too many connections."""
         super().connection_made(transport)
         self._wait(Awaited.HEAD)
         if len(self.connections) > self._limits.connections:
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Reads on also where a client has sent another request already, to notice that it leaves."""
+        """Reads on even if the client has sent its next request already, so as to notice when it leaves."""
         super().data_received(data)
         if self.flow.read_paused and len(self.conn.trailing_data[0]) < HEAD_BYTES and not self._has_body():
             self.flow.resume_reading()
@@ -112,20 +113,20 @@ class Connection(H11Protocol):
         self._look()
 
     def pause_writing(self) -> None:
-        """Waits for the reader."""
+        """Starts the clock of a client that does not read."""
         super().pause_writing()
         self._look()
 
     def resume_writing(self) -> None:
-        """Has been read."""
+        """Stops the clock of the reader."""
         super().resume_writing()
         self._look()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing: `_late` has the clocks."""
+        """Does nothing, because `_late` replaces uvicorn's own clock."""
 
     def shutdown(self) -> None:
-        """Closes once the answer is given, which is at once where a request is not there as a whole."""
+        """Closes after the current answer; at once if there is no whole request."""
         if self.transport.is_closing():
             return
         if self.awaited is Awaited.BODY:
@@ -141,17 +142,17 @@ class Connection(H11Protocol):
             self._timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """Says what is no HTTP; called while h11's error is handled, whose words and status are better."""
+        """Answers a request that is not HTTP, in the words of h11's error, which is being handled."""
         error = sys.exc_info()[1]
         self._refuse("protocol", getattr(error, "error_status_hint", 400), f"not understood: {error or msg}")
 
     def _should_upgrade(self) -> bool:
-        return False  # uvicorn's own would log a line for each.
+        return False  # uvicorn's own method would log a line for each attempt.
 
-    # --- who waits for whom -------------------------------------------------------------------
+    # --- clocks -------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Starts another clock where something else is waited for than before."""
+        """Starts another clock if the connection now waits for something else."""
         if (now := self._awaits()) is not self.awaited:
             self._wait(now)
 
@@ -169,7 +170,7 @@ class Connection(H11Protocol):
         return Awaited.ANSWER
 
     def _has_body(self) -> bool:
-        """Whether what is held back is a body that the handlers have yet to take."""
+        """Whether the data that is held back is a body, which the handlers will read."""
         return self.conn.their_state is h11.SEND_BODY or bool(self.cycle and self.cycle.body)
 
     def _wait(self, awaited: Awaited) -> None:
@@ -189,10 +190,10 @@ class Connection(H11Protocol):
             self.transport.abort()
         self._look()
 
-    # --- room, and the last word --------------------------------------------------------------
+    # --- cutting and refusing -----------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Cuts the connection that has waited longest for its client, of the peer that has most of them."""
+        """Cuts the connection that waits longest for its client, of the peer with the most such ones."""
         waiting = [
             one
             for one in self.connections
@@ -204,21 +205,21 @@ class Connection(H11Protocol):
         held = Counter(one.peer for one in waiting)
         chosen = max(waiting, key=lambda one: (held[one.peer], -one.since))
         self._turned_away("connections")
-        self.connections.discard(chosen)  # At once: more may be waiting to be let in than are cut by then.
+        self.connections.discard(chosen)  # At once, because other new connections count it before it is gone.
         chosen.transport.abort()
 
     @property
     def peer(self) -> str:
-        """The address of the other side."""
+        """The client's address."""
         return self.client[0] if self.client else ""
 
     def _refuse(self, reason: str, status: int, message: str) -> None:
-        """Says why, if it is still this side's turn to say something, and closes."""
+        """Answers with the reason, if no answer has begun, and closes the connection."""
         self._turned_away(reason)
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
-        if self.cycle is not None:  # Its handler has no more say.
+        if self.cycle is not None:  # Its handler must not answer any more.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         kind = "server_error" if status >= 500 else "invalid_request_error"

@@ -1,4 +1,4 @@
-"""What stands before the server's handlers: names, the key, the body, the limits, the clock."""
+"""Guard: checks each request before the handlers see it: host, key, limits, body and time."""
 
 import asyncio
 import hmac
@@ -19,26 +19,28 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN = ("/health",)
-"""Paths that need no key and are answered also when the server is full."""
+"""Paths that need no key, and are answered even when the server is full."""
 CHAT = "/v1/chat/completions"
 RETRY_SECONDS = 1
+"""The smallest `Retry-After`, in seconds: a place is free as soon as one reply ends."""
 
 
 class ServerLimits(Frozen):
-    """What one server takes on.
+    """The limits of one server. The defaults are chosen, not measured.
 
     Args:
-        requests: Requests that are being answered at once; more are told to come again.
-        body_bytes: Of one request.
-        seconds: That the answer to one request may take, from when its body is there.
-        max_tokens: Of a reply whose request names no limit.
-        grace: Seconds that running requests get to finish when the server is told to stop.
-        connections: That are open at once. For one more, the one that has kept the server waiting
-            longest is closed.
-        head_seconds: That a client has for a request's line and headers.
-        body_seconds: That a client has for a request's body.
-        idle_seconds: That a connection is kept for another request.
-        read_seconds: That a client may stop reading its answer.
+        requests: Requests that are answered at once; further ones get 429. The default lets each of 8
+            slots have 3 requests waiting.
+        body_bytes: Largest body of a request. The default, 1 MiB, holds the text of any context.
+        seconds: Longest answer to a request, counted from when its body is there.
+        max_tokens: Most tokens of a reply whose request sets no limit.
+        grace: Seconds for running requests to finish when the server stops; Kubernetes also gives 30.
+        connections: Open connections at once. A further one closes the one that has kept the server
+            waiting longest.
+        head_seconds: Time for a client to send a request's line and headers.
+        body_seconds: Time for a client to send a request's body.
+        idle_seconds: How long a connection is kept for another request.
+        read_seconds: How long a client may stop reading its answer.
     """
 
     requests: int = 32
@@ -58,17 +60,16 @@ class _Gone(Exception):
 
 
 class Guard:
-    """Lets a request through to the app, or refuses it. The app gets the body in one piece.
+    """Passes a request to the app, or refuses it. The app gets the body in one piece.
 
-    A place among the requests that are being answered is taken when the body is there, so that
-    whoever sends slowly holds up no one.
+    A request counts against `requests` once its body is there, so that a slow sender holds up nobody.
 
     Args:
         app: The handlers.
-        key: That callers must send as a bearer token; None for a server without one.
+        key: API key that clients must send as a bearer token; None for a server without a key.
         limits: See `ServerLimits`.
-        metrics: Where requests and refusals are counted.
-        hosts: Names that requests may be for.
+        metrics: Counts requests and refusals.
+        hosts: Names that requests may address.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Guard:
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request as ASGI has it."""
+        """Handles one ASGI request."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
@@ -97,7 +98,7 @@ class Guard:
                 self.turned_away("gone")
 
     def turned_away(self, reason: str) -> None:
-        """Counts a request or a connection that was not served."""
+        """Counts a request or connection that is not served."""
         self._metrics.add("bdc_refused_total", reason=reason)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +116,7 @@ class Guard:
         await self._within_time(scope, _replayed(body, receive), send)
 
     def _check_key(self, scope: Scope) -> None:
-        """Takes the same time whatever the key that was sent."""
+        """Compares the key in constant time, so that the time reveals nothing about it."""
         if self._key is None:
             return
         kind, _, given = (_values(scope, b"authorization") or [b""])[0].partition(b" ")
@@ -134,11 +135,12 @@ class Guard:
             )
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The body, of which no more than the limit is read, for no longer than the limit."""
+        """Reads the body, within the limits of size and time."""
         limit = self._limits.body_bytes
         too_large = Refused(f"the body is larger than {limit} bytes", 413, "request_too_large", reason="size")
         told = next(iter(_values(scope, b"content-length")), b"0")
-        # Compared by length first: `int` refuses, and is slow at, numbers of thousands of digits.
+        # Checks the digits first (2**64 has 20), because `int` is slow at thousands of digits, and refuses
+        # them.
         if told.isdigit() and (len(told) > 20 or int(told) > limit):
             raise too_large
         data = bytearray()
@@ -178,7 +180,7 @@ class Guard:
             late = Refused(message, 504, "timeout", kind="server_error", reason="time")
             if not started:
                 raise late from None
-            self.turned_away("time")  # A stream: its reader is told in the stream.
+            self.turned_away("time")  # A stream has begun, so the error goes into it.
             await send({"type": "http.response.body", "body": event(late.body()), "more_body": False})
         finally:
             self._running -= 1
@@ -197,7 +199,7 @@ class Guard:
 
 
 def _check_json(scope: Scope) -> None:
-    """Makes sure that a body is declared to be JSON, for which a browser asks the server before it sends."""
+    """Requires a body to be declared as JSON. Pages of other sites then need the server's consent (CORS)."""
     lengths = _values(scope, b"content-length")
     if not _values(scope, b"transfer-encoding") and all(length.strip(b"0") == b"" for length in lengths):
         return
@@ -208,7 +210,7 @@ def _check_json(scope: Scope) -> None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the body that was read already, then whatever else is received."""
+    """A `receive` that returns the body that was read already, then further messages."""
     told = False
 
     async def receiving() -> Message:

@@ -1,9 +1,8 @@
-"""Whom a request is for: the names of a server, against pages that make a browser call it.
+"""Checks which host a request addresses, to keep web pages from using the server through a browser.
 
-A page of the web can make a browser on this machine send requests to this machine, and by a name of its
-own that it lets point here (DNS rebinding) it can read the answers, too. The browser then says where it
-believes to be, in `Host`, and where the page is from, in `Origin`. An address cannot be let point
-elsewhere, so those of this machine are always names of it.
+A web page can make a browser on this machine send requests to this machine. If its own host name resolves
+to this machine (DNS rebinding), it can also read the answers. The browser sends that name in `Host`, and
+the page's origin in `Origin`. An address cannot be rebound, so this machine's addresses are always allowed.
 """
 
 import re
@@ -16,19 +15,19 @@ from bdc_agents.serve.loopback import is_loopback
 
 Headers = Sequence[tuple[bytes, bytes]]
 ANY = "*"
-"""Instead of a name: every one."""
+"""Instead of a name: allows every name."""
 _NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
 _HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?", re.IGNORECASE)
 
 
 class Hosts:
-    """The names that requests may be for, at any port; those of this machine itself always are.
+    """The host names that requests may address, at any port. Those of this machine itself are always allowed.
 
     Args:
-        names: Further ones: `models.example.org`, an address, or `*` for every name.
+        names: Further names: `models.example.org`, an address, or `*` for every name.
 
     Raises:
-        ConfigError: If one is none, as it has a port.
+        ConfigError: If one is not a host name, for instance because it has a port.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -36,15 +35,15 @@ class Hosts:
         for name in self._names - {ANY}:
             if not _NAME.fullmatch(name):
                 raise ConfigError(
-                    f"{name!r} is no name that a server has; expected one without scheme and port, "
+                    f"{name!r} is not a host name; expected one without scheme and port, "
                     "such as models.example.org"
                 )
 
     def check(self, headers: Headers) -> None:
-        """Makes sure that a request is for this server, and from no page of another one.
+        """Makes sure that a request addresses this server, and does not come from another site's page.
 
         Raises:
-            Refused: If it is not.
+            Refused: If it does not, or comes from there.
         """
         if ANY in self._names:
             return
@@ -53,7 +52,7 @@ class Hosts:
             raise Refused("the request needs one Host header, with a name or an address", reason="host")
         if not self._known(host["name"]):
             raise Refused(
-                f"{shortened(sent[0])!r} is no name of this server; to make it one, serve with --allow-host",
+                f"{shortened(sent[0])!r} is not a name of this server; to allow it, serve with --allow-host",
                 403,
                 "host_not_allowed",
                 reason="host",
@@ -79,7 +78,7 @@ class Hosts:
 
 
 def _plain(name: str) -> str:
-    """The name as it is compared: in lower case, without brackets or the dot of the root."""
+    """The name in the form to compare: lower case, without brackets or a final dot."""
     plain = name.lower().removeprefix("[").removesuffix("]").removesuffix(".")
     try:
         return str(ip_address(plain))

@@ -1,4 +1,4 @@
-"""Counts of a server, as Prometheus reads them."""
+"""Metrics of the server, in the text format of Prometheus."""
 
 import threading
 from bisect import bisect_left
@@ -6,20 +6,21 @@ from collections import defaultdict
 
 Labels = tuple[tuple[str, str], ...]
 _BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Seconds; upper bounds of the histograms' buckets."""
+"""Upper bounds of the histograms' buckets, in seconds. From the first token of a small model to the default
+time limit of an answer; chosen, not measured."""
 _HELP = {
     "bdc_requests_total": ("counter", "Requests, by model and HTTP status."),
     "bdc_refused_total": ("counter", "Requests that were refused, by reason."),
     "bdc_prompt_tokens_total": ("counter", "Tokens of prompts that were answered."),
     "bdc_completion_tokens_total": ("counter", "Tokens of replies."),
-    "bdc_requests_in_flight": ("gauge", "Requests that are being answered."),
+    "bdc_requests_in_flight": ("gauge", "Requests in progress."),
     "bdc_request_seconds": ("histogram", "Time to the end of a reply."),
     "bdc_first_token_seconds": ("histogram", "Time to the first text of a stream."),
 }
 
 
 class Metrics:
-    """The counts of one server; safe to use from several threads."""
+    """The metrics of one server; several threads may use them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +41,7 @@ class Metrics:
             self._sums[name] += seconds
 
     def text(self) -> str:
-        """All counts in the text format of Prometheus."""
+        """All metrics as text."""
         lines: list[str] = []
         with self._lock:
             for name, (kind, told) in _HELP.items():

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions as data: what is read of a request, and what is sent back."""
+"""OpenAI's chat completions as data: reads requests, and writes answers, events and errors."""
 
 import json
 import secrets
@@ -17,18 +17,18 @@ _ROLES = {"developer": "system", "tool": "user", "function": "user"}
 _REFUSED: dict[str, str] = {
     "tools": "the model does not call tools; ask for text",
     "functions": "the model does not call functions; ask for text",
-    "logprobs": "log-probabilities are not given",
+    "logprobs": "the server does not return log-probabilities",
     "logit_bias": "logits cannot be biased",
     "frequency_penalty": "there is no frequency penalty",
     "presence_penalty": "there is no presence penalty",
     "audio": "there is no audio",
-    "best_of": "one reply is written for a request; send several requests with other seeds",
+    "best_of": "a request gets one reply; send several requests with different seeds",
     **dict.fromkeys(
         ("top_k", "min_p", "top_a", "typical_p", "mirostat", "repetition_penalty", "min_tokens"),
         "draws are shaped by temperature and top_p alone; leave it out",
     ),
 }
-"""Why fields that clients are known to send are not taken."""
+"""Why the server refuses fields that clients are known to send."""
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_k": (-1, 0),
     **dict.fromkeys(("best_of", "repetition_penalty", "length_penalty", "typical_p"), (1,)),
@@ -41,22 +41,25 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "verbosity": ("medium",),
     "truncate_prompt_tokens": (-1,),
 }
-"""Values with which a field asks for what is done anyway; any other field does so where it is false or 0."""
+"""Values that ask for what the server does anyway. For a field not listed here, false and 0 are such
+values."""
 _IGNORED = {
     *("user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls", "request_id"),
     *("prompt_cache_key", "prompt_cache_retention", "priority", "response_format"),
 }
-"""Fields that change nothing of a reply; `response_format` is looked at by itself."""
+"""Fields that do not change a reply; `read_body` checks `response_format` itself."""
+_REPEATED = 80
+"""Most characters of a request that an error repeats: enough to find them, too few to flood a log."""
 READ = "temperature, top_p, seed, stop, max_tokens and stream"
 
 
 def refusal(fields: Mapping[str, Any], known: Collection[str]) -> tuple[str, str] | None:
-    """The first of some fields that would change the reply and cannot, and why; None where all is well.
+    """The first field that the server cannot honour, and why; None if there is none.
 
-    Better refused than left out in silence, as the reply would be another than the one asked for.
+    The server refuses such fields, because ignoring them would give another reply than the client wants.
 
     Args:
-        known: Names of those that are read.
+        known: Names of the fields that are read.
     """
     for name, value in fields.items():
         if name in known or name in _IGNORED or value is None:
@@ -64,20 +67,20 @@ def refusal(fields: Mapping[str, Any], known: Collection[str]) -> tuple[str, str
         if value in _NEUTRAL[name] if name in _NEUTRAL else not value:
             continue
         return name, _REFUSED.get(
-            name, f"is not known here, and cannot be left out in silence; {READ} are read"
+            name, f"is not known here; the server reads {READ}, and drops no other field in silence"
         )
     return None
 
 
 class Refused(UsageError):
-    """A request that cannot be answered as it is.
+    """The server refuses a request.
 
     Args:
-        status: Of HTTP.
-        code: OpenAI's name for it; empty for none.
+        status: HTTP status.
+        code: OpenAI's error code; empty for none.
         param: The field that is wrong; empty for none.
-        kind: OpenAI's name for whose fault it is.
-        reason: Under which it is counted where it never reached the handlers.
+        kind: OpenAI's error type, which says who is at fault.
+        reason: Label in the metrics, for a request that `Guard` refuses.
     """
 
     def __init__(
@@ -98,15 +101,15 @@ class Refused(UsageError):
         self.reason = reason
 
     def body(self) -> dict[str, Any]:
-        """As OpenAI's clients read it."""
+        """The error in OpenAI's form."""
         return error_body(str(self), self.kind, self.code, self.param)
 
 
 def _plain_text(text: str) -> str:
-    """The text, if it is one: JSON can hold halves of characters, which no tokenizer takes.
+    """Checks for lone surrogates, which JSON can hold and no tokenizer takes.
 
     Raises:
-        ValueError: If it has one.
+        ValueError: If the text has one.
     """
     try:
         text.encode()
@@ -117,11 +120,11 @@ def _plain_text(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_plain_text)]
 Name = Annotated[str, Field(max_length=256)]
-"""Of a model or a kind; it is repeated in the error where it is unknown."""
+"""The name of a model or kind. Short, because the error for an unknown one repeats it."""
 
 
 class Part(BaseModel):
-    """A part of a message's content; text alone is read."""
+    """A part of a message's content; only text is read."""
 
     type: Name = "text"
     text: Text = ""
@@ -144,22 +147,22 @@ class ToolCall(BaseModel):
 class ChatMessage(BaseModel):
     """A message of the conversation.
 
-    Clients that use tools send what was called and what came of it; the base reads it as text. Where
-    the assistant called a tool, or said nothing, its content is null.
+    Clients that use tools also send tool calls and their results; the base reads them as text. An
+    assistant that called a tool, or said nothing, has null as its content.
     """
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Text | Annotated[list[Part], Field(fail_fast=True)] | None = None
-    # Without `fail_fast` a megabyte of wrong parts is told of in half a gigabyte of errors.
+    # Without `fail_fast` a megabyte of wrong parts becomes half a gigabyte of errors.
     refusal: Text | None = None
     tool_calls: Annotated[list[ToolCall], Field(max_length=1000, fail_fast=True)] | None = None
     function_call: Called | None = None
 
     def plain(self) -> dict[str, str]:
-        """As chat templates take it.
+        """The message in the form that chat templates take.
 
         Raises:
-            Refused: If a part is no text, or somebody else than the assistant or a tool says nothing.
+            Refused: If a part is not text, or a message of the system or the user is empty.
         """
         text = self._text()
         if self.role == "assistant":
@@ -175,7 +178,7 @@ class ChatMessage(BaseModel):
         if self.content is None:
             if self.role in ("system", "developer", "user"):
                 raise Refused(
-                    f"a message of the role {self.role!r} has no content; give it a text", param="messages"
+                    f"a message of the role {self.role!r} has no content; give it text", param="messages"
                 )
             return ""
         if isinstance(self.content, str):
@@ -186,7 +189,7 @@ class ChatMessage(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """Whether the last piece of a stream tells the usage."""
+    """Whether a stream ends with the usage."""
 
     include_usage: bool = False
 
@@ -194,8 +197,11 @@ class StreamOptions(BaseModel):
 class ChatBody(BaseModel):
     """The body of a request; see OpenAI's documentation.
 
-    Without a temperature the likeliest token is taken each time. Without a seed every request draws
-    anew.
+    Without a temperature the model takes the likeliest token each time. Without a seed every request
+    draws anew.
+
+    The limits on numbers keep a body of 1 MiB from costing much more than its size: a conversation of
+    agents has tens of messages, and OpenAI allows 4 stop texts.
     """
 
     model: Name = ROUTED
@@ -211,14 +217,14 @@ class ChatBody(BaseModel):
     n: int | None = Field(default=None, ge=1, le=1)
 
     def said(self) -> str:
-        """What the user says, which the router reads; results of tools are not of the user."""
+        """The user's own messages, without results of tools; the router reads them."""
         return "\n\n".join(one.plain()["content"] for one in self.messages if one.role == "user").strip()
 
     def sampling(self, max_tokens: int) -> dict[str, Any]:
         """The fields of a `ChatRequest` besides its messages and experts.
 
         Args:
-            max_tokens: Where the body names none.
+            max_tokens: The limit if the body sets none.
         """
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return {
@@ -231,10 +237,10 @@ class ChatBody(BaseModel):
 
 
 def read_body(data: bytes) -> ChatBody:
-    """The request in a body.
+    """Reads the body of a request.
 
     Raises:
-        Refused: If it is none, or asks for something that there is not.
+        Refused: If it is not a request, or asks for something that the server does not have.
     """
     try:
         fields = json.loads(data)
@@ -251,7 +257,7 @@ def read_body(data: bytes) -> ChatBody:
         )
     body = _validated(fields)
     if found := refusal(fields, ChatBody.model_fields):
-        name = shortened(found[0]) if found[0].isprintable() else ascii(found[0])[:80]
+        name = shortened(found[0]) if found[0].isprintable() else ascii(found[0])[:_REPEATED]
         raise Refused(f"{name}: {found[1]}", param=name)
     return body
 
@@ -260,23 +266,24 @@ def _validated(fields: Mapping[str, Any]) -> ChatBody:
     try:
         return ChatBody.model_validate(fields)
     except ValidationError as error:
-        # Where a field may be of several types, the one that got furthest is the one that was meant.
+        # For a field of several types there are several errors; the deepest belongs to the type that was
+        # meant.
         told = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
         place = ".".join(str(step) for step in told["loc"] if isinstance(step, int) or step.isidentifier())
         raise Refused(f"{place}: {told['msg']}", param=place) from None
 
 
 def shortened(text: str) -> str:
-    """As much of what was sent as an error repeats."""
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    """The beginning of a text from a request, for an error message."""
+    return text if len(text) <= _REPEATED else f"{text[: _REPEATED - 3]}..."
 
 
 class Completion:
-    """One answer on its way out.
+    """Writes one answer, whole or in pieces.
 
     Args:
-        model: As it was asked for.
-        request: What the backend was asked.
+        model: The model's name, as in the request.
+        request: The request to the backend.
     """
 
     def __init__(self, model: str, request: ChatRequest) -> None:
@@ -309,11 +316,11 @@ class Completion:
         return self._piece({"content": text})
 
     def last(self, reply: ChatReply) -> dict[str, Any]:
-        """The piece that says why the text ends."""
+        """The piece that gives the finish reason."""
         return self._piece({}, reply.finish) | {"bdc": self._experts(reply)}
 
     def usage(self, reply: ChatReply) -> dict[str, Any]:
-        """The piece after the last, for those who ask for the usage."""
+        """The piece after the last, for clients that ask for the usage."""
         return {
             **self._common,
             "object": "chat.completion.chunk",
@@ -326,7 +333,7 @@ class Completion:
         return {**self._common, "object": "chat.completion.chunk", "choices": [choice]}
 
     def _experts(self, reply: ChatReply) -> dict[str, Any]:
-        """Beyond OpenAI's fields: who answered, and how sure it was."""
+        """Our own field of the answer: the experts' weights and the confidence."""
         experts = self._request.experts
         told: dict[str, Any] = {"confidence": reply.probability}
         if isinstance(experts, ExpertWeights):
@@ -347,7 +354,7 @@ def usage_of(reply: ChatReply) -> dict[str, int]:
 def error_body(
     message: str, kind: str = "invalid_request_error", code: str = "", param: str = ""
 ) -> dict[str, Any]:
-    """An error as OpenAI's clients read it."""
+    """An error in OpenAI's form."""
     return {"error": {"message": message, "type": kind, "param": param or None, "code": code or None}}
 
 

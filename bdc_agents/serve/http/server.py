@@ -1,4 +1,4 @@
-"""Runs the server of `bdc_agents.serve.http.api` until it is told to stop."""
+"""Runs the ASGI app in uvicorn until SIGTERM or SIGINT."""
 
 import logging
 import signal
@@ -16,28 +16,30 @@ from bdc_agents.serve.http.connections import Connection
 from bdc_agents.serve.http.guard import Guard, ServerLimits
 
 BACKLOG = 256
-"""Connections that the system holds before they are accepted."""
+"""Connections that the system holds before the server accepts them; as many as the default of `connections`.
+Chosen, not measured."""
 _OWN_FILES = 128
-"""For the base, the experts, the event loop, a process beside this one."""
+"""File descriptors kept for the base, the experts, the event loop and a process beside this one. An upper
+guess, not measured."""
 
 
 class Server(uvicorn.Server):
-    """A server that says so as soon as it is told to stop, and finishes what it has begun.
+    """A server that refuses new requests as soon as it is told to stop, and finishes the running ones.
 
     Args:
-        app: Of `create_app`.
+        app: The app of `create_app`.
         limits: See `ServerLimits`.
     """
 
     def __init__(self, app: Guard, limits: ServerLimits) -> None:
         limits = limits.model_copy(update={"connections": min(limits.connections, _descriptors())})
-        # uvicorn takes whatever makes a protocol, though it asks for a class.
+        # uvicorn's type asks for a class, but any callable that makes a protocol works.
         connection: Any = partial(Connection, limits=limits, turned_away=app.turned_away)
         config = uvicorn.Config(
             app,
             http=connection,
             ws="none",
-            # Its warnings are one line for each request that is no HTTP: these are counted instead.
+            # At WARNING it logs a line for each request that is not HTTP; the metrics count those.
             log_level=logging.ERROR,
             access_log=False,
             server_header=False,
@@ -49,7 +51,7 @@ class Server(uvicorn.Server):
         self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On SIGTERM and SIGINT: takes no new requests; a second SIGINT waits for nothing."""
+        """On SIGTERM and SIGINT, refuses new requests and stops; a second SIGINT stops at once."""
         del frame
         self._app.draining = True
         self.force_exit = self.should_exit and sig == signal.SIGINT
@@ -57,9 +59,9 @@ class Server(uvicorn.Server):
 
 
 def _descriptors() -> int:
-    """Connections that fit beside all else under the process's limit of open files.
+    """How many connections fit under the process's limit of open files.
 
-    As many as `BACKLOG` more may have been accepted before the first of them is cut.
+    Up to `BACKLOG` more may be accepted before the first of them is cut.
     """
     try:
         import resource
@@ -70,10 +72,10 @@ def _descriptors() -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 takes a free one.
+    """Opens a listening socket; port 0 takes a free one.
 
     Raises:
-        ConfigError: If nobody can.
+        ConfigError: If the address or port cannot be used.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -81,7 +83,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"cannot listen at {host} port {port}: {reason}; give another --port, or 0 for any that is free"
+            f"cannot listen at {host} port {port}: {reason}; give another --port, or 0 for any free one"
         ) from None
 
 

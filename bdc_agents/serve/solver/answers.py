@@ -1,4 +1,4 @@
-"""What the solver is given, how it is set, and what it hands over."""
+"""The solver's data: its settings, its answer, and how it reads a problem."""
 
 import re
 from collections.abc import Mapping
@@ -15,20 +15,21 @@ from bdc_agents.types import Frozen, Problem, StoppedBy, Task, Usage, Verdict
 Settings = TypeVar("Settings", bound=Frozen)
 
 SOLVER = "solver"
-"""The name under which System 1's usage is counted."""
+"""The key of System 1's usage, beside those of the agents."""
 
 _FUNCTION = re.compile(r"\b(?:write|implement|define|function|def)\s+`?([A-Za-z_]\w*)\s*\(", re.IGNORECASE)
 
 
 class SolverConfig(Frozen):
-    """How a problem is answered.
+    """How the solver answers a problem.
 
     Args:
-        samples: Programs that System 1 writes at most: one greedily and, where it fails a public
-            test, the others by sampling. A problem without public tests gets one.
-        temperature, top_p: Of the programs after the first.
-        max_tokens: Of one reply.
-        escalate: Whether System 2 may search where no program of System 1 passes.
+        samples: Most programs of System 1: one greedy program and, if it fails a public test, the
+            others by sampling. A problem without public tests gets one. The default is chosen, not
+            measured: a few samples cost far less than a search.
+        temperature, top_p: For the programs after the first. The defaults are chosen, not measured.
+        max_tokens: Most tokens of one reply.
+        escalate: Whether System 2 may search if no program of System 1 passes.
         seed: Everything random derives from it.
     """
 
@@ -44,18 +45,18 @@ class SolverAnswer(Frozen):
     """The solver's program, and how it came about.
 
     Args:
-        solved: Whether it passes every public test; None where there is none to run.
+        solved: Whether it passes every public test; None if there are none.
         reward: Share of public tests passed, in [0, 1].
         system: 1 is the routed solver, 2 the search.
-        confidence: System 1's: the geometric mean of the probabilities that it gave to the tokens
-            of its reply, in (0, 1]. Tells sure from unsure; it is not the chance of being right.
+        confidence: System 1's confidence: the geometric mean of the probabilities of its reply's
+            tokens, in (0, 1]. It tells sure from unsure; it is not the chance of being right.
         experts: How much each expert acted: 1 is its full strength.
-        routed_by: What weighed them: `router`, `clusters`, or `library` where there is one expert.
-        usage: By agent; System 1's own under `solver`.
+        routed_by: What weighed them: `router`, `clusters`, or `library` if there is one expert.
+        usage: Usage by agent; System 1's own under `solver`.
         samples: Programs that System 1 wrote.
-        stopped_by: What ended the search; None where there was none.
+        stopped_by: What ended the search; None if there was no search.
         note: What a person should know: why there was no search, or what could not be kept.
-        kept: Whether the search's trace went to the trace store.
+        kept: Whether the trace store has the search's trace.
     """
 
     problem_id: str
@@ -77,12 +78,12 @@ class SolverAnswer(Frozen):
 
 
 def problem_of(given: Any) -> Problem:
-    """The problem that a caller means.
+    """Reads the problem that a caller gives.
 
     Args:
         given: A `Problem` or a `Task`; a problem's fields, with tests in any form that a file may have
-            (docs/problems.md); or the statement alone. Of a statement without tests the
-            name of the function is what it says: "Write add(a, b)".
+            (docs/problems.md); or the statement alone. A statement without tests may name the
+            function: "Write add(a, b)".
 
     Raises:
         ProblemError: If it is none of these.
@@ -95,7 +96,7 @@ def problem_of(given: Any) -> Problem:
 
 
 def rest_of(budget: Budget, used: Usage, seconds: float) -> Budget | None:
-    """What is left of a budget; None where nothing is."""
+    """The rest of a budget; None if nothing is left."""
     left = {
         "calls": None if budget.calls is None else budget.calls - used.calls,
         "tokens": None if budget.tokens is None else budget.tokens - used.tokens,
@@ -110,10 +111,10 @@ def rest_of(budget: Budget, used: Usage, seconds: float) -> Budget | None:
 def read_context(
     context: Mapping[str, Any] | None, config: SolverConfig, budget: Budget
 ) -> tuple[SolverConfig, Budget]:
-    """The settings of one run: the solver's own with the run's changes over them.
+    """The settings of one run: its context overrides the solver's own.
 
     Raises:
-        ConfigError: If a key is unknown or a value out of range.
+        ConfigError: If a key is unknown, or a value out of range.
     """
     known = {*SolverConfig.model_fields, *Budget.model_fields}
     for key in context or {}:

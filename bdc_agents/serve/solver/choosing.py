@@ -1,4 +1,4 @@
-"""Which of several programs the solver hands over."""
+"""Chooses the program that the solver returns."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from bdc_agents.types import Problem, Solution, Verdict
 def best_of(
     problem: Problem, programs: Sequence[Mapping[str, Any]], common: Mapping[str, Any]
 ) -> SolverAnswer:
-    """System 1's best program: of equal ones that which was written most often, then the first.
+    """System 1's program with the highest reward. Ties break by how often it was written, then by order.
 
     Args:
         programs: Each with `code`, `confidence` and `verdict`.
@@ -42,11 +42,11 @@ def best_of(
 
 
 def better_of(own: SolverAnswer, found: Solution, common: Mapping[str, Any], *, kept: bool) -> SolverAnswer:
-    """The search's program, or System 1's where the search solved nothing and passes no more tests.
+    """The search's program; System 1's if the search did not solve the problem and passes no more tests.
 
     Args:
         own: System 1's answer.
-        found: What the search found.
+        found: The search's solution.
         common: As for `best_of`.
         kept: Whether the search's trace was stored.
     """

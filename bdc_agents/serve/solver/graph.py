@@ -32,26 +32,26 @@ Agents = Mapping[str, Answering] | Sequence[Agent | Answering]
 
 
 class SolverInput(TypedDict):
-    """What a caller passes: a `Problem`, its fields, or its statement."""
+    """The input of a run: a `Problem`, its fields, or its statement."""
 
     problem: Problem
 
 
 class SolverOutput(TypedDict, total=False):
-    """What a run returns: the `SolverAnswer` as plain data."""
+    """The output of a run: the `SolverAnswer` as plain data."""
 
     problem: Json
     answer: Json
 
 
 class SolverState(SolverOutput, total=False):
-    """Everything between the nodes.
+    """The state that the nodes share.
 
     Args:
         experts: Each expert's weight.
-        programs: What System 1 has written, each with its verdict once it has run.
-        next: The node that follows, as the last one decided; empty at the end.
-        usage: Of System 1.
+        programs: System 1's programs, each with its verdict once it has run.
+        next: The node that the last one chose; empty at the end.
+        usage: System 1's usage.
         seconds: Wall time of finished nodes.
     """
 
@@ -65,11 +65,11 @@ class SolverState(SolverOutput, total=False):
 
 
 class SolverContext(TypedDict, total=False):
-    """What a run may set differently from the graph it runs.
+    """The settings that a run may override.
 
     Args:
         samples, temperature, max_tokens, escalate, seed: See `SolverConfig`.
-        calls, tokens, money, seconds: See `Budget`; of System 1 and System 2 together.
+        calls, tokens, money, seconds: See `Budget`; they cap System 1 and System 2 together.
     """
 
     samples: int
@@ -97,16 +97,15 @@ def create_solver_graph(
     """The solver as an uncompiled graph: the caller picks the checkpointer.
 
     Args:
-        model: The routed model of a library, System 1; or the library's folder, which is then opened
-            for the first problem.
-        agents: Of the search, System 2; None for a solver that never escalates.
-        executor: Runs the programs; None creates the strongest sandbox of this machine when the
-            first program is to be run, which lasts as long as the process. Give one that you close.
-        config: How a problem is answered; a run's context may change it.
+        model: System 1: the routed model of a library, or its folder, which the first problem opens.
+        agents: System 2: the agents of the search; None for a solver that never escalates.
+        executor: Runs the programs. None creates this machine's strongest sandbox for the first program,
+            and it lasts as long as the process; give your own to close it earlier.
+        config: How to answer a problem; a run's context may override it.
         search: Settings of the search.
-        budget: Caps on what one problem uses, in both systems together.
-        keep: Takes the trace of each search, such as to write it to a trace store.
-        checkpoints: Whether the steps of the search go to the caller's checkpointer too.
+        budget: Caps for one problem, for both systems together.
+        keep: Takes the trace of each search, for instance to store it.
+        checkpoints: Whether the caller's checkpointer also gets the steps of the search.
 
     Returns:
         A graph whose input is `{"problem": ...}` and whose output holds `answer` as plain data.
@@ -125,7 +124,7 @@ def create_solver_graph(
 
 
 def graph_of(stages: Stages) -> StateGraph[SolverState, SolverContext, SolverInput, SolverOutput]:
-    """The solver's graph over stages that the caller frees at the end."""
+    """The solver's graph over stages, which the caller closes at the end."""
     nodes = _Nodes(stages)
     graph = Graph(
         SolverState, context_schema=SolverContext, input_schema=SolverInput, output_schema=SolverOutput
@@ -141,13 +140,13 @@ def graph_of(stages: Stages) -> StateGraph[SolverState, SolverContext, SolverInp
 
 
 def after_answer(state: SolverState) -> str:
-    """Programs are checked; where System 1 could write none, the search begins."""
+    """The node after `answer`: the search if System 1 could not write a program, else the check."""
     fresh = any(program.get("verdict") is None for program in state.get("programs", []))
     return "escalate" if state.get("next") == "escalate" and not fresh else "check"
 
 
 def after_check(state: SolverState) -> str:
-    """As `check` decided; an edit that comes before it did leads to another answer."""
+    """The node that `check` chose. After an edit of the state before `check` ran, System 1 answers again."""
     decided = state.get("next")
     return END if decided == "" else "escalate" if decided == "escalate" else "answer"
 
@@ -156,18 +155,18 @@ SolverRuntime = Runtime[SolverContext]
 
 
 class _Nodes:
-    """The nodes: each reads the state, calls one stage, and writes what changed."""
+    """The nodes; each reads the state, runs one stage, and returns the changes."""
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
 
     async def route(self, state: SolverState, runtime: SolverRuntime) -> Json:
-        """Reads the problem once and weighs the experts for it."""
+        """Reads the problem and weighs the experts for it."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
         return await run.route()
 
     async def answer(self, state: SolverState, runtime: SolverRuntime) -> Json:
-        """Lets the routed solver write a program: the first greedily, the others by sampling."""
+        """Has System 1 write programs: the first greedily, the others by sampling."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
         return await run.answer() | {"seconds": run.seconds}
 
@@ -177,6 +176,6 @@ class _Nodes:
         return await run.check() | {"seconds": run.seconds}
 
     async def escalate(self, state: SolverState, runtime: SolverRuntime) -> Json:
-        """Searches, and hands over the better of both systems' programs."""
+        """Searches, and answers with the better of both systems' programs."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
         return await run.escalate() | {"seconds": run.seconds}

@@ -1,4 +1,4 @@
-"""The solver that users embed: `solver.invoke(problem)`."""
+"""BDCSolver: the solver as a LangChain runnable, `solver.invoke(problem)`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +23,10 @@ Solvable = Problem | Task | Mapping[str, Any] | str
 
 
 class BDCSolver(Runnable[Solvable, SolverAnswer]):
-    """Solves a programming problem: at once where it can, by a search where it must.
+    """Solves a programming problem: at once if it can, by a search if it must.
 
-    System 1, the routed model, writes a program and checks it on the public tests. Where it fails,
-    it samples again and then, if there are agents and it is allowed to, System 2 searches.
+    System 1, the routed model, writes a program and checks it on the public tests. If the program fails,
+    System 1 samples others. If those fail too, System 2 searches, given agents and permission.
 
         solver = BDCSolver.from_library("experts/library/mine", agents=["openai:gpt-4o-mini"])
         answer = solver.invoke({"statement": "Write add(a, b).", "tests": ["assert add(1, 2) == 3"]})
@@ -35,14 +35,12 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
     Args:
         model: System 1: the routed model of a library.
         agents: System 2: agents, chat models, or None for a solver that never searches.
-        executor: Runs the programs; None creates the strongest sandbox of this machine when the
-            first program is to be run.
-        config: How a problem is answered.
+        executor: Runs the programs; None creates this machine's strongest sandbox for the first program.
+        config: How to answer a problem.
         search: Settings of the search.
-        budget: Caps on what one problem uses, in both systems together; looked at between calls of
-            System 1, strict in the search.
-        traces: A run folder to which the trace of each search is appended, for
-            `bdc distill`; made where there is none.
+        budget: Caps for one problem, for both systems together. System 1 checks them between its calls;
+            the search never exceeds them.
+        traces: A run folder for the traces of the searches, for `bdc distill`; created if needed.
     """
 
     def __init__(
@@ -87,7 +85,7 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         config: SolverConfig | None = None,
         **options: Any,
     ) -> Self:
-        """Opens a library; its base is loaded now.
+        """Opens a library and loads its base.
 
         Args:
             folder: A library of `bdc distill`.
@@ -101,7 +99,7 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
             ModelError: If the library or its base cannot be used.
         """
         config = (config or SolverConfig()).model_copy(update={"escalate": escalate, "samples": samples})
-        # Before the base, which takes a while: a name that is wrong is told at once.
+        # Before the base, which loads slowly: a wrong name fails at once.
         named = _named(agents)
         given: Any = named or agents
         model = RoutedModel.from_library(folder, backend, **options)
@@ -119,12 +117,12 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
 
     @property
     def InputType(self) -> Any:
-        """What it takes, for the schemas of Runnable."""
+        """The type of the input, for the schemas of Runnable."""
         return Problem | dict[str, Any] | str
 
     @property
     def OutputType(self) -> type[SolverAnswer]:
-        """What it gives."""
+        """The type of the output."""
         return SolverAnswer
 
     def invoke(self, input: Solvable, config: RunnableConfig | None = None, **kwargs: Any) -> SolverAnswer:
@@ -133,12 +131,12 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         Args:
             input: See `problem_of`.
             config: Callbacks, tags and the like, as for every Runnable.
-            kwargs: Settings of this call alone: keys of `SolverContext`.
+            kwargs: Settings for this call only: keys of `SolverContext`.
 
         Raises:
-            ProblemError: If it is no problem, or too long for the model's context and there is no
-                search to turn to.
-            SandboxError: If programs cannot be run.
+            ProblemError: If it is not a problem, or it is too long for the model's context and there is
+                no search to turn to.
+            SandboxError: If the sandbox cannot run programs.
         """
         work: Any = self._solve
         return self._call_with_config(work, input, config, **kwargs)
@@ -149,7 +147,7 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
     async def ainvoke(
         self, input: Solvable, config: RunnableConfig | None = None, **kwargs: Any
     ) -> SolverAnswer:
-        """`invoke` without blocking; problems that are solved at the same time share batches."""
+        """`invoke` without blocking. Problems that are solved at the same time share batches."""
         work: Any = self._asolve
         return await self._acall_with_config(work, input, config, **kwargs)
 
@@ -161,14 +159,14 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         return SolverAnswer.model_validate(state["answer"])
 
     async def aclose(self) -> None:
-        """Frees the model, and the sandbox and the agents that this solver made; not those it was given."""
+        """Frees the model, and the sandbox and agents that this solver created; not those of the caller."""
         await self._stages.aclose()
         await self.model.aclose()
         for agent in self._own_agents:
             await agent.aclose()
 
     def close(self) -> None:
-        """`aclose` for callers that are not asynchronous."""
+        """`aclose` for synchronous callers."""
         run_sync(self.aclose())
 
     def __enter__(self) -> Self:
@@ -181,20 +179,20 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
 
 
 def _named(given: Any) -> Sequence[Agent]:
-    """The agents that are given by their names; none where they are given themselves."""
+    """The agents, if the caller gives their names; empty if he gives the agents themselves."""
     if given and not isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
         return load_agents(names=list(given))
     return ()
 
 
 def trace_keeper(folder: Path | str, dataset: str = "solver") -> Keep:
-    """What appends traces to a run folder, each with whether it may be trained on.
+    """A `Keep` that appends traces to a run folder, and marks whether each may be trained on.
 
-    A problem that comes to the solver has no hidden tests, so the public ones decide.
+    A solver's problem has no hidden tests, so the public ones decide.
 
     Args:
-        folder: Made where there is none.
-        dataset: Where the problems come from, for the traces' lineage.
+        folder: The run folder; created if needed.
+        dataset: The source of the problems, for the traces' lineage.
     """
     place = open_run(folder, {"command": "solver"})
 

@@ -40,7 +40,7 @@ _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 class Stages:
-    """What the stages work with; see `create_solver_graph`.
+    """What the stages share: the model, the sandbox, the agents. See `create_solver_graph`.
 
     Args:
         checkpointer: As `StateGraph.compile` takes it, for the search.
@@ -78,7 +78,7 @@ class Stages:
         return StageRun(self, config, budget, state, emit)
 
     async def model(self) -> RoutedModel:
-        """The routed model; a library's folder is opened when it is first needed."""
+        """The routed model; the first call opens the library's folder."""
         if isinstance(self._model, RoutedModel):
             return self._model
         if self._opened is None or self._opened.closed:
@@ -86,21 +86,21 @@ class Stages:
         return self._opened
 
     async def executor(self) -> Executor:
-        """The sandbox, which is tried out when it is first needed."""
+        """The sandbox; the first call creates it, unless the caller gave one."""
         found = self._executor or self._own_executor
         return found or await asyncio.to_thread(self._create_executor)
 
     def _create_executor(self) -> Executor:
-        """The sandbox of these stages, one for all problems that need it at the same time."""
+        """Creates the sandbox once, even if several problems ask for it at the same time."""
         with self._lock:
             if self._closed:
-                raise BDCError("this solver is closed; make another")
+                raise BDCError("this solver is closed; create another")
             if self._own_executor is None:
                 self._own_executor = create_executor()
             return self._own_executor
 
     async def aclose(self) -> None:
-        """Ends the sandbox, unless the caller gave it."""
+        """Closes the sandbox, unless the caller gave it."""
         with self._lock:
             self._closed = True
             own, self._own_executor = self._own_executor, None
@@ -119,8 +119,8 @@ class StageRun:
     """The stages for one problem.
 
     Args:
-        state: Of the graph, at the start of a node.
-        emit: Told of what happens, as plain dicts.
+        state: The graph's state at the start of a node.
+        emit: Takes events as plain dicts.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class StageRun:
 
     @property
     def seconds(self) -> float:
-        """Wall time of the run up to now."""
+        """Wall time of the run so far."""
         return self._state.get("seconds", 0.0) + monotonic() - self._began
 
     # --- the stages -------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class StageRun:
         }
 
     async def answer(self) -> Json:
-        """Writes the next programs, all of one round at once; where it cannot, the search is next."""
+        """Writes the programs of one round together. If the prompt is too long, the search is next."""
         model, started = await self._stages.model(), monotonic()
         try:
             replies = await model.backend.generate(await self._requests(model))
@@ -184,7 +184,7 @@ class StageRun:
         return {"next": "check", "programs": programs, "usage": used.model_dump()}
 
     async def _requests(self, model: RoutedModel) -> list[ChatRequest]:
-        """The prompt as it was in training, once for each program of this round."""
+        """The requests of this round, one a program; the prompt is the one of training."""
         messages = [
             {"role": _ROLES[message.type], "content": str(message.content)}
             for message in write_program(self._problem, ())
@@ -204,7 +204,7 @@ class StageRun:
         ]
 
     async def check(self) -> Json:
-        """Runs the programs that have not run, and says what is next: nothing at the end."""
+        """Runs the new programs, and chooses the next node; empty at the end."""
         programs: list[Json] = [dict(program) for program in self._state["programs"]]
         if not programs:  # An edit of the state may leave none.
             return {"next": "answer"}
@@ -221,7 +221,7 @@ class StageRun:
         return {"next": after, "programs": programs, "answer": answer.model_dump(mode="json"), "note": note}
 
     async def escalate(self) -> Json:
-        """Searches with what is left of the budget, and keeps the trace."""
+        """Searches with the rest of the budget, and keeps the trace."""
         left = self._left()
         if left is None:
             answer = self._own().model_copy(update={"note": "the budget is used up"})
@@ -246,10 +246,10 @@ class StageRun:
         )
         return {"answer": answer.model_dump(mode="json")}
 
-    # --- what they are made of --------------------------------------------------------------
+    # --- helpers ----------------------------------------------------------------------------
 
     async def _execute(self, programs: list[Json]) -> None:
-        """Adds a verdict to each program; programs that differ in layout alone run once."""
+        """Adds a verdict to each program. Programs that differ only in layout run once."""
         executor = await self._stages.executor()
         known: dict[str, Json] = {
             program_key(program["code"]): program["verdict"] for program in programs if program["verdict"]
@@ -266,7 +266,7 @@ class StageRun:
             program["verdict"] = known[program_key(program["code"])]
 
     def _next(self, answer: SolverAnswer, written: int) -> tuple[str, str]:
-        """Where to go after a check, and why not on where that is not plain."""
+        """The next node after a check; at the end of a failed run also the reason."""
         if answer.solved:
             return "", ""
         if self._left() is None:
@@ -275,11 +275,11 @@ class StageRun:
             return "answer", ""
         if self._may_escalate():
             return "escalate", ""
-        why = "no agents were given" if not self._stages.agents else "it is not allowed to"
+        why = "it has no agents" if not self._stages.agents else "`escalate` is off"
         return "", f"no program passes every public test, and the solver does not search: {why}"
 
     def _round(self, written: int) -> int:
-        """How many programs to write now: one, then all others that the budget has calls for."""
+        """How many programs to write now: one first, then all others that the budget's calls allow."""
         wanted = 1 if not written else self._config.samples - written
         left = self._left()
         return wanted if left is None or left.calls is None else min(wanted, left.calls)
@@ -300,13 +300,13 @@ class StageRun:
         }
 
     def _own(self) -> SolverAnswer:
-        """System 1's answer; an empty one where it could give none."""
+        """System 1's answer; an empty one if it could not give any."""
         if self._state["answer"]:
             return SolverAnswer.model_validate(self._state["answer"])
         return SolverAnswer(problem_id=self._problem.id, solved=False, code="", **self._common())
 
     async def _keep(self, trace: Trace) -> str:
-        """Hands the trace on; what keeps it from being stored does not cost the answer."""
+        """Hands the trace on. A failure to store it becomes a note, so that the answer is not lost."""
         if self._stages.keep is None:
             return ""
         try:
@@ -318,14 +318,14 @@ class StageRun:
 
 
 async def _text(problem: Problem) -> str:
-    """What of a problem is embedded, as it was in training."""
+    """The part of a problem that is embedded, as in training."""
 
     def read() -> str:
         from bdc_agents.distill.items import problem_text
 
         return problem_text(problem)
 
-    # In a thread, since the import is not for an event loop to wait for.
+    # In a thread, because the import would block the event loop.
     return await asyncio.to_thread(read)
 
 

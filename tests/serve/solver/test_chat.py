@@ -85,7 +85,7 @@ def test_tools_and_other_media_are_refused_in_words(scripted: Make) -> None:
     image = HumanMessage([{"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}])
     with pytest.raises(UsageError, match="image_url"):
         chat.invoke([image])
-    with pytest.raises(UsageError, match="no text of the user"):
+    with pytest.raises(UsageError, match="no text from the user"):
         chat.invoke([SystemMessage("hi")])
     with pytest.raises(UsageError, match="needs a library"):
         ChatBDC().invoke("hi")
@@ -169,7 +169,7 @@ async def test_a_library_is_an_agent_of_the_search(
     async def encoder(*_: Any, **__: Any) -> Any:
         return letters
 
-    monkeypatch.setattr("bdc_agents.serve.placing.load_encoder", encoder)
+    monkeypatch.setattr("bdc_agents.serve.weighing.load_encoder", encoder)
     (agent,) = load_agents(settings)
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     for wanted in (None, schema):

@@ -288,7 +288,7 @@ def test_adapters_are_written_once_and_anew_where_an_expert_is_another(
 def test_what_cannot_be_served_is_said(
     pair: Pair, letters: Any, make_base: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match=r"as a GGUF file, and .* is none; give it as `base` \(--base"):
+    with pytest.raises(ModelError, match=r"as a GGUF file, and .* is not one; give it as `base` \(--base"):
         small(pair, letters, base=None)
     with pytest.raises(ConfigError, match=r"takes `base` as local:NAME or a GGUF file"):
         small(pair, letters, base=object())

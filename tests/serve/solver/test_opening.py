@@ -15,7 +15,7 @@ from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import Router
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, RoutedModel
 from bdc_agents.serve.model import shared_model
-from bdc_agents.serve.placing import OneExpert, RouterPlace, library_place
+from bdc_agents.serve.weighing import OneExpert, RouterWeigher, library_weigher
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ async def test_a_trained_router_decides_where_there_is_one(copied: Path, letters
     router = Router.start(library)
     router.b2.data[:, :, :4] = 9.0  # The first expert, in all ranks.
     router.save(library)
-    place = library_place(ExpertLibrary(copied), letters)
-    assert isinstance(place, RouterPlace)
+    place = library_weigher(ExpertLibrary(copied), letters)
+    assert isinstance(place, RouterWeigher)
     found = await place("ppp ppp")
     assert found.by == "router"
     assert found.experts["cluster-0"] > 0.9
@@ -58,7 +58,7 @@ async def test_a_trained_router_decides_where_there_is_one(copied: Path, letters
 
 
 def test_a_library_of_one_expert_needs_no_encoder(one_expert: Path) -> None:
-    assert isinstance(library_place(ExpertLibrary(one_expert)), OneExpert)
+    assert isinstance(library_weigher(ExpertLibrary(one_expert)), OneExpert)
 
 
 def test_another_encoder_is_refused(library: ExpertLibrary) -> None:
@@ -69,12 +69,12 @@ def test_another_encoder_is_refused(library: ExpertLibrary) -> None:
             return unit([[1.0] + [0.0] * 15 for _ in texts])
 
     with pytest.raises(ModelError, match="'other' gives other vectors than 'letters'"):
-        library_place(library, Other())
+        library_weigher(library, Other())
 
 
 def test_a_library_that_its_base_embedded_is_placed_where_the_base_is(library: ExpertLibrary) -> None:
-    with pytest.raises(ModelError, match=r"embedded by its base itself.*backend 'transformers'"):
-        library_place(library, EncoderConfig(model="base"))
+    with pytest.raises(ModelError, match=r"its base is also its encoder.*backend 'transformers'"):
+        library_weigher(library, EncoderConfig(model="base"))
 
 
 def test_what_is_damaged_is_named_with_its_hash(copied: Path, letters: Any) -> None:
@@ -97,7 +97,7 @@ def test_another_base_is_refused(library_folder: Path, base: Base, letters: Any)
         ModelError, match=r"adapts .*tiny-llama.* \(sha256 .*load the base that the library names"
     ):
         open_it(library_folder, letters, base=other)
-    with pytest.raises(ModelError, match="the base that was named cannot be had: base model '/nowhere'"):
+    with pytest.raises(ModelError, match="the base that you named cannot be loaded: base model '/nowhere'"):
         open_it(library_folder, letters, base="/nowhere")
 
 

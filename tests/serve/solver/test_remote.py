@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.errors import BDCError
-from bdc_agents.serve.backends.relay import Home
-from bdc_agents.serve.backends.remote import Room
+from bdc_agents.serve.backends.relay import LoopThread
+from bdc_agents.serve.backends.remote import Admission
 
 
 @settings(max_examples=30, deadline=None)
@@ -22,7 +22,7 @@ from bdc_agents.serve.backends.remote import Room
 def test_never_more_than_there_is_room_for_and_everyone_in_turn(
     slots: int, sizes: list[int], left: set[int]
 ) -> None:
-    room, inside, began = Room(slots, 60), list[int](), list[int]()
+    room, inside, began = Admission(slots, 60), list[int](), list[int]()
 
     async def one(number: int) -> None:
         async with room.take(sizes[number]):
@@ -48,7 +48,7 @@ def test_never_more_than_there_is_room_for_and_everyone_in_turn(
 
 
 async def test_work_runs_on_one_thread_of_its_own_and_ends_with_it() -> None:
-    home, ended = Home(), list[Any]()
+    home, ended = LoopThread(), list[Any]()
 
     async def where() -> str:
         return threading.current_thread().name

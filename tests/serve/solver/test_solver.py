@@ -104,11 +104,11 @@ async def test_nothing_is_searched_without_agents_or_against_the_callers_will(
 ) -> None:
     alone = await BDCSolver(scripted(always_wrong), executor=executor).ainvoke(DOUBLE)
     assert alone.solved is False
-    assert "no agents were given" in alone.note
+    assert "it has no agents" in alone.note
     solver = BDCSolver(scripted(always_wrong), agents=[agent], executor=executor)
     told = await solver.ainvoke(DOUBLE, escalate=False)
     assert (told.system, told.solved) == (1, False)
-    assert "not allowed" in told.note
+    assert "`escalate` is off" in told.note
     assert not agent.requests
 
 
@@ -348,7 +348,7 @@ async def test_problems_at_once_share_one_sandbox_which_the_solver_frees(
     await solver.aclose()
     assert sandboxes[0].closed
     assert solver.model.backend.closed  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(BDCError, match="this solver is closed; make another"):
+    with pytest.raises(BDCError, match="this solver is closed; create another"):
         await solver.ainvoke(DOUBLE)
     assert len(sandboxes) == 1
     await solver.aclose()

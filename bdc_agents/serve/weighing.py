@@ -1,4 +1,4 @@
-"""From a problem's text to the weights of the experts: embed it once, ask the router."""
+"""Weighs the experts for a problem: embeds its text once and asks the router."""
 
 import asyncio
 import threading
@@ -13,20 +13,20 @@ from bdc_agents.experts.adapters import CLUSTERS, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.serve.backends.prompts import whole
-from bdc_agents.serve.backends.protocol import ExpertWeights, Place
+from bdc_agents.serve.backends.protocol import ExpertWeights, Weigher
 from bdc_agents.sync import run_sync
 
 Alone = Callable[[], AbstractContextManager[Any]]
 
 
-class RouterPlace:
+class RouterWeigher:
     """Weighs the experts for a problem by a router.
 
     Args:
-        router: Of a library; without training it places problems as the clusters do.
-        encoder: The one that the library's clusters were made with.
+        router: The library's router; untrained, it follows the clusters.
+        encoder: The encoder that the library's clusters were made with.
         by: See `ExpertWeights`.
-        alone: A context within which the encoder runs, where it shares its model with others.
+        alone: A context for the encoder to run in, if it shares its model with others.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RouterPlace:
         self._alone: Alone = alone or (lambda: lock)
 
     async def __call__(self, text: str) -> ExpertWeights:
-        """The weights for one problem; the same text has the same ones, whoever asks beside it."""
+        """The weights for one problem. They depend on its text alone."""
         return await asyncio.to_thread(self._weigh, text)
 
     def _weigh(self, text: str) -> ExpertWeights:
@@ -54,14 +54,14 @@ class RouterPlace:
 
 
 def _means(layers: Mapping[str, Any], router: Router) -> dict[str, float]:
-    """Each expert's weight, over all ranks and all layers that are routed."""
+    """Each expert's mean weight, over all ranks and routed layers."""
     routed = [layers[name].mean(-1) for name in router.routed]
     total: Any = sum(routed[1:], start=routed[0])
     return dict(zip(router.experts, (total / len(routed)).tolist(), strict=True))
 
 
 class OneExpert:
-    """Where a library has one expert, every problem is its problem."""
+    """The weigher of a library with one expert: that expert gets every problem."""
 
     def __init__(self, name: str) -> None:
         self._weights = ExpertWeights({name: 1.0}, by="library")
@@ -72,21 +72,21 @@ class OneExpert:
         return self._weights
 
 
-def library_place(
+def library_weigher(
     library: ExpertLibrary,
     encoder: Encoder | EncoderConfig | None = None,
     base: tuple[Any, Any] | None = None,
     alone: Alone | None = None,
-) -> Place:
-    """How a library places problems: by its router, else by its clusters, else on its one expert.
+) -> Weigher:
+    """A library's weigher: its router, else its clusters, else its one expert.
 
     Args:
-        encoder: None for the one that the library names.
-        base: Model and tokenizer, for libraries whose problems were embedded by the base itself.
-        alone: See `RouterPlace`, for such libraries.
+        encoder: None for the encoder that the library names.
+        base: Model and tokenizer, for libraries whose base also embedded the problems.
+        alone: See `RouterWeigher`, for such libraries.
 
     Raises:
-        ModelError: If the router or the clusters are damaged, or the encoder is another one.
+        ModelError: If the router or the clusters are damaged, or the encoder does not match.
     """
     trained = ROUTER in library.manifest.files
     if not trained and not _can_place(library):
@@ -97,15 +97,15 @@ def library_place(
     shares_base = isinstance(config, EncoderConfig) and config.model == BASE
     if shares_base and base is None:
         raise ModelError(
-            f"library {library.folder}: its problems were embedded by its base itself, which does not run in "
-            "this process; serve it with the backend 'transformers'"
+            f"library {library.folder}: its base is also its encoder, and does not run in this process; "
+            "serve it with the backend 'transformers'"
         )
     found = run_sync(load_encoder(config, base=base)) if isinstance(config, EncoderConfig) else config
     clusters.check_encoder(found)
-    return RouterPlace(router, found, "router" if trained else "clusters", alone if shares_base else None)
+    return RouterWeigher(router, found, "router" if trained else "clusters", alone if shares_base else None)
 
 
 def _can_place(library: ExpertLibrary) -> bool:
-    """Whether there is something to decide: two clusters or more, and two experts or more."""
+    """Whether there is anything to decide: at least two clusters and two experts."""
     several = CLUSTERS in library.manifest.files and len(library.names) > 1
     return several and library_clusters(library).count > 1
