@@ -33,8 +33,8 @@ from pydantic_settings import (
 )
 
 from bdc_agents.errors import ConfigError, UsageError, unknown
-from bdc_agents.foreign import read_toml
 from bdc_agents.types import Frozen
+from bdc_agents.untrusted import read_toml
 
 CONFIG_FILE = "bdc.toml"
 

@@ -13,7 +13,7 @@ import bdc_agents
 PACKAGE = Path(bdc_agents.__file__).parent
 
 # Each part may import itself and these; ARCHITECTURE.md says what each is for.
-BASE = {"errors", "types", "config", "disk", "syntax", "extras", "foreign", "locks", "sync"}
+BASE = {"errors", "types", "config", "disk", "syntax", "extras", "untrusted", "locks", "sync"}
 TOOLS = BASE | {"agents", "weights", "sandbox", "data", "prompts"}
 SEARCHES = TOOLS | {"search", "runs"}
 LEARNS = SEARCHES | {"embed", "experts", "page"}
@@ -21,12 +21,12 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "disk": {"errors"},
     "extras": {"errors"},
-    "foreign": set(),
+    "untrusted": set(),
     "locks": {"disk"},
     "sync": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},
-    "config": {"types", "errors", "foreign"},
+    "config": {"types", "errors", "untrusted"},
     "page": set(),
     "prompts": BASE,
     "weights": BASE,

@@ -18,11 +18,11 @@ from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.experts.library import ExpertLibrary, read_manifest
-from bdc_agents.foreign import read_toml
 from bdc_agents.runs import trace_file
 from bdc_agents.runs.ray.task import Needs
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.types import Trace
+from bdc_agents.untrusted import read_toml
 
 EXAMPLES = (
     "bdc distill runs/mbpp --out experts/library/mine",

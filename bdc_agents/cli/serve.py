@@ -15,7 +15,7 @@ from bdc_agents.extras import need
 from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts
 from bdc_agents.serve.loopback import is_loopback
-from bdc_agents.serve.model import RoutedModel, check_backend
+from bdc_agents.serve.routed_model import RoutedModel, check_backend
 
 EXAMPLES = (
     "bdc serve experts/library/mine",

@@ -10,8 +10,8 @@ from typing import Any
 from bdc_agents.data.lines import BROKEN, LONGEST_LINE, FileState, Line, is_packed, lines, open_bytes
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
-from bdc_agents.foreign import json_fault
 from bdc_agents.syntax import long_integers
+from bdc_agents.untrusted import json_fault
 
 DATA_ENV = "BDC_DATA"
 LARGEST_ARRAY = LONGEST_LINE

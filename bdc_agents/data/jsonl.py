@@ -17,12 +17,12 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validato
 from bdc_agents.data.doubts import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
 from bdc_agents.errors import ProblemError
-from bdc_agents.foreign import read_whole
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
 from bdc_agents.types.written import test_names
+from bdc_agents.untrusted import read_whole
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")
 _LONGEST_ID = 200

@@ -11,10 +11,10 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ModelError, ProblemError
-from bdc_agents.foreign import read_lines
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Frozen, Trace, content_hash
+from bdc_agents.untrusted import read_lines
 
 MARKERS = (
     "<|im_start|>",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bdc_agents.errors import ModelError
 from bdc_agents.locks import locked
-from bdc_agents.weights.catalogue import LocalModel, Packages
+from bdc_agents.weights.catalog import LocalModel, Packages
 from bdc_agents.weights.files import Announce, describe, digest, models_folder
 from bdc_agents.weights.packages import download_part
 

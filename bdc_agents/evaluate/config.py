@@ -25,8 +25,8 @@ from pydantic import Field, ValidationError, field_validator
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Settings, explain
 from bdc_agents.errors import ConfigError
-from bdc_agents.foreign import read_object, read_toml
 from bdc_agents.types import Frozen
+from bdc_agents.untrusted import read_object, read_toml
 
 SECTION = "eval"
 

@@ -16,7 +16,7 @@ from bdc_agents.config import WithPresets
 from bdc_agents.embed.encoder import Encoder, Vectors
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.experts.atomic import replacing
-from bdc_agents.foreign import read_object
+from bdc_agents.untrusted import read_object
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

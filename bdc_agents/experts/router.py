@@ -33,8 +33,8 @@ from bdc_agents.experts.adapters import (
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.tensors import header_of, read_tensors
 from bdc_agents.extras import need
-from bdc_agents.foreign import read_object
 from bdc_agents.types import Frozen
+from bdc_agents.untrusted import read_object
 
 
 class RouterShape(Frozen):

@@ -6,7 +6,7 @@ from typing import Any
 
 from bdc_agents.errors import ModelError
 from bdc_agents.extras import need
-from bdc_agents.foreign import plain, read_object
+from bdc_agents.untrusted import plain, read_object
 
 LARGEST_HEADER = 8 * 2**20
 """Most bytes of a safetensors header; a file of sixty thousand tensors has one of that size."""

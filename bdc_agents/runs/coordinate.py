@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bdc_agents.config import Budget
-from bdc_agents.foreign import read_json
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
 from bdc_agents.runs.jobs.owners import new_owner
 from bdc_agents.runs.jobs.table import Job, JobTable, Summary, problem_hash
 from bdc_agents.types import Problem, Trace, Usage
+from bdc_agents.untrusted import read_json
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from bdc_agents import disk
 from bdc_agents.config import explain
 from bdc_agents.disk import private, replacing
 from bdc_agents.errors import BDCError, UsageError, unknown
-from bdc_agents.foreign import read_json, read_lines
 from bdc_agents.types import Frozen, Node, Trace, content_hash
+from bdc_agents.untrusted import read_json, read_lines
 
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.jsonl"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.errors import UsageError
-from bdc_agents.foreign import read_lines
 from bdc_agents.runs.folder import parse_trace, trace_file
 from bdc_agents.runs.honest import signs_in
 from bdc_agents.types import Decision, Frozen, Hidden, HiddenTests, Lineage, Trace, content_hash
+from bdc_agents.untrusted import read_lines
 
 SPECIAL_CASES = "special-cases-tests"
 

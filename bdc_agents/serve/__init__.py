@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bdc_agents.serve.chat_model import ChatBDC
     from bdc_agents.serve.http.api import create_app
     from bdc_agents.serve.http.guard import ServerLimits
-    from bdc_agents.serve.model import RoutedModel
+    from bdc_agents.serve.routed_model import RoutedModel
     from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig
     from bdc_agents.serve.solver.graph import create_solver_graph
     from bdc_agents.serve.solver.runnable import BDCSolver
@@ -44,7 +44,7 @@ _HOMES = {
     "Concatenated": "bdc_agents.experts.concatenate",
     "ExpertWeights": "bdc_agents.serve.backends.protocol",
     "Mixture": "bdc_agents.experts.mixture",
-    "RoutedModel": "bdc_agents.serve.model",
+    "RoutedModel": "bdc_agents.serve.routed_model",
     "ServerLimits": "bdc_agents.serve.http.guard",
     "SolverAnswer": "bdc_agents.serve.solver.answers",
     "SolverConfig": "bdc_agents.serve.solver.answers",

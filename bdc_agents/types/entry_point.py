@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bdc_agents.types.asserts import call_of, entry_point_of
-from bdc_agents.types.later import Later
+from bdc_agents.types.deferred import Later
 from bdc_agents.types.parts import is_list, is_object
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest
 

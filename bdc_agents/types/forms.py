@@ -10,8 +10,8 @@ from typing import Any
 from bdc_agents.errors import unknown
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types.asserts import case_from_assert
+from bdc_agents.types.deferred import Arguments, Later
 from bdc_agents.types.entry_point import is_entry_point
-from bdc_agents.types.later import Arguments, Later
 from bdc_agents.types.literals import is_literal_node, is_value, source_of
 from bdc_agents.types.parts import (
     ARROW,

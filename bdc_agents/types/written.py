@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bdc_agents.errors import ProblemError, unknown
+from bdc_agents.types.deferred import Later, resolved
 from bdc_agents.types.entry_point import find_entry_point, in_class, is_entry_point
 from bdc_agents.types.forms import read_test
-from bdc_agents.types.later import Later, resolved
 from bdc_agents.types.parts import Unread, is_list, is_object
 
 TESTS = ("public_tests", "hidden_tests")

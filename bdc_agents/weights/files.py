@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from bdc_agents.errors import ModelError
-from bdc_agents.foreign import read_object
 from bdc_agents.locks import locked
-from bdc_agents.weights.catalogue import HubFile, LocalModel
+from bdc_agents.untrusted import read_object
+from bdc_agents.weights.catalog import HubFile, LocalModel
 from bdc_agents.weights.packages import Progress, assemble, discard_state, silent
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bdc_agents.errors import ModelError
 from bdc_agents.types import Frozen
-from bdc_agents.weights.catalogue import LocalModel
+from bdc_agents.weights.catalog import LocalModel
 
 Progress = Callable[[int, int, str], None]
 """Called with the bytes done, the bytes in all, and a note on the present step."""

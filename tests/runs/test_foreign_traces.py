@@ -15,13 +15,13 @@ import pytest
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.protocol import Reply
 from bdc_agents.errors import BDCError, UsageError
-from bdc_agents.foreign import is_inside, read_lines
 from bdc_agents.runs import open_run, read_traces, write_solution, write_trace
 from bdc_agents.runs.folder import parse_trace
 from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
 from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.types import Node, Problem, Program, Solution, Trace, TreeStats, Usage
+from bdc_agents.untrusted import is_inside, read_lines
 
 SECONDS = 20.0
 """In which each attack has to be over, on a busy machine."""

@@ -2,7 +2,7 @@
 
 from bdc_agents.agents.local.agent import LocalAgent, ModelStatus, describe_models, local_agent
 from bdc_agents.agents.local.server import has_runtime
-from bdc_agents.weights.catalogue import CATALOGUE, LocalModel, find
+from bdc_agents.weights.catalog import CATALOGUE, LocalModel, find
 from bdc_agents.weights.files import describe, fetch, locate, models_folder
 
 __all__ = [

@@ -11,7 +11,7 @@ from bdc_agents.agents.protocol import Agent, Reply, Request
 from bdc_agents.config import AgentConfig, explain
 from bdc_agents.errors import ConfigError, ModelError
 from bdc_agents.types import Frozen, Usage
-from bdc_agents.weights.catalogue import CATALOGUE, LocalModel, find
+from bdc_agents.weights.catalog import CATALOGUE, LocalModel, find
 from bdc_agents.weights.files import Announce, check_file, digest, fetch, locate, log, models_folder
 from bdc_agents.weights.packages import Progress, silent
 

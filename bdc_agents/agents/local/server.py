@@ -2,7 +2,7 @@
 
 A user of the server holds a lease: the shared lock of a file, which the kernel releases when the
 process ends, even by `kill -9`. A second lock guards the start, so that two users start one server. See
-`serve.py` for the server's side.
+`process.py` for the server's side.
 """
 
 import asyncio
@@ -202,7 +202,7 @@ async def _start(folder: Path, settings: ServerSettings) -> None:
 
 def _command(folder: Path, settings: ServerSettings) -> list[str]:
     # By path and with -P, so that the script imports neither the package nor a file beside it.
-    script = str(Path(__file__).with_name("serve.py"))
+    script = str(Path(__file__).with_name("process.py"))
     options = {
         "--model": settings.path,
         "--name": settings.name,

@@ -26,10 +26,10 @@ from bdc_agents.experts.adapters import (
     routable,
 )
 from bdc_agents.experts.base import Base
-from bdc_agents.experts.combine import Method, added, combine
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.lora import StackedAdapters
 from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.merging import Method, added, combine
 from bdc_agents.experts.router import Router
 from bdc_agents.types import Frozen
 

@@ -16,12 +16,12 @@ from bdc_agents.evaluate.library.journal import Journal
 from bdc_agents.evaluate.library.losses import WORK
 from bdc_agents.evaluate.library.peers import XLoraBackend, arrow, train_xlora, xlora
 from bdc_agents.experts.adapters import adapter_config, ownership
-from bdc_agents.experts.combine import added, combine
+from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.router import Router
 from bdc_agents.prompts import write_program
 from bdc_agents.serve.backends.in_process import TransformersBackend
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights, PromptTooLong
-from bdc_agents.serve.model import RoutedModel
+from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.types import Frozen, Problem, Task
 
 REPLIES_FILE = "replies.jsonl"

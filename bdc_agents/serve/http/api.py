@@ -34,7 +34,7 @@ from bdc_agents.serve.http.openai import (
     read_body,
     shortened,
 )
-from bdc_agents.serve.model import RoutedModel
+from bdc_agents.serve.routed_model import RoutedModel
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]

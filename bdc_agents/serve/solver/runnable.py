@@ -12,7 +12,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.runs import decide, lineage_of, open_run, write_trace
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.serve.model import RoutedModel
+from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig, problem_of
 from bdc_agents.serve.solver.graph import Agents, graph_of
 from bdc_agents.serve.solver.stages import Keep, Stages

@@ -20,7 +20,7 @@ from bdc_agents.search import create_search_graph, trace_of
 from bdc_agents.search.calls import derive_seed, read_aside
 from bdc_agents.search.execute import program_key
 from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
-from bdc_agents.serve.model import RoutedModel, shared_model
+from bdc_agents.serve.routed_model import RoutedModel, shared_model
 from bdc_agents.serve.solver.answers import (
     SOLVER,
     SolverAnswer,

@@ -12,7 +12,7 @@ import pytest
 
 from bdc_agents.agents.local.server import ServerSettings
 from bdc_agents.errors import ModelError
-from bdc_agents.weights.catalogue import LocalModel, Packages, find
+from bdc_agents.weights.catalog import LocalModel, Packages, find
 from bdc_agents.weights.files import fetch, models_folder
 
 PART_BYTES = 50_000

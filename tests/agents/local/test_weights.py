@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bdc_agents.errors import ModelError
-from bdc_agents.weights.catalogue import CATALOGUE, HubFile, LocalModel, find
+from bdc_agents.weights.catalog import CATALOGUE, HubFile, LocalModel, find
 from bdc_agents.weights.files import check_file, describe, digest, fetch, locate
 
 Publish = Callable[[int], tuple[LocalModel, bytes]]
@@ -31,7 +31,7 @@ def missing(index: Path, number: int) -> Path:
 
 FETCH = """
 import asyncio, sys
-from bdc_agents.weights.catalogue import LocalModel
+from bdc_agents.weights.catalog import LocalModel
 from bdc_agents.weights.files import fetch
 model = LocalModel.model_validate_json(sys.argv[1])
 print(asyncio.run(fetch(model, progress=lambda done, total, note: print(note, flush=True))))

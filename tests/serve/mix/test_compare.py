@@ -15,7 +15,7 @@ from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.methods import compare
 from bdc_agents.evaluate.library.peers import plain_sums, xlora
-from bdc_agents.experts.combine import Method, added, combine
+from bdc_agents.experts.merging import Method, added, combine
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.experts.router import Router, RouterShape
 

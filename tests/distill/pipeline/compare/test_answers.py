@@ -17,13 +17,13 @@ from bdc_agents.evaluate.library.peers import TwoPasses, XLoraBackend, classifie
 from bdc_agents.evaluate.library.replies import _backend, _weigh
 from bdc_agents.experts.adapters import adapter_config
 from bdc_agents.experts.base import load_base
-from bdc_agents.experts.combine import added, combine
 from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.experts.router import Router
 from bdc_agents.serve.backends.decoding import cache_argument
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
-from bdc_agents.serve.model import RoutedModel
+from bdc_agents.serve.routed_model import RoutedModel
 
 Config = Callable[..., CompareConfig]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use
