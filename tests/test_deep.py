@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bdc_agents.compare.config import read_config
 
 from bdc_agents.agents.bodies import stranger
-from bdc_agents.agents.local import weights
 from bdc_agents.agents.refusals import read as read_refusal
-from bdc_agents.agents.replies import extract_code, parse_json
-from bdc_agents.cli.distill import recipe
+from bdc_agents.agents.replies.reading import extract_code, parse_json
+from bdc_agents.cli.distill import _recipe as recipe
 from bdc_agents.config import load_settings
 from bdc_agents.data import load_task, load_tasks, problem_from_statement, task_from_dict
 from bdc_agents.data.apps import apps_task
@@ -23,12 +21,14 @@ from bdc_agents.distill.recipe import load_recipe
 from bdc_agents.distill.rows import read_rows as read_training_rows
 from bdc_agents.errors import BDCError
 from bdc_agents.evaluate.config import _read as read_evaluation
+from bdc_agents.evaluate.library.config import read_config
 from bdc_agents.evaluate.results import _is_json, read_record, read_rows
 from bdc_agents.experts.library import read_manifest
 from bdc_agents.runs import read_run, read_traces
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.sandbox.judge import _parse as read_report
 from bdc_agents.serve.http.openai import read_body
+from bdc_agents.weights import files as weights
 
 Door = Callable[[str, Path], Any]
 DOORS: dict[str, Door] = {}
