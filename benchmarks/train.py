@@ -85,7 +85,7 @@ def plain_loop(model: Any, rows: list[Any], batches: list[list[int]], options: A
     optimizer = torch.optim.AdamW(parameters, lr=5e-4, weight_decay=0.0)
     model.train()
     for batch in batches:
-        learnt = sum(rows[n].learnt for n in batch)
+        learnt = sum(rows[n].target_tokens for n in batch)
         for part in cut(sorted(batch, key=lambda n: -len(rows[n].ids)), rows, options.tokens):
             ids, mask, labels = collate([rows[n] for n in part], model.device)
             if head:

@@ -6,6 +6,15 @@ import time
 
 from bdc_agents.agents.replies.reading import thinks_to_the_end
 
+LONGEST_REPLY = 1024
+"""Default limit of a reply, in tokens: a program with some words around it, or a list of thoughts."""
+LONGEST_REASONED = 8192
+"""Default limit for an LLM that reasons before it answers, because its thinking counts too."""
+LONGEST_OF_ALL = 32_768
+"""The largest limit of all: few endpoints accept more, and a longer reply usually goes in circles."""
+_GROWTH = 4
+"""Factor between two tries: an agent whose replies are cut off has enough room after two or three of them."""
+
 
 class Pace:
     """Spaces out calls evenly, over threads and event loops alike.
@@ -39,22 +48,12 @@ class Pace:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
-LONGEST_REPLY = 1024
-"""Tokens where nobody sets a limit: a program with some words around it, or a list of thoughts."""
-LONGEST_REASONED = 8192
-"""The same where an LLM reasons before it answers: what it thinks counts too."""
-LONGEST_OF_ALL = 32_768
-"""More than this is not asked for: few endpoints take it, and a reply that is longer goes in circles."""
-_GROWTH = 4
-"""So that an agent whose replies are cut off has room enough after two or three of them."""
-
-
 def grown(limit: int, text: str) -> int:
     """The limit for another try, after a reply that was cut off at `limit`.
 
     Args:
-        limit: What it was asked with.
-        text: The reply as far as it came; one that is still thinking needs the room of a reasoner.
+        limit: The limit of the cut reply.
+        text: The reply so far. If it is still thinking, the next limit is at least a reasoner's.
     """
     wanted = limit * _GROWTH
     if not text.strip() or thinks_to_the_end(text):

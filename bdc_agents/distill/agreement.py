@@ -18,6 +18,8 @@ from bdc_agents.experts.membership import Integers
 from bdc_agents.types import Frozen
 
 _FEWEST = 10
+"""Labelled items below which no agreement is reported; with fewer, chance alone looks large.
+Chosen, not measured."""
 
 
 class Agreement(Frozen):
@@ -79,6 +81,7 @@ def agreement(
         ari=ari,
         homogeneity=homogeneity,
         nmi_chance=float(dealt.mean()) if permutations else 0.0,
+        # 1e-12 covers rounding: a deal that equals the clusters must count.
         p=float((1 + (dealt >= nmi - 1e-12).sum()) / (1 + permutations)),
         permutations=permutations,
     )

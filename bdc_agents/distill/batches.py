@@ -74,7 +74,7 @@ def plan_step(now: Mapping[int, Sequence[int]], rows: Sequence[EncodedRow], toke
     """
     items = []
     for expert, members in now.items():
-        weight = 1 / sum(rows[member].learnt for member in members)
+        weight = 1 / sum(rows[member].target_tokens for member in members)
         items += [Item(row=member, expert=expert, weight=weight) for member in members]
     return Step(passes=cut_passes(items, rows, tokens), experts=tuple(sorted(now)))
 

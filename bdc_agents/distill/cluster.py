@@ -37,8 +37,14 @@ from bdc_agents.search.traces import Row
 from bdc_agents.types import Trace
 
 _EDGE = 1e-4
+"""How much larger a label's membership is made than the next one: visible in float32, too
+small to change a mixture."""
 _SMALL = 2_000_000
+"""Numbers (rows times size) below which one thread is enough; 5000 vectors of MiniLM. Chosen, not
+measured."""
 _TEMPERATURES = np.logspace(-3, 0.5, 36)
+"""Temperatures to try. Squared distances of unit vectors lie in [0, 4]: from nearly hard to nearly uniform,
+in steps of a quarter."""
 
 
 def cluster_traces(
@@ -111,7 +117,7 @@ def _cluster(embedded: Embedded, settings: ClusterSettings) -> Clusters:
 
 
 def threads(vectors: Vectors) -> AbstractContextManager[Any]:
-    """Within it, few numbers have one thread: more would only wait for each other, long on a busy machine."""
+    """Within the context, small inputs use one thread; on a busy machine, several wait for each other."""
     limits: Callable[..., AbstractContextManager[Any]] = need("threadpoolctl").threadpool_limits
     return limits(1 if vectors.size < _SMALL else None)
 

@@ -19,12 +19,15 @@ from bdc_agents.experts.membership import Clusters
 from bdc_agents.extras import need
 from bdc_agents.page import asset, drawing_script, embed_json, render_page
 
+# Twelve hues that differ on light and dark pages; further clusters repeat them.
 COLOURS = (
     *("#2f6fdb", "#e07a1f", "#1c9660", "#c43d7d", "#7a52cc", "#0e93ab"),
     *("#a98200", "#d1443a", "#667a1e", "#8f5b39", "#52637d", "#e561a6"),
 )
 _NONE = "#9aa4b1"
 _TEXT_SHOWN = 1500
+"""Characters of a problem on the page: a whole short statement, without letting the page grow to
+megabytes."""
 
 
 def write_cluster_report(

@@ -22,7 +22,7 @@ def mean_losses(
         tokens: Padded tokens in one forward pass.
     """
     sums = _row_sums(loss, held, tokens, processes)
-    counts = {expert: sum(loss.rows[n].learnt for n in rows) for expert, rows in held.items()}
+    counts = {expert: sum(loss.rows[n].target_tokens for n in rows) for expert, rows in held.items()}
     return {expert: sum(sums[expert].values()) / counts[expert] for expert in held if counts[expert]}
 
 
@@ -48,7 +48,7 @@ def cross_losses(
         cluster = loss.rows[n].cluster
         groups.setdefault("none" if cluster < 0 else f"cluster-{cluster}", []).append(n)
     groups["all"] = list(held)
-    learnt = {name: sum(loss.rows[n].learnt for n in rows) for name, rows in groups.items()}
+    learnt = {name: sum(loss.rows[n].target_tokens for n in rows) for name, rows in groups.items()}
     return {
         ("base" if expert == BASE else names[expert]): {
             name: sum(sums[expert][n] for n in rows) / learnt[name] for name, rows in groups.items()

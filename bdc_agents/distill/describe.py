@@ -10,10 +10,11 @@ from bdc_agents.experts.membership import Clusters
 from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 
+# What a person takes in at a glance, on one line each.
 _TERMS = 8
 _EXAMPLES = 3
 _SHOWN = 110
-# Words of three letters and more; none with digits, which are mostly sizes and test data.
+# Words of at least three letters, without digits: those are mostly sizes and test data.
 _WORD = r"(?u)\b[^\W\d_]{3,}\b"
 
 

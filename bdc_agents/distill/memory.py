@@ -14,10 +14,11 @@ from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 
 PROBE_TOKENS = 32
+"""Tokens of the row that is measured: fast on any device. Memory grows with tokens, so the rest follows."""
 _COPIES = 6
-"""Of the adapters: weights, gradients, two moments, the best weights, one checkpoint."""
+"""Copies of the adapters: weights, gradients, two moments, the best weights, one checkpoint."""
 _SPARE = 1.1
-"""What allocators and the largest temporary need on top."""
+"""Margin for allocators and the largest temporary. Chosen, not measured."""
 
 
 class MemoryEstimate(Frozen):

@@ -16,14 +16,16 @@ class PreferenceConfig(Frozen):
     """How experts learn from pairs; the table `[dpo]` of a recipe.
 
     Args:
-        experts: The adapter of all data, those of the clusters, or all of them; each by itself.
-        beta: How strongly the expert is held to what it was; larger is stronger.
-        learning_rate: The largest, of AdamW with a cosine.
+        experts: The shared adapter, those of the clusters, or all; each is trained by itself.
+        beta: How strongly the expert is held to its old weights; larger is stronger. 0.1 is TRL's default.
+        learning_rate: The peak, of AdamW with a cosine. As a start: a twenty-fifth of the first phase's,
+            because the phase is to refine; not measured.
         epochs: How often a pair is seen.
-        max_steps: Largest number of steps; None for no limit.
+        max_steps: Most steps; None for no limit.
         batch: Pairs in a step.
-        max_length: Tokens of prompt and step together.
-        min_pairs: Training pairs that an expert needs; one that has fewer is left as it is.
+        max_length: Most tokens of prompt and step together; as in `[train]`.
+        min_pairs: Training pairs that an expert needs; with fewer it stays as it is. One batch; chosen, not
+            measured.
     """
 
     experts: Literal["shared", "clusters", "all"] = "shared"

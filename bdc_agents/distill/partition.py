@@ -19,12 +19,21 @@ from bdc_agents.experts.membership import ClusterSettings, Floats, Integers
 from bdc_agents.extras import need
 
 _SILHOUETTE_SAMPLE = 4000
+"""Problems above which the silhouette is taken on a sample: it needs all pairs, and 4000 have 16 million.
+Chosen, not measured."""
 _STARTS = 4
+"""Random starts of k-means, of which the best counts. Chosen, not measured: `_best_k` fits every K up to
+`max_clusters`."""
 _MEMBERS = 0.04
+"""The smallest cluster as a share of the problems; documented as `ClusterSettings.min_rows`. As a start, not
+measured."""
 _LEAST_MEMBERS = 5
+"""The smallest cluster of a small set, where the share would give one or two problems; HDBSCAN's own default
+is 5."""
 _VOTERS = 10
-# Excess of mass, the usual choice, tends to give one large cluster and a tiny one, and another K for
-# another order of rows; leaves are more alike in size, which is what experts need.
+"""Neighbours that vote on a soft membership, which is then known to a tenth. Chosen, not measured."""
+# Excess of mass, HDBSCAN's default, tends to give one large cluster and a tiny one, and another K for
+# another order of rows. Leaves are of more equal size, as experts need them.
 _SELECTION = "leaf"
 
 
@@ -81,7 +90,7 @@ def fit_kmeans(vectors: Vectors, k: int, seed: int, start: Floats | None = None)
             k,
             init="k-means++" if start is None else start,
             n_init=_STARTS if start is None else 1,
-            max_iter=1000,
+            max_iter=1000,  # Far more than it takes; a bound against a loop without end.
             tol=0,
             random_state=seed,
         ).fit(vectors)
@@ -177,7 +186,8 @@ def _sklearn_hdbscan(
     votes = min(_VOTERS, len(inside))
     near = need("sklearn.neighbors").NearestNeighbors(n_neighbors=votes).fit(space[inside])
     found = np.eye(labels.max() + 1)[labels[inside][near.kneighbors(space)[1]]].mean(1)
-    # A row that HDBSCAN itself has put into a cluster stays there, whatever its neighbours say.
+    # A row that HDBSCAN has put into a cluster stays there: its own vote is just larger than all neighbours'
+    # together.
     found[inside] = (found[inside] + np.eye(found.shape[1])[labels[inside]] * 1.001) / 2.001
     return found, labels < 0
 

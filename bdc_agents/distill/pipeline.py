@@ -1,7 +1,7 @@
-"""The whole of Disentangle: traces in, a library of experts out.
+"""`distill`: the whole way from traces to a library of experts.
 
-Each stage keeps what it made beside the library, in `OUT.work`, under a hash of what went into it:
-a pipeline that was cut off goes on, and one whose input is unchanged has nothing to do.
+Each stage keeps its result beside the library, in `OUT.work`, under a hash of its input. So an interrupted
+pipeline goes on, and one with unchanged input has nothing to do.
 """
 
 import json
@@ -39,7 +39,7 @@ from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
 
 FEWEST = 8
-"""Solved problems below which there is nothing to cluster."""
+"""Solved problems below which nothing is clustered. Chosen, not measured."""
 REPORT = ("clusters.html", "clusters.png", "validation.json")
 Say = Callable[[str], None]
 
@@ -69,17 +69,17 @@ def distill(
     """Clusters solved problems, trains an expert for each cluster, one on all, and their router.
 
     Args:
-        traces: Those that may be trained on; others are left out by their decision.
+        traces: The traces; those whose decision forbids training are left out.
         out: The library's folder; an older library there is replaced.
         recipe: The base, and the settings of every stage.
-        lineage: Where the traces came from, by name, such as the hashes of their files.
-        one_expert: Train one expert on all rows where there are too few problems to cluster.
-        say: Told in words what is being done.
-        watch: Told about every training step.
+        lineage: The source of the traces, by name, for instance hashes of their files.
+        one_expert: Train one expert on all rows if there are too few problems to cluster.
+        say: Takes messages about the progress.
+        watch: Takes a report of every training step.
 
     Raises:
         UsageError: If too few problems are solved.
-        ModelError: If the base or the encoder cannot be had or adapted.
+        ModelError: If the base or the encoder cannot be loaded or adapted.
         TrainingStopped: If a loss is not a number.
     """
     kept = [trace for trace in traces if trace.decision is None or trace.decision.kept]

@@ -1,8 +1,8 @@
-"""Step-DPO, an optional second phase: experts learn which of two next steps is the better one.
+"""Step-DPO, an optional second phase: experts learn which of two next steps is better.
 
-A pair is two thoughts for the same state of a search, one that raised the value of its parent and a
-sibling that was worse. Training is TRL's; the expert before it is the reference, and it is kept
-where the pairs of held-out problems are not told apart better after it.
+A pair is two thoughts for the same state of a search: one that raised the value of its parent, and a worse
+sibling. TRL trains. The expert before this phase is the reference, and it stays if the new one does not
+tell the pairs of held-out problems apart better.
 """
 
 import json
@@ -27,7 +27,7 @@ from bdc_agents.search.traces import Row
 from bdc_agents.types import Frozen, content_hash
 
 UNDECIDED = math.log(2)
-"""The loss of a model that tells no pair apart better than its reference does."""
+"""DPO's loss, -log sigmoid(0), for a model that prefers nothing that its reference does not prefer."""
 
 
 class Preferred(Frozen):
@@ -163,11 +163,11 @@ class _Plan:
                 continue
             mine = [row for row in pairs if cluster in (-1, labels.get(row.problem_id, -1))]
             held = [row for row in mine if position(row.problem_id, seed) < share]
-            learnt = [row for row in mine if row not in held]
-            if len(learnt) < config.min_pairs:
-                few[name] = len(learnt)
+            training = [row for row in mine if row not in held]
+            if len(training) < config.min_pairs:
+                few[name] = len(training)
             else:
-                members[name] = learnt, held
+                members[name] = training, held
         return cls(config, trained, members, few)
 
     @property
@@ -188,14 +188,14 @@ class _Plan:
 
 def _train_one(plan: _Plan, name: str, base: Base, place: Path, say: Any) -> tuple[dict[str, Any], Preferred]:
     peft = need("peft")
-    learnt, held = plan.members[name]
-    say(f"second phase: {name} learns from {len(learnt)} pairs of steps")
+    training, held = plan.members[name]
+    say(f"second phase: {name} learns from {len(training)} pairs of steps")
     with restored(base.model), _without_bars(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of TRL and peft about their own calls.
         before = str(place / "before" / "experts" / name)
         adapted = peft.PeftModel.from_pretrained(base.model, before, is_trainable=True)
         try:
-            facts = _run(plan, adapted, learnt, held, base, place / "trainer")
+            facts = _run(plan, adapted, training, held, base, place / "trainer")
             state = {
                 key: tensor.detach().float().cpu().contiguous().clone()
                 for key, tensor in peft.get_peft_model_state_dict(adapted, adapter_name="default").items()
@@ -222,7 +222,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def _run(
-    plan: _Plan, adapted: Any, learnt: Sequence[Row], held: Sequence[Row], base: Base, place: Path
+    plan: _Plan, adapted: Any, training: Sequence[Row], held: Sequence[Row], base: Base, place: Path
 ) -> Preferred:
     """TRL's training; the adapter as it comes is the reference."""
     trl, dataset = need("trl", "dpo"), need("datasets", "dpo").Dataset
@@ -249,7 +249,7 @@ def _run(
     trainer = trl.DPOTrainer(
         model=adapted,
         args=arguments,
-        train_dataset=dataset.from_list([_example(row) for row in learnt]),
+        train_dataset=dataset.from_list([_example(row) for row in training]),
         eval_dataset=dataset.from_list([_example(row) for row in held]) if held else None,
         processing_class=base.tokenizer,
     )
@@ -257,7 +257,7 @@ def _run(
     found = trainer.evaluate() if held else {}
     loss = found.get("eval_loss")
     return Preferred(
-        pairs=len(learnt),
+        pairs=len(training),
         held=len(held),
         steps=trainer.state.global_step,
         loss=loss,

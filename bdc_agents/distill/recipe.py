@@ -21,31 +21,34 @@ from bdc_agents.types import Frozen
 
 
 class TrainConfig(AdapterConfig):
-    """How the experts are trained; every expert as if it were trained alone.
+    """How the experts are trained; each as if it were trained alone.
+
+    The defaults are a start, not measured, unless said otherwise; recipes replace them for each base.
 
     Args:
-        learning_rate: The largest, after the warm-up and before the cosine.
+        learning_rate: The peak, between the warm-up and the cosine. A third of it for the experts gained
+            nothing (benchmarks/results/distill.md).
         warmup: Share of an expert's steps over which the learning rate rises.
-        weight_decay, betas, eps: Of AdamW.
+        weight_decay, betas, eps: Of AdamW; betas and eps are torch's defaults.
         clip: Largest norm of an expert's gradient; None for no clipping.
         epochs: How often an expert sees its rows.
-        max_steps: Largest number of steps of the expert that has most rows; the others stop after
-            the same share of theirs. None for no limit.
+        max_steps: Most steps of the expert with the most rows; the others stop after the same share of
+            theirs. None for no limit.
         batch: Rows of one expert in one of its steps.
         tokens_per_pass: Tokens, padding included, in one forward pass; bounds memory, and changes
             no result.
-        max_length: Tokens of one row; a longer prompt is cut in its middle.
+        max_length: Most tokens of one row; a longer prompt is cut in its middle.
         validation: Share of problems held out.
         patience: Epochs without improvement after which an expert stops; None for never.
         min_rows: Training rows that an expert needs.
-        small: What happens to a cluster of fewer rows: an error, or its rows train the shared
-            adapter alone.
-        shared: Whether one adapter is trained on all rows as well.
-        start: Where the experts of clusters begin: with the shared adapter, which is then trained
-            before them, or with weights of their own, at the same time (the paper, Section 3.2).
-            A cluster has too few rows to learn what all of them have in common, and the tokens
-            trained on are as many. Without a shared adapter it is `scratch`.
-        dtype: Of the base; `auto` is bfloat16 where the hardware computes it, else float32.
+        small: What happens to a cluster with fewer rows: an error, or its rows train only the shared
+            adapter.
+        shared: Whether one adapter is also trained on all rows.
+        start: Where the experts of clusters begin: with the shared adapter, which is trained before
+            them, or with weights of their own, at the same time (the paper, Section 3.2). A cluster
+            has too few rows to learn what all clusters have in common. Both train on equally many
+            tokens. Without a shared adapter it is `scratch`.
+        dtype: Number format of the base; `auto` is bfloat16 if the hardware computes it, else float32.
         quantize: `nf4` keeps the base in 4 bits (QLoRA; needs a GPU).
         gradient_checkpointing: Compute activations twice instead of keeping them.
         checkpoint_steps: Steps between checkpoints; there is one after each epoch too.

@@ -18,10 +18,11 @@ from bdc_agents.distill.batches import Step, epoch_batches, plan_step
 from bdc_agents.distill.checkpoint import LossLog, read_checkpoint, write_checkpoint
 from bdc_agents.distill.items import items_of_rows
 from bdc_agents.distill.learner import learning_rate
-from bdc_agents.distill.loss import RoutedLoss, learnt_tokens, row_sums
+from bdc_agents.distill.loss import RoutedLoss, count_target_tokens, row_sums
+from bdc_agents.distill.progress import Report, TrainingStopped, Watch, silent
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
-from bdc_agents.distill.train import Report, TrainingStopped, Watch, silent
+from bdc_agents.distill.train import NO_EFFECT, switch_checkpointing
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.adapters import check_base, library_clusters, load_experts
@@ -33,6 +34,14 @@ from bdc_agents.experts.router import Router, RouterShape
 from bdc_agents.search.traces import Row
 from bdc_agents.types import content_hash
 
+log = logging.getLogger(__name__)
+
+METRICS = "router.json"
+_COLLAPSED = 0.95
+"""Mean weight of one expert from which a warning is given: what the others get is then next to nothing. As a
+start, not measured."""
+# The paper (arXiv 2502.12492): one softmax over experts and ranks, a random start, all experts, no early
+# stopping.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {"scaling": "paper", "start": "random", "top_k": None, "epochs": 5, "patience": None},
@@ -42,26 +51,29 @@ PRESETS: dict[str, dict[str, Any]] = {
 class RouterConfig(RouterShape, WithPresets):
     """How the router is built and trained; `RouterConfig.preset("paper")` has the published choices.
 
+    The defaults of training are a start, not measured, unless said otherwise.
+
     Args:
-        floor: Smallest share with which an expert starts; larger here, since clusters that are far
-            apart give all others next to nothing, and a weight near 0 hardly learns.
-        learning_rate: The largest, after the warm-up and before the cosine.
+        floor: Smallest share with which an expert starts. It is larger than in `RouterShape`, because
+            clusters that are far apart give the other experts next to nothing, and a weight near 0 hardly
+            learns.
+        learning_rate: The peak, between the warm-up and the cosine.
         warmup: Share of the steps over which the learning rate rises.
-        weight_decay: Of AdamW.
+        weight_decay: AdamW's weight decay.
         clip: Largest norm of the gradient; None for no clipping.
         balance: Factor of the load balance term, the squared coefficient of variation of the
             experts' mean weights in a batch.
-        epochs: How often every row is seen; 0 keeps the router as it starts.
-        max_steps: Largest number of steps; None for no limit.
+        epochs: How often every row is seen; 0 keeps the untrained router.
+        max_steps: Most steps; None for no limit.
         batch: Rows in a step.
-        tokens_per_pass: Tokens, padding included, in one forward pass; changes no result.
-        max_length: Tokens of one row.
-        validation: Share of problems held out; where it and `seed` are those of the experts'
-            training, they are the same problems.
+        tokens_per_pass: Most tokens in one forward pass, padding included; changes no result.
+        max_length: Most tokens of one row.
+        validation: Share of problems held out. With the same share and `seed` as in the experts' training,
+            they are the same problems.
         patience: Epochs without improvement after which training stops; None for never.
         gradient_checkpointing: Compute activations twice instead of keeping them.
-        checkpoint_steps: Steps between checkpoints; there is one after each epoch too.
-        seed: Of the split, the order of rows and the initial weights.
+        checkpoint_steps: Steps between checkpoints; there is also one after each epoch.
+        seed: Seed of the split, the order of rows and the initial weights.
     """
 
     kind = "router"
@@ -97,13 +109,6 @@ class RouterConfig(RouterShape, WithPresets):
     def shape(self) -> RouterShape:
         """What the router is made of, without how it is trained."""
         return RouterShape(**{name: getattr(self, name) for name in RouterShape.model_fields})
-
-
-log = logging.getLogger(__name__)
-
-METRICS = "router.json"
-_NO_EFFECT = {"tokens_per_pass", "gradient_checkpointing", "checkpoint_steps"}
-_COLLAPSED = 0.95
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class RouterTraining:
         # Only in training mode do models of transformers checkpoint activations.
         self.base.model.train(self.config.gradient_checkpointing)
         if self.config.gradient_checkpointing:
-            _checkpointing(self.base.model, "enable")({"use_reentrant": False})
+            switch_checkpointing(self.base.model, "enable")({"use_reentrant": False})
         if self.work:
             self.work.mkdir(parents=True, exist_ok=True)
         resumed = resume and self._resume()
@@ -198,7 +203,7 @@ class RouterTraining:
     def close(self) -> None:
         """Gives the base back as it was."""
         if self.config.gradient_checkpointing:
-            _checkpointing(self.base.model, "disable")()
+            switch_checkpointing(self.base.model, "disable")()
         self.adapters.detach()
         self.base.model.train(self._was_training)
 
@@ -266,7 +271,7 @@ class RouterTraining:
         self.base.model.eval()
         sums = row_sums(self.loss, [(n, 0) for n in self.held], self.config.tokens_per_pass, self.processes)
         self.base.model.train(self.config.gradient_checkpointing)
-        return float(sums.sum()) / learnt_tokens(self.rows, self.held)
+        return float(sums.sum()) / count_target_tokens(self.rows, self.held)
 
     def _keep(self, epoch: dict[str, Any]) -> None:
         """Keeps the router if it is the best so far; the last one where nothing is held out."""
@@ -326,7 +331,7 @@ class RouterTraining:
 
     def fingerprint(self) -> str:
         """A hash of everything that the result depends on."""
-        config = self.config.model_dump(mode="json", exclude=_NO_EFFECT)
+        config = self.config.model_dump(mode="json", exclude=set(NO_EFFECT))
         rows = [(row.key, row.cluster, row.ids) for row in self.rows]
         vectors = content_hash(json.dumps(self.vectors.tolist()))
         parts = [config, self.base.identity.model_dump(mode="json"), rows, len(self.members), vectors]
@@ -382,12 +387,6 @@ def _warnings(shares: Mapping[str, float], history: Sequence[Mapping[str, Any]],
             "lower learning_rate, or collect more problems"
         )
     return found
-
-
-def _checkpointing(model: Any, switch: str) -> Any:
-    return getattr(model, f"activation_checkpointing_{switch}", None) or getattr(
-        model, f"gradient_checkpointing_{switch}"
-    )
 
 
 def train_router(
@@ -455,6 +454,3 @@ def row_vectors(
     place = {item.id: n for n, item in enumerate(items)}
     found = torch.from_numpy(encoder.embed([item.problem for item in items]))
     return found[[place[row.problem_id] for row in encoded]]
-
-
-__all__ = ["METRICS", "RouterTrained", "row_vectors", "train_router"]

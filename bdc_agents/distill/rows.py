@@ -1,4 +1,4 @@
-"""Training rows: chat examples become token ids, of which only the completion is learnt."""
+"""Turns chat examples into training rows: token ids, with the loss on the completion only."""
 
 import json
 from collections import Counter, defaultdict
@@ -29,7 +29,7 @@ MARKERS = (
     "<|endoftext|>",
     "[/INST]",
 )
-"""Control tokens of common chat templates, which have no place in the text of a message."""
+"""Control tokens of common chat templates. Rows with one in a message's text are left out."""
 
 
 class EncodedRow(Frozen):
@@ -51,8 +51,8 @@ class EncodedRow(Frozen):
     cut: int = 0
 
     @property
-    def learnt(self) -> int:
-        """Tokens of the completion."""
+    def target_tokens(self) -> int:
+        """The number of tokens with a loss: those of the completion."""
         return len(self.ids) - self.start
 
 

@@ -1,4 +1,4 @@
-"""Training: one LoRA expert for each cluster and one on all rows, all in one pass."""
+"""`train_experts`: trains one LoRA expert for each cluster and one on all rows, in one pass over the base."""
 
 import json
 import logging
@@ -30,10 +30,21 @@ from bdc_agents.experts.lora import StackedAdapters, stable_seed
 from bdc_agents.search.traces import Row
 from bdc_agents.types import content_hash
 
+log = logging.getLogger(__name__)
+
+SHARED = "shared"
+"""The name of the expert that is trained on all rows."""
+NO_EFFECT = frozenset({"tokens_per_pass", "gradient_checkpointing", "checkpoint_steps"})
+"""Settings that may change between a checkpoint and its resume, because they change no result."""
+_PROGRESS = ("wave", "epoch", "done", "count", "tokens")
+"""Attributes of `Training` that a checkpoint keeps."""
+_ROWS_NAMED = 5
+"""Rows that an error names: enough to look at, on one screen."""
+
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives: everything that goes into a library.
+    """The result of a training: everything that goes into a library.
 
     Args:
         clusters: The cluster of each expert; -1 for the shared one.
@@ -53,15 +64,6 @@ class Trained:
     metrics: dict[str, Any]
     lineage: dict[str, Any]
     losses: Path
-
-
-log = logging.getLogger(__name__)
-
-_NO_EFFECT = ("tokens_per_pass", "gradient_checkpointing", "checkpoint_steps")
-"""Settings that may change between a checkpoint and its resume: they change no result."""
-_PROGRESS = ("wave", "epoch", "done", "count", "tokens")
-
-__all__ = ["Report", "Training", "TrainingStopped", "Watch", "silent"]
 
 
 class Training:
@@ -131,7 +133,7 @@ class Training:
         model = self.base.model
         model.train()
         if self.config.gradient_checkpointing:
-            _checkpointing(model, "enable")({"use_reentrant": False})
+            switch_checkpointing(model, "enable")({"use_reentrant": False})
         self._check_memory()
         resumed = resume and self._resume()
         self.log.cut(self.count)
@@ -165,7 +167,7 @@ class Training:
     def close(self) -> None:
         """Gives the base back as it was."""
         if self.config.gradient_checkpointing:
-            _checkpointing(self.base.model, "disable")()
+            switch_checkpointing(self.base.model, "disable")()
         self.adapters.detach()
         self.base.model.train(self._was_training)
 
@@ -232,8 +234,8 @@ class Training:
 
     def _stop(self, what: str, rows: Sequence[int]) -> None:
         self._save()
-        named = ", ".join(f"{self.rows[n].key} ({self.rows[n].problem_id})" for n in rows[:5])
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        named = ", ".join(f"{self.rows[n].key} ({self.rows[n].problem_id})" for n in rows[:_ROWS_NAMED])
+        more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
         raise TrainingStopped(
             f"{what} is not a number in step {self.count + 1} (epoch {self.epoch + 1}), rows {named}{more}. "
             f"The weights before it are kept in {self.work}. Lower learning_rate (now "
@@ -298,7 +300,7 @@ class Training:
 
     def fingerprint(self) -> str:
         """A hash of everything that the result depends on."""
-        config = self.config.model_dump(mode="json", exclude=set(_NO_EFFECT))
+        config = self.config.model_dump(mode="json", exclude=set(NO_EFFECT))
         rows = [(row.key, row.cluster, row.ids) for row in self.rows]
         parts = [config, self.base.identity.model_dump(mode="json"), rows, len(self.encoded.train)]
         if self._started_from:
@@ -345,7 +347,7 @@ class Training:
 
     def _lineage(self) -> dict[str, Any]:
         rows = sorted(f"{row.key} {row.cluster}" for row in self.rows)
-        config = self.config.model_dump_json(exclude=set(_NO_EFFECT))
+        config = self.config.model_dump_json(exclude=set(NO_EFFECT))
         return {"rows": content_hash("\n".join(rows)), "training settings": content_hash(config)}
 
     def _facts(self, one: Learner) -> dict[str, Any]:
@@ -353,15 +355,19 @@ class Training:
             "rows": len(one.members),
             "validation_rows": len(one.held),
             "tokens": sum(len(self.rows[n].ids) for n in one.members),
-            "learnt_tokens": sum(self.rows[n].learnt for n in one.members),
+            "learnt_tokens": sum(self.rows[n].target_tokens for n in one.members),
             "steps": one.step,
             "best_epoch": one.best_epoch,
             "epochs": one.history,
         }
 
 
-def _checkpointing(model: Any, switch: str) -> Any:
-    """The method that switches it, under its new name or, in older releases, its first one."""
+def switch_checkpointing(model: Any, switch: str) -> Any:
+    """The model's method that enables or disables gradient checkpointing; transformers renamed it.
+
+    Args:
+        switch: `enable` or `disable`.
+    """
     return getattr(model, f"activation_checkpointing_{switch}", None) or getattr(
         model, f"gradient_checkpointing_{switch}"
     )
@@ -369,10 +375,6 @@ def _checkpointing(model: Any, switch: str) -> Any:
 
 def _of(items: Sequence[Item], name: str, like: Tensor) -> Tensor:
     return torch.tensor([getattr(item, name) for item in items], device=like.device)
-
-
-SHARED = "shared"
-"""The name of the expert that is trained on all rows."""
 
 
 def train_experts(
@@ -457,6 +459,3 @@ def assign(encoded: Encoded, config: TrainConfig) -> dict[str, int]:
             f"min_rows={config.min_rows}. Solve more problems, or lower min_rows"
         )
     return experts
-
-
-__all__ = ["SHARED", "Report", "Trained", "TrainingStopped", "assign", "train_experts"]

@@ -1,4 +1,4 @@
-"""Folding new traces into a library: placed into its clusters, learnt by the experts that they concern."""
+"""`update`: folds new traces into a library: places their problems and trains the experts concerned."""
 
 import json
 import shutil
@@ -31,6 +31,7 @@ from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
 
 RECIPE, ROWS = "recipe.json", "rows.json"
+Say = Callable[[str], None]
 
 
 def rows_of_experts(
@@ -67,10 +68,10 @@ def used_recipe(folder: Path | str) -> Recipe:
 
 
 def fitting_recipe(library: ExpertLibrary, recipe: Recipe) -> Recipe:
-    """The recipe, whose adapters have the library's shape.
+    """Returns the recipe, if its adapters have the library's shape.
 
     Raises:
-        ModelError: If they have another one.
+        ModelError: If they have another shape.
     """
     shape, wanted = library.manifest.adapters, recipe.train.model_dump(mode="json")
     for key in AdapterConfig.model_fields:
@@ -83,7 +84,7 @@ def fitting_recipe(library: ExpertLibrary, recipe: Recipe) -> Recipe:
 
 
 class UpdatePlan:
-    """What is new to whom, before anything is loaded."""
+    """Which rows are new to which expert; made before anything is loaded."""
 
     def __init__(self, library: ExpertLibrary, recipe: Recipe, rows: Sequence[Row]) -> None:
         self.library, self.recipe, self.rows = library, recipe, rows
@@ -106,7 +107,7 @@ class UpdatePlan:
         ]
 
     def _learnt(self) -> dict[str, frozenset[str]]:
-        """The rows that each expert was made from; by their problem where the library does not say."""
+        """The rows that each expert was trained on; guessed by problem if the library does not keep them."""
         if ROWS in self.library.manifest.files:
             told = self.library.facts(ROWS)
             return {name: frozenset(map(str, told.get(name, ()))) for name in self.experts}
@@ -120,12 +121,9 @@ class UpdatePlan:
         return len(before & set(self.keys)), len(before)
 
 
-Say = Callable[[str], None]
-
-
 @dataclass(frozen=True)
 class Updated:
-    """What an update made.
+    """The result of an update.
 
     Args:
         changed: The experts whose weights are new.
@@ -155,15 +153,15 @@ def update(
     """Folds new traces into a library.
 
     Args:
-        folder: Of the library, which is replaced where something is new.
-        traces: The new ones; and those that the library was made from, where they are at hand, so
-            that the experts do not forget them.
-        recipe: How experts and router are trained; None for the recipe that the library keeps.
-        lineage: Where the traces came from, by name.
-        base: The library's base, or where it is if not where the library says.
-        encoder: The one that the clusters were made with, where it is loaded already.
-        say: Told in words what is being done.
-        watch: Told about every training step.
+        folder: The library's folder; it is replaced if something is new.
+        traces: The new traces; and, if you have them, those that the library was made from, so that the
+            experts do not forget them.
+        recipe: How to train experts and router; None for the recipe that the library keeps.
+        lineage: The source of the traces, by name.
+        base: The library's base, or its place if it is not where the library says.
+        encoder: The encoder of the clusters, if it is loaded already.
+        say: Takes messages about the progress.
+        watch: Takes a report of every training step.
 
     Raises:
         ModelError: If the library is damaged, or base, encoder or recipe do not fit it.
@@ -171,7 +169,7 @@ def update(
         TrainingStopped: If a loss is not a number.
     """
     folder = Path(folder)
-    ExpertLibrary(folder)  # Where there is none, nothing is to appear beside it.
+    ExpertLibrary(folder)  # Fails first, so that no work folder appears beside a missing library.
     work = folder.with_name(folder.name + ".work")
     work.mkdir(0o700, parents=True, exist_ok=True)
     refusal = f"another process makes this library, in {str(work)!r}: wait for it to end"
@@ -183,14 +181,14 @@ def update(
             library, fitting_recipe(library, recipe or used_recipe(folder)), training_rows(traces)
         )
         if not plan.new and not plan.waiting:
-            _clean(work)  # After a kill between the library's replacement and this.
+            _clean(work)  # A kill after the library's replacement may have left something.
             say("nothing is new: every row of these traces was learnt before")
             return Updated(library)
         return _Update(plan, traces, lineage or {}, work, base, encoder, say, watch).run()
 
 
 class _Update:
-    """One update while it runs."""
+    """A running update."""
 
     def __init__(
         self,
@@ -388,7 +386,7 @@ class _Update:
 
 
 def _clean(work: Path) -> None:
-    """Takes away what updates left beside a library; one process at a time is here."""
+    """Removes what updates left beside a library; the lock admits one process."""
     for place in work.glob("update-*"):
         shutil.rmtree(place, ignore_errors=True)
 
@@ -403,6 +401,3 @@ def _extended(clusters: Clusters, new: Sequence[Item], memberships: Any, labels:
         tokens=np.concatenate([clusters.tokens, np.array([item.tokens for item in new], np.int64)]),
         notes=(*clusters.notes, f"{len(new)} problems were placed into these clusters later, by an update."),
     )
-
-
-__all__ = ["RECIPE", "ROWS", "Updated", "rows_of_experts", "update", "used_recipe"]

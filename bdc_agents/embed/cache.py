@@ -18,8 +18,11 @@ from bdc_agents.embed.encoder import Encoder, Vectors
 log = logging.getLogger(__name__)
 
 _FORMAT = 1
+"""Part of the file's name; raise it when vectors of older files no longer fit."""
 _BUSY_SECONDS = 5.0
+"""sqlite3's own default: how long to wait while another process writes."""
 _SAVE_EVERY = 256
+"""Texts in a group: an interrupted call loses at most these. Chosen, not measured."""
 
 
 class CachedEncoder:

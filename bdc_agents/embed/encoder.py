@@ -56,9 +56,11 @@ class EncoderConfig(Frozen):
         api_key_env: Environment variable that holds the endpoint's key.
         max_tokens: Longest window that is read at once; None for what the model was made for. A
             longer text is read in several windows.
-        windows: Windows read of one text at most; what comes after them is left out.
-        batch_tokens: Tokens in one forward pass, padding included.
-        device: Where the model runs, such as `cuda`; None for a GPU where there is one.
+        windows: Most windows that are read of one text; the rest of it is left out. Eight windows of 512
+            tokens hold any usual statement; chosen, not measured.
+        batch_tokens: Most tokens in one forward pass, padding included. It bounds memory, and changes no
+            vector but for rounding.
+        device: Where the model runs, such as `cuda`; None for a GPU if there is one.
         cache: Whether vectors are kept on disk.
     """
 

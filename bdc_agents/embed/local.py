@@ -30,7 +30,10 @@ _MODES = {
 }
 _READABLE = {"Transformer", "Pooling", "Normalize"}
 _DEFAULT_WINDOW = 512
+"""The window of BERT and most encoders made from it."""
 _BASE_WINDOW = 1024
+"""Tokens of a window for the base as encoder. A base reads far more, but attention costs memory with the
+square of it. Chosen, not measured."""
 
 
 class TorchEncoder:

@@ -24,7 +24,10 @@ from bdc_agents.search.traces import trace_of
 from bdc_agents.types import Attempt, Frozen, Node, Problem, Program
 
 ROOT = "0"
+"""The id of the tree's root, which is all there is of a baseline's tree."""
 FAILURES_SHOWN = 6
+"""Failed tests that a repair prompt shows: enough to find the error, few enough for a short prompt. Chosen,
+not measured."""
 
 
 class _Draft(Frozen, arbitrary_types_allowed=True):

@@ -34,29 +34,29 @@ _FREE = {
     SECTION: ("k", "concurrency"),
     "agents": ("base_url", "api_key_env", "timeout", "retries", "concurrency", "requests_per_second"),
 }
-"""What may differ between two visits to one folder: it changes no row."""
+"""Settings that may change when an evaluation goes on in its folder, because they change no row."""
 _SERVING = ("slots", "context", "threads")
-"""Options of an agent that say how a local model is served, likewise."""
+"""Options of a local agent that may change too: they only say how to serve the model."""
 
 
 class EvalConfig(Frozen):
     """The table `[eval]` of a configuration file.
 
     Args:
-        datasets: Such as `humaneval`, `mbpp:test`, `mbpp:601` or a `.jsonl` file.
-        solvers: As `Spec` reads them.
-        agents: Names or model strings of the team; none for all that are configured.
+        datasets: Data sets, such as `humaneval`, `mbpp:test`, `mbpp:601` or a `.jsonl` file.
+        solvers: Solvers, as `Spec` reads them.
+        agents: Names or model strings of the team; empty for all configured agents.
         samples: How often each solver solves each problem, each time with another seed.
-        k: For pass@k.
-        temperature: Of solvers that name none; None for that of the search settings.
-        limit: Problems at most, after filter and shuffle.
-        filters: Which problems, such as `difficulty=introductory`; all must let one pass.
-        public_only: Leave problems without public tests out.
-        reference_tests: Add hidden tests that known solutions make of changed inputs, to problems with
-            few; figures are then not those of the published sets.
+        k: The k of pass@k.
+        temperature: Default for solvers without their own temperature; None for that of the search settings.
+        limit: Most problems, after filter and shuffle.
+        filters: Conditions that all problems must meet, such as `difficulty=introductory`.
+        public_only: Leave out problems without public tests.
+        reference_tests: Add hidden tests to problems with few: known solutions' answers to changed inputs.
+            The figures then differ from those of the published sets.
         shuffle_seed: None keeps the order of the data sets.
-        seed: Everything random derives from it, the solver and the sample.
-        concurrency: Problems at once.
+        seed: Everything random derives from it, together with the solver and the sample.
+        concurrency: Problems at once. Each needs an agent's endpoint and a sandbox; as a start, not measured.
     """
 
     datasets: tuple[str, ...] = Field(default=(), max_length=100)

@@ -13,19 +13,27 @@ from statistics import fmean
 from bdc_agents.types import Frozen, Node, Program, Trace, Tree, Usage
 
 SIMILAR_THOUGHTS = 0.6
-"""Mean Jaccard similarity of different agents' thoughts from which on they are hardly different."""
+"""Mean Jaccard similarity of different agents' thoughts, from which a finding says that they hardly differ.
+
+This limit and the others here are a start, not measured: a finding points at something to look at, and
+judges nothing.
+"""
 SAME_PROGRAMS = 0.5
 """Share of program pairs of different agents, for the same path, that are the same program."""
 FLAT = 0.5
 """Share of unsolved searches whose second half found nothing better."""
 MALFORMED = 0.05
+"""Share of an agent's replies that could not be read."""
 FAILED = 0.05
+"""Share of an agent's calls that failed."""
 TIMED_OUT = 0.1
+"""Share of programs that ran out of time."""
 FEW_PAIRS = 10
-"""Pairs, programs or calls below which a share says nothing."""
+"""Pairs, programs or calls below which a share says nothing: one more would move it by a tenth."""
 FEW_SOLVED = 5
+"""Solved problems below which a finding about them says nothing."""
 FEW_PROGRAMS = 6
-"""Programs below which a search is too short to be called flat."""
+"""Programs below which a search is too short to be called flat: three in each half."""
 
 _WORD = re.compile(r"\w+")
 

@@ -17,6 +17,7 @@ AXES: dict[str, Callable[[Point], float | None]] = {
 """What compute is matched on."""
 
 BUDGETS = 6
+"""Most budgets in the table of matched compute, so that it fits on a page."""
 
 
 class Match(Frozen):

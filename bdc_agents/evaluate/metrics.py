@@ -10,12 +10,14 @@ from statistics import NormalDist, fmean
 from bdc_agents.types import Frozen
 
 CONFIDENCE = 0.95
+"""The usual level of intervals; it matches `ALPHA`."""
 ALPHA = 0.05
-"""How often two solvers that do equally well may be told apart at most."""
+"""The usual level of tests: how often two equally good solvers may at most be called different."""
 EXACT = 32
-"""Problems that differ, up to which every way to swap the two solvers is counted: 2^32, as two halves."""
+"""Largest number of differing problems for which every way to swap the two solvers is counted: 2^32 ways,
+counted as two halves of 2^16."""
 DRAWS = 20_000
-"""Ways to swap that are drawn where there are more: a p of 0.05 is then good to 0.003 (two errors)."""
+"""Ways to swap that are drawn if there are more: two standard errors of a p of 0.05 are then 0.003."""
 
 
 class Interval(Frozen):

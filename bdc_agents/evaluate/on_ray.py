@@ -36,7 +36,8 @@ from bdc_agents.sandbox import Executor, create_executor, protocol
 from bdc_agents.types import Task
 
 IDLE_SECONDS = 0.5
-"""Between two questions for rows while other nodes make the last ones."""
+"""Pause between two questions for rows while other nodes make the last ones; a row takes seconds. Chosen, not
+measured."""
 
 # --- in the driver --------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from bdc_agents.search.calls import derive_seed
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
 
 FAILURES_ALLOWED = 5
-"""Rows in a row that no agent answered for: then the evaluation ends."""
+"""Consecutive rows without any agent's answer, after which the evaluation ends: the endpoints are down, and
+going on would only fill the table with failures. Chosen, not measured."""
 
 
 class Unanswered(Frozen):

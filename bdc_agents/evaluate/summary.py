@@ -18,9 +18,16 @@ from bdc_agents.runs import write_text
 from bdc_agents.types import Frozen, Task
 
 ALL_PAIRS = 4
-"""Solvers up to which every pair is compared; with more, each with the first."""
+"""Most solvers for which every pair is compared (4 give 6 pairs); with more, each is compared with the
+first."""
 OVERFIT = 0.2
+"""Share of programs that pass the public tests and fail hidden ones, from which a warning is given. As a
+start, not measured."""
+_FEW_ROWS = 10
+"""Rows below which the share of `OVERFIT` says nothing: one more would move it by a tenth."""
 WIDE = 0.1
+"""Half the width of an interval, from which a warning is given: ten points hide most differences between
+solvers. As a start, not measured."""
 
 
 class Group(Frozen):
@@ -284,9 +291,9 @@ def _missing(rows: Mapping[str, Sequence[Row]], ks: Sequence[int]) -> Iterable[s
 
 
 def weak_tests(rows: Sequence[Row]) -> Finding | None:
-    """That programs pass the public tests and fail the hidden ones, where many do."""
+    """A warning if many programs pass the public tests and fail hidden ones."""
     fooled = [not row.hidden.all_passed for row in rows if row.hidden and row.public.all_passed]
-    if len(fooled) < 10 or fmean(fooled) < OVERFIT:
+    if len(fooled) < _FEW_ROWS or fmean(fooled) < OVERFIT:
         return None
     return Finding(
         kind="weak-public-tests",

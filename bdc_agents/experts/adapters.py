@@ -1,4 +1,4 @@
-"""A library's experts on a model: is it the right base, and which expert takes which cluster."""
+"""Attaches a library's experts to its base, after a check of that base, and assigns them to clusters."""
 
 import re
 from collections.abc import Sequence
@@ -77,10 +77,10 @@ def expert_hashes(library: ExpertLibrary, names: Sequence[str]) -> dict[str, str
     return {name: files[f"experts/{library.expert(name).name}/{ADAPTER}"].sha256 for name in names}
 
 
-def copies(library: ExpertLibrary) -> dict[str, str]:
-    """Experts whose weights another one has as well, the one trained on all rows or an earlier one; by name.
+def duplicate_of(library: ExpertLibrary) -> dict[str, str]:
+    """Experts with the same weights as another; by name, the other being the shared expert or an earlier one.
 
-    An expert that its cluster did not improve is still the one that it started from.
+    An expert that its cluster did not improve still has the weights that it started from.
     """
     experts = sorted(library.manifest.experts, key=lambda expert: expert.cluster >= 0)
     first: dict[str, str] = {}
@@ -89,8 +89,8 @@ def copies(library: ExpertLibrary) -> dict[str, str]:
 
 
 def distinct(library: ExpertLibrary) -> tuple[str, ...]:
-    """The names of the experts that are no copy of another one."""
-    same = copies(library)
+    """The names of the experts, without duplicates of others."""
+    same = duplicate_of(library)
     return tuple(name for name in library.names if name not in same)
 
 

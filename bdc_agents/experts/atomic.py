@@ -1,4 +1,4 @@
-"""Files of a library, which a reader finds whole, old or new, whenever their writer is killed."""
+"""Writes a library's files atomically: a reader finds the old file or the new one, never a part."""
 
 import errno
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from bdc_agents.errors import BDCError
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary file beside the target, which takes its place at the end.
+    """A temporary file beside the target, which replaces it at the end.
 
     Raises:
         BDCError: If the disk is full; what was there is kept.
@@ -22,10 +22,10 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def explained(target: Path) -> Iterator[None]:
-    """Within it, a disk that is full is an error for people.
+    """Within the context, a full disk raises an error for people.
 
     Raises:
-        BDCError: If it is.
+        BDCError: If the disk is full.
     """
     try:
         yield

@@ -198,7 +198,7 @@ def _unpacked(file: Path, folder: Path) -> Path:
 
 
 def _check_room(file: Path, folder: Path) -> None:
-    """Four bits a weight become 32, and a file of 4 bits holds some more than that."""
+    """Refuses to unpack without room for 8 times the file, because 4 bits a weight become 32."""
     size, free = 8 * file.stat().st_size, shutil.disk_usage(folder).free
     if free < size:
         raise ModelError(

@@ -1,7 +1,7 @@
-"""Experts combined once and for all, into the weights of their base: TIES and DARE.
+"""Combines experts into the weights of their base, once for all problems: TIES and DARE.
 
-What is combined is what each expert adds to a weight, B A, not its A and its B apart: these have no
-meaning by themselves. Experts that are copies of another one count once.
+It combines what each expert adds to a weight, B A. A and B have no meaning apart. Experts with the same
+weights count once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ def combine(
     density: float = 0.5,
     seed: int = 0,
 ) -> Iterator[tuple[str, Tensor]]:
-    """What several adapters add to each layer together, one layer at a time.
+    """The combined update of several adapters, one layer at a time.
 
     TIES keeps each adapter's largest entries, elects the sign with the larger sum for each entry, and
     takes the mean of those that have it (arXiv 2306.01708). DARE drops entries at random and rescales
@@ -39,8 +39,8 @@ def combine(
     Args:
         states: The adapters' tensors under peft's names; equal ones count once.
         scale: The factor of their B A x.
-        density: Share of entries that are kept.
-        seed: Of what DARE drops.
+        density: Share of entries that are kept; peft's and mergekit's examples also take half.
+        seed: Seed of what DARE drops.
 
     Raises:
         ModelError: If there are fewer than two adapters, or they differ in layers or shapes.
@@ -108,7 +108,7 @@ def _distinct(states: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tenso
 
 @contextmanager
 def added(model: Any, deltas: Deltas) -> Iterator[None]:
-    """Within it, the model's weights are larger by what is given; at its end they are as before.
+    """Within the context, the model's weights include the given updates; after it, they are as before.
 
     Raises:
         ModelError: If a layer's weight is quantised, so that nothing can be added to it.

@@ -35,17 +35,17 @@ class Processes:
 
 
 def idle_cores() -> int:
-    """Cores that nothing else uses just now, at least one.
+    """The number of cores that nothing else uses now, at least one.
 
-    Threads that wait for a core hold up all others at every layer: two on a busy machine were
-    measured to be many times slower than one.
+    A thread that waits for a core holds up all others at every layer. On a busy machine, two threads
+    were measured to be many times slower than one.
     """
     cores = len(os.sched_getaffinity(0))
     return max(1, round(cores - os.getloadavg()[0]))
 
 
 def use_idle_cores() -> None:
-    """Has torch take as many threads as there are idle cores."""
+    """Sets torch's threads to the number of idle cores."""
     torch.set_num_threads(idle_cores())
 
 

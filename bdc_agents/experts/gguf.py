@@ -16,9 +16,9 @@ from bdc_agents.extras import need
 from bdc_agents.types import content_hash
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
-"""Of those the parameters' layout is known."""
+"""The architectures whose layout of parameters `_laid_out` knows."""
 _FORMAT = 1
-"""Of the files written here; another one makes them anew."""
+"""Version of the files written here; raise it to write them anew."""
 _PREFIX = "base_model.model."
 
 

@@ -61,10 +61,13 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 _HASHED_ANYWAY = 64 * 2**20
-"""A file that grew by less is hashed all the same, so that its message names both hashes."""
+"""Up to this size a file that has grown is still hashed, so that the message names both hashes; hashing a
+larger one would only take time."""
 LARGEST_MANIFEST = 64 * 2**20
-"""Bytes; a library of a thousand experts has one of a hundredth."""
+"""Most bytes of a manifest; that of a thousand experts has a hundredth of it."""
+# The name becomes a folder and the name of a served model, so it must be safe in a path and in a URL.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+# JSON readers that use float64 are exact below 2**53.
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
@@ -248,10 +251,10 @@ class ExpertLibrary:
         write_manifest(self.folder, self.manifest)
 
     def check(self) -> tuple[Damage, ...]:
-        """Every file that is missing or differs from what was written; none if all is well.
+        """Every file that is missing or has changed; empty if all is well.
 
-        A file more is told of where other libraries read a folder as a whole: an expert's, or that of
-        the tokenizer.
+        An extra file counts in the folders that other libraries read as a whole: an expert's and the
+        tokenizer's.
         """
         found = [self._look(path) for path in self.manifest.files]
         found += [Damage(file=path, problem="not named in library.json") for path in self._further()]

@@ -25,9 +25,12 @@ Method = Literal["umap-hdbscan", "pca-hdbscan", "kmeans"]
 SHARED = -1
 """The label of a problem that is in no cluster: it trains the shared expert alone."""
 PROBE = "Given n integers, print the length of the longest increasing subsequence."
-"""Embedded with every library: an encoder that gives it another vector is not the same encoder."""
+"""A text whose vector every library keeps: an encoder that gives another vector is not the library's."""
 _PROBE_COSINE = 0.999
+"""The same encoder on other hardware or in another number format differs by rounding only; another encoder by
+far more. Chosen, not measured."""
 
+# The paper (arXiv 2502.12492) uses k-means with K = 3.
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": {"method": "kmeans", "clusters": 3}}
 
 
@@ -35,16 +38,20 @@ class ClusterSettings(WithPresets):
     """How problems are clustered; `ClusterSettings.preset("paper")` has the published ones.
 
     Args:
-        method: UMAP then HDBSCAN; the same with scikit-learn's PCA and HDBSCAN alone; or k-means.
+        method: UMAP then HDBSCAN, the most stable one (mean ARI 0.67, PCA 0.51, k-means 0.58:
+            benchmarks/results/clusters.md); the same with scikit-learn's PCA and HDBSCAN only; or k-means.
         clusters: K of k-means; None takes the K of the best silhouette.
-        max_clusters: Most clusters, and so experts; the smallest are dissolved into the others.
-        min_tokens: Tokens to learn that every cluster has; smaller ones are dissolved.
+        max_clusters: Most clusters, and so experts; the smallest are dissolved into the others. The
+            default is chosen, not measured.
+        min_tokens: Fewest tokens to learn in a cluster; smaller ones are dissolved. As a start: at a few
+            thousand tokens experts have been seen not to improve on the shared one
+            (benchmarks/results/distill.md).
         min_rows: Smallest group that HDBSCAN calls a cluster; None for 4 % of the problems.
-        noise: Problems that HDBSCAN puts nowhere go where their soft membership is largest, or to
-            the shared expert alone.
-        dimensions: To which vectors are reduced before HDBSCAN.
-        neighbors: Of UMAP's graph.
-        seed: Of everything random.
+        noise: Problems that HDBSCAN leaves out go to their largest soft membership, or train the
+            shared expert alone.
+        dimensions: Dimensions of the vectors before HDBSCAN; UMAP's guide to clustering takes 10.
+        neighbors: Neighbours in UMAP's graph; 15 is UMAP's default.
+        seed: Seed of everything random.
     """
 
     kind = "cluster"

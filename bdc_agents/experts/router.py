@@ -41,7 +41,7 @@ class RouterShape(Frozen):
     """What the router is made of.
 
     Args:
-        hidden: Width of each layer's MLP.
+        hidden: Width of each layer's MLP; chosen, not measured.
         granularity: One weight for every rank of every expert, or one for an expert, which is all
             that llama.cpp can serve.
         scope: Weights for each adapted layer, or the same for the whole model.
@@ -57,7 +57,7 @@ class RouterShape(Frozen):
             cluster, or is a random network as in the paper.
         shared: Share with which the expert trained on all rows starts; 0 leaves it out, unless a
             cluster has no expert of its own.
-        floor: Smallest share with which an expert starts.
+        floor: Smallest share with which an expert starts; keeps its logarithm finite.
     """
 
     hidden: int = Field(default=64, ge=1, le=4096)
@@ -181,8 +181,9 @@ class Router(nn.Module):
     def fit_inputs(self, vectors: Tensor) -> None:
         """Takes the mean and spread of the inputs from some problems' embeddings, shape (n, d).
 
-        All numbers of an embedding share one spread, and so do all similarities: a number that
-        hardly varied among a few problems must not be blown up for the next one.
+        All numbers of an embedding share one spread, and so do all similarities. With a spread of its own, a
+        number that hardly varied among a few problems would be blown up for the next one; the least spread,
+        0.001, guards the case that none varied.
         """
         inputs = self._raw_inputs(vectors)
         self.mean.copy_(inputs.mean(0))
@@ -190,7 +191,7 @@ class Router(nn.Module):
         self.spread.copy_(torch.cat([v.mean().sqrt().clamp_min(1e-3).expand(len(v)) for v in variances]))
 
     def memberships(self, vectors: Tensor) -> Tensor:
-        """log of each expert's share before anything is learnt, shape (batch, experts)."""
+        """The logarithm of each expert's share in an untrained router, shape (batch, experts)."""
         x, c = vectors.double(), self.centroids.double()
         near = ((2 * x @ c.T - (c**2).sum(1)) / self.distance.double()).softmax(1)
         shares = (near @ self.shares.double()).clamp_min(self.facts.shape.floor)
@@ -228,7 +229,7 @@ class Router(nn.Module):
     def _normalise(self, scores: Tensor) -> Tensor:
         if self.facts.shape.scaling == "default":
             return scores.softmax(2)
-        # One softmax over all, and no alpha / r, by which the adapters multiply.
+        # One softmax over all, without alpha / r: the adapters multiply by it, so divide here.
         return scores.flatten(2).softmax(2).view(scores.shape) / self.facts.scale
 
     def by_layer(self, weights: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from bdc_agents.extras import need
 from bdc_agents.foreign import plain, read_object
 
 LARGEST_HEADER = 8 * 2**20
-"""Bytes; sixty thousand tensors have one of that size."""
+"""Most bytes of a safetensors header; a file of sixty thousand tensors has one of that size."""
 _DTYPES = ("F64", "F32", "F16", "BF16")
 
 

@@ -15,11 +15,9 @@ FIXED = ("uniform", "nearest", "membership")
 """Mixtures that nobody trains."""
 COMBINED = ("ties", "dare")
 ROUTERS = {"router-default": "default", "router-paper": "paper"}
-"""The hypernetwork by the scaling of its weights."""
+"""The hypernetwork's two scalings of its weights, by method."""
 PEERS = ("arrow", "xlora")
 METHODS = ("base", "experts", *FIXED, *COMBINED, *PEERS, *ROUTERS)
-TRAINED = (*ROUTERS, "xlora")
-"""Methods that are trained, on the traces that the library came from."""
 
 
 class CompareConfig(Frozen):
@@ -28,17 +26,17 @@ class CompareConfig(Frozen):
     Args:
         library: Folder of the library.
         problems: Data sets or ranges of them, such as `mbpp:11-110`.
-        traces: What the library was made from: run folders or files of traces, on which the methods
-            are trained that the library does not hold.
-        methods: Of `METHODS`; `experts` are all of the library, the one on all data among them.
-        filters: Which problems, such as `difficulty=introductory`.
-        limit: Problems at most.
+        traces: The traces that the library was made from, as run folders or files. Methods that the
+            library does not hold are trained on them.
+        methods: Some of `METHODS`; `experts` means all of the library, the shared one included.
+        filters: Conditions for the problems, such as `difficulty=introductory`.
+        limit: Most problems.
         shuffle_seed: None keeps the order of the data sets.
-        base: Where the base is if not where the library says.
-        dtype: Of the base.
-        max_tokens: Of one reply.
+        base: The base's place, if it is not where the library says.
+        dtype: Number format of the base.
+        max_tokens: Most tokens of one reply; as in `SolverConfig`.
         batch: Replies that are written at once; changes no result but for rounding.
-        density: Share of entries that TIES and DARE keep.
+        density: Share of entries that TIES and DARE keep; see `combine`.
     """
 
     library: str

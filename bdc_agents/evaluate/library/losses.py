@@ -189,7 +189,7 @@ class Losses:
             HeldOutRows(
                 source=source,
                 problems=tuple(row.problem_id for row in encoded.validation),
-                tokens=tuple(row.learnt for row in encoded.validation),
+                tokens=tuple(row.target_tokens for row in encoded.validation),
                 dropped=sum(encoded.dropped.values()),
                 training=mark,
             )

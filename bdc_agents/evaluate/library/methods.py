@@ -160,7 +160,7 @@ def compare(
     finally:
         base.model.train(was_training)
     return Comparison(
-        tokens=tuple(row.learnt for row in encoded.validation),
+        tokens=tuple(row.target_tokens for row in encoded.validation),
         problems=tuple(row.problem_id for row in encoded.validation),
         methods=tuple(sorted(run.found, key=lambda one: one.loss)),
     )
@@ -201,7 +201,7 @@ class _Run:
         sums = score().tolist()
         found = MethodLoss(
             name=name,
-            loss=sum(sums) / sum(row.learnt for row in self.rows),
+            loss=sum(sums) / sum(row.target_tokens for row in self.rows),
             rows=tuple(sums),
             parameters=parameters,
             cpu_seconds=time.process_time() - start,

@@ -99,7 +99,7 @@ def train_xlora(model: Any, encoded: Encoded, config: RouterConfig, work: Path |
 
     def validate() -> float:
         sums = plain_sums(model, encoded.validation, held, config.tokens_per_pass)
-        return float(sums.sum()) / max(1, sum(row.learnt for row in encoded.validation))
+        return float(sums.sum()) / max(1, sum(row.target_tokens for row in encoded.validation))
 
     def copies() -> list[Tensor]:
         return [p.detach().clone() for p in parameters]
@@ -145,7 +145,7 @@ def _fingerprint(model: Any, encoded: Encoded, config: RouterConfig) -> str:
 
 
 def _learn(model: Any, rows: Sequence[EncodedRow], members: Sequence[int], tokens: int) -> None:
-    learnt = sum(rows[n].learnt for n in members)
+    learnt = sum(rows[n].target_tokens for n in members)
     for one in _passes(rows, members, tokens):
         (_losses(model, [rows[n] for n in one]).sum() / learnt).backward()
 

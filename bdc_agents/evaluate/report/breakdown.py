@@ -12,6 +12,7 @@ from bdc_agents.evaluate.results import Row
 from bdc_agents.evaluate.summary import Figures, Group, Summary
 
 TAGS_SHOWN = 30
+"""Tags in the table, the commonest first; the tail has a problem or two each."""
 _UNITS = {"calls": "LLM calls", "tokens": "tokens", "seconds": "seconds", "dollars": "US dollars"}
 
 

@@ -24,13 +24,13 @@ from bdc_agents.runs import write_text
 from bdc_agents.runs.store import REASONS
 
 COLOUR = 5
-"""Of the searches, as a solver has one."""
+"""The number of the searches' colour among those of solvers."""
 AXES = ("calls", "tokens", "seconds")
 DIRECT = "no thought"
 _SCALE = '<span class="scale"><span>0</span><span>50</span><span>100 %</span></span>'
 _DOT = "\N{MIDDLE DOT}"
 _LISTED = 3
-"""Problems of a set that a title names."""
+"""Problems of a set that the title names; more would not fit on its line."""
 
 
 def write_collection_report(run: Path, found: Survey) -> Path:

@@ -13,13 +13,14 @@ from bdc_agents.evaluate.metrics import curve, wilson
 from bdc_agents.evaluate.results import Row
 
 COLOURS = 8
-"""Solvers that have a colour of their own; then they come again."""
+"""Solvers with a colour of their own; further ones repeat the colours."""
 
 BANDS = 3
-"""Solvers up to which intervals are drawn too; more of them would cover each other."""
+"""Most solvers for which intervals are drawn; more would cover each other."""
 
 SHOWN_FROM = 0.02
-"""Solve rate at which the axis of the spend begins, instead of at the luckiest problem."""
+"""Solve rate at which the axis of the spend begins; from the luckiest problem on, half the plot would be
+empty."""
 
 LABELS = {
     "calls": "LLM calls for one problem, at most",
@@ -28,11 +29,13 @@ LABELS = {
     "dollars": "US dollars for one problem, at most",
 }
 
-# Colours that stand for the page's own, which differ between light and dark.
+# Placeholders for the page's own colours, which differ between light and dark.
 _TEXT, _QUIET, _LINE = "#010203", "#010204", "#010205"
 _VARIABLES = {_TEXT: "var(--text)", _QUIET: "var(--quiet)", _LINE: "var(--line)"}
 _VARIABLES |= {f"#0203{number:02x}": f"var(--s{number})" for number in range(COLOURS)}
 LABEL_CHARACTERS = 26
+"""Characters of a solver's name that fit beside a curve."""
+# Inches; two plots fit beside each other on the page.
 _SIZE = (5.4, 2.9)
 
 

@@ -60,7 +60,7 @@ def best_losses(library: ExpertLibrary, base: Base, encoded: Encoded) -> float:
         sums = row_sums(RowLoss(adapters, encoded.validation), pairs, 128)
     finally:
         adapters.detach()
-    return float(sums.sum()) / sum(row.learnt for row in encoded.validation)
+    return float(sums.sum()) / sum(row.target_tokens for row in encoded.validation)
 
 
 @pytest.mark.parametrize("changes", [{}, {"granularity": "expert", "scope": "model"}, {"start": "random"}])

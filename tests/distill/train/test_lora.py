@@ -224,7 +224,9 @@ def test_the_base_alone_is_the_base(llama: Callable[..., Any], encoded: Callable
     adapters = StackedAdapters(model, ["a"], AdapterConfig(rank=4))
     adapters.weights.normal_()
     sums = RowLoss(adapters, rows)([Item(row=n, expert=BASE, weight=0.0) for n in range(3)])
-    assert float(sums.sum()) / sum(row.learnt for row in rows) == pytest.approx(float(expected), rel=1e-5)
+    assert float(sums.sum()) / sum(row.target_tokens for row in rows) == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_an_output_layer_whose_logits_are_capped_is_trained_on_capped_logits(
@@ -240,7 +242,9 @@ def test_an_output_layer_whose_logits_are_capped_is_trained_on_capped_logits(
     expected = model(**peft_batch(rows)).loss.detach()
     adapters = StackedAdapters(model, ["a"], AdapterConfig(rank=2))
     sums = RowLoss(adapters, rows)([Item(row=n, expert=0, weight=0.0) for n in range(3)])
-    assert float(sums.sum()) / sum(row.learnt for row in rows) == pytest.approx(float(expected), rel=1e-5)
+    assert float(sums.sum()) / sum(row.target_tokens for row in rows) == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_conv1d_layers_are_adapted_as_peft_does(encoded: Callable[..., Rows]) -> None:
@@ -257,7 +261,9 @@ def test_conv1d_layers_are_adapted_as_peft_does(encoded: Callable[..., Rows]) ->
     )
     set_peft_model_state_dict(alone, adapters.state_dict(0))
     expected = alone(**peft_batch(rows)).loss.detach()
-    assert float(sums.sum()) / sum(row.learnt for row in rows) == pytest.approx(float(expected), rel=1e-5)
+    assert float(sums.sum()) / sum(row.target_tokens for row in rows) == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_the_prompt_is_masked_and_the_completion_ends_its_turn(tokenizer: Any) -
     assert tokenizer.decode(one.ids[: one.start]) == asked
     assert tokenizer.decode(one.ids[one.start :]) == "return x + 1<|im_end|>"
     assert one.ids[-1] == tokenizer.eos_token_id
-    assert one.learnt == len("return x + 1") + 1
+    assert one.target_tokens == len("return x + 1") + 1
 
 
 def test_a_long_prompt_loses_its_middle_and_a_long_completion_its_row(tokenizer: Any) -> None:

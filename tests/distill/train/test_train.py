@@ -295,7 +295,7 @@ def test_passes_hold_every_row_once_within_the_bound(lengths: list[int], tokens:
     for items in step.passes:
         width = max(len(rows[item.row].ids) for item in items)
         assert width * len(items) <= tokens or len(items) == 1
-    weights = sum(item.weight * rows[item.row].learnt for items in step.passes for item in items)
+    weights = sum(item.weight * rows[item.row].target_tokens for items in step.passes for item in items)
     assert weights == pytest.approx(1)
     assert cut_passes([], rows, tokens) == ()
 

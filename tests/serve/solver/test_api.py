@@ -222,7 +222,7 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"logprobs": True}, "logprobs"),
         ({"top_k": 40}, "top_k: draws are shaped by temperature and top_p"),
         ({"min_p": 0.05}, "min_p"),
-        ({"best_of": 3}, "best_of: one reply"),
+        ({"best_of": 3}, "best_of: a request gets one reply"),
         ({"repetition_penalty": 1.1}, "repetition_penalty"),
         ({"stop_token_ids": [3]}, "stop_token_ids: is not known here"),
         ({"guided_json": {"a": 1}}, "guided_json"),

@@ -74,7 +74,7 @@ def test_losses_and_intervals_are_those_of_plain_runs(place: Path, out: Path, ba
 
     rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
     encoded = encode_rows(rows, [-1] * PROBLEMS, loaded.tokenizer, max_length=256, validation=0).train
-    numbers, tokens = list(range(PROBLEMS)), sum(row.learnt for row in encoded)
+    numbers, tokens = list(range(PROBLEMS)), sum(row.target_tokens for row in encoded)
     plain = plain_sums(loaded.model.eval(), encoded, numbers, 4096)
     adapted = PeftModel.from_pretrained(loaded.model, str(library.adapter_folder("shared"))).eval()
     shared = plain_sums(adapted, encoded, numbers, 4096)
