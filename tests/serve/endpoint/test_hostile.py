@@ -183,7 +183,7 @@ DEEP = "[" * 100_000
 HOSTILE: dict[str, tuple[bytes, int, str]] = {
     # Names: pages that make a browser call, by any of its names.
     **{
-        f"host {host}": (head("/v1/models", method="GET", host=host), 403, "no name of this server")
+        f"host {host}": (head("/v1/models", method="GET", host=host), 403, "not a name of this server")
         for host in BAD_HOSTS
     },
     **{
