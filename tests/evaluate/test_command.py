@@ -112,7 +112,7 @@ def test_agents_that_do_not_answer_end_it_with_the_reason(
         (("--solver", "single:one"), "no data set"),
         (("demo", "--solver", "singel:one"), "did you mean single"),
         (("demo", "--solver", "single:three"), "unknown agent 'three'"),
-        (("demo", "--solver", "single:three"), "or as NAME@http://HOST/v1 at an endpoint of yours"),
+        (("demo", "--solver", "single:three"), "or as NAME@http://HOST/v1 for an endpoint of yours"),
         (("demo", "--solver", "single:onee"), "did you mean one?"),
         (("dmeo", "--solver", "single:one"), "did you mean demo"),
         (("demo", "--solver", "single:one", "--filter", "level=2"), "unknown filter 'level'"),

@@ -106,10 +106,11 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) // 1024
 
     def connections(self) -> int:
-        return sum(
-            str(file.readlink()).startswith("socket:")
-            for file in Path(f"/proc/{self.process.pid}/fd").iterdir()
-        )
+        found = 0
+        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # One may be closed between the two looks.
+                found += str(file.readlink()).startswith("socket:")
+        return found
 
     def counted(self, line: str) -> float:
         """The value of a line of its metrics."""
