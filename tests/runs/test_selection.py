@@ -181,6 +181,6 @@ def test_packages_that_known_solutions_need_are_named_with_the_remedy(data: Path
     chosen = select_jobs(["mbpp", "mbpp:0"], data=data)
     assert chosen.packages == {"sortedcontainers": 1, "numpy": 1}
     told = missing_packages(chosen.packages, ("numpy",))
-    assert "sortedcontainers (1); to allow them, install what is not there" in told
+    assert "sortedcontainers (1); to allow them, install what is missing" in told
     assert 'packages = ["numpy", "sortedcontainers"] under [sandbox]' in told
     assert missing_packages(chosen.packages, ("numpy", "sortedcontainers")) == ""
