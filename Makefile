@@ -15,7 +15,7 @@ help:
 	@echo "             the full pipeline on problems of your own: collect, distil, serve; also RECIPE and OUT;"
 	@echo "             the same command again goes on where it was cut off"
 	@echo "make test    run the test suite; with BDC_TEST_EXHAUSTIVE=1 what it samples, too: moments of a kill, budgets"
-	@echo "make fast    run its quick part, without models, sandboxes and other processes (2 minutes)"
+	@echo "make fast    run its quick part, without models, sandboxes and other processes (4 minutes)"
 	@echo "make lint    ruff and pyright"
 	@echo "make doctor  say what this machine can do and what is missing"
 
