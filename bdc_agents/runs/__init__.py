@@ -1,8 +1,8 @@
 """Runs: search many problems and keep their traces on disk, one folder a run."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bdc_agents.extras import lazily
 from bdc_agents.runs.folder import (
     CHECKPOINT_FILE,
     Run,
@@ -39,11 +39,11 @@ __all__ = [
     "write_trace",
 ]
 
-# These import the search, so they are loaded on first use: showing a run does not need it.
-_LAZY = {"CollectConfig", "Collected", "acollect"}
+# Collecting imports the search; showing a run does not need it.
+_HOMES = {
+    "CollectConfig": "bdc_agents.runs.collect",
+    "Collected": "bdc_agents.runs.collect",
+    "acollect": "bdc_agents.runs.collect",
+}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bdc_agents.runs' has no attribute {name!r}")
-    return getattr(import_module("bdc_agents.runs.collect"), name)
+__getattr__ = lazily(__name__, _HOMES)
