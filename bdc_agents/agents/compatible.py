@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from bdc_agents.agents.answered import THOUGHTS
 from bdc_agents.agents.arguments import NO_KEY, check_options, declared
-from bdc_agents.agents.bodies import REPLIES, stranger
+from bdc_agents.agents.bodies import REPLIES, judge
 from bdc_agents.agents.failures import ErrorInstead, NotAReply, shown_url
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError
@@ -56,11 +56,12 @@ class BoundedClient(DefaultAsyncHttpxClient):
             content = await _read(response)
         finally:
             await response.aclose()
-        if response.is_success and (what := stranger(content)):
+        what, value = judge(content) if response.is_success else ("", None)
+        if what:
             raise NotAReply(what, shown_url(str(response.url)) if response.history else "")
         # The body is decompressed already.
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _PACKING]
-        return type(response)(
+        whole = type(response)(
             response.status_code,
             headers=headers,
             content=content,
@@ -68,6 +69,9 @@ class BoundedClient(DefaultAsyncHttpxClient):
             extensions=response.extensions,
             history=response.history,
         )
+        if value is not None:
+            whole.json = lambda **_: value  # The SDK would read it a second time.
+        return whole
 
 
 async def _stay(response: Any) -> None:

@@ -1,6 +1,7 @@
 """Endpoints that are none: login pages, words, nothing, redirects, and servers that are not there."""
 
 import asyncio
+import json
 import socket
 from urllib.parse import urlsplit
 
@@ -49,6 +50,18 @@ async def test_what_is_no_api_is_told_at_once(endpoint, make_agent, ask, step, k
     assert f"sent {told}" in caught.value.reason
     assert "instead of a chat completion; check base_url" in caught.value.reason
     assert len(caught.value.reason) < 500
+
+
+async def test_a_completion_is_read_once(endpoint, make_agent, ask, monkeypatch):
+    read, found = json.loads, list[str]()
+
+    def loads(text, *args, **options):
+        found.extend(["whole"] if "choices" in str(text) else [])
+        return read(text, *args, **options)
+
+    monkeypatch.setattr(json, "loads", loads)
+    assert (await make_agent().reply(ask())).text == "hello"
+    assert found == ["whole"]
 
 
 async def test_without_v1_it_is_said_to_add_it(endpoint, make_agent, ask, step):
