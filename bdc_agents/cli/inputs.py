@@ -11,7 +11,7 @@ from bdc_agents.agents import Agent
 from bdc_agents.agents.local import has_runtime
 from bdc_agents.config import SearchConfig, Settings, explain, load_settings
 from bdc_agents.data import dataset_names, load_task, task_from_statement
-from bdc_agents.errors import ConfigError, ProblemError
+from bdc_agents.errors import ConfigError, NotInstalled, ProblemError
 from bdc_agents.sandbox import Executor
 from bdc_agents.types import Frozen, Problem, Task
 
@@ -112,12 +112,12 @@ def agent_names(settings: Settings, asked: Sequence[str]) -> tuple[list[str], st
         asked: Names or model strings of `--agent`.
 
     Raises:
-        ConfigError: If there are none and no local model can stand in.
+        NotInstalled: If there are none and no local model can stand in.
     """
     if asked or settings.agents:
         return [*(asked or settings.agents)], ""
     if not has_runtime():
-        raise ConfigError(
+        raise NotInstalled(
             "no agents: name one, such as --agent openai:gpt-4o-mini, write a bdc.toml "
             "(bdc config --example), or run models on this machine: pip install 'bdc-agents[local]'"
         )

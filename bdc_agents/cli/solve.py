@@ -266,20 +266,22 @@ def _exit_code(finished: Finished) -> int:
     solution = finished.trace.solution
     if solution.solved:
         return SOLVED
-    if solution.stopped_by == "agents":
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
-        note(f"error: no agent answers any more:\n{reasons}")
-        return ENVIRONMENT
-    if _nobody_answered(solution):
-        note("error: no agent has answered, and the budget is used up:\n  " + "\n  ".join(solution.notes))
+    if why := silence(solution):
+        note(f"error: {why}")
         return ENVIRONMENT
     return UNSOLVED
 
 
-def _nobody_answered(solution: Solution) -> bool:
-    """Whether each request failed: a small budget ends before an agent is set aside for it.
+def silence(solution: Solution) -> str:
+    """That no agent answers, and why; empty where one does.
 
-    Every reply has tokens, which are estimated where its endpoint tells none.
+    A small budget ends before an agent is set aside. Every reply has tokens, which are estimated where its
+    endpoint tells none, so agents without any have answered nothing.
     """
+    if solution.stopped_by == "agents":
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
+        return f"no agent answers any more:\n{reasons}"
     used = solution.usage.values()
-    return bool(used) and not any(one.tokens for one in used) and all(one.failed for one in used)
+    if used and all(one.failed and not one.tokens for one in used):
+        return "no agent has answered, and the budget is used up:\n  " + "\n  ".join(solution.notes)
+    return ""

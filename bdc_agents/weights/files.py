@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from bdc_agents.errors import ModelError
+from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.locks import locked
 from bdc_agents.untrusted import read_object
 from bdc_agents.weights.catalog import HubFile, LocalModel
@@ -92,7 +92,7 @@ async def fetch(
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ModelError(
+        raise NotInstalled(
             f"models cannot be kept in {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours"
         ) from None
 
