@@ -14,7 +14,7 @@ from urllib.request import getproxies
 
 from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.locks import locked
-from bdc_agents.untrusted import read_object
+from bdc_agents.untrusted import plain, read_object
 from bdc_agents.weights.catalog import HubFile, LocalModel
 from bdc_agents.weights.packages import Progress, assemble, discard_state, silent
 
@@ -131,10 +131,11 @@ def check_file(path: Path) -> Path:
     """
     path = path.expanduser()
     try:
-        with path.open("rb") as file:
+        with plain(path) as file:  # A pipe without a writer would be waited for.
             magic = file.read(4)
-    except OSError as error:
-        raise ModelError(f"model file {str(path)!r}: {error.strerror}; set `path` to a GGUF file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"model file {str(path)!r}: {reason}; set `path` to a GGUF file") from None
     if magic != b"GGUF":
         raise ModelError(f"model file {str(path)!r} is not GGUF: it starts with {magic!r}; convert it first")
     return path.resolve()
