@@ -32,8 +32,7 @@ class Row(BaseModel):
 
 
 MOST_ENTRIES = 10_000
-"""Most tests, or other entries of a list, of one row: each takes a thousandth of a second to parse. Of the data
-sets that are read here none has a quarter of it."""
+"""Most tests, or other entries of a list, of one row: each takes a thousandth of a second to parse."""
 _MISTAKES_TOLD = 10
 """Mistakes of one row that are reported; it may have as many as it has tests."""
 

@@ -180,7 +180,7 @@ def test_a_machine_without_sandbox_refuses(call, configure, monkeypatch):
     def refuse(_):
         raise SandboxRefused("this machine offers no isolation")
 
-    monkeypatch.setattr("bdc_agents.cli.solve.create_executor", refuse)
+    monkeypatch.setattr("bdc_agents.sandbox.create_executor", refuse)
     result = call(*DOUBLE)
     assert result.exit_code == 3
     assert "no isolation" in result.stderr
@@ -201,7 +201,7 @@ def test_every_kind_of_error_has_its_code_and_no_traceback(call, monkeypatch, er
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("bdc_agents.cli.view.read_traces", fail)
+    monkeypatch.setattr("bdc_agents.runs.read_traces", fail)
     result = call("view", "run")
     assert result.exit_code == code
     assert result.stderr.strip()
