@@ -188,7 +188,7 @@ def _shares(found: MethodLoss, held: HeldOutRows) -> list[float]:
     """Each problem's part of the mean loss, times the number of problems, so that their mean is it."""
     if len(found.rows) != len(held.problems):
         raise ModelError(
-            f"{LOSSES_FILE} has {len(found.rows)} rows of {found.name}, and {ROWS_FILE} {len(held.problems)}: "
+            f"{LOSSES_FILE} has {len(found.rows)} rows of {found.name}, {ROWS_FILE} {len(held.problems)}: "
             "take both away, and compare again"
         )
     sums: dict[str, float] = {}
