@@ -8,10 +8,9 @@ import time
 from typing import Any
 
 from . import reports, usage, wire
-from .ending import Ended, end_all
 from .isolation import kernel
 from .isolation.confine import Rules
-from .start import start
+from .processes import Ended, end_all, start
 
 _CHUNK = 65536  # The default size of a pipe's buffer: no read can give more.
 _REPORT_SLACK = 8192  # For an error's text, beside the values that the output limit bounds.

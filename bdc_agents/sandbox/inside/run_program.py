@@ -138,7 +138,7 @@ def _called(test: dict[str, Any], module: types.ModuleType) -> dict[str, Any]:
 
 
 def _for_checker(job: dict[str, Any]) -> int:
-    """Loads the program and does what the checker asks of it; see `checker`."""
+    """Loads the program and does what the checker asks of it; see `run_script`."""
     module = types.ModuleType("program")
     served = peer.Peer(_REPORT, module.__dict__)
     try:
