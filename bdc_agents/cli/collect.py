@@ -35,7 +35,7 @@ from bdc_agents.evaluate.survey import Survey, survey
 from bdc_agents.runs.collect import CollectConfig, Collected
 from bdc_agents.runs.collect import collect as run
 from bdc_agents.runs.engine import Engine
-from bdc_agents.runs.ray.search import ray_engine
+from bdc_agents.runs.ray.engine import ray_engine
 from bdc_agents.view.text import count, money, plural
 
 EXAMPLES = (

@@ -35,8 +35,7 @@ from bdc_agents.evaluate.run import evaluate as evaluate_all
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
-from bdc_agents.runs.examine import examine
-from bdc_agents.runs.reference import with_reference_tests
+from bdc_agents.runs.hidden import examine, with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task

@@ -22,7 +22,7 @@ from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import Settings
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
-from bdc_agents.runs.examine import examine
+from bdc_agents.runs.hidden import examine
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
 from bdc_agents.types import Hidden, Solution, Task, Trace
