@@ -35,6 +35,8 @@ PAIRED = 6
 SELDOM = 1 / 8
 """Share of further inputs that may get a public answer by chance, as an input with the same sum may."""
 
+_SPARE = 4
+"""Entries of a table of tests beyond these, such as a default; a longer table is taken for knowledge."""
 _WORD = re.compile(r"[^\s,;:()\[\]{}'\"|]+")
 _NATURAL = frozenset(("0", "1", "2", "-1", "0.0", "1.0", "True", "False", "None"))
 """Words that weigh nothing, since most honest programs hold some."""
@@ -64,7 +66,8 @@ def signs(problem: Problem, code: str, seen: Sequence[str] = ()) -> tuple[str, .
     if not examples:
         return ()
     several = len({one.answer for one in examples}) > 1
-    texts = frozenset(_literals(tree, problem.defines, 2 * len(examples) + 4) if tree else ())
+    largest = 2 * len(examples) + _SPARE  # An input and an answer for each test.
+    texts = frozenset(_literals(tree, problem.defines, largest) if tree else ())
     found = {
         "constant": several and tree is not None and not _reads_input(tree, problem.entry_point),
         "pairs": _pairs(examples, texts),
@@ -314,7 +317,7 @@ def _fallbacks() -> frozenset[str]:
     return frozenset(_hash(text + end) for text in ("0", "1", "-1", "None", "") for end in ("", "\n"))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # The same answers come for many programs of a problem.
 def _hash(text: str) -> str:
     return behaviour(Verdict(results=(TestResult(outcome="wrong", actual=text),), tier=""))[0]
 

@@ -129,7 +129,8 @@ def end_all(pids: tuple[int, ...]) -> dict[int, Ended]:
         except ChildProcessError:
             return found
         if pid in pids:
-            found[pid] = Ended(os.waitstatus_to_exitcode(word), used.ru_maxrss * 1024)
+            peak = used.ru_maxrss * 1024  # Linux counts it in kilobytes.
+            found[pid] = Ended(os.waitstatus_to_exitcode(word), peak)
 
 
 def _kill_all(pids: tuple[int, ...]) -> None:

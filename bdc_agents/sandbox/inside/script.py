@@ -165,12 +165,15 @@ class Script:
         doctest.DocTestRunner.run = run_examples
 
 
+_MAY_BE_EMPTY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _call(function: Any, name: str) -> None:
     """Calls a test that needs nothing; awaits it if it is a coroutine function."""
     needed = [
         parameter.name
         for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind not in (2, 4)
+        if parameter.default is parameter.empty and parameter.kind not in _MAY_BE_EMPTY
     ]
     if needed:
         raise UnassertedError(

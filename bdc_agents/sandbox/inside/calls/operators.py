@@ -124,4 +124,4 @@ def _refused(self: Any, reason: str) -> UnsupportedError:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 60 else f"{text[:57]}..."  # The reason that follows should stay in sight.
