@@ -91,7 +91,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
 
 
 def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> int:
-    """Serves one job in a process of its own; how that ended."""
+    """Serves one job in a process of its own; returns its exit status."""
     pid = namespaces.fork() if owner else os.fork()
     if pid == 0:
         try:
@@ -106,7 +106,7 @@ def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> in
 
 
 def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
-    """Puts up the walls of one job, says so, serves it, and ends the process."""
+    """Puts up the walls of one job, reports that, serves the job, and ends the process."""
     status = _FAILED
     try:
         rules = _settle(setup, owner)
@@ -165,7 +165,7 @@ def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _filter_calls(required: bool) -> bool:
-    """Puts the supervisor's filter in force; whether there is one."""
+    """Puts the supervisor's filter in force; returns whether there is one."""
     try:
         seccomp.install(seccomp.supervisor_filter())
         return True

@@ -120,7 +120,7 @@ class Ended(NamedTuple):
 
 
 def end_all(pids: tuple[int, ...]) -> dict[int, Ended]:
-    """Kills every process that is left and reaps it; how those named ended."""
+    """Kills every process that is left and reaps it; returns how those named ended."""
     found: dict[int, Ended] = {}
     while True:
         _kill_all(pids)

@@ -120,5 +120,5 @@ class Note:
             start += os.sendfile(descriptor, self.descriptor, start, end - start)
 
     def close(self) -> None:
-        """Lets it go."""
+        """Closes the file."""
         os.close(self.descriptor)

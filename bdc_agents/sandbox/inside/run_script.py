@@ -97,8 +97,8 @@ class Names(dict[str, Any]):
     Args:
         program: The connection to the program.
         entry_point: The name that is the program's, even if it is that of a built-in.
-        classes: Names that the script uses as those of classes.
-        attributes: Of names that the script uses for these attributes alone.
+        classes: What `classes_of` found.
+        attributes: What `attributes_of` found.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ def import_only_from(folders: list[str]) -> None:
 
 
 def attributes_of(tree: ast.Module) -> dict[str, set[str]]:
-    """The names that a script uses for attributes of theirs alone, as in `math.pi`, and for which."""
+    """The names that a script uses only for their attributes, as in `math.pi`, with those attributes."""
     found, bare = dict[str, set[str]](), set[str]()
     of_attributes = set[ast.Name]()
     for node in ast.walk(tree):  # an attribute comes before the name in it
@@ -249,7 +249,7 @@ def attributes_of(tree: ast.Module) -> dict[str, set[str]]:
 
 
 def classes_of(tree: ast.Module) -> frozenset[str]:
-    """The names that a script uses as those of classes: what they make is then what it tests.
+    """The names that a script uses as classes, so that their objects are what it tests.
 
     A name in capital words is taken for one, as PEP 8 has it, and so is one that `isinstance`,
     `except`, a pattern or another class names as such.

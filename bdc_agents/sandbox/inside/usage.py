@@ -53,8 +53,8 @@ class Counter:
     def over(self, limits: dict[str, Any]) -> str | None:
         """The limit that was passed: `cpu`, `memory`, or `idle`.
 
-        CPU time decides, since wall time depends on what else the machine does. But who neither
-        uses CPU time nor can be waiting for it, only sleeps.
+        CPU time decides, since wall time depends on what else the machine does. But a process that
+        neither uses CPU time nor can be waiting for it only sleeps.
         """
         spent, now = self._spent(), time.monotonic()
         if spent >= limits["cpu_seconds"]:
@@ -79,7 +79,7 @@ class Counter:
         return (peak or self._peak()) - self._inherited > limits["memory_mb"] * 2**20
 
     def close(self) -> None:
-        """Lets go of what it looks at."""
+        """Closes the file that it looks at."""
         if self._status is not None:
             os.close(self._status)
 

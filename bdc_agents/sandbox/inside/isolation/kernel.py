@@ -79,7 +79,7 @@ def fork_into(flags: int) -> int:
 
 
 def outlast(pid: int) -> int:
-    """Waits for the end of a child process, and brings it about if the child is stopped; its status.
+    """Waits until a child process ends, and ends it if it is stopped; returns its status.
 
     The sandbox never stops a process itself, so a stop is an attempt to make it hang.
     """
