@@ -1,4 +1,4 @@
-"""Writes files and folders that readers find whole even if the writer is killed; locks; SQLite files."""
+"""Writes files and folders that readers find whole even if the writer is killed; opens SQLite files."""
 
 import ctypes
 import errno
@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-
-from bdc_agents.errors import UsageError
 
 _RETRY_SECONDS = 0.02
 """Pause before asking SQLite again to turn on its log, which takes another process a few milliseconds."""
@@ -210,29 +208,6 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextmanager
-def one_process(lock: Path, refusal: str) -> Iterator[None]:
-    """Keeps other processes out while its block runs.
-
-    Args:
-        lock: The lock file; made if it is missing.
-        refusal: The error message of a second process.
-
-    Raises:
-        UsageError: If another process holds it, it is a link, or cannot be opened.
-    """
-    try:
-        descriptor = own(lock)
-    except OSError as error:
-        raise UsageError(f"cannot lock {str(lock)!r}: {error.strerror}") from error
-    try:
-        if not try_lock(descriptor):
-            raise UsageError(refusal)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:

@@ -21,6 +21,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+_LONGEST_NAME = 200
+"""Characters of a name in a message: longer ones come from damaged files, and would hide what is wrong."""
+_NEAREST, _SHOWN = 5, 10
+"""Names that a message suggests, and those that it lists where none is near: they fit on two lines."""
+
 
 class BDCError(RuntimeError):
     """Base of every error raised on purpose by this package."""
@@ -75,7 +80,9 @@ class SandboxRefused(SandboxError):
 
 def _readable(name: str) -> str:
     """A name that may come from a file, shortened and without what a terminal would obey."""
-    return name if name.isprintable() and len(name) <= 200 else f"{ascii(name[:100])[1:-1]}..."
+    if name.isprintable() and len(name) <= _LONGEST_NAME:
+        return name
+    return f"{ascii(name[: _LONGEST_NAME // 2])[1:-1]}..."
 
 
 def unknown(what: str, value: str, choices: Iterable[str]) -> str:
@@ -87,9 +94,12 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> str:
         choices: The accepted values.
     """
     known = sorted(map(_readable, choices))
-    value = value if len(value) <= 200 else f"{value[:200]}..."
-    near = get_close_matches(value, known, n=5, cutoff=0.5)
+    value = value if len(value) <= _LONGEST_NAME else f"{value[:_LONGEST_NAME]}..."
+    near = get_close_matches(
+        value, known, n=_NEAREST, cutoff=0.5
+    )  # Half the letters: typing errors and halves.
     if near:
         return f"unknown {what} {value!r}; did you mean {', '.join(near)}?"
-    shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    shown = ", ".join(known[:_SHOWN]) + more
     return f"unknown {what} {value!r}; choose one of: {shown or 'none are defined'}"

@@ -21,6 +21,8 @@ expands about ten times."""
 EXPANDS = f"it expands to more than {_MOST_EXPANSION} times its size"
 _MOST_BLANK = 1000
 """Blank lines in a row: nobody writes more, and a small compressed file could hold billions."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name that Linux's file systems take."""
 _LONGEST_INTEGER = 2**63
 """Integers lie below it: columns of tables hold 64 bits."""
 
@@ -178,5 +180,5 @@ def is_inside(path: str) -> bool:
         and "\\" not in path
         and not PurePosixPath(path).is_absolute()
         and not any(part in ("", ".", "..") for part in parts)
-        and all(len(part.encode("utf-8", "replace")) < 256 for part in parts)
+        and all(len(part.encode("utf-8", "replace")) <= _LONGEST_NAME for part in parts)
     )

@@ -24,7 +24,7 @@ from bdc_agents import create_executor
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError
-from bdc_agents.runs.score import score_hidden
+from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.sandbox import Executor, job_for
 from bdc_agents.types import Hidden, Program, Task, Trace, Verdict

@@ -29,8 +29,8 @@ from mutations import mutants
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_tasks
 from bdc_agents.sandbox import create_executor, job_for
+from bdc_agents.sandbox.frames import keeps_state
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.sandbox.state import keeps_state
 from bdc_agents.types import Task
 
 RESULTS = Path(__file__).parent / "results" / "leetcode.json"

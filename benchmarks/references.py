@@ -19,7 +19,7 @@ from typing import Any
 
 from bdc_agents.data import load_tasks
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.sandbox.check import text_matches
+from bdc_agents.sandbox.compare import text_matches
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.types import CallTest, StdinTest, Task, TestCase
 

@@ -19,10 +19,10 @@ SEARCHES = TOOLS | {"search", "runs"}
 LEARNS = SEARCHES | {"embed", "experts", "page"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "disk": {"errors"},
+    "disk": set(),
     "extras": {"errors"},
     "untrusted": set(),
-    "locks": {"disk"},
+    "locks": {"disk", "errors"},
     "sync": set(),
     "syntax": set(),
     "types": {"errors", "syntax"},

@@ -35,7 +35,7 @@ from bdc_agents.evaluate.survey import Survey, survey
 from bdc_agents.runs.collect import CollectConfig, Collected
 from bdc_agents.runs.collect import collect as run
 from bdc_agents.runs.engine import Engine
-from bdc_agents.runs.ray.search import ray_engine
+from bdc_agents.runs.ray.engine import ray_engine
 from bdc_agents.view.text import count, money, plural
 
 EXAMPLES = (
@@ -60,39 +60,43 @@ def collect(
             "as demo:ID,ID, or a .jsonl file."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; one that is there is gone on with.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder. An existing run is resumed.")],
     agent: Agents = None,
     data: Data = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems in this run.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most problems of this run.")] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
             "--filter",
             metavar="KEY=VALUE,...",
-            help="Only problems with one of these values; the key is difficulty or tag, for one data set "
-            "NAME:KEY=VALUE; may be repeated.",
+            help="Only problems with one of these values. KEY is difficulty or tag; NAME:KEY=VALUE filters "
+            "one data set. May be repeated.",
         ),
     ] = None,
-    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
+    shuffle_seed: Annotated[
+        int | None, typer.Option(help="Shuffle the problems; the same seed gives the same order.")
+    ] = None,
     run_budget: Annotated[
         list[str] | None,
         typer.Option(
             "--budget",
             metavar="CAP=NUMBER,...",
-            help="Caps on the whole run, never passed: calls, tokens, money (US dollars), and seconds of "
-            "this command; may be repeated.",
+            help="Caps that the whole run never exceeds: calls, tokens, money (US dollars), and seconds of "
+            "this command. May be repeated.",
         ),
     ] = None,
     preset: Preset = None,
-    rollouts: Annotated[int | None, typer.Option(help="Leaves evaluated at most, for each problem.")] = None,
+    rollouts: Annotated[
+        int | None, typer.Option(help="Most rollouts (leaves evaluated) for each problem.")
+    ] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on calls for each problem.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on US dollars for each problem.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random in a search derives from it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random in a search.")] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="Searches at once; by default as many as keep the endpoints busy."),
+        typer.Option(min=1, help="Searches at once. Default: as many as keep the endpoints busy."),
     ] = None,
     table: Annotated[
         str | None,

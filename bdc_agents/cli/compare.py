@@ -39,14 +39,14 @@ def compare(
     ] = None,
     problems: Annotated[
         list[str] | None,
-        typer.Option(metavar="SET", help="A data set or a range such as mbpp:11-110; may be repeated."),
+        typer.Option(metavar="SET", help="A data set or a range such as mbpp:11-110. May be repeated."),
     ] = None,
     traces: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="RUN",
-            help="What the library was made from; the routers and X-LoRA that it does not hold are trained "
-            "on it. May be repeated.",
+            help="What the library was made from. Routers and X-LoRA that it lacks are trained on it. "
+            "May be repeated.",
         ),
     ] = None,
     method: Annotated[
@@ -56,31 +56,35 @@ def compare(
             "--methods",
             metavar="NAME,...",
             help="base, experts, uniform, nearest, membership, ties, dare, arrow, xlora, router-default, "
-            "router-paper; all by default; may be repeated.",
+            "router-paper. Default: all. May be repeated.",
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the results; one that is there is gone on with.")
+        Path, typer.Option(metavar="DIR", help="Folder of the results. An existing one is resumed.")
     ] = Path("runs/compare"),
     data: Data = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many problems.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most problems.")] = None,
     only: Annotated[
         list[str] | None,
         typer.Option("--filter", metavar="KEY=VALUE,...", help="Only problems of this difficulty or tag."),
     ] = None,
-    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Of one reply; 512 by default.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Replies that are written at once; 8 by default.")] = None,
+    shuffle_seed: Annotated[
+        int | None, typer.Option(help="Shuffle the problems; the same seed gives the same order.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of one reply. Default: 512.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Replies generated at once. Default: 8.")] = None,
     density: Annotated[
-        float | None, typer.Option(help="Share of entries that TIES and DARE keep; 0.5 by default.")
+        float | None, typer.Option(help="Share of entries that TIES and DARE keep. Default: 0.5.")
     ] = None,
     base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Where the base is, if not where the library says.")
+        str | None, typer.Option(metavar="MODEL", help="The base model, if it is not where the library says.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of the base: auto, float32 or bfloat16.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Number format of the base: auto, float32 or bfloat16.")
+    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The compare.json of a comparison; options come over it."),
+        typer.Option(metavar="FILE", help="The compare.json of a comparison. Options override it."),
     ] = None,
     as_json: AsJson = False,
     quiet: Silent = False,

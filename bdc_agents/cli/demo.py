@@ -49,7 +49,7 @@ FAIR_SHARES = 1.5
 
 @guarded
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.1, help="For all problems together.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Time limit for all problems together.")] = 10.0,
     agent: Agents = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder.")] = Path("runs/demo"),
     distill: Annotated[

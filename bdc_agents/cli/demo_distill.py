@@ -16,7 +16,7 @@ from bdc_agents.cli.inputs import closing
 from bdc_agents.config import Settings
 from bdc_agents.data import load_task
 from bdc_agents.runs import decide
-from bdc_agents.runs.score import score_hidden
+from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Frozen, Hidden, Trace

@@ -41,7 +41,7 @@ def distill(
         list[Path] | None,
         typer.Argument(metavar="RUN...", help="Run folders of bdc collect, or files of traces."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the library is to be.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the new library.")] = None,
     base: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +57,7 @@ def distill(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A value of the recipe, such as train.epochs=2; may be repeated.",
+            help="A value of the recipe, such as train.epochs=2. May be repeated.",
         ),
     ] = None,
     dpo: Annotated[
@@ -75,22 +75,25 @@ def distill(
         Path | None,
         typer.Option(
             metavar="LIBRARY",
-            help="Fold new traces into a library, such as those that the solver's searches left; name the "
-            "runs that it was made from too, so that its experts do not forget.",
+            help="Fold new traces into a library, such as those of the solver's searches. Also name the "
+            "runs that it was made from, so that its experts do not forget.",
         ),
     ] = None,
     check: Annotated[
-        Path | None, typer.Option(metavar="LIBRARY", help="Only verify every file of a library.")
+        Path | None,
+        typer.Option(metavar="LIBRARY", help="Verify every file of a library, and do nothing else."),
     ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="local: in this process; ray: on a node of a Ray cluster.")
     ] = EngineName.LOCAL,
     ray_address: RayAddress = None,
     cpus: Annotated[
-        float | None, typer.Option(metavar="N", min=1, help="Cores that the Ray node must have free; 1.")
+        float | None,
+        typer.Option(metavar="N", min=1, help="Cores that the Ray node must have free. Default: 1."),
     ] = None,
     gpus: Annotated[
-        float | None, typer.Option(metavar="N", min=0, help="GPUs that the Ray node must have free; 0.")
+        float | None,
+        typer.Option(metavar="N", min=0, help="GPUs that the Ray node must have free. Default: 0."),
     ] = None,
     as_json: AsJson = False,
     quiet: Silent = False,

@@ -35,8 +35,7 @@ from bdc_agents.evaluate.run import evaluate as evaluate_all
 from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
-from bdc_agents.runs.examine import examine
-from bdc_agents.runs.reference import with_reference_tests
+from bdc_agents.runs.hidden import examine, with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
@@ -66,28 +65,30 @@ def evaluate(
         typer.Option(
             metavar="SOLVER",
             help="single:AGENT, best-of:N, repair:ROUNDS, search or search:PRESET; options after commas, "
-            "such as best-of:8,agents=a+b,temperature=0.8; may be repeated: the first is what others are "
-            "compared with.",
+            "such as best-of:8,agents=a+b,temperature=0.8. May be repeated; the others are compared with "
+            "the first.",
         ),
     ] = None,
     agent: Agents = None,
     data: Data = None,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the results; one that is there is gone on with.")
+        Path, typer.Option(metavar="DIR", help="Folder of the results. An existing one is resumed.")
     ] = Path("runs/eval"),
     samples: Annotated[int | None, typer.Option(help="Times each solver solves each problem.")] = None,
-    k: Annotated[list[int] | None, typer.Option(metavar="K", help="For pass@k; may be repeated.")] = None,
+    k: Annotated[list[int] | None, typer.Option(metavar="K", help="For pass@k. May be repeated.")] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Of solvers that name none; 0 is greedy. By default that of [search]."),
+        typer.Option(
+            help="Temperature of solvers without their own; 0 is greedy. Default: that of [search]."
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many problems.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most problems.")] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
             "--filter",
             metavar="KEY=VALUE,...",
-            help="Only problems of this difficulty or tag; may be repeated.",
+            help="Only problems of this difficulty or tag. May be repeated.",
         ),
     ] = None,
     public_only: Annotated[
@@ -97,18 +98,20 @@ def evaluate(
         bool,
         typer.Option(
             "--reference-tests",
-            help="Add hidden tests that known solutions make of changed inputs; figures are then not those "
-            "of the published sets.",
+            help="Add hidden tests: what known solutions answer to changed inputs. Figures then differ from "
+            "those of the published sets.",
         ),
     ] = False,
-    shuffle_seed: Annotated[int | None, typer.Option(help="A random order that depends on it alone.")] = None,
+    shuffle_seed: Annotated[
+        int | None, typer.Option(help="Shuffle the problems; the same seed gives the same order.")
+    ] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on a solver's calls for one problem.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on its tokens.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on its US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on its wall time.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random derives from it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     concurrency: Annotated[
-        int | None, typer.Option(help="Problems at once, on each node; 4 by default.")
+        int | None, typer.Option(help="Problems at once on each node. Default: 4.")
     ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="local: in this process; ray: on every node of a Ray cluster.")
@@ -119,7 +122,7 @@ def evaluate(
         typer.Option(metavar="FILE", help="Settings with a table [eval], or an eval.json; else bdc.toml."),
     ] = None,
     inspect: Annotated[
-        bool, typer.Option("--inspect", help="Write logs that inspect_ai reads, too: OUT/inspect.")
+        bool, typer.Option("--inspect", help="Also write logs for inspect_ai, into OUT/inspect.")
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

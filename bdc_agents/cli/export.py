@@ -37,19 +37,19 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="ROWS",
-            help="Of sft: p2t (problem to thoughts), t2s (with thoughts to program), direct (to program); "
-            "all by default; may be repeated.",
+            help="Rows of sft: p2t (problem to thoughts), t2s (with thoughts to program), direct (to "
+            "program). Default: all. May be repeated.",
         ),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SET",
-            help="Leave out what overlaps this evaluation set, such as mbpp:test; may be repeated.",
+            help="Leave out what overlaps this evaluation set, such as mbpp:test. May be repeated.",
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data sets; BDC_DATA by default.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the data sets. Default: BDC_DATA.")
     ] = None,
     unscored: Annotated[
         bool, typer.Option("--unscored", help="Also take solved problems that have no hidden tests.")
@@ -57,7 +57,9 @@ def export(
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Also take problems that say the same as another.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as one JSON object on stdout.")
+    ] = False,
 ) -> int:
     """Write what a run found as training data or tables.
 

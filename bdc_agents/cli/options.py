@@ -23,25 +23,23 @@ Agents = Annotated[
         "-a",
         metavar="NAME",
         help="An agent of bdc.toml, a model such as openai:gpt-4o-mini or local:qwen2.5-coder-0.5b, or "
-        "MODEL@http://HOST/v1; may be repeated.",
+        "MODEL@http://HOST/v1. May be repeated.",
     ),
 ]
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Settings; bdc.toml of this folder by default.")
+    Path | None, typer.Option(metavar="FILE", help="Settings. Default: bdc.toml of this folder.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Plain lines instead of the live view; with --json no progress."),
 ]
-Silent = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask again what is answered on disk.")]
+Silent = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask again, even where a reply is kept on disk.")]
 AllowUnsafe = Annotated[
-    bool, typer.Option("--allow-unsafe", help="Run programs where this machine offers no isolation.")
+    bool, typer.Option("--allow-unsafe", help="Run programs even if this machine offers no isolation.")
 ]
-Data = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of the data sets; BDC_DATA by default.")
-]
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data sets. Default: BDC_DATA.")]
 Preset = Annotated[
     str | None, typer.Option(metavar="NAME", help="default, or paper: the published constants.")
 ]
@@ -49,8 +47,8 @@ RayAddress = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="With --engine ray: the cluster's head, or auto for the one on this machine; without it, "
-        "a Ray of one node is started.",
+        help="With --engine ray: the cluster's head, or auto for the one on this machine. Default: start "
+        "a Ray of one node.",
     ),
 ]
 

@@ -31,47 +31,52 @@ KEY = "BDC_API_KEY"
 def serve(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A library of bdc distill.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen at; only this machine by default.")
+        str, typer.Option(help="Address to listen on. Default: only this machine.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8765,
     backend: Annotated[
         str,
         typer.Option(help="transformers: in this process; llama.cpp: quantised, beside it; vllm: at --url."),
     ] = "transformers",
     url: Annotated[
-        str | None, typer.Option(help="Of the vLLM server; its key comes from VLLM_API_KEY.")
+        str | None, typer.Option(help="Address of the vLLM server. Its key comes from VLLM_API_KEY.")
     ] = None,
     adapters: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="For mixtures; the vLLM server must see it under the same path."),
+        typer.Option(
+            metavar="FOLDER", help="Folder for mixtures. The vLLM server must see it under the same path."
+        ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Where the base is, if not where the library says: local:NAME, a hub repository, a folder, "
-            "a GGUF file; or its name at the vLLM server.",
+            help="The base model, if it is not where the library says: local:NAME, a hub repository, a "
+            "folder, a GGUF file, or its name at the vLLM server.",
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Of transformers: cpu or cuda; a GPU where there is one.")
+        str | None, typer.Option(help="Device of transformers: cpu or cuda. Default: a GPU, if there is one.")
     ] = None,
-    slots: Annotated[int, typer.Option(min=1, help="Replies written at once; more wait.")] = 8,
+    slots: Annotated[int, typer.Option(min=1, help="Replies generated at once; more requests wait.")] = 8,
     context: Annotated[
-        int | None, typer.Option(min=16, help="Tokens of prompt and reply together; less takes less memory.")
+        int | None,
+        typer.Option(min=16, help="Most tokens of prompt and reply together. Fewer take less memory."),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name by which clients may call the server, besides localhost; give it once for each. "
-            "Behind a proxy: the proxy's. Where others can connect and none is given, any will do.",
+            help="Name by which clients may call the server, besides localhost, such as a proxy's. May be "
+            "repeated. Without it, a server that others can reach accepts any name.",
         ),
     ] = None,
-    requests: Annotated[int, typer.Option(min=1, help="Requests held at once; more get a 429.")] = 32,
+    requests: Annotated[int, typer.Option(min=1, help="Most requests at once; more get a 429.")] = 32,
     seconds: Annotated[float, typer.Option(min=1, help="Time limit of one request.")] = 300.0,
     no_key: Annotated[
-        bool, typer.Option("--no-key", help="Ask for no API key; only where nobody else can connect.")
+        bool, typer.Option("--no-key", help="Require no API key. Only where nobody else can connect.")
     ] = False,
 ) -> int:
     """Serve a library to every client that speaks OpenAI's chat protocol.

@@ -49,18 +49,18 @@ def solve(
         typer.Option(
             metavar="TEST",
             help='A public test of a problem in words: "assert f(2) == 4", "f(2) -> 4", or "2 3 -> 5" for '
-            "a program on stdin; may be repeated.",
+            "a program on stdin. May be repeated.",
         ),
     ] = None,
     agent: Agents = None,
     data: Data = None,
     preset: Preset = None,
-    rollouts: Annotated[int | None, typer.Option(help="Leaves evaluated at most.")] = None,
+    rollouts: Annotated[int | None, typer.Option(help="Most rollouts (leaves evaluated).")] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents together.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on tokens.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random derives from it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     config: Config = None,
     out: Annotated[
         Path | None,
@@ -68,7 +68,7 @@ def solve(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with the search that --out RUN keeps, as it was started."),
+        typer.Option(metavar="RUN", help="Resume the search that --out RUN keeps, with its settings."),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -188,7 +188,7 @@ async def _run(
     resumes: bool,
 ) -> "Finished":
     from bdc_agents.cli.watched_search import search
-    from bdc_agents.runs.examine import examine
+    from bdc_agents.runs.hidden import examine
 
     async with closing(agents, executor):
         for line in await examine(task, executor):

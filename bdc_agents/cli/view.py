@@ -26,7 +26,7 @@ def view(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one offline page.")] = None,
     problem: Annotated[str | None, typer.Option(metavar="ID", help="Only this problem.")] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Write the report.html of a collection anew, with its figures.")
+        bool, typer.Option("--report", help="Write the report.html of a collection again, with its figures.")
     ] = False,
 ) -> int:
     """Show a run: its trees, programs and figures."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from bdc_agents.agents import Agent
 from bdc_agents.cli.exits import note
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.disk import one_process, own_database
+from bdc_agents.disk import own_database
 from bdc_agents.errors import BDCError, UsageError
-from bdc_agents.runs.score import score_hidden
+from bdc_agents.locks import one_process
+from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, trace_of
 from bdc_agents.search.checkpoints import PlainSerializer

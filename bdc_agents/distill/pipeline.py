@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from bdc_agents.config import explain
-from bdc_agents.disk import one_process
 from bdc_agents.distill.clustering.cluster import cluster_items
 from bdc_agents.distill.clustering.report import write_cluster_report
 from bdc_agents.distill.clustering.validation import Validation, validate
@@ -34,6 +33,7 @@ from bdc_agents.experts.base import Base, load_base
 from bdc_agents.experts.library import MANIFEST, ExpertLibrary
 from bdc_agents.experts.membership import Clusters, ClusterSettings
 from bdc_agents.experts.router import ROUTER
+from bdc_agents.locks import one_process
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash

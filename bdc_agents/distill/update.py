@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from bdc_agents.config import explain
-from bdc_agents.disk import one_process
 from bdc_agents.distill.items import Item, items_of_traces, problem_text
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.renew import Renewal, write_renewed
@@ -26,6 +25,7 @@ from bdc_agents.experts.adapters import CLUSTERS, check_base, library_clusters, 
 from bdc_agents.experts.base import Base, load_base
 from bdc_agents.experts.library import AdapterConfig, ExpertLibrary, Manifest, save_folder
 from bdc_agents.experts.membership import Clusters
+from bdc_agents.locks import one_process
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash

@@ -24,14 +24,14 @@ from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
 from bdc_agents.runs.ray.desk import Line
-from bdc_agents.runs.ray.spread import Spread
-from bdc_agents.runs.ray.worker import (
+from bdc_agents.runs.ray.node import (
     NodePlan,
     NodeWorker,
     common_plan,
     data_here,
     without_data,
 )
+from bdc_agents.runs.ray.spread import Spread
 from bdc_agents.sandbox import Executor, create_executor, protocol
 from bdc_agents.types import Task
 

@@ -11,7 +11,7 @@ from bdc_agents.evaluate.course import all_used
 from bdc_agents.evaluate.results import Point, Results, Row, all_passed
 from bdc_agents.evaluate.solvers import Answer, Solver, Spent
 from bdc_agents.runs import lineage_of
-from bdc_agents.runs.score import score_hidden
+from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bdc_agents.errors import UsageError, unknown
-from bdc_agents.runs.files import writing_rows
 from bdc_agents.runs.folder import trace_file
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.runs.overlap import EvaluationSet, Overlap, Problems
+from bdc_agents.runs.row_files import writing_rows
 from bdc_agents.runs.store import SPECIAL_CASES, Damage, decide, scan_traces
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row, direct_row, learned_programs

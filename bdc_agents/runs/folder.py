@@ -322,7 +322,8 @@ def _mend(descriptor: int) -> int:
     return start
 
 
-def _start_of_last_line(descriptor: int, size: int, block: int = 65536) -> int:
+def _start_of_last_line(descriptor: int, size: int) -> int:
+    block = 65536  # Most lines are shorter, so that one read is enough.
     end = size
     while end:
         begin = max(0, end - block)

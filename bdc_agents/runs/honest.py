@@ -35,6 +35,8 @@ PAIRED = 6
 SELDOM = 1 / 8
 """Share of further inputs that may get a public answer by chance, as an input with the same sum may."""
 
+_SPARE = 4
+"""Entries of a table of tests beyond these, such as a default; a longer table is taken for knowledge."""
 _WORD = re.compile(r"[^\s,;:()\[\]{}'\"|]+")
 _NATURAL = frozenset(("0", "1", "2", "-1", "0.0", "1.0", "True", "False", "None"))
 """Words that weigh nothing, since most honest programs hold some."""
@@ -64,7 +66,8 @@ def signs(problem: Problem, code: str, seen: Sequence[str] = ()) -> tuple[str, .
     if not examples:
         return ()
     several = len({one.answer for one in examples}) > 1
-    texts = frozenset(_literals(tree, problem.defines, 2 * len(examples) + 4) if tree else ())
+    largest = 2 * len(examples) + _SPARE  # An input and an answer for each test.
+    texts = frozenset(_literals(tree, problem.defines, largest) if tree else ())
     found = {
         "constant": several and tree is not None and not _reads_input(tree, problem.entry_point),
         "pairs": _pairs(examples, texts),
@@ -192,23 +195,94 @@ def _pairs(examples: Sequence[_Example], texts: Collection[str]) -> bool:
 def _nothing_new(examples: Sequence[_Example], texts: Collection[str], seen: Sequence[str]) -> bool:
     """Whether all further inputs get public answers, one other answer that serves all, or no answer."""
     given = [one for one in seen if one not in REFUSED]
-    new, kinds = {*given} - _known(examples), len({*given})
-    # Few results suffice where all are public answers; one other answer needs results on half the inputs.
-    if len(new) > 1 or 0 < len(given) < (len(seen) / 2 if new else FEWEST):
+    found = _Answers(
+        public={one.answer: one.rich for one in examples},
+        given=given,
+        new={*given} - _known(examples),
+        telling={text for text in texts if _weight(text)},
+        spelled=sum(_spelled(one, texts) for one in examples),
+    )
+    if len(found.new) > 1 or not _suffices(found, len(seen)):
         return False
-    if kinds < 2 and sum(_spelled(one, texts) for one in examples) >= RECOGNISED:
-        return True
-    answers = {one.answer: one.rich for one in examples}
-    telling = {text for text in texts if _weight(text)}
-    if len(answers) == 1:
-        # A right program may say None to all: a varied text often holds nothing to find.
-        if new or not given:
-            return False
-        only = kinds == 1 and telling == {*answers} and sum(map(_weight, answers)) >= PAIRED
-        return only or min(answers.values()) >= RICH
-    numbers = {text for text in answers if _weight(text) and re.search(r"\d", text)}
-    chosen = bool(given) and new <= _fallbacks() and sum(map(_weight, numbers)) >= ODD and numbers <= telling
-    return chosen or min(answers.values()) >= (ODD if given and not new else RICH)
+    return any(sign(found) for sign in (_knows_inputs, *(_ONE_ANSWER if found.is_one else _SEVERAL_ANSWERS)))
+
+
+class _Answers(NamedTuple):
+    """What a program answers to further inputs, beside what the public tests accept and it spells out.
+
+    Args:
+        public: The public tests' answers, each with its `_Example.rich`.
+        given: Its answers to further inputs, without refusals.
+        new: Those that are no public answer.
+        telling: Its literals that weigh something.
+        spelled: Weight of the public inputs that it spells out.
+    """
+
+    public: dict[str, int]
+    given: Sequence[str]
+    new: Collection[str]
+    telling: Collection[str]
+    spelled: int
+
+    @property
+    def is_one(self) -> bool:
+        """Whether all public tests accept the same answer."""
+        return len(self.public) == 1
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it answers further inputs, and always by a public answer."""
+        return bool(self.given) and not self.new
+
+    @property
+    def least(self) -> int:
+        """The least weight of a public answer."""
+        return min(self.public.values())
+
+
+def _suffices(found: _Answers, inputs: int) -> bool:
+    """Whether there are enough answers to judge by: none at all, or enough of them.
+
+    Few suffice if all are public answers. One other answer needs answers to half the inputs.
+    """
+    return not found.given or len(found.given) >= (inputs / 2 if found.new else FEWEST)
+
+
+def _knows_inputs(found: _Answers) -> bool:
+    """It spells public inputs out, and all others get one answer, or none."""
+    return len({*found.given}) < 2 and found.spelled >= RECOGNISED
+
+
+def _holds_only_answer(found: _Answers) -> bool:
+    """It gives the one public answer to all inputs, and holds no other literal that tells anything."""
+    same = found.repeats and len({*found.given}) == 1 and {*found.telling} == {*found.public}
+    return same and sum(map(_weight, found.public)) >= PAIRED
+
+
+def _repeats_rich_answer(found: _Answers) -> bool:
+    """It gives the one public answer to all inputs, and that is rich.
+
+    A right program may refuse all of them: a varied text often holds nothing to find.
+    """
+    return found.repeats and found.least >= RICH
+
+
+def _chooses_among_literals(found: _Answers) -> bool:
+    """It holds every public answer that is a number, and gives further inputs these or a default."""
+    numbers = {text for text in found.public if _weight(text) and re.search(r"\d", text)}
+    held = sum(map(_weight, numbers)) >= ODD and numbers <= {*found.telling}
+    return held and bool(found.given) and {*found.new} <= _fallbacks()
+
+
+def _repeats_rich_answers(found: _Answers) -> bool:
+    """It has no answer but the public ones, and these are rich; less so if it gives several of them."""
+    return found.least >= (ODD if found.repeats else RICH)
+
+
+_ONE_ANSWER = (_holds_only_answer, _repeats_rich_answer)
+"""Signs where all public tests accept the same answer, so that a right program may repeat it, too."""
+_SEVERAL_ANSWERS = (_chooses_among_literals, _repeats_rich_answers)
+"""Signs where the public tests accept different answers."""
 
 
 def _apart(examples: Sequence[_Example], texts: Collection[str], seen: Sequence[str]) -> bool:
@@ -243,7 +317,7 @@ def _fallbacks() -> frozenset[str]:
     return frozenset(_hash(text + end) for text in ("0", "1", "-1", "None", "") for end in ("", "\n"))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # The same answers come for many programs of a problem.
 def _hash(text: str) -> str:
     return behaviour(Verdict(results=(TestResult(outcome="wrong", actual=text),), tier=""))[0]
 

@@ -15,10 +15,9 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
 from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
-from bdc_agents.runs.examine import examine
+from bdc_agents.runs.hidden import examine, right_programs, score_hidden
 from bdc_agents.runs.honest import observe
 from bdc_agents.runs.jobs.table import LEASE_SECONDS, Job
-from bdc_agents.runs.score import right_programs, score_hidden
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve

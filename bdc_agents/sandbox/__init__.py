@@ -5,7 +5,7 @@ from collections.abc import Callable
 from bdc_agents.config import SandboxConfig
 
 from .backend import BackendExecutor
-from .check import text_matches, value_matches
+from .compare import text_matches, value_matches
 from .executor import ProcessExecutor
 from .probes import TierReport, choose, probe_tier
 from .protocol import Executor, Job, job_for

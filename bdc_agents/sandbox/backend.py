@@ -12,7 +12,7 @@ from bdc_agents.errors import SandboxError
 from bdc_agents.types import TestResult, Verdict
 
 from .bootstrap import START, first_frame_as_source
-from .executor import frames_of
+from .frames import frames_of
 from .inside import wire
 from .judge import accepted_values, judge, lost, printed
 from .own_checker import checked

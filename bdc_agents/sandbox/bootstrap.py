@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 _MODULES = (
-    *("wire", "note", "values", "reports", "usage", "work", "ending"),
+    *("wire", "values", "reports", "usage"),
     *("isolation", "isolation.kernel", "isolation.syscalls", "isolation.seccomp", "isolation.namespaces"),
     *("isolation.landlock", "isolation.confine"),
-    *("calls", "calls.library", "calls.common", "calls.raised", "calls.remote", "calls.operators"),
-    *("calls.kinds", "calls.granted", "calls.surroundings", "calls.served", "calls.channel"),
-    *("calls.crossing", "calls.peer"),
-    *("script", "checker", "run_test", "start", "supervise", "launch"),
+    *("calls", "calls.stdlib", "calls.mirror", "calls.exceptions", "calls.standins", "calls.operators"),
+    *("calls.classes", "calls.script_side", "calls.surroundings", "calls.program_side", "calls.channel"),
+    *("calls.codec", "calls.peer"),
+    *("script", "run_script", "run_program", "processes", "supervise", "launch"),
 )
 """The modules of `inside`, each after those it imports."""
 

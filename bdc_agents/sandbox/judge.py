@@ -7,9 +7,10 @@ from typing import Any
 
 from bdc_agents.syntax import LONGEST_INTEGER, language_of, long_integers, parse
 from bdc_agents.types import CallTest, Checker, Outcome, ScriptTest, StdinTest, TestCase, TestResult
+from bdc_agents.types.literals import evaluate
 
-from . import literals
-from .check import text_matches, value_matches
+from . import received
+from .compare import text_matches, value_matches
 from .inside.reports import OUT_OF_MEMORY
 from .inside.wire import Ending
 
@@ -37,7 +38,7 @@ def accepted_values(test: TestCase) -> tuple[Any, ...]:
     Raises:
         ProblemError: If one of them is no Python literal.
     """
-    return tuple(map(literals.evaluate, test.expected)) if isinstance(test, CallTest) else ()
+    return tuple(map(evaluate, test.expected)) if isinstance(test, CallTest) else ()
 
 
 def judge(test: TestCase, ending: Ending, checker: Checker, code: str = "") -> TestResult:
@@ -179,8 +180,8 @@ def _compare_output(test: StdinTest, ending: Ending, checker: Checker, in_thread
 def _compare_value(test: CallTest, data: Any, checker: Checker) -> dict[str, Any]:
     accepted = accepted_values(test)
     try:
-        value = literals.decode(data, accepted)
-    except literals.NotAValueError:
+        value = received.decode(data, accepted)
+    except received.NotAValueError:
         return {"outcome": "wrong", "actual": "a value that is much larger, or none that can be compared"}
     right = value_matches(value, accepted, checker)
     return {"outcome": "passed" if right else "wrong", "actual": _representation(value)}

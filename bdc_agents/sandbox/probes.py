@@ -26,6 +26,7 @@ class TierReport:
 
 
 _QUOTES = "'\""
+# 40 is AF_VSOCK, which not every Python names. Small process ids are those of the sandbox's own namespace.
 _PROBE = '''
 import os, socket
 

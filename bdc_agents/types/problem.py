@@ -152,7 +152,9 @@ class Limits(Frozen):
     memory_mb: int = Field(default=512, ge=32, le=65536)
     """What the program takes into use on top of the interpreter; address space that it reserves is free."""
     output_bytes: int = Field(default=1_000_000, ge=1024, le=100_000_000)
+    """What the program prints, and what the value of a call takes when it is sent."""
     processes: int = Field(default=1, ge=1, le=256)
+    """Processes at once; threads count where there may be several."""
 
 
 UNJUDGED: dict[str, str] = {

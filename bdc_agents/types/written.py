@@ -1,7 +1,7 @@
 """Reads problems in every form that people write, for files, Python, MCP, Studio and the command line.
 
 What can be read in one way only is read; what could mean two things is refused with what to write.
-`forms` reads a test alone, `entry_point` finds the function, `later` what depends on it.
+`forms` reads a test by itself, `entry_point` finds the function, `deferred` reads what depends on it.
 `docs/problems.md` lists the forms.
 """
 

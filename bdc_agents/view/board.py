@@ -12,6 +12,9 @@ from typing import Any, Self
 from bdc_agents.types import Attempt, Node, Program, Trace, Usage
 from bdc_agents.view.text import passes
 
+BRIEF_SECONDS = 0.01
+"""A shorter time gives no speed: a reply from a cache or a test's endpoint would show millions of tokens."""
+
 
 @dataclass
 class AgentRow:
@@ -38,7 +41,7 @@ class AgentRow:
     def speed(self, now: float) -> float | None:
         """Completion tokens a second while it was asked; None before the first answer."""
         busy = self.busy + (now - self.since if self.in_flight else 0.0)
-        return self.fresh / busy if self.fresh and busy > 0.01 else None
+        return self.fresh / busy if self.fresh and busy > BRIEF_SECONDS else None
 
 
 class Board:

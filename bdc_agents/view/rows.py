@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.types import Node
-from bdc_agents.view.board import AgentRow, Board
+from bdc_agents.view.board import BRIEF_SECONDS, AgentRow, Board
 from bdc_agents.view.text import (
     clock,
     colour_of,
@@ -103,6 +103,7 @@ class TreeView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.max_width >= WIDE
         table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        # Numbers have fixed widths and names are cut short, so that the thoughts get the rest of the line.
         table.add_column("thought", ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_column("by", no_wrap=True, overflow="ellipsis", max_width=24 if wide else 10)
         if wide:
@@ -213,7 +214,7 @@ def _agent_cells(name: str, row: AgentRow, board: Board, live: bool) -> list[Tex
 
 def _finished_speed(row: AgentRow) -> float | None:
     used = row.usage
-    return used.completion_tokens / used.seconds if used.seconds > 0.01 and not used.cached else None
+    return used.completion_tokens / used.seconds if used.seconds > BRIEF_SECONDS and not used.cached else None
 
 
 def _agent_state(row: AgentRow) -> Text:

@@ -26,7 +26,10 @@ def _stand_in(character: str) -> str:
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """The text on one line, safe to print, cut after `limit` characters."""
+    """The text on one line, safe to print, cut after `limit` characters.
+
+    Callers pass what suits their line: 24 to 60 for a name in a table, 160 to 200 for a sentence.
+    """
     line = " ".join(printable(text[: 2 * limit]).split())
     return line if len(line) <= limit and len(text) <= 2 * limit else line[:limit].rstrip() + "..."
 
@@ -37,7 +40,10 @@ def colour_of(agent: str, agents: Sequence[str]) -> str:
 
 
 def value_colour(value: float | None) -> str:
-    """Red, yellow or green for a share in [0, 1]; dim where there is none."""
+    """Red, yellow or green for a share in [0, 1]; dim where there is none.
+
+    Yellow begins at 0.4, a little below half: a program that passes two of five tests is on its way.
+    """
     if value is None:
         return "dim"
     return "green" if value >= 1 else "yellow" if value >= 0.4 else "red"

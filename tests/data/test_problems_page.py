@@ -11,7 +11,7 @@ import pytest
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_task, task_from_dict
 from bdc_agents.errors import ProblemError
-from bdc_agents.runs.examine import examine
+from bdc_agents.runs.hidden import examine
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, Task
 

@@ -17,9 +17,9 @@ from bdc_agents.config import SearchConfig
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import decide, open_run, read_traces, trace_file, write_trace
 from bdc_agents.runs.export import export, refusals, training_rows
-from bdc_agents.runs.files import writing_rows
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.runs.overlap import EvaluationSet
+from bdc_agents.runs.row_files import writing_rows
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor

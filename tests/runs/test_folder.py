@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.disk import one_process
 from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.locks import one_process
 from bdc_agents.runs import (
     find_trace,
     open_run,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import REASONS, decide, lineage_of, open_run, trace_file, write_trace
 from bdc_agents.runs.folder import parse_trace
-from bdc_agents.runs.score import right_programs
+from bdc_agents.runs.hidden import right_programs
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import (

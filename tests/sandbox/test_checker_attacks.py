@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from bdc_agents.sandbox import Job
+from bdc_agents.sandbox.frames import keeps_state
 from bdc_agents.sandbox.inside.wire import Ending
 from bdc_agents.sandbox.judge import judge
-from bdc_agents.sandbox.state import keeps_state
 from bdc_agents.types import CallTest, Checker, Limits, ScriptTest, StdinTest
 
 PATIENT = Limits(wall_seconds=10, cpu_seconds=5, memory_mb=128)

@@ -285,7 +285,7 @@ async def test_a_sandbox_that_cannot_start_a_program_is_an_error(strongest_tier)
     """Here no program can be the cause, and every further one would get the same verdict."""
     start = strongest_tier.command[-1].replace(
         "inside.launch.main()",
-        "import os\ninside.start.os.fork = lambda: os.kill(-1, 0) or os.open('/nowhere', 0)\ninside.launch.main()",
+        "import os\ninside.processes.os.fork = lambda: os.kill(-1, 0) or os.open('/nowhere', 0)\ninside.launch.main()",
     )
     executor = ProcessExecutor(
         replace(strongest_tier, command=(*strongest_tier.command[:-1], start)), workers=1

@@ -5,7 +5,7 @@ import pytest
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import task_from_dict
 from bdc_agents.errors import ProblemError
-from bdc_agents.runs.examine import examine
+from bdc_agents.runs.hidden import examine
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search import asolve

@@ -16,11 +16,14 @@ _LARGEST = 2**20
 """Most bytes of it: a thousand times what a comparison of all methods has."""
 FIXED = ("uniform", "nearest", "membership")
 """Mixtures that nobody trains."""
-COMBINED = ("ties", "dare")
+COMBINED: tuple[Literal["ties", "dare"], ...] = ("ties", "dare")
+"""Methods that add all experts to the base's weights, once and for all."""
 ROUTERS = {"router-default": "default", "router-paper": "paper"}
 """The hypernetwork's two scalings of its weights, by method."""
 PEERS = ("arrow", "xlora")
+"""peft's own methods."""
 METHODS = ("base", "experts", *FIXED, *COMBINED, *PEERS, *ROUTERS)
+"""All methods, in the order of the table; `experts` are all that differ, `shared` among them."""
 
 
 class CompareConfig(Frozen):

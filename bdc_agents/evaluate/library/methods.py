@@ -15,6 +15,7 @@ from bdc_agents.distill.loss import BASE, RoutedLoss, RowLoss, row_sums
 from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError, unknown
+from bdc_agents.evaluate.library.config import COMBINED, FIXED, PEERS
 from bdc_agents.evaluate.library.peers import arrow, classifier, plain_sums, train_xlora, xlora
 from bdc_agents.experts.adapters import (
     adapter_config,
@@ -29,17 +30,13 @@ from bdc_agents.experts.base import Base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.lora import StackedAdapters
 from bdc_agents.experts.membership import Clusters
-from bdc_agents.experts.merging import Method, added, combine
+from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.router import Router
 from bdc_agents.types import Frozen
 
-METHODS = ("base", "experts", "uniform", "nearest", "membership", "ties", "dare", "routers", "arrow", "xlora")
-"""What `compare` runs unless it is told otherwise; `experts` are all that differ, `shared` among them."""
+SCORED = ("base", "experts", *FIXED, *COMBINED, "routers", *PEERS)
+"""What `compare` runs unless it is told otherwise: `METHODS`, where `routers` are those that it is given."""
 Say = Callable[[str], None]
-PEERS = ("arrow", "xlora")
-"""Methods of peft's own."""
-COMBINED: tuple[Method, ...] = ("ties", "dare")
-"""Methods that add all experts to the base's weights, once and for all."""
 
 
 class MethodLoss(Frozen):
@@ -108,7 +105,7 @@ def compare(
     vectors: Tensor,
     routers: Mapping[str, Router] | None = None,
     *,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = SCORED,
     config: RouterConfig | None = None,
     density: float = 0.5,
     training: Encoded | None = None,
@@ -124,7 +121,7 @@ def compare(
         encoded: The rows; `validation` is scored.
         vectors: The embedding of each validation row's problem, shape (rows, d).
         routers: By the name that they shall have in the table.
-        methods: Those to run, of `METHODS`.
+        methods: Those to run, of `SCORED`.
         config: How X-LoRA is trained, and `tokens_per_pass`; as the routers were.
         density: Share of entries that TIES and DARE keep.
         training: What X-LoRA is trained on, its own held-out rows among them; None for `encoded`.
@@ -137,8 +134,8 @@ def compare(
         UsageError: If a method is unknown, or no row is held out.
         ModelError: If base and library do not fit.
     """
-    if wrong := [name for name in methods if name not in METHODS]:
-        raise UsageError(unknown("method", wrong[0], METHODS))
+    if wrong := [name for name in methods if name not in SCORED]:
+        raise UsageError(unknown("method", wrong[0], SCORED))
     single = ("base", "experts")
     if not routable(library) and (mixing := [name for name in methods if name not in single]):
         raise ModelError(

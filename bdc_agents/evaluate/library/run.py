@@ -16,7 +16,6 @@ from typing import Any, cast
 
 from bdc_agents.agents import Reply, Request
 from bdc_agents.config import Budget
-from bdc_agents.disk import one_process
 from bdc_agents.distill.train import Report as Step
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError, UsageError
@@ -34,6 +33,7 @@ from bdc_agents.evaluate.results import EVAL_FILE, Results, Row, read_record
 from bdc_agents.evaluate.run import evaluate, lineage
 from bdc_agents.evaluate.solvers import Answer
 from bdc_agents.experts.base import Base
+from bdc_agents.locks import one_process
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Usage

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 
+_PARTS = 4  # Node, process id, its start, and a random word.
+
 
 def new_owner() -> str:
     """A name for this process as a holder of leases; each call gives a new one."""
@@ -18,7 +20,7 @@ def is_gone(owner: str) -> bool:
     Nothing is known of a process elsewhere: its leases expire.
     """
     parts = owner.split("|")
-    if len(parts) != 4 or parts[0] != _node() or not parts[1].isdecimal():
+    if len(parts) != _PARTS or parts[0] != _node() or not parts[1].isdecimal():
         return False
     return _started(int(parts[1])) != parts[2]
 

@@ -42,6 +42,7 @@ class PostgresJobs(SqlJobs):
         super().__init__(run, limit, lease_seconds, is_gone)
         self._clock = clock
         self._lock_of_threads = threading.Lock()
+        # One connection and no psycopg_pool: `TableCoordinator` uses the table in one thread.
         self._psycopg = need("psycopg")
         with self._explained():
             self._connection = self._psycopg.connect(url, autocommit=True)

@@ -100,7 +100,7 @@ def _authenticate(address: str | None) -> None:
             f"no token for the Ray cluster at {address}: set {TOKEN} to the one its nodes were started with "
             f"({MODE}=token {TOKEN}=... ray start ...)"
         )
-    os.environ[TOKEN] = token_hex(32)
+    os.environ[TOKEN] = token_hex(32)  # 256 bits: nobody guesses it.
 
 
 def _has_default_token() -> bool:

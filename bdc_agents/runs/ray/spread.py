@@ -17,7 +17,7 @@ from bdc_agents.errors import BDCError
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.desk import Actor, Desk, Method, NodeLost, Service
-from bdc_agents.runs.ray.worker import NodePlan, NodeWorker
+from bdc_agents.runs.ray.node import NodePlan, NodeWorker
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from . import supervise, usage, wire, work
-from .ending import end_all
+from . import supervise, usage, wire
 from .isolation import kernel, landlock, namespaces, seccomp
 from .isolation.confine import Rules, load, own_modules
+from .processes import end_all
 
 CONTROL = 0
 """The socket to the caller; no program ever holds it."""
@@ -91,7 +91,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
 
 
 def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> int:
-    """Serves one job in a process of its own; how that ended."""
+    """Serves one job in a process of its own; returns its exit status."""
     pid = namespaces.fork() if owner else os.fork()
     if pid == 0:
         try:
@@ -106,7 +106,7 @@ def _serve_in_child(setup: dict[str, Any], owner: namespaces.Owner | None) -> in
 
 
 def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
-    """Puts up the walls of one job, says so, serves it, and ends the process."""
+    """Puts up the walls of one job, reports that, serves the job, and ends the process."""
     status = _FAILED
     try:
         rules = _settle(setup, owner)
@@ -165,7 +165,7 @@ def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _filter_calls(required: bool) -> bool:
-    """Puts the supervisor's filter in force; whether there is one."""
+    """Puts the supervisor's filter in force; returns whether there is one."""
     try:
         seccomp.install(seccomp.supervisor_filter())
         return True
@@ -221,7 +221,26 @@ def _run_tests(job: dict[str, Any], rules: Rules, setup: dict[str, Any]) -> bool
 
 def _renew(setup: dict[str, Any]) -> None:
     try:
-        work.empty(setup["work"])
+        _empty(setup["work"])
     except OSError:
         if setup["isolated"]:
             raise  # without isolation, a program may well have removed the folder itself
+
+
+def _empty(folder: str) -> None:
+    """Removes all that is in a folder. It flattens as it goes: no depth, length or mode stops it."""
+    moved, pending = 0, [folder]
+    while pending:
+        here = pending.pop()
+        os.chmod(here, 0o700)
+        for entry in list(os.scandir(here)):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)
+            moved += 1
+            aside = f"{folder}/{os.urandom(8).hex()}-{moved}"
+            os.rename(entry.path, aside)
+            pending.append(aside)
+        if here != folder:
+            os.rmdir(here)

@@ -1,6 +1,12 @@
-"""The reports of a program's or a test script's process on how a test went."""
+"""The reports of a program's or a test script's process on how a test went, and how a script's gets out.
+
+A script's report quotes the script. The next program's process is forked from the supervisor, and must
+find no word of any script there. So that report never enters the supervisor's memory: it goes into a
+`Note`, which the supervisor passes on unread.
+"""
 
 import json
+import os
 import struct
 import types
 from typing import Any
@@ -74,3 +80,45 @@ def _frames(error: BaseException) -> list[types.TracebackType]:
         frames.append(here)
         here = here.tb_next
     return frames
+
+
+# --- the note of a script -----------------------------------------------------------------------------
+
+_HEARD = b"!"
+_LENGTH_BYTES = 4  # Lengths up to 4 GiB, far above the output limit.
+_REPORT_AT = len(_HEARD) + _LENGTH_BYTES
+
+
+def note_heard(descriptor: int) -> None:
+    """Notes, in the script's process, that the whole script was read from the caller."""
+    os.write(descriptor, _HEARD)
+
+
+class Note:
+    """A file in memory: a mark that the script was read, and then what `send` writes."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.memfd_create("note")
+
+    @property
+    def heard(self) -> bool:
+        """Whether the script was read; if not, nobody knows where the caller's next frame begins."""
+        return os.fstat(self.descriptor).st_size >= len(_HEARD)
+
+    def length(self) -> int:
+        """Bytes of the report; 0 unless all of it is there."""
+        size = os.fstat(self.descriptor).st_size - _REPORT_AT
+        return size if size > 0 and self._announced() == size else 0
+
+    def _announced(self) -> int:
+        return struct.unpack(">I", os.pread(self.descriptor, _LENGTH_BYTES, len(_HEARD)))[0]
+
+    def pass_on(self, descriptor: int, length: int) -> None:
+        """Has the kernel copy the report into a socket."""
+        start, end = _REPORT_AT, _REPORT_AT + length
+        while start < end:
+            start += os.sendfile(descriptor, self.descriptor, start, end - start)
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self.descriptor)

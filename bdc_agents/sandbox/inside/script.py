@@ -165,12 +165,15 @@ class Script:
         doctest.DocTestRunner.run = run_examples
 
 
+_MAY_BE_EMPTY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _call(function: Any, name: str) -> None:
     """Calls a test that needs nothing; awaits it if it is a coroutine function."""
     needed = [
         parameter.name
         for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind not in (2, 4)
+        if parameter.default is parameter.empty and parameter.kind not in _MAY_BE_EMPTY
     ]
     if needed:
         raise UnassertedError(
@@ -205,8 +208,8 @@ class _Watched(ast.NodeTransformer):
     """Keeps both sides of each `assert L == R` in variables, and counts what asserts something.
 
     Args:
-        calls: Whether expressions may call what asserts; else they stay as they are, unvisited, since
-            most of a script is expressions, and they hold no statements.
+        calls: Whether to look into expressions, which may call what asserts. Otherwise they stay
+            unvisited: most of a script is expressions, and they hold no statements.
     """
 
     def __init__(self, calls: bool) -> None:
@@ -268,7 +271,7 @@ class _Watched(ast.NodeTransformer):
 
 
 def _located(new: Any, where: ast.stmt | ast.expr) -> Any:
-    """A new node with the place of an old one, as have those in it that are new, too."""
+    """Gives a new node, and the new nodes in it, the place of an old one."""
     ast.copy_location(new, where)
     for child in ast.iter_child_nodes(new):
         if not hasattr(child, "lineno"):
@@ -290,7 +293,7 @@ def states_nothing(test: ast.expr) -> bool:
 
 
 def _within(node: ast.AST) -> Iterator[ast.AST]:
-    """A statement and what is in it, but for what is only defined there."""
+    """A statement and what runs in it, without what it only defines."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
         return
     yield node

@@ -8,10 +8,9 @@ import time
 from typing import Any
 
 from . import reports, usage, wire
-from .ending import Ended, end_all
 from .isolation import kernel
 from .isolation.confine import Rules
-from .start import start
+from .processes import Ended, end_all, start
 
 _CHUNK = 65536  # The default size of a pipe's buffer: no read can give more.
 _REPORT_SLACK = 8192  # For an error's text, beside the values that the output limit bounds.
@@ -100,7 +99,7 @@ class Session:
         Unless it was answered while the process lives, the session is over.
 
         Returns:
-            Whether the caller's next frame can be read: not if a checker left a part of its script.
+            Whether the caller's next frame can be read: not if the checker left a part of its script unread.
 
         Raises:
             SystemExit: If the caller has gone.
@@ -229,7 +228,7 @@ class Session:
 
 
 def _await_last_words(checker_process: int, pid: int, program_process: int) -> None:
-    """Where the checker ended since the program did, lets the program end of itself."""
+    """Lets the program end by itself if the checker ended because the program did."""
     if _readable(checker_process):
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if found and found.si_status == reports.PROGRAM_ENDED:

@@ -53,8 +53,8 @@ class Counter:
     def over(self, limits: dict[str, Any]) -> str | None:
         """The limit that was passed: `cpu`, `memory`, or `idle`.
 
-        CPU time decides, since wall time depends on what else the machine does. But who neither
-        uses CPU time nor can be waiting for it, only sleeps.
+        CPU time decides, since wall time depends on what else the machine does. But a process that
+        neither uses CPU time nor can be waiting for it only sleeps.
         """
         spent, now = self._spent(), time.monotonic()
         if spent >= limits["cpu_seconds"]:
@@ -79,7 +79,7 @@ class Counter:
         return (peak or self._peak()) - self._inherited > limits["memory_mb"] * 2**20
 
     def close(self) -> None:
-        """Lets go of what it looks at."""
+        """Closes the file that it looks at."""
         if self._status is not None:
             os.close(self._status)
 
@@ -88,7 +88,7 @@ class Counter:
         try:
             if self._status is None:  # not earlier: it is hidden until the process is confined
                 self._status = os.open(f"/proc/{self._pids[0]}/status", os.O_RDONLY)
-            status = os.pread(self._status, 4096, 0)
+            status = os.pread(self._status, 4096, 0)  # The whole of it: some 1,500 bytes.
         except OSError:  # the process has ended, or /proc is not there
             return 0
         now = _kilobytes(status, b"VmRSS") + _kilobytes(status, b"VmSwap")
@@ -130,7 +130,7 @@ def _cpu_of_all() -> float:
     total = reaped.ru_utime + reaped.ru_stime
     for pid in _others():
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        total += sum(map(int, fields[11:15])) / _TICKS
+        total += sum(map(int, fields[11:15])) / _TICKS  # proc(5): its own time and its children's
     return total
 
 

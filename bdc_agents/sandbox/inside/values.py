@@ -83,6 +83,7 @@ class Encoder:
         if kind in _AS_THEY_ARE:
             return value
         if kind is int:
+            # In decimal, a long integer would take time that grows with the square of its length.
             return value if value.bit_length() < 64 else ["i", hex(value)]
         if kind not in _BUILT_IN:
             return self._encode_other(value, depth)

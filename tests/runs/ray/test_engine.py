@@ -18,7 +18,7 @@ from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import OpenRun, local_engine
 from bdc_agents.runs.ray import connect, search, spread, worker
 from bdc_agents.runs.ray.desk import Desk, NodeLost, Service
-from bdc_agents.runs.ray.search import plan_for, search_on
+from bdc_agents.runs.ray.engine import plan_for, search_on
 
 DEMO = CollectConfig(datasets=("demo",), limit=5)
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))

@@ -16,24 +16,24 @@ if that is not turned into a number, with which a script might compare.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import remote
-from .remote import UnsupportedError, is_class, is_remote, own
+from . import standins
+from .standins import UnsupportedError, is_class, is_remote, own
 
 if TYPE_CHECKING:
-    from .remote import Peer
+    from .standins import Peer
 
 
 def method(name: str) -> Callable[..., Any]:
     """The method of this name in the stand-in for a class of the program."""
-    if name in remote.EQUALITY:
+    if name in standins.EQUALITY:
         return lambda self, other: _equal(self, name, other)
-    if name in remote.CONTAINS:
+    if name in standins.CONTAINS:
         return _contains
-    if name in remote.ORDER | remote.ARITHMETIC:
+    if name in standins.ORDER | standins.ARITHMETIC:
         return lambda self, *others: _combined(self, name, *others)
-    if name in remote.NUMBERS:
+    if name in standins.NUMBERS:
         return lambda self, *others: _number(self, name, *others)
-    return remote.special(name)
+    return standins.special(name)
 
 
 def _ask(self: Any, name: str, *others: Any) -> Any:
@@ -84,9 +84,9 @@ def _combined(self: Any, name: str, *others: Any) -> Any:
     peer: Peer = own(self, "_peer_")
     if own(type(self), "_base_") is not None and not peer.trusts(type(self)):
         found = _of_base(self, name, *others)
-        if found is not NotImplemented or name in remote.ORDER:
+        if found is not NotImplemented or name in standins.ORDER:
             return found
-    if name in remote.ORDER or not peer.trusts(type(self)):
+    if name in standins.ORDER or not peer.trusts(type(self)):
         raise _refused(self, f"would learn from {name} what the test compares it with")
     result = _ask(self, name, *others)
     if result is NotImplemented:
@@ -117,9 +117,11 @@ def _derived(result: Any, *origins: Any) -> Any:
 
 def _refused(self: Any, reason: str) -> UnsupportedError:
     peer: Peer = own(self, "_peer_")
-    return peer.refuse(f"an object of the program's class {type(self).__name__!r} {reason}; {remote.WAY_OUT}")
+    return peer.refuse(
+        f"an object of the program's class {type(self).__name__!r} {reason}; {standins.WAY_OUT}"
+    )
 
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 60 else f"{text[:57]}..."  # The reason that follows should stay in sight.

@@ -1,11 +1,20 @@
-"""Calls between a test script and a program in two processes; values cross as plain data.
+"""One end of the connection between a test script and its program: asks, and answers.
 
-What is no plain data, such as a function or an object, stays where it is, and the other side gets
-what stands for it; see `remote`. Both sides run this class. The checker's side is careful: what it
-serves to the program is what `granted` says; nothing that leads to the script itself.
+Both sides run this class. Values cross as plain data; what is none, such as a function or an object, stays
+where it is, and the other side gets a stand-in. The script's side is careful: it does for the program what
+`script_side` grants.
 
-One thread of each side speaks at a time: from its question to the answer, but for while it performs
-what the other side asks in between. Then another may ask, and the last question is answered first.
+One thread of each side speaks at a time: from its question to the answer, except while it performs what
+the other side asks in between. Then another may ask, and the last question is answered first.
+
+A message is a list of six:
+
+kind     `ask`, `value` or `error`
+said     of an ask the operation and the names of its keywords; of an error what is told about it
+data     encoded values: of an ask the surroundings and the operands; the value; the exception
+changes  of mirrored containers and of objects with content, since the last message
+unused   numbers of containers that the sender mirrors no more
+printed  what the program printed to the streams that the script has redirected
 """
 
 import time
@@ -13,12 +22,15 @@ from _thread import RLock
 from typing import Any, NoReturn
 
 from .. import reports
-from . import crossing, granted, kinds, raised, remote, served, surroundings
+from . import classes, codec, exceptions, program_side, script_side, standins, surroundings
 from .channel import Channel, Gone
-from .remote import Kind, is_class, own
+from .standins import Kind, is_class, own
 
-_LOOK_SECONDS = 0.001  # Between two looks whether other threads' questions are answered; calls take as long.
+_LOOK_SECONDS = (
+    0.001  # Between two looks whether other threads' questions are answered; a call takes as long.
+)
 _OF_THE_STATEMENT = ("__module__", "__qualname__", "__classcell__", "__orig_bases__")
+"""Names that a `class` statement itself defines: the twin in the program gets its own."""
 
 
 class Peer:
@@ -33,12 +45,12 @@ class Peer:
         self._channel = Channel(descriptor)
         self._turn, self._open = RLock(), 0
         self.careful = namespace is None
-        self._crossing = crossing.Crossing(self, self.careful)
-        share = self._crossing.share
-        self._program = None if namespace is None else served.Program(namespace, share)
+        self._codec = codec.Codec(self, self.careful)
+        share = self._codec.share
+        self._program = None if namespace is None else program_side.Program(namespace, share)
         self.surroundings: surroundings.OfScript | None = None
         self.compared_with_plain = False
-        self.refused: remote.UnsupportedError | None = None
+        self.refused: standins.UnsupportedError | None = None
         self._trusted: set[int] = set()
 
     @property
@@ -79,7 +91,7 @@ class Peer:
         if not isinstance(error, BaseException):
             error = RuntimeError(str(told["message"]))
         if self.careful:
-            error = raised.surfaced(error, iterating)
+            error = exceptions.surfaced(error, iterating)
             line = told.get("line")
             known = {key: str(told[key]) for key in ("error", "message")}
             object.__setattr__(error, reports.TOLD, known | {"line": line if type(line) is int else None})
@@ -128,10 +140,10 @@ class Peer:
 
     def _perform(self, operation: str, operands: list[Any], keywords: dict[str, Any], around: Any) -> Any:
         if operation == "describe":
-            kind = self._crossing.shared[operands[0]]
-            return granted.described(kind) if self.careful else kinds.described(kind)
+            kind = self._codec.shared[operands[0]]
+            return script_side.described(kind) if self.careful else classes.described(kind)
         if self._program is None:
-            return granted.use(operation, operands, keywords)
+            return script_side.use(operation, operands, keywords)
         if around:
             self._program.surroundings.change(around)
         return self._program.perform(operation, operands, keywords)
@@ -152,19 +164,17 @@ class Peer:
         """Sends values, and with them what has changed on this side and what it uses no more.
 
         Args:
-            kind: `ask`, `value` or `error`.
-            said: What is JSON as it is: the operation and the names of the last values, its
-                keywords; nothing; or what is told about the error.
-            parts: What surrounds the program and the operands; the value; or the error.
+            kind, said: As the module says; both are JSON as they are.
+            parts: The values to encode.
         """
-        mark = self._crossing.common.mark()
+        mark = self._codec.mirror.mark()
         try:
-            data = self._crossing.encode_all(parts)
-            changes = self._crossing.changes(mark)
+            data = self._codec.encode_all(parts)
+            changes = self._codec.changes(mark)
         except BaseException:
-            self._crossing.common.take_back_sent(mark)
+            self._codec.mirror.take_back_sent(mark)
             raise
-        unused = self._crossing.common.unused()
+        unused = self._codec.mirror.unused()
         printed = self._program.surroundings.printed() if self._program else {}
         self._channel.send([kind, said, data, changes, unused, printed])
 
@@ -172,15 +182,15 @@ class Peer:
         while True:
             kind, said, data, changes, unused, printed = self._channel.receive()
             try:
-                parts = self._crossing.decode_all(data)
-                self._crossing.take_changes(changes)
+                parts = self._codec.decode_all(data)
+                self._codec.take_changes(changes)
             except Exception as error:
                 if kind != "ask":
                     raise
                 self._say_error(error)
                 continue
             if unused:
-                self._crossing.common.drop(unused)
+                self._codec.mirror.drop(unused)
             if printed and self.surroundings:
                 self.surroundings.take(printed)
             return kind, said, parts
@@ -196,27 +206,27 @@ class Peer:
         numbers = (own(one, "_number_") for one in own(kind, "__mro__") if is_class(one))
         return bool(self._trusted) and not self._trusted.isdisjoint(numbers)
 
-    def refuse(self, reason: str) -> remote.UnsupportedError:
+    def refuse(self, reason: str) -> standins.UnsupportedError:
         """The exception to raise. After one refusal the test cannot pass, even if a script catches it."""
-        self.refused = self.refused or remote.UnsupportedError(reason)
+        self.refused = self.refused or standins.UnsupportedError(reason)
         return self.refused
 
     def subclass(self, name: str, bases: tuple[type, ...], space: dict[str, Any], keywords: Any) -> int:
         """Makes the twin, in the program, of a class that the script derives from one of the program's."""
         for base in bases:
-            if crossing.class_name(base) is None:
+            if codec.class_name(base) is None:
                 raise self.refuse(
                     f"the class {name!r} of the test inherits from one of the program and from "
-                    f"{base.__name__!r} of the test; {remote.WAY_OUT}"
+                    f"{base.__name__!r} of the test; {standins.WAY_OUT}"
                 )
         members = [
-            (key, *crossing.member(value)) for key, value in space.items() if key not in _OF_THE_STATEMENT
+            (key, *codec.member(value)) for key, value in space.items() if key not in _OF_THE_STATEMENT
         ]
         return int(self.ask("subclass", name, bases, tuple(members), dict(keywords)))
 
     def adopt(self, number: int, kind: Kind) -> None:
         """Registers a class of the script as the stand-in for its twin in the program."""
-        self._crossing.adopt(number, kind)
+        self._codec.adopt(number, kind)
 
 
 def _asks_for_next(operation: str, operands: tuple[Any, ...]) -> bool:

@@ -75,10 +75,12 @@ def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed:
     os.setsid()
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a supervisor that is killed leaves nothing
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # From 16 on, so that no descriptor is overwritten before it has its own place.
     safe = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 16) for descriptor in keep]
     for target, descriptor in enumerate(safe):
         os.dup2(descriptor, target)
-    os.closerange(len(keep), 256)  # the control socket was descriptor 0
+    # The control socket was descriptor 0. A supervisor holds a few dozen at most.
+    os.closerange(len(keep), 256)
     _open_streams()
     _add_builtins()
     _forget_ourselves()

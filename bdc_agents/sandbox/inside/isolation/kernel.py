@@ -79,7 +79,7 @@ def fork_into(flags: int) -> int:
 
 
 def outlast(pid: int) -> int:
-    """Waits for the end of a child process, and brings it about if the child is stopped; its status.
+    """Waits until a child process ends, and ends it if it is stopped; returns its status.
 
     The sandbox never stops a process itself, so a stop is an attempt to make it hang.
     """
@@ -116,7 +116,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 def restrict_mount(target: str, attributes: int, recursive: bool = True) -> None:
     """Adds attributes such as read-only to a mount and, where asked, to all mounts below it."""
-    words = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
+    words = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)  # struct mount_attr
     done = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
         ctypes.c_long(_AT_FDCWD),
@@ -145,7 +145,7 @@ def set_hostname(name: str) -> None:
 
 def forbid_capabilities() -> None:
     """Empties the bounding set, so that no later step can bring a capability back."""
-    for capability in range(64):
+    for capability in range(64):  # A set of them has 64 bits.
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
@@ -157,11 +157,11 @@ def forbid_capabilities() -> None:
 def drop_capabilities() -> None:
     """Empties the effective, permitted and inheritable sets."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    sets = (ctypes.c_uint32 * 6)()
+    sets = (ctypes.c_uint32 * 6)()  # Three sets, each in two words.
     _checked("capset", _libc.capset(ctypes.byref(header), ctypes.byref(sets)))
 
 
 def set_seccomp_filter(program: bytes) -> None:
     """Puts a BPF program in front of every system call of this process and its children."""
-    wrapped = _Filter(len(program) // 8, program)
+    wrapped = _Filter(len(program) // 8, program)  # An instruction has 8 bytes.
     _checked("seccomp", _libc.prctl(PR_SET_SECCOMP, 2, ctypes.addressof(wrapped), 0, 0))

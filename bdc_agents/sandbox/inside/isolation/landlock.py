@@ -53,7 +53,7 @@ def restrict(readable: list[str], writable: list[str]) -> None:
     network = _BIND_CONNECT if offered >= _NETWORK_SINCE else 0
     scopes = _ABSTRACT_SOCKETS_SIGNALS if offered >= _SCOPES_SINCE else 0
     handled = struct.pack("QQQ", rights, network, scopes)
-    size = 24 if scopes else 16 if network else 8
+    size = 24 if scopes else 16 if network else 8  # An older kernel refuses fields that it does not know.
     rules = kernel.landlock(0, ctypes.c_char_p(handled), ctypes.c_size_t(size), ctypes.c_uint(0))
     try:
         for path in readable:

@@ -55,7 +55,7 @@ def enter(folders: list[str], files: list[str], work: str) -> Owner:
 
 
 def adopt() -> Owner:
-    """Takes over the namespaces that bubblewrap has made; whom programs are to run as."""
+    """Takes over the namespaces that bubblewrap has made; returns whom programs run as."""
     kernel.unshare(_NEW_MOUNTS)
     kernel.forbid_capabilities()
     return Owner(os.geteuid(), os.getegid())
@@ -83,7 +83,7 @@ def settle(owner: Owner, work: str, work_mb: int, work_files: int) -> None:
 
 
 def _unshare() -> Owner:
-    """Leaves all namespaces of the host; whom programs are to run as.
+    """Leaves all namespaces of the host; returns whom programs run as.
 
     Root keeps itself mapped until the mounts are made, since only root can read its own folders,
     and then becomes nobody. An ordinary user can map only itself.

@@ -50,6 +50,7 @@ _ALLOW, _KILL, _NO, _UNKNOWN = (
 )
 
 
+# Arguments have 8 bytes each, and the low half comes first on both machines.
 def _one_of(argument: int, values: Iterable[int], otherwise: Block, then: Block = _ALLOW) -> Block:
     """Whether the low half of an argument, which is all that the kernel looks at, is one of these."""
     values = tuple(values)

@@ -1,4 +1,4 @@
-"""Serves a script's calls in the program's process: all of them, since it has nothing to guard."""
+"""Does for a script what it asks of its program: everything, since the program has nothing to guard."""
 
 import copy
 import inspect
@@ -27,7 +27,7 @@ _PERFORMED: dict[str, Callable[..., Any]] = {
     "__deepcopy__": lambda value, *_: copy.deepcopy(value),
     "__call__": lambda target, *operands, **keywords: target(*operands, **keywords),
 }
-"""For operators that every object has in some way, whether or not its class defines the method."""
+"""Operators that Python runs on every object, whether or not its class defines the method."""
 
 
 class Program:

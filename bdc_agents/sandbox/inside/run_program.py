@@ -57,7 +57,7 @@ def _on_input(job: dict[str, Any]) -> int:
 
 
 def _whole_program(job: dict[str, Any]) -> BaseException | None:
-    """Runs it as the main module; what ended a thread of it, if something did."""
+    """Runs the program as the main module; returns what ended one of its threads, if anything did."""
     module = types.ModuleType("__main__")
     failed_threads = _watch_threads(job)
     ours = sys.stdout
@@ -72,9 +72,9 @@ def _whole_program(job: dict[str, Any]) -> BaseException | None:
 
 
 def _watch_threads(job: dict[str, Any]) -> list[BaseException]:
-    """Where exceptions that end a thread are kept: contest programs often run in one.
+    """Keeps the exceptions that end a thread in the list that it returns: contest programs often run in one.
 
-    They do not end the program, and `SystemExit` is not even told, as anywhere in Python.
+    As anywhere in Python they do not end the program, and `SystemExit` is not even reported.
     """
     failed: list[BaseException] = []
     if "threading" in job["code"]:
@@ -89,7 +89,7 @@ def _watch_threads(job: dict[str, Any]) -> list[BaseException]:
 
 
 def _finish(module: types.ModuleType, ours: Any) -> None:
-    """What an interpreter does at its end: join threads, run exit functions, flush."""
+    """Does what an interpreter does at its end: joins threads, runs exit functions, flushes."""
     threading = sys.modules.get("threading")
     if threading is not None:
         threading._shutdown()
@@ -138,7 +138,7 @@ def _called(test: dict[str, Any], module: types.ModuleType) -> dict[str, Any]:
 
 
 def _for_checker(job: dict[str, Any]) -> int:
-    """Loads the program and does what the checker asks of it; see `checker`."""
+    """Loads the program and does what the checker asks of it; see `run_script`."""
     module = types.ModuleType("program")
     served = peer.Peer(_REPORT, module.__dict__)
     try:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import text_matches, value_matches
 from bdc_agents.sandbox.inside.values import encode
-from bdc_agents.sandbox.literals import NotAValueError, Opaque, decode, evaluate
+from bdc_agents.sandbox.received import NotAValueError, Opaque, decode
 from bdc_agents.types import Checker
+from bdc_agents.types.literals import evaluate
 
 numbers = st.booleans() | st.integers() | st.floats() | st.complex_numbers(allow_nan=False)
 scalars = st.none() | numbers | st.text() | st.binary()

@@ -1,11 +1,61 @@
-"""Guesses whether a program keeps state between calls, so that each call needs a fresh process."""
+"""What is sent to the sandbox about a job: the program and its tests, never an expected value.
+
+A test says whether it needs a fresh process, or may run in the one that the test before it has used.
+"""
 
 import ast
+from typing import Any
 
 from bdc_agents.syntax import parse
+from bdc_agents.types import CallTest, ScriptTest, StdinTest, TestCase
+
+from .inside import wire
+from .protocol import Job
+from .tiers import WORK_MB
 
 _TELLING = {"exec", "eval", "globals", "setattr", "vars", "open"}
 """Names whose use may change the module, or leave something in a file."""
+
+
+def frames_of(job: Job) -> list[bytes]:
+    """The frames of a job: the program, then its tests."""
+    return [wire.pack(_job_frame(job)), *_test_frames(job)]
+
+
+def _job_frame(job: Job) -> dict[str, Any]:
+    limits = {"file_bytes": WORK_MB * 2**20, "tests": len(job.tests)}
+    return {
+        "code": job.code.removeprefix("\ufeff"),  # Python accepts this mark in a file, but not in a text.
+        "preamble": job.preamble,
+        "entry_point": job.entry_point,
+        "limits": job.limits.model_dump() | limits,
+    }
+
+
+def _test_frames(job: Job) -> list[bytes]:
+    """The frames of the tests; each says whether it needs a fresh process or may reuse the last one."""
+    apart = job.limits.processes > 1 or keeps_state(f"{job.preamble}\n{job.code}")
+    setups = {test.setup for test in job.tests if isinstance(test, CallTest)}
+    fresh = {"fresh": apart or len(setups) > 1}
+    return [_test_frame(test, fresh) for test in job.tests]
+
+
+def _test_frame(test: TestCase, fresh: dict[str, Any]) -> bytes:
+    if isinstance(test, ScriptTest):  # Only the test's checker process reads the script that follows.
+        script = test.code.encode("utf-8", "surrogatepass")
+        return wire.pack({"kind": test.kind, "size": len(script)} | fresh) + script
+    return wire.pack(_shown_to_program(test) | fresh)
+
+
+def _shown_to_program(test: StdinTest | CallTest) -> dict[str, Any]:
+    match test:
+        case StdinTest():
+            return {"kind": test.kind, "stdin": test.stdin.encode("utf-8", "surrogatepass")}
+        case CallTest():
+            return {"kind": test.kind, "call": test.call, "setup": test.setup}
+
+
+# --- fresh processes ------------------------------------------------------------------------------
 
 
 def keeps_state(code: str) -> bool:

@@ -1,12 +1,14 @@
-"""Sends exceptions from one process to the other."""
+"""Exceptions on their way to the other process: taken apart, made again, and fit to be raised there."""
 
 import functools
 import sys
 from typing import Any
 
 _ENDS_SOMETHING = (StopIteration, StopAsyncIteration, GeneratorExit)
+"""Exceptions that end a loop or a generator instead of failing it."""
 _STEERS = {("asyncio.exceptions", "CancelledError")}
 _STEERING_MODULES = ("unittest", "doctest")
+"""Exceptions that steer whoever runs the script's tests, and so are not a program's to raise there."""
 
 
 def class_named(module: str, name: str, otherwise: type[Exception] | None = None) -> type[BaseException]:

@@ -1,13 +1,14 @@
-"""Starts the processes of a test: the program's and, for a script, its checker's."""
+"""Starts the processes of a test, and ends every process that they started, wherever it is in the tree."""
 
 import fcntl
 import os
+import signal
 import socket
 from typing import Any, NamedTuple
 
-from . import checker, run_test, wire
+from . import run_program, run_script, wire
 from .isolation.confine import Rules
-from .note import Note
+from .reports import Note
 
 
 class Ends(NamedTuple):
@@ -67,7 +68,7 @@ def _start_script(job: dict[str, Any], size: int, rules: Rules, control: int) ->
     keep = (_nothing(), _sink(), _sink(), note.descriptor, ours)
     last = os.fork()
     if last == 0:
-        checker.run(job, size, control, rules, keep)
+        run_script.run(job, size, control, rules, keep)
     _close((*keep[:3], ours))
     return Ends((program, last), output[0], note=note)
 
@@ -75,7 +76,7 @@ def _start_script(job: dict[str, Any], size: int, rules: Rules, control: int) ->
 def _fork_program(job: dict[str, Any], kind: str, rules: Rules, keep: tuple[int, ...]) -> int:
     pid = os.fork()
     if pid == 0:
-        run_test.run(job, kind, rules, keep)
+        run_program.run(job, kind, rules, keep)
     _close(keep)
     return pid
 
@@ -101,3 +102,55 @@ def _sealed(text: bytes) -> int:
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
+
+
+# --- ending ---------------------------------------------------------------------------------------
+
+
+class Ended(NamedTuple):
+    """How a process ended.
+
+    Args:
+        status: Exit status, or a negative signal number.
+        peak: Bytes of memory that it had at most.
+    """
+
+    status: int
+    peak: int
+
+
+def end_all(pids: tuple[int, ...]) -> dict[int, Ended]:
+    """Kills every process that is left and reaps it; returns how those named ended."""
+    found: dict[int, Ended] = {}
+    while True:
+        _kill_all(pids)
+        try:
+            pid, word, used = os.wait3(0)
+        except ChildProcessError:
+            return found
+        if pid in pids:
+            peak = used.ru_maxrss * 1024  # Linux counts it in kilobytes.
+            found[pid] = Ended(os.waitstatus_to_exitcode(word), peak)
+
+
+def _kill_all(pids: tuple[int, ...]) -> None:
+    if os.getpid() == 1:  # then all other processes of this namespace are the program's
+        _kill(-1)
+        return
+    for target in (*(-pid for pid in pids), *_children()):
+        _kill(target)
+
+
+def _children() -> list[int]:
+    try:
+        with open("/proc/thread-self/children", encoding="ascii") as children:
+            return [int(child) for child in children.read().split()]
+    except OSError:
+        return []
+
+
+def _kill(target: int) -> None:
+    try:
+        os.kill(target, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return

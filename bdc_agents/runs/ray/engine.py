@@ -20,14 +20,14 @@ from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
 from bdc_agents.runs.ray.desk import Line
-from bdc_agents.runs.ray.spread import Spread
-from bdc_agents.runs.ray.worker import (
+from bdc_agents.runs.ray.node import (
     NodePlan,
     NodeWorker,
     common_plan,
     data_here,
     without_data,
 )
+from bdc_agents.runs.ray.spread import Spread
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task, Usage

@@ -7,15 +7,10 @@ What is decoded may come from a hostile process: nothing here runs code that it 
 import builtins
 import collections
 import importlib
-import operator
 import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
-
-from .. import values
-
-Encode = Callable[[Any], Any]
 
 
 class Form(NamedTuple):
@@ -208,59 +203,6 @@ def class_of(module: str, name: str) -> type | None:
     return getattr(importlib.import_module(module), name, None)
 
 
-CHANGING = (list, dict, set, bytearray, collections.deque)
-"""Mutable built-in containers."""
-
-
-def content(value: Any) -> Any:
-    """The content of an object whose class derives from one of these."""
-    if isinstance(value, collections.deque):
-        return collections.deque(collections.deque.__iter__(value))
-    return values.content(value)
-
-
-def items(container: Any) -> list[Any]:
-    """The content of a container as a list, to notice changes later."""
-    if type(container) is list:
-        return container[:]
-    if isinstance(container, dict):
-        return [*dict.keys(container), *dict.values(container)]
-    if isinstance(container, types.SimpleNamespace):
-        return items(vars(container))
-    return list(type(container).__iter__(container))
-
-
-def same_items(ones: list[Any], others: list[Any]) -> bool:
-    """Whether two such lists hold the very same objects; runs no code of theirs."""
-    return len(ones) == len(others) and all(map(operator.is_, ones, others))
-
-
 def named_tuple(name: str, fields: list[Any], items: list[Any]) -> Any:
     """Makes a named tuple like one of the other side."""
     return collections.namedtuple(name, [str(field) for field in fields], rename=True)(*items)
-
-
-def changed_in_place(mine: Any, theirs: Any) -> None:
-    """Gives a container the other side's new content; does nothing if the two differ in kind.
-
-    The methods of the built-in classes do it: those of a subclass are not run.
-    """
-    if isinstance(mine, list) and isinstance(theirs, list):
-        list.__setitem__(mine, slice(None), theirs)
-    elif isinstance(mine, dict) and isinstance(theirs, dict):
-        base: Any = collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
-        base.clear(mine)
-        for key, item in dict.items(theirs):
-            base.__setitem__(mine, key, item)
-    elif isinstance(mine, set) and isinstance(theirs, set):
-        set.clear(mine)
-        set.update(mine, theirs)
-    elif isinstance(mine, collections.deque) and isinstance(theirs, collections.deque):
-        collections.deque.clear(mine)
-        collections.deque.extend(mine, theirs)
-    elif isinstance(mine, types.SimpleNamespace) and isinstance(theirs, types.SimpleNamespace):
-        vars(mine).clear()
-        vars(mine).update(vars(theirs))
-    elif type(mine) is type(theirs) and type(mine).__name__ in ("bytearray", "array"):
-        container: Any = mine
-        container[:] = theirs

@@ -1,4 +1,4 @@
-"""Sends classes from one process to the other: describes them there and makes them here."""
+"""Describes a class in its own process, and makes the stand-in for it in the other."""
 
 import abc
 import collections
@@ -9,17 +9,17 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import library, operators, remote
-from .remote import Inherited, Kind, is_class
+from . import mirror, operators, standins
+from .standins import Inherited, Kind, is_class
 
 if TYPE_CHECKING:
-    from .remote import Peer
+    from .standins import Peer
 
 # Beyond any honest class: a description may come from a hostile process.
 _MOST_NAMES, _LONGEST_NAME = 2000, 200
 _CONTENT = (
     *(collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque),
-    *remote.CONTENT,
+    *standins.CONTENT,
 )
 _ABSTRACT = {kind.__name__: kind for module in (collections.abc, numbers) for kind in vars(module).values()
              if isinstance(kind, abc.ABCMeta)}  # fmt: skip
@@ -67,7 +67,7 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
     if not any(map(is_class, usable)):
         usable = (Remote, *usable)
     base = next((one for kind in usable for one in kind.__mro__ if one in _CONTENT), None)
-    space: dict[str, Any] = {"_peer_": peer, "_number_": number, "_base_": base, **remote.BASICS}
+    space: dict[str, Any] = {"_peer_": peer, "_number_": number, "_base_": base, **standins.BASICS}
     space |= dict(_members(peer, names))
     if unhashable:
         space["__hash__"] = None
@@ -87,22 +87,22 @@ def made(peer: "Peer", number: int, description: list[Any]) -> Kind:
 
 def instance(peer: "Peer", number: int, kind: Kind, held: Any) -> Any:
     """Makes the stand-in for an object of a class, with its content or an exception's arguments."""
-    base: Any = remote.own(kind, "_base_")
+    base: Any = standins.own(kind, "_base_")
     made: Any
-    if remote.inherits(kind, BaseException):
-        mro = remote.own(kind, "__mro__")
+    if standins.inherits(kind, BaseException):
+        mro = standins.own(kind, "__mro__")
         root: Any = next(one for one in mro if not is_class(one) and issubclass(one, BaseException))
         made = root.__new__(kind)
         made.args = held if isinstance(held, tuple) else ()
     elif base is None:
         made = object.__new__(kind)
-    elif issubclass(base, library.CHANGING):
+    elif issubclass(base, mirror.CHANGING):
         new: Any = base.__new__
         made = new(kind)
-        library.changed_in_place(made, held)
+        mirror.changed_in_place(made, held)
     else:
         made = base.__new__(kind, held)
-    remote.own(made, "__dict__").update(_peer_=peer, _number_=number)
+    standins.own(made, "__dict__").update(_peer_=peer, _number_=number)
     return made
 
 
@@ -118,14 +118,14 @@ def _register(abstract: Any, kind: Kind) -> None:
 
 
 def _members(peer: "Peer", names: list[Any]) -> Iterator[tuple[str, Any]]:
-    make: Callable[[str], Any] = operators.method if peer.careful else remote.special
+    make: Callable[[str], Any] = operators.method if peer.careful else standins.special
     for name in names:
-        if type(name) is not str or name in remote.BASICS or name in ("_peer_", "_number_", "_base_"):
+        if type(name) is not str or name in standins.BASICS or name in ("_peer_", "_number_", "_base_"):
             continue
-        if name in remote.SPECIALS:
-            yield name, remote.anext if name == "__anext__" else make(name)
+        if name in standins.SPECIALS:
+            yield name, standins.anext if name == "__anext__" else make(name)
         elif name == "__await__":
-            yield name, remote.awaits
+            yield name, standins.awaits
         elif not name.startswith("__") or name == "__init__":
             yield name, Inherited(name)
 
@@ -147,22 +147,22 @@ def _bound(self: Any, instance: Any, _owner: Any = None) -> Any:
 
 
 def _send(self: Any, _value: Any) -> Any:
-    raise StopIteration(remote.own(self, "_peer_").ask("await", self))
+    raise StopIteration(standins.own(self, "_peer_").ask("await", self))
 
 
 def _raise(_self: Any, kind: Any, *rest: Any) -> Any:
     raise rest[0] if rest and rest[0] is not None else kind
 
 
-_CALLED = {"__call__": remote.called, "__get__": _bound}
-_COROUTINE = {"__await__": remote.awaits, "send": _send, "throw": _raise, "close": lambda _: None}
+_CALLED = {"__call__": standins.called, "__get__": _bound}
+_COROUTINE = {"__await__": standins.awaits, "send": _send, "throw": _raise, "close": lambda _: None}
 _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
     "function": (types.FunctionType, _CALLED),
     "method": (types.MethodType, _CALLED),
     "builtin": (types.BuiltinFunctionType, _CALLED),
     "generator": (
         types.GeneratorType,
-        {"__next__": remote.special("__next__"), "__iter__": lambda self: self},
+        {"__next__": standins.special("__next__"), "__iter__": lambda self: self},
     ),
     "coroutine": (types.CoroutineType, _COROUTINE),
 }
@@ -170,7 +170,7 @@ _FIXED: dict[str, tuple[type, dict[str, Any]]] = {
 
 def _fixed(name: str, kind: type, members: dict[str, Any]) -> Kind:
     shown = {"__class__": property(lambda _: kind)}  # so that `inspect` knows them
-    space = {"_number_": None, "_local_": frozenset(members), **remote.BASICS, **members, **shown}
+    space = {"_number_": None, "_local_": frozenset(members), **standins.BASICS, **members, **shown}
     return type.__new__(Kind, name, (Remote,), space)
 
 

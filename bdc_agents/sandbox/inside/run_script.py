@@ -1,4 +1,4 @@
-"""The process of a test script: runs it away from the program, and calls the program from there.
+"""The checker, which is the process of a test script: runs it apart from the program, and calls that.
 
 No code of the program runs here. A name that the script does not define itself stands for, in
 this order: what the preamble defines, a built-in, a module of the standard library that the
@@ -16,8 +16,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import note, reports, wire
-from .calls import peer, remote, surroundings
+from . import reports, wire
+from .calls import peer, standins, surroundings
 from .isolation import confine
 from .script import Script
 
@@ -41,7 +41,7 @@ def run(job: dict[str, Any], size: int, control: int, rules: "Rules", keep: tupl
     status = 1
     try:
         test = {"code": wire.read(control, size).decode("utf-8", "surrogatepass")}
-        note.heard(keep[_REPORT])
+        reports.note_heard(keep[_REPORT])
         confine.confine(job["limits"], rules, keep, closed=True)
         import_only_from(sys.path)
         _thread.stack_size(_STACK_BYTES)
@@ -87,7 +87,7 @@ def _explained(report: dict[str, Any], program: peer.Peer) -> dict[str, Any]:
 
 _OBJECT_COMPARED = (
     "an object of the program's class was compared with a plain value, which it never equals in a script "
-    f"test, whatever its class says; {remote.WAY_OUT}"
+    f"test, whatever its class says; {standins.WAY_OUT}"
 )
 
 
@@ -97,8 +97,8 @@ class Names(dict[str, Any]):
     Args:
         program: The connection to the program.
         entry_point: The name that is the program's, even if it is that of a built-in.
-        classes: Names that the script uses as those of classes.
-        attributes: Of names that the script uses for these attributes alone.
+        classes: What `classes_of` found.
+        attributes: What `attributes_of` found.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Names(dict[str, Any]):
         if hasattr(builtins, name) and name != self._entry_point:
             raise KeyError(name)
         value = self[name] = self._look_up(name)
-        if remote.is_class(value) and name in self._classes:
+        if standins.is_class(value) and name in self._classes:
             self._program.trust(value)
         return value
 
@@ -157,7 +157,7 @@ class Names(dict[str, Any]):
             return
         exec(compile(code, "preamble.py", "exec", dont_inherit=True), self)  # noqa: S102
         for name, value in list(self.items()):
-            local = isinstance(value, (types.FunctionType, type)) and not remote.is_class(value)
+            local = isinstance(value, (types.FunctionType, type)) and not standins.is_class(value)
             defined = local and value.__module__ == reports.MAIN
             if name == self._entry_point or (defined and self._entry_point is None):
                 del self[name]
@@ -235,7 +235,7 @@ def import_only_from(folders: list[str]) -> None:
 
 
 def attributes_of(tree: ast.Module) -> dict[str, set[str]]:
-    """The names that a script uses for attributes of theirs alone, as in `math.pi`, and for which."""
+    """The names that a script uses only for their attributes, as in `math.pi`, with those attributes."""
     found, bare = dict[str, set[str]](), set[str]()
     of_attributes = set[ast.Name]()
     for node in ast.walk(tree):  # an attribute comes before the name in it
@@ -249,7 +249,7 @@ def attributes_of(tree: ast.Module) -> dict[str, set[str]]:
 
 
 def classes_of(tree: ast.Module) -> frozenset[str]:
-    """The names that a script uses as those of classes: what they make is then what it tests.
+    """The names that a script uses as classes, so that their objects are what it tests.
 
     A name in capital words is taken for one, as PEP 8 has it, and so is one that `isinstance`,
     `except`, a pattern or another class names as such.

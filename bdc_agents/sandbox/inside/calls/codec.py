@@ -1,32 +1,46 @@
-"""Encodes and decodes the values that cross: plain data by content, all else by number."""
+"""Encodes and decodes the values that cross: plain data by content, all else by number.
+
+`values` writes built-in types. What it does not know gets one of these tags:
+
+| tag | parts | stands for |
+|---|---|---|
+| `m` | number, class, content | an object that stays on the sender's side |
+| `k` | number | a class that stays there |
+| `y` | number | an object or class of the receiver, which comes home |
+| `r` | number | a mirrored container that the receiver has |
+| `L` | module, name, parts | a value of the standard library |
+| `n` | name, fields, items | a named tuple of the script |
+| `x` | module, name, arguments, attributes, cause | an exception |
+| `N`, `C`, `X` | module, name | a function, a class, an exception class that both sides have |
+"""
 
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .. import values
-from . import kinds, library, raised, remote
-from .common import Common
-from .remote import Kind, is_class, own
+from . import classes, exceptions, mirror, standins, stdlib
+from .standins import Kind, is_class, own
 
 
-class Crossing:
-    """This side's objects that the other side knows, and the stand-ins for the other side's.
+class Codec:
+    """Encodes and decodes for one side, and keeps what the numbers of both sides stand for.
 
     Args:
-        peer: The connection, as those that stand for something need it.
-        careful: Whether this is the side of the script.
+        peer: The connection, which stand-ins ask.
+        careful: Whether this is the script's side, whose objects tell nothing of themselves.
     """
 
     def __init__(self, peer: Any, careful: bool) -> None:
         self._peer, self._careful = peer, careful
-        self.common = Common(mine=careful)
+        self.mirror = mirror.Mirror(even=careful)
         self.shared: list[Any] = []
         self._numbers: dict[int, int] = {}
         self._remotes: dict[int, Any] = {}
         self._contents: dict[int, list[Any]] = {}
-        self._encoder = _Encoder(self._object, self._unusual, self.common.numbers, self.common.add_sent)
-        self._decoder = self._make_decoder(self.common.add_received)
+        self._encoder = _Encoder(self._object, self._unusual, self.mirror.numbers, self.mirror.add_sent)
+        self._decoder = self._make_decoder(self.mirror.add_received)
+        # For the content of an object with content: a container in it is a copy, and mirrored by nobody.
         self._apart = _Encoder(self._object, self._unusual), self._make_decoder()
 
     def share(self, value: Any) -> int:
@@ -50,39 +64,39 @@ class Crossing:
         """The changes on this side: of containers, and of objects with content.
 
         Args:
-            mark: Of the message, see `Common.changed`.
+            mark: Of the message, see `Mirror.changed`.
         """
-        if not (self.common.numbers or self._contents):
+        if not (self.mirror.numbers or self._contents):
             return []
-        changed = [[number, self._held(value)] for number, value in self.common.changed(mark)]
+        changed = [[number, self._held(value)] for number, value in self.mirror.changed(mark)]
         renewed = []
         for number, before in self._contents.items():
-            now = library.items(self.shared[number])
-            if not library.same_items(now, before):
+            now = mirror.items(self.shared[number])
+            if not mirror.same_items(now, before):
                 self._contents[number] = now
                 renewed.append([number, self._content(self.shared[number])])
         return [changed, renewed]
 
     def _held(self, value: Any) -> Any:
         if isinstance(value, values.MUTABLE) and type(value) not in values.MUTABLE:
-            form = library.form_of(value)
-            value = library.content(value) if form is None else value
+            form = stdlib.form_of(value)
+            value = mirror.content(value) if form is None else value
         if type(value) in values.MUTABLE:
             return self._encoder.holding(value)
-        module, name, form = library.written(value)
+        module, name, form = stdlib.written(value)
         return ["L", module, name, *self._encoder.encode_all(form.parts(value))]
 
     def _unusual(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
         kind = type(value)
         if type(kind) is Kind or kind is Kind:
             return ["y", own(value, "_number_")]
-        fixed = kinds.fixed_name(value)
+        fixed = classes.fixed_name(value)
         if fixed is not None:
-            name = library.name_of(value)
+            name = stdlib.name_of(value)
             return ["N", *name] if name else ["m", self.share(value), fixed]
         if isinstance(value, type):
             return class_name(value) or ["k", self.share(value)]
-        found = library.form_of(value)
+        found = stdlib.form_of(value)
         if found is not None:
             module, name, form = found
             data = ["L", module, name, *encoder.encode_all(form.parts(value), depth + 1)]
@@ -93,15 +107,15 @@ class Crossing:
             return self._exception(value, encoder, depth)
         if self._careful:
             return self._named_tuple(value, encoder, depth)
-        if kinds.content_base(kind) is None:
+        if classes.content_base(kind) is None:
             return None
-        if isinstance(value, library.CHANGING):
-            self._contents.setdefault(self.share(value), library.items(value))
+        if isinstance(value, mirror.CHANGING):
+            self._contents.setdefault(self.share(value), mirror.items(value))
         return [*self._object(value), self._content(value)]
 
     def _content(self, value: Any) -> Any:
         """The content of an object as one of its built-in class, without asking its own class."""
-        return self._apart[0].encode(library.content(value))
+        return self._apart[0].encode(mirror.content(value))
 
     def _named_tuple(self, value: Any, encoder: values.Encoder, depth: int) -> Any:
         fields = getattr(type(value), "_fields", None) if isinstance(value, tuple) else None
@@ -111,8 +125,8 @@ class Crossing:
         return ["n", type(value).__name__, list(fields), items]
 
     def _exception(self, error: BaseException, encoder: values.Encoder, depth: int) -> list[Any]:
-        arguments, attributes, cause = raised.parts(error, self._careful)
-        if not raised.is_named(type(error)):
+        arguments, attributes, cause = exceptions.parts(error, self._careful)
+        if not exceptions.is_named(type(error)):
             held = self._apart[0].encode(arguments)
             return [*self._object(error), held]
         parts = (arguments, tuple(attributes.items()), cause)
@@ -133,18 +147,18 @@ class Crossing:
         return self._decoder.decode_all(data)
 
     def take_changes(self, changes: list[Any]) -> None:
-        """Makes the changes here that were made there."""
+        """Makes the changes here that were made on the other side."""
         if not changes:
             return
         changed, renewed = changes
         news = []
         for number, data in changed:
             news.append((number, self._decoder.decode(data)))
-            self.common.take_back_received()
+            self.mirror.take_back_received()
         for number, holding in news:
-            self.common.change(number, holding)
+            self.mirror.change(number, holding)
         for number, data in renewed:
-            library.changed_in_place(self._remotes[number], self._apart[1].decode(data))
+            mirror.changed_in_place(self._remotes[number], self._apart[1].decode(data))
 
     def _make_decoder(self, meet: Callable[[Any], object] = id) -> values.Decoder:
         decoder = values.Decoder(None, lambda tag, parts: self._decode_other(decoder, tag, parts), meet)
@@ -157,45 +171,45 @@ class Crossing:
             case "y":
                 return self.shared[int(parts[0])]
             case "r":
-                return self.common[int(parts[0])]
+                return self.mirror[int(parts[0])]
             case "k":
                 return self._kind(int(parts[0]))
             case "N":
-                return library.named(*parts)
+                return stdlib.named(*parts)
             case "C":
-                return library.class_of(*parts)
+                return stdlib.class_of(*parts)
             case "X":
-                return raised.class_named(*parts, otherwise=Exception)
+                return exceptions.class_named(*parts, otherwise=Exception)
             case "L":
                 module, name, *data = parts
-                form = library.FORMS[module, name]
-                made = form.make(library.class_of(module, name), *map(decoder.decode, data))
+                form = stdlib.FORMS[module, name]
+                made = form.make(stdlib.class_of(module, name), *map(decoder.decode, data))
                 return decoder.make(made) if form.changes else made
             case "x":
                 module, name, *data = parts
                 return self._made_exception(module, name, *map(decoder.decode, data))
             case "n":
                 name, fields, items = parts
-                return library.named_tuple(str(name), fields, [decoder.decode(item) for item in items])
+                return stdlib.named_tuple(str(name), fields, [decoder.decode(item) for item in items])
         raise ValueError(tag)
 
     def _remote(self, number: int, kind: Any, held: Any = None) -> Any:
         if number not in self._remotes:  # one for each object, so that `is` works
             holding = self._apart[1].decode(held)
-            self._remotes[number] = kinds.instance(self._peer, number, self._kind(kind), holding)
+            self._remotes[number] = classes.instance(self._peer, number, self._kind(kind), holding)
         return self._remotes[number]
 
     def _kind(self, name: Any) -> Kind:
         if isinstance(name, str):
-            return kinds.FIXED[name]
+            return classes.FIXED[name]
         number = int(name)
         if number not in self._remotes:
             description = self._peer.ask("describe", number)
-            self._remotes[number] = kinds.made(self._peer, number, description)
+            self._remotes[number] = classes.made(self._peer, number, description)
         return self._remotes[number]
 
     def _made_exception(self, module: str, name: str, arguments: Any, attributes: Any, cause: Any) -> Any:
-        error = raised.make(raised.class_named(module, name, Exception), arguments, dict(attributes))
+        error = exceptions.make(exceptions.class_named(module, name, Exception), arguments, dict(attributes))
         if isinstance(cause, BaseException):
             error.__cause__ = cause
         return error
@@ -206,11 +220,11 @@ def class_name(kind: type) -> list[Any] | None:
     if is_class(kind):
         return ["y", own(kind, "_number_")]
     module, name = kind.__module__, kind.__qualname__
-    if library.BUILTINS.get(name) is kind:
+    if stdlib.BUILTINS.get(name) is kind:
         return ["N", "builtins", name]
-    if (module, name) in library.FORMS and library.class_of(module, name) is kind:
+    if (module, name) in stdlib.FORMS and stdlib.class_of(module, name) is kind:
         return ["C", module, name]
-    return ["X", module, name] if raised.is_named(kind) else None
+    return ["X", module, name] if exceptions.is_named(kind) else None
 
 
 def member(value: Any) -> list[Any]:
@@ -228,5 +242,5 @@ class _Encoder(values.Encoder):
     def _too_deep(self, _: type) -> NoReturn:
         raise ValueError(
             f"a value that is nested more than {values.MAX_DEPTH} deep, or holds itself, does not cross "
-            f"between a script test and its program; {remote.WAY_OUT}"
+            f"between a script test and its program; {standins.WAY_OUT}"
         )

@@ -1,13 +1,9 @@
-"""Turns expected values (Python source) and values from a sandbox into built-in types."""
+"""Decodes the values that a sandbox sends, which a hostile program may have forged, into built-in types."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from bdc_agents.types.literals import evaluate
-
 from .inside.values import Decoder
-
-__all__ = ["NotAValueError", "Opaque", "decode", "evaluate", "hashed_parts"]
 
 _HASHED_AT_LEAST = 1000
 """Hashed members that any value may have, so that a wrong value can be shown: even if all hashes collide, so

@@ -1,7 +1,7 @@
-"""Decides what a program may do to a script's objects: use them, but nothing that leads to the script.
+"""Does for a program what it may do to a script's objects: use them, but nothing that leads to the script.
 
-Functions can be called, iterators advanced, attributes of objects read, operators of the script's
-own classes used. Nothing can be set. No name that starts with an underscore is found, nor one that
+A program may call functions, advance iterators, read attributes of objects, and use the operators of the
+script's own classes. It may set nothing. It finds no name that starts with an underscore, nor one that
 leads to a frame or to code.
 """
 
@@ -14,8 +14,8 @@ import types
 from typing import Any
 
 from .. import reports
-from . import library
-from .remote import SPECIALS, is_class, is_remote
+from . import stdlib
+from .standins import SPECIALS, is_class, is_remote
 
 _NAMES_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__")
 _LEADING = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
@@ -43,6 +43,7 @@ _CALLABLE: tuple[Any, ...] = (
     _COMPARED_KEY,
 )
 _CHANGES = ("setattr", "delattr")
+"""Operations that a refusal explains by what to do instead."""
 
 
 def use(operation: str, operands: list[Any], keywords: dict[str, Any]) -> Any:
@@ -142,7 +143,7 @@ def _is_mock(kind: type) -> bool:
 
 
 def _steers_mock(target: Any, name: str) -> bool:
-    """Whether a name belongs to mocks, such as `reset_mock`, by which a program could pass its test."""
+    """Whether a name steers a mock, as `reset_mock` does: by it a program could pass its test."""
     mock = sys.modules.get("unittest.mock")
     return mock is not None and _is_mock(type(target)) and name in _names_of_mocks(mock)
 
@@ -158,9 +159,9 @@ def _may_be_called(target: Any) -> bool:
     if isinstance(target, types.BuiltinFunctionType):
         owner = target.__self__
         if isinstance(owner, types.ModuleType) or owner is None:
-            return target is print or library.name_of(target) is not None
+            return target is print or stdlib.name_of(target) is not None
         return not isinstance(owner, type)
-    if isinstance(target, type) and library.BUILTINS.get(target.__name__) is target:
+    if isinstance(target, type) and stdlib.BUILTINS.get(target.__name__) is target:
         return True
     if isinstance(target, functools.partial):
         return _may_be_called(target.func)
