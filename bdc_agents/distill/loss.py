@@ -208,7 +208,7 @@ def row_sums(
     """The summed loss of rows, without dropout.
 
     Args:
-        pairs: Row and expert of each; the expert does not matter to a `RoutedLoss`.
+        pairs: Row and expert of each, `BASE` for the base alone; a `RoutedLoss` ignores the expert.
         tokens: Padded tokens in one forward pass.
 
     Returns:
@@ -216,11 +216,16 @@ def row_sums(
     """
     place = {pair: n for n, pair in enumerate(pairs)}
     sums = torch.zeros(len(pairs), device=loss.adapters.weights.device)
-    items = [Item(row=row, expert=expert, weight=0.0) for row, expert in pairs]
-    passes = cut_passes(items, loss.rows, tokens)
-    share = processes or Processes()
+    # The base alone has no row among the adapters, so its rows have passes of their own.
+    groups = [[pair for pair in pairs if (pair[1] == BASE) is base] for base in (True, False)]
+    items = [[Item(row=row, expert=expert, weight=0.0) for row, expert in group] for group in groups]
+    passes = [one for group in items for one in cut_passes(group, loss.rows, tokens)]
+    share, model = processes or Processes(), loss.adapters.model
+    training = model.training
+    model.eval()
     for one in passes[share.rank :: share.count]:
         sums[[place[item.row, item.expert] for item in one]] = loss(one)
+    model.train(training)
     return share.sum(sums)
 
 
