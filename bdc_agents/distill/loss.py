@@ -140,6 +140,7 @@ class _Batch:
     def of(cls, items: Sequence[Item], rows: Sequence[EncodedRow], device: torch.device) -> "_Batch":
         own = [rows[item.row] for item in items]
         width = max(len(row.ids) for row in own)
+        # Padded on the right without a mask: no token attends to a later one.
         ids = torch.tensor([[*row.ids, *([0] * (width - len(row.ids)))] for row in own], device=device)
         places = [(n, at) for n, row in enumerate(own) for at in range(row.start - 1, len(row.ids) - 1)]
         owner, position = torch.tensor(places, device=device).T
@@ -164,7 +165,8 @@ class ChunkedLoss(torch.autograd.Function):
         learn = ctx.needs_input_grad[0]
         gradient = torch.empty_like(states) if learn else None
         losses = torch.empty(len(states), device=states.device)
-        size = max(16, CHUNK_ELEMENTS // len(weight))  # `estimate_memory` counts on 16 too.
+        # At least 16 tokens, or the products would be too small to be fast. `estimate_memory` counts on 16.
+        size = max(16, CHUNK_ELEMENTS // len(weight))
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             logits = functional.linear(states[part], weight, bias).float()

@@ -50,7 +50,7 @@ class Distilled:
     """What the pipeline made.
 
     Args:
-        validation: What can be said about the clusters; None where the library was there already.
+        validation: The validation of the clusters; None if the library was there already.
     """
 
     library: ExpertLibrary

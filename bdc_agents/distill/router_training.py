@@ -1,4 +1,4 @@
-"""Training the router: end to end through the frozen base and experts."""
+"""Trains the router, end to end through the frozen base and experts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -358,15 +358,15 @@ def train_router(
 
     Args:
         library: With experts and clusters.
-        rows: Supervised rows, those that the experts were trained on.
-        base: The library's base; it is given back as it was.
-        encoder: The one that the problems were clustered with.
-        config: The defaults if None.
-        problems: Texts of the problems by id, as they are embedded when they are solved; where one is
-            missing, the last message of a row's prompt stands for it.
+        rows: The supervised rows that the experts were trained on.
+        base: The library's base; unchanged afterwards.
+        encoder: The encoder that the problems were clustered with.
+        config: None for the defaults.
+        problems: Texts of the problems by id, as they are embedded when they are solved. The last
+            message of a row's prompt stands in for a missing one.
         work: A folder for checkpoints and losses; None for none.
-        watch: Told about every step.
-        resume: Go on from a checkpoint of the same inputs in `work`, to the same result.
+        watch: Takes a report of every step.
+        resume: Continue from a checkpoint of the same inputs in `work`; the result is the same.
 
     Raises:
         ModelError: If base, encoder or experts do not fit, or there is nothing to route to.

@@ -48,7 +48,7 @@ class Trained:
     Args:
         clusters: The cluster of each expert; -1 for the shared one.
         adapters: Each expert's best weights, under peft's names.
-        peft_config: The adapters' `adapter_config.json`, but for the base's name.
+        peft_config: The adapters' `adapter_config.json`, without the base's name.
         metrics: Rows, tokens, steps, best epochs, and the losses of every expert on every cluster.
         lineage: Hashes of the rows and of the settings.
         losses: The file with the losses of all steps.
@@ -280,7 +280,7 @@ class Training:
         )
 
     def _same_as_shared(self) -> list[str]:
-        """The experts of clusters that have not left the weights that they started from."""
+        """The experts of clusters that have the weights of the shared one."""
         shared = [row for row, cluster in enumerate(self.experts.values()) if cluster < 0]
         return [
             name
@@ -327,22 +327,22 @@ def train_experts(
 
     Args:
         rows: Supervised rows, as `training_rows` or `read_rows` give them.
-        clusters: The cluster of each row, or of each problem by its id; a row of none (-1) trains
-            the shared expert alone.
-        base: Of `load_base`; it is given back as it was.
+        clusters: The cluster of each row, or of each problem by its id. A row without a cluster (-1)
+            trains only the shared expert.
+        base: A base of `load_base`; unchanged afterwards.
         work: A folder for checkpoints and `losses.jsonl`.
-        config: The defaults if None.
+        config: None for the defaults.
         experts: The cluster of each expert by name, -1 for the shared one; None for one expert for
             each cluster that has rows.
-        start: Weights to go on from, by expert and peft's names, for all of them; one that training
-            does not improve keeps them.
-        learn: The experts that are trained; None for all. The others are only compared with them.
-        watch: Told about every step.
-        resume: Go on from a checkpoint of the same inputs in `work`, to the same result.
+        start: Weights to start from, of every expert, under peft's names. An expert that training does
+            not improve keeps them.
+        learn: Experts to train; None for all. The others are only measured.
+        watch: Takes a report of every step.
+        resume: Continue from a checkpoint of the same inputs in `work`; the result is the same.
 
     Raises:
         ProblemError: If there are too few rows.
-        ModelError: If the base cannot be adapted as configured, or memory will not do.
+        ModelError: If the base cannot be adapted as configured, or memory does not suffice.
         TrainingStopped: If a loss is not a number.
     """
     config = config or TrainConfig()

@@ -307,7 +307,10 @@ def _identity(source: str, model: Any) -> str:
 
 
 def _fingerprint(model: Any) -> str:
-    """A hash of some of the model's weights: as loaded, wherever they came from."""
+    """A hash of the model's weights as loaded, wherever they came from.
+
+    The first 64 numbers of each tensor tell models apart, and hashing all of them would take minutes.
+    """
     found = sha256()
     for name, weight in model.base_model.named_parameters():
         some = weight.detach().flatten()[:64].float().cpu().numpy()

@@ -52,6 +52,7 @@ def write_logs(folder: Path, problems: Sequence[Problem]) -> list[Path]:
 
 def _file_name(record: Record, solver: str) -> str:
     """Time, task and solver: only a name that begins with a time is taken for a log."""
+    # 40 characters tell data sets apart; a list of problems would be too long for a file's name.
     task = re.sub(r"[^\w.-]+", "-", ",".join(record.config["eval"]["datasets"]), flags=re.ASCII)[:40]
     parts = (record.created.replace(":", "-"), task, trace_folder(Path(), solver).name)
     return "_".join(part.replace("_", "-") for part in parts)

@@ -14,12 +14,11 @@ from typing import Never
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError, ConfigError, ProblemError
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.ledger import CALLED, Ledger, OnRow
 from bdc_agents.evaluate.results import Results
 from bdc_agents.evaluate.run import FAILURES_ALLOWED, Job, Key, Report, Unanswered, jobs, make, problems_hash
-from bdc_agents.evaluate.setup import build_solvers, specs
+from bdc_agents.evaluate.setup import build_solvers, choose_tasks, specs
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected

@@ -99,7 +99,7 @@ def routable(library: ExpertLibrary) -> bool:
 
 
 def library_clusters(library: ExpertLibrary) -> Clusters:
-    """How a library places problems.
+    """A library's clusters.
 
     Raises:
         ModelError: If it has no clusters, so that there is nothing to route by.

@@ -4,7 +4,7 @@
 
 A holds the experts' A on top of each other, B their B side by side, w_b the row's weights times
 alpha / r: two slim matrix products whatever the number of experts, and the sum of the experts, each
-under its weights, but for rounding.
+under its weights, up to rounding.
 
 The layer here is leaner than the one that trains (`bdc_agents.experts.lora`): a mixture holds for a
 whole generation, so its weights are scaled, cast and laid out once, where `use` is called, and not

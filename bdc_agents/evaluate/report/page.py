@@ -149,6 +149,7 @@ def _spent(one: Figures, priced: bool) -> list[str]:
 def _pairs(pairs: Sequence[Pair], colours: dict[str, int]) -> str:
     if not pairs:
         return ""
+    # The axis reaches two points at least, so that tiny differences look tiny, and a little past the ends.
     reach = max(0.02, *(max(abs(pair.solved.low), abs(pair.solved.high)) for pair in pairs)) * 1.05
     scale = (
         f'<span class="scale"><span>{points(-reach)}</span><span>0</span><span>{points(reach)}</span></span>'

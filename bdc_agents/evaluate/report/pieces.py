@@ -159,7 +159,7 @@ def signs_section(signs: Sequence[tuple[str, Finding]]) -> str:
 
 def strip(label: str, cells: Sequence[tuple[str, float]], colour: int, told: str) -> str:
     """One line of small cells, one for each problem, filled by how often it was solved."""
-    titles = len(cells) <= 1500
+    titles = len(cells) <= 1500  # With more, a cell is too narrow to point at, and titles fill the page.
     drawn = "".join(
         f'<rect x="{number}" width=".86" height="1"{_filled(value)}>'
         + (f"<title>{escape(problem)}</title>" if titles else "")
