@@ -178,8 +178,8 @@ class Trainee(Protocol):
 
 
 # Not `transformers.Trainer`: it has one optimiser, one schedule and one best model, where each expert has its
-# own, and all share every forward pass. Tried on a router's network it resumes as exactly, in 7.5 ms a step where
-# a plain step takes 2.7; but it would train the router alone, and so leave two loops again.
+# own, and all share every forward pass. Tried on a router's network, it resumes as exactly and takes 7.5 ms a
+# step, a plain step 2.7; but it would train the router alone, and so leave two loops again.
 class Loop:
     """Runs a training to its end. A resumed one gives the result of one that was not cut off.
 

@@ -101,7 +101,7 @@ class Course:
         self._ran[key] = program.reward, monotonic() - self._started
 
     def answer(self, trace: Trace) -> Answer:
-        """The answer. A candidate is a program that passes more tests than all that were asked for earlier."""
+        """The answer. Its candidates are the programs that pass more tests than all asked for earlier."""
         found, best, seconds = list[Candidate](), -1.0, 0.0
         for key in sorted(self._ran.keys() & self._first.keys(), key=self._first.__getitem__):
             reward, ended = self._ran[key]
