@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bdc_agents.disk import replacing
 from bdc_agents.distill.rows import MARKERS, position
 from bdc_agents.distill.save import write_experts
 from bdc_agents.distill.train import Trained, train_experts
 from bdc_agents.errors import ProblemError
+from bdc_agents.experts.atomic import replacing
 from bdc_agents.experts.base import Base, restored
 from bdc_agents.extras import need
 from bdc_agents.search import extract_traces

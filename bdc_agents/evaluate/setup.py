@@ -27,12 +27,13 @@ def choose_tasks(
     """The problems of an evaluation, in the order in which they are solved.
 
     Args:
-        config: Its data sets, filters, shuffle and limit.
-        data: The folder that holds the data sets; None takes the one that `BDC_DATA` names.
-        packages: What programs may import; None tells nothing of packages that known solutions need.
+        config: Data sets, filters, shuffle and limit.
+        data: Folder of the data sets; None for the one that `BDC_DATA` names.
+        packages: Packages that programs may import, to warn if known solutions need others; None for no
+            warning.
 
     Raises:
-        ProblemError: If a data set is not known or not there, or its problems have no tests.
+        ProblemError: If a data set is unknown or missing, or its problems have no tests.
         UsageError: If a filter is malformed or leaves nothing.
     """
     if not config.datasets:
@@ -61,7 +62,7 @@ def choose_tasks(
 
 
 def _load(addresses: Sequence[str], data: Path | None) -> list[Task]:
-    """The tasks of these addresses; of a data set all at once, as it may come over the network."""
+    """The tasks of some addresses. Each data set is read once, because it may come over the network."""
     ids: dict[str, list[str]] = {}
     for name, _, problem_id in (address.partition(":") for address in addresses):
         ids.setdefault(name, []).append(problem_id)
@@ -72,10 +73,10 @@ def _load(addresses: Sequence[str], data: Path | None) -> list[Task]:
 
 
 def specs(config: EvalConfig) -> list[Spec]:
-    """The solvers of an evaluation as they were named.
+    """The names of an evaluation's solvers, taken apart.
 
     Raises:
-        ConfigError: If there are none, a kind is not known or an option malformed.
+        ConfigError: If there are none, a kind is unknown or an option malformed.
     """
     if not config.solvers:
         raise ConfigError(
@@ -88,14 +89,14 @@ def specs(config: EvalConfig) -> list[Spec]:
 
 
 def with_endpoints(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings with an agent for every name that is written as `MODEL@http://HOST/v1`."""
+    """The settings, with an agent for each name of the form `MODEL@http://HOST/v1`."""
     found = {name: settings.agent(name) for name in names if name not in settings.agents}
     added = {name: config for name, config in found.items() if config.base_url}
     return settings.model_copy(update={"agents": settings.agents | added}) if added else settings
 
 
 def agent_names(named: Sequence[Spec], team: Sequence[str]) -> list[str]:
-    """All agents that take part: those of the team that some solver takes, and those named by one."""
+    """All agents that take part: those that solvers name, and the team if a solver names none."""
     whole = [*team] if any(not spec.agents() for spec in named) else []
     return [*dict.fromkeys([*whole, *(name for spec in named for name in spec.agents())])]
 
@@ -118,15 +119,15 @@ def build_solvers(
     team: Sequence[str],
     executor: Executor,
 ) -> list[Solver]:
-    """The solvers, checked before anything is asked.
+    """The solvers, checked before any call to an LLM.
 
     Args:
-        config: Its temperature is that of solvers which name none.
-        settings: Search and budget.
-        named: Of `specs`.
-        agents: Of `load_team`.
-        team: Who takes part where a solver names nobody.
-        executor: Runs the programs.
+        config: Its temperature is the default of solvers.
+        settings: Settings of search and budget.
+        named: The names from `specs`.
+        agents: The agents from `load_team`.
+        team: Agents of a solver that names none.
+        executor: Runs programs on the public tests.
 
     Raises:
         ConfigError: If an argument or an option cannot be used.
@@ -146,7 +147,7 @@ def build_solvers(
 def _check_temperatures(
     config: EvalConfig, settings: Settings, named: Sequence[Spec], team: Sequence[str]
 ) -> None:
-    """An agent's own temperature wins over any request's, which must not go unnoticed."""
+    """Refuses a solver's temperature that an agent's own temperature would silently override."""
     for spec in named:
         wanted = spec.number("temperature", config.temperature, float)
         for name in spec.agents() or team:

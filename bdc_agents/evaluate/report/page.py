@@ -34,9 +34,9 @@ def write_report(folder: Path, tasks: Sequence[Task], summary: Summary | None = 
     """Writes the `report.html` of an evaluation.
 
     Args:
-        folder: Of the evaluation.
+        folder: The folder of the evaluation.
         tasks: Its problems.
-        summary: Its figures where they are known already.
+        summary: Its figures; None to compute them.
 
     Raises:
         UsageError: If the folder holds no evaluation.

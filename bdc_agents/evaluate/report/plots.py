@@ -48,12 +48,12 @@ def compute_curve(axis: str, rows: dict[str, list[Row]], colours: dict[str, int]
     """Solve rate against what is spent on a problem, one line a solver, as an SVG element.
 
     Args:
-        axis: One of `AXES`.
-        rows: By solver.
-        colours: Number of each solver's colour.
+        axis: A key of `AXES`.
+        rows: Rows by solver.
+        colours: The number of each solver's colour.
 
     Returns:
-        Empty where no row tells what it spent.
+        Empty if no row knows what it spent.
     """
     drawn = {name: steps for name, some in rows.items() if (steps := curve(timelines(some, axis)))}
     if not drawn:
