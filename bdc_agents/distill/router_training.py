@@ -181,7 +181,7 @@ class RouterTraining:
         """A hash of everything that the result depends on."""
         vectors = content_hash(json.dumps(self.vectors.tolist()))
         facts = self.router.facts.model_dump(mode="json")
-        return fingerprint(self.config, self.base, self.rows, len(self.members), vectors, facts)
+        return fingerprint(self.config, self.base, self.rows, len(self.members), facts, vectors)
 
     def run(self, resume: bool) -> RouterTrained:
         """Trains to the end, from a checkpoint if there is one.

@@ -30,7 +30,7 @@ from bdc_agents.distill.loss import RowLoss, output_layer
 from bdc_agents.distill.memory import MemoryEstimate, check_memory, estimate_memory
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
-from bdc_agents.errors import ProblemError
+from bdc_agents.errors import ModelError, ProblemError
 from bdc_agents.experts.base import Base, BaseIdentity
 from bdc_agents.experts.devices import Processes
 from bdc_agents.experts.lora import StackedAdapters
@@ -69,7 +69,7 @@ class Training:
     """The experts in training: their adapters on the base, and a learner for each.
 
     Raises:
-        ModelError: If the base cannot be adapted as configured.
+        ModelError: If the base cannot be adapted as configured, or `start` does not fit it.
     """
 
     def __init__(
@@ -94,9 +94,13 @@ class Training:
         self.wave = 0
 
     def _set(self, start: Mapping[str, Mapping[str, Tensor]]) -> str:
-        """Sets the weights to go on from; returns their hash."""
-        for row, name in enumerate(self.adapters.names):
-            self.adapters.load(row, start[name])
+        """Sets the weights to start from; returns their hash."""
+        try:
+            for row, name in enumerate(self.adapters.names):
+                self.adapters.load(row, start[name])
+        except ModelError:
+            self.adapters.detach()
+            raise
         return sha256(self.adapters.weights.cpu().numpy().tobytes()).hexdigest()
 
     def _learners(self, learn: Collection[str]) -> list[Learner]:
@@ -114,7 +118,7 @@ class Training:
         return made
 
     def _waves(self) -> list[list[Learner]]:
-        """Who is trained at the same time: all, or before the others the one they start from."""
+        """The learners that train at the same time: all, or first the one that the others start from."""
         shared = [one for one in self.learners if self.experts[one.name] < 0]
         others = [one for one in self.learners if self.experts[one.name] >= 0]
         return [shared, others] if self.config.start == "shared" and shared and others else [self.learners]
@@ -147,13 +151,13 @@ class Training:
     # --- what the loop asks for ---------------------------------------------------------------
 
     def begin(self) -> dict[str, float]:
-        """Measures the weights that training goes on from, if there are such; reports nothing."""
+        """Measures the weights that training starts from, if they were given; reports nothing."""
         if self._started_from:
             self._measure_start()
         return {}
 
     def next_stage(self) -> bool:
-        """Has the next wave start from the best weights of the expert trained on all rows."""
+        """Starts the next wave from the best weights of the expert trained on all rows."""
         if self.wave + 1 == len(self.waves):
             return False
         (shared,) = self._now

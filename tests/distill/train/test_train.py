@@ -194,6 +194,17 @@ def test_memory_settings_may_change_on_resume_and_others_start_anew(
     assert steps
 
 
+def test_weights_of_another_shape_are_refused_and_the_base_is_as_before(
+    base: Base, rows: Rows, quick: TrainConfig, tmp_path: Path
+) -> None:
+    start = {"shared": {"base_model.model.lm_head.lora_A.weight": torch.ones(1, 1)}}
+    with pytest.raises(ModelError, match="adapter weights"):
+        train_experts(
+            rows, [-1] * len(rows), base, tmp_path, quick, experts={"shared": -1}, start=start, learn=()
+        )
+    assert not any("Stacked" in type(module).__name__ for module in base.model.modules())
+
+
 def test_a_limit_of_steps_leaves_every_expert_the_same_share_of_its_rows(
     base: Base, rows: Rows, quick: TrainConfig, tmp_path: Path
 ) -> None:
