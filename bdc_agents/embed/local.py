@@ -253,6 +253,7 @@ class _explained:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         # Whatever transformers and torch make of files that somebody else wrote; ours says what is wrong.
         if isinstance(error, Exception) and not isinstance(error, BDCError):
+            # Its first line; the rest, and what is past 300 characters, would bury our own words.
             reason = (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
             raise ModelError(
                 f"encoder {self._source!r} cannot be loaded: {reason}; give the name or folder of a "

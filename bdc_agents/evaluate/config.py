@@ -59,6 +59,7 @@ class EvalConfig(Frozen):
         concurrency: Problems at once. Each needs an agent's endpoint and a sandbox; as a start, not measured.
     """
 
+    # The upper bounds are far above sensible values, and catch slips.
     datasets: tuple[str, ...] = Field(default=(), max_length=100)
     solvers: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()

@@ -57,6 +57,7 @@ class ClusterSettings(WithPresets):
     kind = "cluster"
     presets = PRESETS
 
+    # The upper bounds are far above sensible values, and catch slips and hostile files.
     method: Method = "umap-hdbscan"
     clusters: int | None = Field(default=None, ge=1, le=256)
     max_clusters: int = Field(default=8, ge=1, le=256)

@@ -59,6 +59,8 @@ class RouterShape(Frozen):
         floor: Smallest share with which an expert starts; keeps its logarithm finite.
     """
 
+    # Files bring these too: the bound on `hidden` limits what they allocate. A `floor` above 0.2 would
+    # leave little of the clusters among five experts.
     hidden: int = Field(default=64, ge=1, le=4096)
     granularity: Literal["rank", "expert"] = "rank"
     scope: Literal["layer", "model"] = "layer"
