@@ -11,7 +11,7 @@ internal error occurred".
     │   ├── ConfigError       bdc.toml, the environment or an option
     │   ├── ProblemError      a problem, its tests, a data file or an address
     │   └── ModelError        a model's name, weights or hash
-    │       └── NotInstalled  a package that is not installed; the command line exits with 3
+    │       └── NotInstalled  what this machine lacks; the command line exits with 3
     ├── AgentError            an agent did not answer after its retries
     └── SandboxError          programs cannot be run
         └── SandboxRefused    this machine offers no isolation
@@ -43,7 +43,7 @@ class ModelError(UsageError):
 
 
 class NotInstalled(ModelError):
-    """A package that is needed is not installed on this machine."""
+    """This machine lacks what is needed: a package, weights, a GPU, or room on its disk."""
 
 
 class AgentError(BDCError):

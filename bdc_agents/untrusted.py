@@ -18,6 +18,7 @@ LONGEST_LINE = 256 * 2**20
 _MOST_EXPANSION, _SMALL = 200, 8 * 2**20
 """A compressed file may expand to this many times its size, or to this many bytes if that is more. JSON
 expands about ten times."""
+EXPANDS = f"it expands to more than {_MOST_EXPANSION} times its size"
 _MOST_BLANK = 1000
 """Blank lines in a row: nobody writes more, and a small compressed file could hold billions."""
 _LONGEST_INTEGER = 2**63
@@ -141,12 +142,17 @@ def read_lines(file: Path, most: int = LONGEST_LINE) -> Iterator[bytes]:
     """
     with plain(file) as stream:
         packed = file.suffix == ".gz"
-        room = max(_SMALL, _MOST_EXPANSION * os.fstat(stream.fileno()).st_size) if packed else None
+        room = room_unpacked(os.fstat(stream.fileno()).st_size) if packed else None
         source: Any = gzip.GzipFile(fileobj=stream) if packed else stream
         try:
             yield from _lines(source, most, room)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"the compressed gzip file ends or breaks here: {error}") from None
+
+
+def room_unpacked(size: int) -> int:
+    """The most bytes that a compressed file of this size may expand to; see `EXPANDS`."""
+    return max(_SMALL, _MOST_EXPANSION * size)
 
 
 def _lines(source: Any, most: int, room: int | None) -> Iterator[bytes]:
@@ -159,7 +165,7 @@ def _lines(source: Any, most: int, room: int | None) -> Iterator[bytes]:
         if len(line) > most:
             raise ValueError(f"a line is longer than {most:,} bytes")
         if room is not None and taken > room:
-            raise ValueError(f"it expands to more than {_MOST_EXPANSION} times its size")
+            raise ValueError(EXPANDS)
         yield line
 
 

@@ -1,6 +1,7 @@
 """Deep nesting in what comes from outside ends in the error of that door, and in no fault of ours."""
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from bdc_agents.data.leetcode import leetcode_task
 from bdc_agents.distill.checkpoint import read_losses
 from bdc_agents.distill.recipe import load_recipe
 from bdc_agents.distill.rows import read_rows as read_training_rows
-from bdc_agents.errors import BDCError
+from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.evaluate.config import _read as read_evaluation
 from bdc_agents.evaluate.library.config import read_config
 from bdc_agents.evaluate.results import _is_json, read_record, read_rows
@@ -32,6 +33,14 @@ from bdc_agents.weights import files as weights
 
 Door = Callable[[str, Path], Any]
 DOORS: dict[str, Door] = {}
+
+
+def test_a_pipe_or_a_device_is_no_configuration_of_a_comparison(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zeros.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "zeros.json"):
+        with pytest.raises(ConfigError, match="it is no plain file"):
+            read_config(tmp_path / name)
 
 
 def door(function: Door) -> Door:

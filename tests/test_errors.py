@@ -113,6 +113,8 @@ COMMANDS = {
     ("distill", "--update", "library", "run"): "distill",
     ("compare", "library", "--problems", "demo"): "distill",
     ("serve", "library"): "serve",
+    ("solve", "demo:longest-streak"): "local",
+    ("solve", "demo:longest-streak", "--agent", "local:qwen2.5-coder-0.5b"): "local",
     ("export", "run", "--kind", "traces", "--out", "t.parquet"): "parquet",
 }
 

@@ -23,20 +23,29 @@ def stranger(body: bytes | str) -> str:
     Args:
         body: Decompressed body of a response that reports success.
     """
+    return judge(body)[0]
+
+
+def judge(body: bytes | str) -> tuple[str, Any]:
+    """Like `stranger`, with the JSON that a body holds, so that nobody reads it again; None without any.
+
+    Args:
+        body: Decompressed body of a response that reports success.
+    """
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     text = text.strip().lstrip("\ufeff")
     if not text:
-        return "an empty body"
+        return "an empty body", None
     if (words := page_words(text)) is not None:
-        return f"a web page{_quoted(words)}"
+        return f"a web page{_quoted(words)}", None
     try:
         value = json.loads(text)
     except RecursionError:
-        return "JSON that is nested too deeply"
+        return "JSON that is nested too deeply", None
     except ValueError:
         # A completion that was cut off still begins like one.
-        return "" if text.startswith(("{", "[")) else f"text{_quoted(text)}"
-    return _strange_value(value)
+        return "" if text.startswith(("{", "[")) else f"text{_quoted(text)}", None
+    return _strange_value(value), value
 
 
 def _strange_value(value: Any) -> str:

@@ -7,7 +7,6 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from langchain_core.outputs import ChatResult
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
@@ -18,8 +17,9 @@ from pydantic import SecretStr
 
 from bdc_agents.agents.answered import THOUGHTS
 from bdc_agents.agents.arguments import NO_KEY, check_options, declared
-from bdc_agents.agents.bodies import REPLIES, stranger
+from bdc_agents.agents.bodies import REPLIES, judge
 from bdc_agents.agents.failures import ErrorInstead, NotAReply, shown_url
+from bdc_agents.agents.redirects import stay
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import ConfigError
 
@@ -39,7 +39,7 @@ class BoundedClient(DefaultAsyncHttpxClient):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.event_hooks = {"response": [_stay]}
+        self.event_hooks = {"response": [stay]}
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """See `AsyncClient.send`.
@@ -56,11 +56,12 @@ class BoundedClient(DefaultAsyncHttpxClient):
             content = await _read(response)
         finally:
             await response.aclose()
-        if response.is_success and (what := stranger(content)):
+        what, value = judge(content) if response.is_success else ("", None)
+        if what:
             raise NotAReply(what, shown_url(str(response.url)) if response.history else "")
         # The body is decompressed already.
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _PACKING]
-        return type(response)(
+        whole = type(response)(
             response.status_code,
             headers=headers,
             content=content,
@@ -68,35 +69,9 @@ class BoundedClient(DefaultAsyncHttpxClient):
             extensions=response.extensions,
             history=response.history,
         )
-
-
-async def _stay(response: Any) -> None:
-    """Lets a redirect lead to the same server alone.
-
-    httpx takes `Authorization` away before it follows one to another server. It sends all other headers
-    along, in which keys are as well, such as Azure's `api-key`, and the prompt.
-    """
-    if not response.has_redirect_location:
-        return
-    came = response.request.url
-    target = came.join(response.headers["location"])
-    if not same_server(str(came), str(target)):
-        raise NotAReply(
-            f"a redirect to another server ({shown_url(str(target))})",
-            hint="it was not followed, since keys and prompts would go along; if you trust that server, "
-            "write its address in base_url",
-        )
-
-
-_PORTS = {"http": 80, "https": 443}
-
-
-def same_server(url: str, other: str) -> bool:
-    """Whether two addresses are of one server: of one host and port, or of its HTTP and its HTTPS."""
-    one, two = urlsplit(url), urlsplit(other)
-    places = [(parts.scheme, parts.port or _PORTS.get(parts.scheme)) for parts in (one, two)]
-    upgraded = places == [*_PORTS.items()]
-    return one.hostname == two.hostname and (places[0] == places[1] or upgraded)
+        if value is not None:
+            whole.json = lambda **_: value  # The SDK would read it a second time.
+        return whole
 
 
 _PACKING = ("content-encoding", "content-length", "transfer-encoding")

@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
 from bdc_agents.agents.arguments import NO_KEY, check_options, declared
+from bdc_agents.agents.redirects import keep_home
 from bdc_agents.agents.registry import provider as registered_provider
 from bdc_agents.agents.registry import registered
 from bdc_agents.config import AgentConfig
@@ -249,6 +250,7 @@ def _provided(config: AgentConfig, key: SecretStr | None) -> BaseChatModel:
         raise ConfigError(
             f"{type(model).__name__} takes no base_url; leave it out, or use the prefix openai:"
         )
+    keep_home(model)
     return model
 
 

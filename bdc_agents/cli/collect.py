@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bdc_agents.cli.collect_progress import view_for
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, guarded, note
 from bdc_agents.cli.inputs import agent_names, read_settings
 from bdc_agents.cli.options import (
     Agents,
@@ -175,7 +175,9 @@ def _collect(
         _report(collected, found)
     if signal is not None:
         return _SIGNAL + signal
-    return SOLVED if collected.ended == "complete" and not collected.failures else UNSOLVED
+    if collected.failures:  # A problem that is not solved has its trace; these have none.
+        return ENVIRONMENT
+    return SOLVED if collected.ended == "complete" else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> Engine | None:

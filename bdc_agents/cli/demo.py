@@ -17,11 +17,11 @@ from bdc_agents.agents import Agent, load_agents
 from bdc_agents.cli.demo_distill import KEPT_BACK, require_stages, show, tell
 from bdc_agents.cli.distill import read_all
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import INTERRUPTED, SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
 from bdc_agents.cli.inputs import closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
 from bdc_agents.cli.search_record import run_settings
-from bdc_agents.cli.solve import as_object
+from bdc_agents.cli.solve import as_object, silence
 from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
@@ -108,7 +108,7 @@ def _demo(
         quiet: Plain lines instead of the live view.
 
     Returns:
-        The exit code: 0 when at least one problem was solved.
+        The exit code: 0 when at least one problem was solved, 3 when no agent has answered.
     """
     if distill is not None:
         require_stages()
@@ -142,7 +142,13 @@ def _demo(
         note("interrupted; what was found is kept")
         return INTERRUPTED
     if not any(_solved(finished) for _, finished in done):
-        return UNSOLVED
+        solutions = [finished.trace.solution for _, finished in done if finished.trace]
+        reasons = [why for solution in solutions if (why := silence(solution))]
+        # Some searches may have ended before their first request had.
+        if not reasons or any(used.tokens for solution in solutions for used in solution.usage.values()):
+            return UNSOLVED
+        note(f"error: {reasons[-1]}")
+        return ENVIRONMENT
     if distill is not None:
         found = [(finished.trace, finished.hidden) for _, finished in done if finished.trace]
         story = tell(found, *further, settings, names, folder, quiet or as_json)

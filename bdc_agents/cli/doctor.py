@@ -15,13 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.agents import load_agents
-from bdc_agents.agents.local import describe_models, has_runtime
 from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded
 from bdc_agents.cli.options import AsJson, Config
 from bdc_agents.config import CONFIG_FILE, Settings, load_settings
 from bdc_agents.errors import BDCError
-from bdc_agents.sandbox import probe
 from bdc_agents.types import Frozen
 from bdc_agents.view.text import printable
 
@@ -101,6 +98,9 @@ def _settings(config: Path | None) -> list[Check]:
 
 
 def _agents(settings: Settings) -> Check:
+    from bdc_agents.agents import load_agents
+    from bdc_agents.agents.local import has_runtime
+
     if not settings.agents:
         ready = has_runtime()
         detail = "none are configured" + ("; two local models stand in" if ready else "")
@@ -123,6 +123,8 @@ def _sandbox(config: Path | None) -> list[Check]:
         allowed = load_settings(config).sandbox
     except BDCError:
         allowed = Settings().sandbox
+    from bdc_agents.sandbox import probe
+
     reports = probe()
     checks = [
         Check(
@@ -145,6 +147,8 @@ def _sandbox(config: Path | None) -> list[Check]:
 
 
 def _local() -> list[Check]:
+    from bdc_agents.agents.local import describe_models
+
     checks: list[Check] = []
     for model in describe_models():
         size = f"{model.size / 1e6:,.0f} MB, {model.licence}"

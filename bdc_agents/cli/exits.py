@@ -21,10 +21,10 @@ BROKEN_PIPE = 141
 EXIT_CODES = """\b
 Exit codes:
   0    solved, or done
-  1    not solved
+  1    not solved, or not all done
   2    input or settings that cannot be used
   3    this machine cannot run it: no sandbox, no agent that answers, a package
-       that is not installed, a full disk
+       that is not installed, no network, a full disk
   130  interrupted (or 143); what was computed is kept"""
 
 P = ParamSpec("P")
@@ -72,7 +72,10 @@ def debugging() -> bool:
 
 
 def exit_code(error: Exception) -> int:
-    """The exit code for an exception: the caller's mistake, the machine's, or ours."""
+    """The exit code for an exception, the one rule of all commands.
+
+    The caller's mistake is 2, what this machine lacks or what fails on it is 3, a fault of ours is 70.
+    """
     if isinstance(error, UsageError) and not isinstance(error, NotInstalled):
         return USAGE
     return ENVIRONMENT if isinstance(error, BDCError | OSError) else FAULT

@@ -1,16 +1,15 @@
 """`bdc export`: a run as files that training tools load."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import UsageError
-from bdc_agents.runs.export import SFT_ROWS, Report, check
-from bdc_agents.runs.export import export as write
-from bdc_agents.runs.overlap import evaluation_set
-from bdc_agents.runs.store import REASONS
+
+if TYPE_CHECKING:
+    from bdc_agents.runs.export import Report
 
 EXAMPLES = (
     "bdc export runs/mbpp --kind sft --out sft.jsonl --against humaneval --against mbpp:test --data DATA",
@@ -64,6 +63,11 @@ def export(
 
     Only programs that pass all hidden tests and do not special-case the public ones are taken.
     """
+    # Runs import the search, and with it LangGraph: `--help` needs neither.
+    from bdc_agents.runs.export import SFT_ROWS, check
+    from bdc_agents.runs.export import export as write
+    from bdc_agents.runs.overlap import evaluation_set
+
     check(kind, rows or ())
     if against and kind not in ("sft", "dpo"):
         raise UsageError(f"--against is for training data: --kind sft or dpo, not {kind}")
@@ -84,7 +88,9 @@ def export(
     return SOLVED
 
 
-def _tell(report: Report, out: Path, against: list[str]) -> None:
+def _tell(report: "Report", out: Path, against: list[str]) -> None:
+    from bdc_agents.runs.store import REASONS
+
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.rows.items()))
     total = sum(report.rows.values())
     named = f" ({kinds})" if len(report.rows) > 1 else ""

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from bdc_agents.agents import Agent
-from bdc_agents.agents.local import has_runtime
 from bdc_agents.config import SearchConfig, Settings, explain, load_settings
 from bdc_agents.data import dataset_names, load_task, task_from_statement
-from bdc_agents.errors import ConfigError, ProblemError
-from bdc_agents.sandbox import Executor
+from bdc_agents.errors import ConfigError, NotInstalled, ProblemError
 from bdc_agents.types import Frozen, Problem, Task
+
+if TYPE_CHECKING:
+    from bdc_agents.agents import Agent
+    from bdc_agents.sandbox import Executor
 
 LOCAL_PAIR = ("local:qwen2.5-coder-0.5b", "local:qwen2.5-coder-1.5b")
 _FILES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
@@ -112,19 +113,21 @@ def agent_names(settings: Settings, asked: Sequence[str]) -> tuple[list[str], st
         asked: Names or model strings of `--agent`.
 
     Raises:
-        ConfigError: If there are none and no local model can stand in.
+        NotInstalled: If there are none and no local model can stand in.
     """
     if asked or settings.agents:
         return [*(asked or settings.agents)], ""
+    from bdc_agents.agents.local import has_runtime
+
     if not has_runtime():
-        raise ConfigError(
+        raise NotInstalled(
             "no agents: name one, such as --agent openai:gpt-4o-mini, write a bdc.toml "
             "(bdc config --example), or run models on this machine: pip install 'bdc-agents[local]'"
         )
     return [*LOCAL_PAIR], f"no agents are configured: using {' and '.join(LOCAL_PAIR)} on this machine"
 
 
-def closing(agents: Sequence[Agent], executor: Executor) -> AsyncExitStack:
+def closing(agents: "Sequence[Agent]", executor: "Executor") -> AsyncExitStack:
     """Frees agents and executor at its end, whatever one of them raises."""
     stack = AsyncExitStack()
     stack.push_async_callback(executor.aclose)

@@ -5,30 +5,28 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.text import Text
 
-from bdc_agents.agents import Agent, load_agents
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
 from bdc_agents.cli.inputs import agent_names, check_tests, closing, find_task, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, Data, NoCache, Preset, Quiet
-from bdc_agents.cli.search_record import origin, read_search, run_settings
-from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import Settings
 from bdc_agents.errors import UsageError
-from bdc_agents.runs import CHECKPOINT_FILE, open_run, read_run, read_traces, write_solution, write_trace
-from bdc_agents.runs.examine import examine
-from bdc_agents.sandbox import Executor, create_executor
-from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
 from bdc_agents.types import Hidden, Solution, Task, Trace
-from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import plural, printable
-from bdc_agents.view.tree import tree_report
+
+# What searches imports LangGraph and chat models, which take two seconds; `--help` and mistakes need none.
+if TYPE_CHECKING:
+    from bdc_agents.agents import Agent
+    from bdc_agents.cli.watched_search import Finished
+    from bdc_agents.sandbox import Executor
+    from bdc_agents.view.live import View
 
 EXAMPLES = (
     "bdc solve demo:longest-streak",
@@ -115,6 +113,9 @@ def _resume(
     quiet: bool,
 ) -> int:
     """Goes on with the search that a run folder keeps; a finished one is shown again."""
+    from bdc_agents.cli.search_record import read_search
+    from bdc_agents.cli.watched_search import Finished
+
     kept = read_search(folder, settings, given, caps, data)
     if kept.finished:
         note("this search has finished; its result:")
@@ -149,6 +150,11 @@ def _solve(
     Args:
         resumes: Whether `out` holds this search, to go on with.
     """
+    from bdc_agents.agents import load_agents
+    from bdc_agents.cli.search_record import origin, run_settings
+    from bdc_agents.runs import open_run, write_solution, write_trace
+    from bdc_agents.sandbox import create_executor
+
     check_tests(task.problem, settings.search)
     names, why = agent_names(settings, asked)
     agents = load_agents(settings, names)
@@ -174,13 +180,16 @@ async def _run(
     task: Task,
     settings: Settings,
     names: Sequence[str],
-    agents: Sequence[Agent],
-    executor: Executor,
-    view: View,
+    agents: "Sequence[Agent]",
+    executor: "Executor",
+    view: "View",
     keep: Callable[[Trace], None],
     checkpoint: Path | None,
     resumes: bool,
-) -> Finished:
+) -> "Finished":
+    from bdc_agents.cli.watched_search import search
+    from bdc_agents.runs.examine import examine
+
     async with closing(agents, executor):
         for line in await examine(task, executor):
             note(f"warning: {line}")
@@ -192,6 +201,8 @@ async def _run(
 
 def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | None:
     """Where the steps of this search are kept; None in a folder that is for another search."""
+    from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
+
     file = folder / CHECKPOINT_FILE
     if resumes:
         return file
@@ -205,7 +216,10 @@ def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | 
     return file
 
 
-def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> View:
+def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> "View":
+    from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
+    from bdc_agents.view.live import PlainView, watch
+
     most = rollouts_at_most(settings.search, settings.budget)
     rollouts = None if most == ROLLOUTS_AT_MOST else most
     if as_json and (quiet or not sys.stderr.isatty()):
@@ -213,7 +227,7 @@ def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> View:
     return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)
 
 
-def _report(finished: Finished, folder: Path | None, as_json: bool) -> None:
+def _report(finished: "Finished", folder: Path | None, as_json: bool) -> None:
     """Prints what came of a search."""
     trace = finished.trace
     if trace is None:
@@ -238,6 +252,8 @@ def as_object(trace: Trace, hidden: Hidden | None) -> dict[str, Any]:
 
 
 def _picture(trace: Trace, hidden: Hidden | None) -> Group:
+    from bdc_agents.view.tree import tree_report
+
     parts: list[RenderableType] = [tree_report(trace, TREE_LINES)]
     if hidden and not trace.solution.code:
         # Counts of what was not run read as a program that fails.
@@ -259,27 +275,29 @@ def print_code(code: str, console: Console) -> None:
         print(code, file=console.file)
 
 
-def _exit_code(finished: Finished) -> int:
+def _exit_code(finished: "Finished") -> int:
     """0 where it is solved; see `EXIT_CODES`."""
     if finished.interrupted or finished.trace is None:
         return INTERRUPTED
     solution = finished.trace.solution
     if solution.solved:
         return SOLVED
-    if solution.stopped_by == "agents":
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
-        note(f"error: no agent answers any more:\n{reasons}")
-        return ENVIRONMENT
-    if _nobody_answered(solution):
-        note("error: no agent has answered, and the budget is used up:\n  " + "\n  ".join(solution.notes))
+    if why := silence(solution):
+        note(f"error: {why}")
         return ENVIRONMENT
     return UNSOLVED
 
 
-def _nobody_answered(solution: Solution) -> bool:
-    """Whether each request failed: a small budget ends before an agent is set aside for it.
+def silence(solution: Solution) -> str:
+    """That no agent answers, and why; empty where one does.
 
-    Every reply has tokens, which are estimated where its endpoint tells none.
+    A small budget ends before an agent is set aside. Every reply has tokens, which are estimated where its
+    endpoint tells none, so agents without any have answered nothing.
     """
+    if solution.stopped_by == "agents":
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
+        return f"no agent answers any more:\n{reasons}"
     used = solution.usage.values()
-    return bool(used) and not any(one.tokens for one in used) and all(one.failed for one in used)
+    if used and all(one.failed and not one.tokens for one in used):
+        return "no agent has answered, and the budget is used up:\n  " + "\n  ".join(solution.notes)
+    return ""

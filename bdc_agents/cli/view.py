@@ -7,14 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bdc_agents.cli.collect import REPORT_FILE, write_report
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.solve import print_code
 from bdc_agents.errors import UsageError
-from bdc_agents.runs import find_trace, read_traces, write_text
 from bdc_agents.types import Trace
-from bdc_agents.view.html import render_html
-from bdc_agents.view.tree import runs_table, tree_report
 
 EXAMPLES = (
     "bdc view runs/demo",
@@ -39,6 +35,10 @@ def view(
 
 def _view(run: Path, html: Path | None, problem: str | None) -> int:
     """Shows a run in the terminal, or writes its page."""
+    # Runs import the search, and with it LangGraph: `--help` needs neither.
+    from bdc_agents.runs import find_trace, read_traces, write_text
+    from bdc_agents.view.html import render_html
+
     traces = read_traces(run)
     if not traces:
         raise UsageError(f"{str(run)!r} holds no finished search yet")
@@ -58,6 +58,8 @@ def _report(run: Path) -> int:
     Raises:
         UsageError: If it is no run folder, or holds no trace.
     """
+    from bdc_agents.cli.collect import REPORT_FILE, write_report
+
     if run.is_file():
         raise UsageError(f"{str(run)!r} is a file; --report is for a run folder, and writes into it")
     found = write_report(run)
@@ -70,6 +72,8 @@ def _report(run: Path) -> int:
 
 
 def _show(traces: Sequence[Trace], run: Path) -> None:
+    from bdc_agents.view.tree import runs_table, tree_report
+
     console = Console()
     if len(traces) == 1:
         console.print(tree_report(traces[0]))

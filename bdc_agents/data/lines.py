@@ -7,6 +7,7 @@ so that a process that reads many lines unpacks the file about once.
 
 import gzip
 import stat
+import sys
 import threading
 import zlib
 from bisect import bisect_right
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
+
+from bdc_agents.untrusted import EXPANDS, room_unpacked
 
 LONGEST_LINE = 1 << 29
 """Most bytes of a line: an endless one, as in a file that unpacks to zeros, would fill the memory."""
@@ -99,7 +102,11 @@ def lines(file: Path) -> Iterator[Line]:
     """
     with open_bytes(file) as stream:
         place = number = blank = 0
-        while data := stream.readline(LONGEST_LINE):
+        # A small packed file could unpack for minutes; what it may hold is read, and then it is told.
+        room = room_unpacked(file.stat().st_size) if is_packed(file) else sys.maxsize
+        while data := stream.readline(min(LONGEST_LINE, room - place + 1)):
+            if place + len(data) > room:
+                raise OSError(EXPANDS)
             number += 1
             whole = data.endswith(b"\n") or len(data) < LONGEST_LINE
             length = len(data) if whole else len(data) + _skipped(stream)

@@ -31,6 +31,8 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+MOST_ENTRIES = 10_000
+"""Most tests, or other entries of a list, of one row: each takes a thousandth of a second to parse."""
 _MISTAKES_TOLD = 10
 """Mistakes of one row that are reported; it may have as many as it has tests."""
 
@@ -50,6 +52,12 @@ def read_row(model: type[AnyRow], row: Any, source: str) -> AnyRow:
     """
     if not isinstance(row, Mapping):
         raise ProblemError(f"{source}: a problem is a JSON object, not {type(row).__name__}")
+    for name, value in row.items():
+        if isinstance(value, list) and len(value) > MOST_ENTRIES:
+            raise ProblemError(
+                f"{source}: {name}: {len(value):,} entries; a problem has at most {MOST_ENTRIES:,}, so leave "
+                "some out, or let one script test check many cases in a loop"
+            )
     try:
         return model.model_validate(dict(row))
     except ValidationError as error:

@@ -18,7 +18,7 @@ import torch
 from bdc_agents.agents.local import fetch as fetch_weights
 from bdc_agents.agents.local import find, models_folder
 from bdc_agents.agents.local.agent import PREFIX
-from bdc_agents.errors import ModelError
+from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.experts.devices import Processes, choose_dtype
 from bdc_agents.extras import need
 from bdc_agents.sync import run_sync
@@ -148,12 +148,12 @@ def _options(quantize: str | None, device: torch.device) -> dict[str, Any]:
     try:
         import bitsandbytes  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ModelError(
+        raise NotInstalled(
             "quantize = 'nf4' needs bitsandbytes, which is not installed; run: "
             "pip install 'bdc-agents[qlora]', or leave quantize out"
         ) from None
     if device.type == "cpu":
-        raise ModelError("quantize = 'nf4' needs a GPU, and this machine has none; leave quantize out")
+        raise NotInstalled("quantize = 'nf4' needs a GPU, and this machine has none; leave quantize out")
     config = need("transformers").BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantize,
@@ -202,7 +202,7 @@ def _check_room(file: Path, folder: Path) -> None:
     """Refuses to unpack without room for 8 times the file, because 4 bits a weight become 32."""
     size, free = 8 * file.stat().st_size, shutil.disk_usage(folder).free
     if free < size:
-        raise ModelError(
+        raise NotInstalled(
             f"unpacking {file.name} takes up to {size / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB "
             "free; make room, or set XDG_CACHE_HOME to a folder on another disk"
         )

@@ -159,7 +159,7 @@ def _open(
         notes.append(f"{left} of the problems have no public test and are left out")
     if selection.interactive:
         notes.append(f"left out, since no test can judge a dialogue: {', '.join(selection.interactive)}")
-    notes += selection.doubts[:DOUBTS_TOLD]
+    notes += (*selection.unmatched, *selection.doubts[:DOUBTS_TOLD])
     if len(selection.doubts) > DOUBTS_TOLD:
         notes.append(f"... and {len(selection.doubts) - DOUBTS_TOLD} more such lines on other problems")
     if missing := missing_packages(selection.packages, settings.sandbox.packages):

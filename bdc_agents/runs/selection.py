@@ -55,12 +55,22 @@ class Filter(Frozen):
             raise UsageError(f"the filter {text!r} names no value; write {key}=VALUE")
         return cls(dataset=match["dataset"] or "", key=key, values=values)
 
+    def __str__(self) -> str:
+        named = f"{self.dataset}:" if self.dataset else ""
+        return f"{named}{self.key}={','.join(self.values)}"
+
+    def concerns(self, dataset: str) -> bool:
+        """Whether it filters the problems of a data set."""
+        return self.dataset in ("", dataset)
+
+    def found(self, problem: Problem) -> set[str]:
+        """What a problem has of the filter's key, in lower case."""
+        has = problem.tags if self.key == "tag" else (problem.difficulty or "none",)
+        return {value.lower() for value in has}
+
     def takes(self, dataset: str, problem: Problem) -> bool:
         """Whether a problem passes the filter."""
-        if self.dataset and self.dataset != dataset:
-            return True
-        has = problem.tags if self.key == "tag" else (problem.difficulty or "none",)
-        return any(value.lower() in self.values for value in has)
+        return not self.concerns(dataset) or not self.found(problem).isdisjoint(self.values)
 
 
 class Selection(Frozen):
@@ -71,6 +81,7 @@ class Selection(Frozen):
         without_tests: Problems left out, since they have no public test for the search to aim at.
         interactive: Problems left out, since their program talks to a judge that is not there, so that
             no test tells right from wrong.
+        unmatched: Values of filters that no problem has, with those there are, one line each.
         doubts: What a person should know of the problems before the search, one line each.
         packages: Modules outside the standard library that known solutions import, with the number of
             problems.
@@ -79,6 +90,7 @@ class Selection(Frozen):
     jobs: tuple[Job, ...]
     without_tests: tuple[str, ...] = ()
     interactive: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     packages: dict[str, int] = {}
 
@@ -103,17 +115,27 @@ def select_jobs(
 
     Raises:
         ProblemError: If there is no such data set, split or problem, or its data is missing.
-        UsageError: If nothing is left.
+        UsageError: If nothing is left, or a filter is for a data set that is not among them.
     """
+    parts = [(address, *_split(address)) for address in datasets]
+    for one in filters:
+        if one.dataset and not any(one.concerns(name) for _, name, _ in parts):
+            raise UsageError(
+                f"the filter {str(one)!r} filters nothing: "
+                + unknown("data set", one.dataset, {name for _, name, _ in parts})
+            )
+    # The values that problems have, for each filter: what a misspelled one may have meant.
+    there: list[set[str]] = [set() for _ in filters]
     jobs: dict[str, Job] = {}
     without: list[str] = []
     dialogues: list[str] = []
     doubtful: list[str] = []
     packages: Counter[str] = Counter()
-    for address in datasets:
-        name, rest = _split(address)
+    for address, name, rest in parts:
         for task in _tasks(name, rest, data):
             problem = task.problem
+            for one, values in zip(filters, there, strict=True):
+                values |= one.found(problem) if one.concerns(name) else set()
             if not all(one.takes(name, problem) for one in filters):
                 continue
             if "interactive" in problem.unjudged:
@@ -127,7 +149,7 @@ def select_jobs(
             else:
                 without.append(problem.id)
     if not jobs:
-        raise UsageError(_nothing(datasets, filters, without, dialogues))
+        raise UsageError(_nothing(datasets, filters, there, without, dialogues))
     chosen = list(jobs.values())
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(chosen)
@@ -135,6 +157,7 @@ def select_jobs(
         jobs=tuple(chosen),
         without_tests=tuple(without),
         interactive=tuple(dialogues),
+        unmatched=tuple(_absent(filters, there)),
         doubts=tuple(doubtful),
         packages=dict(packages),
     )
@@ -183,8 +206,29 @@ def _number(names: Iterable[str]) -> int:
     return next((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), -1)
 
 
+def _absent(filters: Sequence[Filter], there: Sequence[Collection[str]]) -> list[str]:
+    """Says of each value of a filter that no problem has which ones there are."""
+    return [
+        f"the filter {str(one)!r}: no problem has {one.key} {value!r}; {_instead(one.key, value, known)}"
+        for one, known in zip(filters, there, strict=True)
+        for value in one.values
+        if value not in known
+    ]
+
+
+def _instead(key: str, value: str, known: Collection[str]) -> str:
+    """What may have been meant by a value that no problem has; `none` stands for a problem without one."""
+    if set(known) <= {"none"}:
+        return f"none of them has a {key} at all"
+    return unknown(key, value, known).partition("; ")[2]
+
+
 def _nothing(
-    datasets: Sequence[str], filters: Sequence[Filter], without: Sequence[str], dialogues: Sequence[str]
+    datasets: Sequence[str],
+    filters: Sequence[Filter],
+    there: Sequence[Collection[str]],
+    without: Sequence[str],
+    dialogues: Sequence[str],
 ) -> str:
     named = ", ".join(datasets)
     if dialogues and not without:
@@ -196,7 +240,9 @@ def _nothing(
             f"{named}: none of the problems has a public test, so a search has nothing to aim at; let the "
             "agents write some: self_tests = true under [search] in bdc.toml"
         )
+    if absent := _absent(filters, there):
+        return "\n".join(f"{named}: {line}" for line in absent)
     if filters:
-        told = " and ".join(f"{one.key}={','.join(one.values)}" for one in filters)
-        return f"{named}: no problem passes the filter {told}; leave it out to see what there is"
+        told = " and ".join(map(str, filters))
+        return f"{named}: no problem passes the filters {told} at once; leave one out to see what there is"
     return f"{named}: there is no problem in it"

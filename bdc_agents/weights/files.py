@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from bdc_agents.errors import ModelError
+from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.locks import locked
-from bdc_agents.untrusted import read_object
+from bdc_agents.untrusted import plain, read_object
 from bdc_agents.weights.catalog import HubFile, LocalModel
 from bdc_agents.weights.packages import Progress, assemble, discard_state, silent
 
@@ -92,7 +92,7 @@ async def fetch(
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ModelError(
+        raise NotInstalled(
             f"models cannot be kept in {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours"
         ) from None
 
@@ -131,10 +131,11 @@ def check_file(path: Path) -> Path:
     """
     path = path.expanduser()
     try:
-        with path.open("rb") as file:
+        with plain(path) as file:  # A pipe without a writer would be waited for.
             magic = file.read(4)
-    except OSError as error:
-        raise ModelError(f"model file {str(path)!r}: {error.strerror}; set `path` to a GGUF file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"model file {str(path)!r}: {reason}; set `path` to a GGUF file") from None
     if magic != b"GGUF":
         raise ModelError(f"model file {str(path)!r} is not GGUF: it starts with {magic!r}; convert it first")
     return path.resolve()

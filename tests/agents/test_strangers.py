@@ -1,15 +1,17 @@
 """Endpoints that are none: login pages, words, nothing, redirects, and servers that are not there."""
 
 import asyncio
+import json
 import socket
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from bdc_agents.agents.bodies import stranger
-from bdc_agents.agents.compatible import same_server
-from bdc_agents.agents.failures import diagnose
+from bdc_agents.agents.failures import NotAReply, diagnose
+from bdc_agents.agents.redirects import keep_home, same_server
 from bdc_agents.errors import AgentError
 
 from .asking import reason_of
@@ -49,6 +51,18 @@ async def test_what_is_no_api_is_told_at_once(endpoint, make_agent, ask, step, k
     assert f"sent {told}" in caught.value.reason
     assert "instead of a chat completion; check base_url" in caught.value.reason
     assert len(caught.value.reason) < 500
+
+
+async def test_a_completion_is_read_once(endpoint, make_agent, ask, monkeypatch):
+    read, found = json.loads, list[str]()
+
+    def loads(text, *args, **options):
+        found.extend(["whole"] if "choices" in str(text) else [])
+        return read(text, *args, **options)
+
+    monkeypatch.setattr(json, "loads", loads)
+    assert (await make_agent().reply(ask())).text == "hello"
+    assert found == ["whole"]
 
 
 async def test_without_v1_it_is_said_to_add_it(endpoint, make_agent, ask, step):
@@ -92,6 +106,41 @@ async def test_nothing_goes_along_to_another_server(endpoint, make_agent, ask, s
     assert f"sent a redirect to another server ({other.url}/chat/completions)" in reason
     assert "write its address in base_url" in reason
     assert "sk-" not in reason
+
+
+@pytest.mark.parametrize("place", ["_async_client", "root_async_client", "async_client", "http_async_client"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+async def test_clients_of_other_packages_stay_at_their_server_too(endpoint, step, place, depth):
+    client = held = httpx.AsyncClient(follow_redirects=True, headers={"x-api-key": "sk-one"})
+    for _ in range(depth):
+        held = SimpleNamespace(_client=held)
+    assert keep_home(SimpleNamespace(**{place: held}))
+    assert keep_home(SimpleNamespace(**{place: held}))  # A second model of the same address shares it.
+    async with client:
+        with serving() as other:
+            endpoint.script(step(b"", 307, {"Location": f"{other.url}/messages"}))
+            with pytest.raises(NotAReply) as caught:
+                await client.post(endpoint.url, json={"prompt": "p"})
+            assert other.paths == []
+        endpoint.script(step(b"", 307, {"Location": f"{endpoint.url}/messages"}), step({"choices": []}))
+        assert (await client.post(endpoint.url, json={})).is_success
+    assert "was not followed" in diagnose(caught.value).hint
+
+
+async def test_a_model_that_anthropics_package_builds_stays_at_its_server(endpoint, make_agent, ask, step):
+    pytest.importorskip("langchain_anthropic")
+    with serving() as other:
+        endpoint.default = lambda _: step(b"", 307, {"Location": f"{other.url}/v1/messages"})
+        agent = make_agent(model="anthropic:claude", api_key="sk-one", headers={"X-Key": "sk-two"})
+        reason = await reason_of(agent, ask())
+    assert other.paths == []
+    assert "a redirect to another server" in reason
+
+
+def test_a_model_without_such_a_client_is_left_as_it_is():
+    with httpx.Client() as blocking:
+        assert not keep_home(SimpleNamespace(client=SimpleNamespace(_client=blocking), async_client=None))
+        assert blocking.event_hooks["response"] == []
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,20 @@ def test_the_list_and_the_version_import_no_command():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_help_imports_neither_langgraph_nor_chat_models_nor_torch():
+    probe = (
+        "import sys\n"
+        "from bdc_agents.cli import app\n"
+        "for name in ('solve', 'serve', 'export', 'view', 'doctor', 'config'):\n"
+        "    try: app([name, '--help'], prog_name='bdc')\n"
+        "    except SystemExit: pass\n"
+        "heavy = 'langgraph langchain langchain_core langsmith openai httpx torch transformers numpy ray'\n"
+        "print(sorted(set(heavy.split()) & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_every_command_of_a_core_install_has_its_help():
     probe = (
         "import sys\n"

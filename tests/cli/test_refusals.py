@@ -95,9 +95,10 @@ def test_without_agents_and_local_runtime_it_says_how_to_get_some(call, monkeypa
     monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
     monkeypatch.setattr("bdc_agents.agents.local.server.find_spec", lambda _: None)
     monkeypatch.delenv("BDC_LLAMA_SERVER", raising=False)
-    result = call(*DOUBLE)
-    assert result.exit_code == 2
-    assert "pip install 'bdc-agents[local]'" in result.stderr
+    for words in (DOUBLE, [*DOUBLE, "--agent", "local:qwen2.5-coder-0.5b"], ["demo"]):
+        result = call(*words)
+        assert result.exit_code == 3, "a package that is not installed"
+        assert "pip install 'bdc-agents[local]'" in result.stderr
 
 
 # --- what the machine cannot do: exit 3 --------------------------------------------------------------
@@ -110,6 +111,17 @@ def test_an_endpoint_that_nobody_serves_is_a_fault_of_the_environment(call, work
     assert result.exit_code == 3
     assert json.loads(result.stdout)["stopped_by"] == "agents"
     assert "one: cannot reach http://127.0.0.1:9/v1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["collect", "demo:longest-streak", "--out", "r"], ["demo", "--minutes", "0.1", "--out", "r"]]
+)
+def test_a_run_of_which_no_agent_answers_is_a_fault_of_the_environment_too(call, workplace, words):
+    agent = '[agents.one]\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n'
+    (workplace / "bdc.toml").write_text(agent)
+    result = call(*words, "--quiet", "--agent", "one")
+    assert result.exit_code == 3, result.stderr
+    assert "cannot reach http://127.0.0.1:9/v1" in result.stderr
 
 
 @pytest.mark.parametrize("calls", ["1", "2", "3", "5"])
@@ -168,7 +180,7 @@ def test_a_machine_without_sandbox_refuses(call, configure, monkeypatch):
     def refuse(_):
         raise SandboxRefused("this machine offers no isolation")
 
-    monkeypatch.setattr("bdc_agents.cli.solve.create_executor", refuse)
+    monkeypatch.setattr("bdc_agents.sandbox.create_executor", refuse)
     result = call(*DOUBLE)
     assert result.exit_code == 3
     assert "no isolation" in result.stderr
@@ -189,7 +201,7 @@ def test_every_kind_of_error_has_its_code_and_no_traceback(call, monkeypatch, er
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("bdc_agents.cli.view.read_traces", fail)
+    monkeypatch.setattr("bdc_agents.runs.read_traces", fail)
     result = call("view", "run")
     assert result.exit_code == code
     assert result.stderr.strip()

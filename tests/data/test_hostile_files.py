@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bdc_agents.data import load_task, load_tasks
+from bdc_agents.data.rows import MOST_ENTRIES
 from bdc_agents.errors import ProblemError
 
 GOOD = {"id": "good", "statement": "Do.", "public_tests": ["f(1) -> 2"]}
@@ -84,3 +85,20 @@ def test_billions_of_blank_lines_are_not_read(tmp_path: Path, caplog: pytest.Log
     file.write_bytes(gzip.compress(json.dumps(GOOD).encode() + b"\n" * 200_000 + json.dumps(GOOD).encode()))
     assert len(list(load_tasks(str(file)))) == 1
     assert "blank lines follow one another" in caplog.text
+
+
+def test_a_small_packed_file_that_unpacks_without_measure_is_refused_soon(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(file, "wb") as packed:
+        for _ in range(64):
+            packed.write(b"a" * 2**20)
+    with pytest.raises(ProblemError, match="it expands to more than 200 times its size"):
+        load_task(f"{file}:a")
+
+
+def test_a_row_of_more_tests_than_can_be_read_soon_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "many.jsonl"
+    many = {"id": "a", "statement": "s", "hidden_tests": ["f(1) -> 1"] * (MOST_ENTRIES + 1)}
+    file.write_text(json.dumps(many) + "\n")
+    with pytest.raises(ProblemError, match=r"hidden_tests: 10,001 entries; a problem has at most 10,000"):
+        load_task(f"{file}:a")

@@ -1,6 +1,7 @@
 """A table of jobs holds together whatever happens to it, in any order."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,7 +21,8 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.world = World()
-        self.table = self.world.open(Path(":memory:"))
+        self.folder = TemporaryDirectory()
+        self.table = self.world.open(Path(self.folder.name) / "jobs.sqlite")
         self.table.add(JOBS)
         self.holder: dict[str, tuple[str, float]] = {}
         self.done: set[str] = set()
@@ -104,6 +106,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.table.close()
+        self.folder.cleanup()
 
 
 AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -7,6 +7,8 @@ import pytest
 
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.setup import choose_tasks
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.types import Task
@@ -116,6 +118,43 @@ def test_filters_take_problems_that_have_one_of_the_values(data: Path) -> None:
     assert ids(file, data=data, filters=("difficulty=none",)) == ["mine.jsonl:c,d"]
     only = f"{file}:difficulty=hard"
     assert ids(file, "mbpp:601", data=data, filters=(only,)) == ["mine.jsonl:b", "mbpp:601"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [
+        (("difficulty=easyy",), "no problem has difficulty 'easyy'; did you mean easy"),
+        (("difficulty=impossible",), "no problem has .* 'impossible'; choose one of: easy, hard, none"),
+        (("tags=z",), "no problem has tag 'z'; choose one of: x, y"),
+        (("difficulty=easy,hard", "tag=yy"), "no problem has tag 'yy'; did you mean y"),
+        (("difficulty=easy", "tag=y"), "no problem passes the filters difficulty=easy and tag=y at once"),
+        (("minne.jsonl:tag=x",), "unknown data set 'minne.jsonl'; did you mean .*mine.jsonl"),
+        (("tga=x",), "unknown filter 'tga'; did you mean tag"),
+    ],
+)
+def test_a_filter_that_nothing_passes_says_what_there_is(
+    data: Path, monkeypatch: pytest.MonkeyPatch, filters: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.chdir(data)
+    with pytest.raises(UsageError, match=told):
+        ids("mine.jsonl", data=data, filters=filters)
+
+
+def test_a_value_that_no_problem_has_is_told_beside_one_that_some_have(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = str(data / "mine.jsonl")
+    filters = [Filter.parse("difficulty=easy,hrad")]
+    assert select_jobs([file], filters=filters).unmatched == (
+        "the filter 'difficulty=easy,hrad': no problem has difficulty 'hrad'; did you mean hard?",
+    )
+    choose_tasks(EvalConfig(datasets=(file,), filters=("difficulty=easy,hrad",)), data)
+    assert "no problem has difficulty 'hrad'" in caplog.text
+
+
+def test_a_set_whose_problems_have_no_tags_says_so(data: Path) -> None:
+    with pytest.raises(UsageError, match=r"mbpp: .* no problem has tag 'x'; none of them has a tag at all"):
+        ids("mbpp", data=data, filters=("tag=x",))
 
 
 def test_a_shuffle_depends_on_its_seed_alone(data: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from bdc_agents.errors import ModelError
+from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.locks import POLL_SECONDS, is_locked, locked, open_private, wait_lock
 from bdc_agents.types import Frozen
 
@@ -136,13 +136,14 @@ def require_runtime() -> None:
     """Checks that local models can be served here.
 
     Raises:
-        ModelError: If llama.cpp is missing, or `BDC_LLAMA_SERVER` does not name a program.
+        NotInstalled: If llama.cpp is missing.
+        ModelError: If `BDC_LLAMA_SERVER` does not name a program.
     """
     own = os.environ.get(RUNTIME)
     if own and not (Path(own).is_absolute() and Path(own).is_file() and os.access(own, os.X_OK)):
         raise ModelError(f"{RUNTIME} is {own!r}; it must be the full path of a llama-server program")
     if not has_runtime():
-        raise ModelError(
+        raise NotInstalled(
             "local models need llama.cpp; run: pip install 'bdc-agents[local]', or set "
             f"{RUNTIME} to a llama-server of your own"
         )

@@ -9,8 +9,11 @@ from bdc_agents.config import explain
 from bdc_agents.disk import replacing
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.types import Frozen
+from bdc_agents.untrusted import read_whole
 
 CONFIG_FILE = "compare.json"
+_LARGEST = 2**20
+"""Most bytes of it: a thousand times what a comparison of all methods has."""
 FIXED = ("uniform", "nearest", "membership")
 """Mixtures that nobody trains."""
 COMBINED = ("ties", "dare")
@@ -87,11 +90,13 @@ def read_config(file: Path) -> CompareConfig:
         ConfigError: If it is missing or something else.
     """
     try:
-        return CompareConfig.model_validate_json(file.read_bytes())
+        return CompareConfig.model_validate_json(read_whole(file, _LARGEST))
     except OSError:
         raise ConfigError(f"no configuration {str(file)!r}; name the {CONFIG_FILE} of a comparison") from None
     except ValidationError as error:
         raise ConfigError(explain(error, str(file), CompareConfig)) from None
+    except ValueError as error:
+        raise ConfigError(f"{str(file)!r} cannot be used: {error}; name a {CONFIG_FILE}") from None
 
 
 def write_config(folder: Path, config: CompareConfig) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 from statistics import fmean
 
 from bdc_agents.distill.train import SHARED
+from bdc_agents.errors import ModelError
 from bdc_agents.evaluate.groups import by_problem, by_solver, difference
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.losses import (
+    LOSSES_FILE,
     REFERENCES,
+    ROWS_FILE,
     HeldOutRows,
     Losses,
     left_out,
@@ -183,6 +186,11 @@ def _loss_difference(own: MethodLoss, other: MethodLoss, held: HeldOutRows) -> D
 
 def _shares(found: MethodLoss, held: HeldOutRows) -> list[float]:
     """Each problem's part of the mean loss, times the number of problems, so that their mean is it."""
+    if len(found.rows) != len(held.problems):
+        raise ModelError(
+            f"{LOSSES_FILE} has {len(found.rows)} rows of {found.name}, {ROWS_FILE} {len(held.problems)}: "
+            "take both away, and compare again"
+        )
     sums: dict[str, float] = {}
     for problem, loss in zip(held.problems, found.rows, strict=True):
         sums[problem] = sums.get(problem, 0.0) + loss

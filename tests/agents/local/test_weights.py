@@ -349,3 +349,9 @@ def test_the_catalogue_says_what_a_download_brings(name: str) -> None:
 def test_an_unknown_name_is_told_its_neighbours() -> None:
     with pytest.raises(ModelError, match=r"did you mean qwen2\.5-coder-1\.5b"):
         find("qwen-coder-1.5b")
+
+
+def test_a_pipe_is_no_model_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.gguf")
+    with pytest.raises(ModelError, match="it is no plain file; set `path` to a GGUF file"):
+        check_file(tmp_path / "model.gguf")

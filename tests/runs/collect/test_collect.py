@@ -364,7 +364,7 @@ async def test_a_problem_that_fails_is_told_with_its_reason_and_the_others_go_on
     [
         ({"datasets": ("demmo",)}, "did you mean demo"),
         ({"datasets": ("demo:nothing",)}, "unknown problem of demo 'nothing'"),
-        ({"filters": ("difficulty=impossible",)}, "no problem passes the filter"),
+        ({"filters": ("difficulty=impossible",)}, "'impossible'; choose one of: easy, hard, medium"),
         ({"filters": ("hardness=1",)}, "unknown filter"),
         ({"filters": ("difficulty",)}, "KEY=VALUE"),
         ({"table": "mysql://x"}, "postgresql://"),
