@@ -47,6 +47,8 @@ def choose_tasks(
         shuffle_seed=config.shuffle_seed,
         untested=not config.public_only,
     )
+    for line in chosen.unmatched:
+        log.warning("%s", line)
     if chosen.interactive:
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))
     if packages is not None and (missing := missing_packages(chosen.packages, packages)):
