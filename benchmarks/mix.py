@@ -179,7 +179,8 @@ def routing(bench: Bench) -> dict[str, Any]:
     import torch
 
     from bdc_agents.experts.mixture import Mixture
-    from bdc_agents.experts.router import Router, RouterFacts, RouterShape, adapted_layers
+    from bdc_agents.experts.router import Router, RouterFacts, RouterShape
+    from bdc_agents.experts.tensors import adapted_layers
 
     found = {}
     for count in COUNTS:

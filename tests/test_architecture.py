@@ -109,6 +109,11 @@ def test_hidden_tests_are_revealed_to_scoring_alone() -> None:
     assert reveals <= REVEALS
 
 
+def test_one_module_knows_the_names_of_peft() -> None:
+    spelled = [file for file in modules() if "base_model.model" in file.read_text(encoding="utf-8")]
+    assert [name_of(file) for file in spelled] == ["bdc_agents.experts.tensors"]
+
+
 @pytest.mark.parametrize("module", ["bdc_agents", "bdc_agents.search", "bdc_agents.cli"])
 def test_the_core_imports_without_torch_and_local_runtimes(module: str) -> None:
     heavy = "torch transformers xllamacpp datasets numpy openai"

@@ -23,7 +23,6 @@ from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
 from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
 from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.metrics import Interval
@@ -32,7 +31,14 @@ from bdc_agents.evaluate.report.page import write_report
 from bdc_agents.evaluate.results import REPORT_FILE, Results
 from bdc_agents.evaluate.run import Report, lineage
 from bdc_agents.evaluate.run import evaluate as evaluate_all
-from bdc_agents.evaluate.setup import agent_names, build_solvers, load_team, specs, with_endpoints
+from bdc_agents.evaluate.setup import (
+    agent_names,
+    build_solvers,
+    choose_tasks,
+    load_team,
+    specs,
+    with_endpoints,
+)
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
 from bdc_agents.runs.hidden import examine, with_reference_tests

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from bdc_agents.distill.clustering.report import write_cluster_report
     from bdc_agents.distill.clustering.validation import Validation, validate
     from bdc_agents.distill.items import embed_items, items_of_rows, items_of_traces, problem_text
+    from bdc_agents.distill.loop import TrainingStopped
     from bdc_agents.distill.recipe import Recipe, TrainConfig, load_recipe
     from bdc_agents.distill.router_training import RouterConfig, RouterTrained, train_router
     from bdc_agents.distill.rows import read_rows, training_rows
     from bdc_agents.distill.save import save_library
-    from bdc_agents.distill.train import Trained, TrainingStopped, train_experts
+    from bdc_agents.distill.train import Trained, train_experts
     from bdc_agents.embed.encoder import Encoder, EncoderConfig
     from bdc_agents.embed.load import load_encoder
     from bdc_agents.experts.base import Base, load_base
@@ -70,7 +71,7 @@ _HOMES = {
     "RouterTrained": "bdc_agents.distill.router_training",
     "TrainConfig": "bdc_agents.distill.recipe",
     "Trained": "bdc_agents.distill.train",
-    "TrainingStopped": "bdc_agents.distill.train",
+    "TrainingStopped": "bdc_agents.distill.loop",
     "Validation": "bdc_agents.distill.clustering.validation",
     "cluster_items": "bdc_agents.distill.clustering.cluster",
     "cluster_rows": "bdc_agents.distill.clustering.cluster",

@@ -1,4 +1,4 @@
-"""Which rows meet which expert in which step: every expert's own order, merged into one pass.
+"""Plans the steps of an epoch: which rows train which expert, in which forward passes.
 
 Each expert has the batches that it would have if it were trained alone. The pass merges them: one
 of its steps holds the next batch of some experts, so that all experts end an epoch together
@@ -20,7 +20,7 @@ class Item(Frozen):
     Args:
         row: Its number among the rows.
         expert: The expert's number.
-        weight: Of each of its completion tokens: 1 / those of the expert's whole batch.
+        weight: Weight of each of its completion tokens: 1 / the completion tokens of the expert's batch.
     """
 
     row: int
@@ -36,7 +36,7 @@ class Step(Frozen):
 
 
 def epoch_batches(members: Sequence[int], name: str, *, batch: int, epoch: int, seed: int) -> list[list[int]]:
-    """An expert's batches in one epoch; they depend on nothing but what is given here.
+    """An expert's batches in one epoch. They depend on the arguments alone.
 
     Args:
         members: Its rows.

@@ -2,10 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-import torch
-
-from bdc_agents.distill.batches import Item, cut_passes
-from bdc_agents.distill.loss import BASE, RowLoss
+from bdc_agents.distill.loss import BASE, RowLoss, count_target_tokens, row_sums
 from bdc_agents.experts.devices import Processes
 
 Losses = dict[str, dict[str, float]]
@@ -22,7 +19,7 @@ def mean_losses(
         tokens: Padded tokens in one forward pass.
     """
     sums = _row_sums(loss, held, tokens, processes)
-    counts = {expert: sum(loss.rows[n].target_tokens for n in rows) for expert, rows in held.items()}
+    counts = {expert: count_target_tokens(loss.rows, rows) for expert, rows in held.items()}
     return {expert: sum(sums[expert].values()) / counts[expert] for expert in held if counts[expert]}
 
 
@@ -48,7 +45,7 @@ def cross_losses(
         cluster = loss.rows[n].cluster
         groups.setdefault("none" if cluster < 0 else f"cluster-{cluster}", []).append(n)
     groups["all"] = list(held)
-    learnt = {name: sum(loss.rows[n].target_tokens for n in rows) for name, rows in groups.items()}
+    learnt = {name: count_target_tokens(loss.rows, rows) for name, rows in groups.items()}
     return {
         ("base" if expert == BASE else names[expert]): {
             name: sum(sums[expert][n] for n in rows) / learnt[name] for name, rows in groups.items()
@@ -98,20 +95,8 @@ def _row_sums(
     loss: RowLoss, held: Mapping[int, Sequence[int]], tokens: int, processes: Processes
 ) -> dict[int, dict[int, float]]:
     """The summed loss of each row under each expert."""
-    model = loss.adapters.model
-    model.eval()
-    pairs = [(expert, row) for expert, rows in held.items() for row in rows]
-    place = {pair: n for n, pair in enumerate(pairs)}
-    sums = torch.zeros(len(pairs), device=loss.adapters.weights.device)
-    # The base alone has no row among the adapters, so its rows have passes of their own.
-    groups = [[p for p in pairs if (p[0] == BASE) is base] for base in (True, False)]
-    items = [[Item(row=row, expert=expert, weight=0.0) for expert, row in group] for group in groups]
-    passes = [one for group in items for one in cut_passes(group, loss.rows, tokens)]
-    for one in passes[processes.rank :: processes.count]:
-        sums[[place[item.expert, item.row] for item in one]] = loss(one)
-    model.train()
-    values = processes.sum(sums).tolist()
+    pairs = [(row, expert) for expert, rows in held.items() for row in rows]
     found: dict[int, dict[int, float]] = {expert: {} for expert in held}
-    for (expert, row), value in zip(pairs, values, strict=True):
+    for (row, expert), value in zip(pairs, row_sums(loss, pairs, tokens, processes).tolist(), strict=True):
         found[expert][row] = value
     return found

@@ -1,4 +1,4 @@
-"""How training goes: a live view in the terminal, and the curves as a drawing."""
+"""Shows how training goes: live in the terminal, and as a drawing of the losses."""
 
 import io
 from collections import defaultdict
@@ -11,9 +11,11 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bdc_agents.distill.train import Report, Watch
+from bdc_agents.distill.loop import Report, Watch
 
 _BARS = "▁▂▃▄▅▆▇█"
+_HELD = 4
+"""Latest held-out losses of an expert that are shown; more would not fit on its line beside the curve."""
 
 
 @contextmanager
@@ -64,7 +66,7 @@ class LossBoard:
     def __rich__(self) -> Group:
         table = Table("expert", "loss", "held-out loss", "curve", box=None, pad_edge=False)
         for name, losses in self.losses.items():
-            held = " ".join(f"{loss:.3f}" for loss in self.held[name][-4:])
+            held = " ".join(f"{loss:.3f}" for loss in self.held[name][-_HELD:])
             table.add_row(name, f"{losses[-1]:.3f}", held, spark(losses))
         return Group(self._bar, table)
 

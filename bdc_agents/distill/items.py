@@ -1,4 +1,4 @@
-"""What is clustered: solved problems, as texts and as vectors.
+"""Solved problems as clustering sees them: as texts and as vectors.
 
 Each is embedded as `input + output` (its statement, then its thoughts and program), as in the
 paper, without the prompt's wording, which is the same for all. Labels of the data are never
@@ -28,9 +28,9 @@ class Item(Frozen):
     Args:
         id: Of the problem.
         problem: Its text, as `problem_text` gives it.
-        output: What is learnt for it: thoughts and program.
-        tokens: Of the output.
-        labels: What the data says of it, such as its difficulty and tags; for validation alone.
+        output: The thoughts and the program that experts learn.
+        tokens: Tokens of the output.
+        labels: Labels of the data, such as difficulty and tags; used for validation alone.
     """
 
     id: str
@@ -59,7 +59,7 @@ def problem_text(problem: Problem) -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has; for where no tokenizer is at hand."""
+    """Estimates the tokens of a text as a quarter of its characters, the usual rule for English and code."""
     return -(-len(text) // 4)
 
 
@@ -87,8 +87,8 @@ def items_of_rows(
     """One item for each problem of some training rows.
 
     Args:
-        problems: Texts of the problems by id; where one is missing, the last message of the row's
-            prompt stands for it.
+        problems: Texts of the problems by id. The last message of a row's prompt stands in for a
+            missing one.
         count: Tokens of a text, by the base model's tokenizer.
     """
     texts: dict[str, str] = {}

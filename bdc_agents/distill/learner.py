@@ -68,13 +68,13 @@ class Learner:
         """One step of the optimiser, with the gradient clipped as `clip_grad_norm_` does.
 
         Args:
-            norm: That of the gradient.
+            norm: The gradient's norm.
 
         Returns:
             The learning rate used.
         """
         if self.config.clip is not None and self._weights.grad is not None:
-            self._weights.grad.mul_(min(1.0, self.config.clip / (norm + 1e-6)))
+            self._weights.grad.mul_(min(1.0, self.config.clip / (norm + 1e-6)))  # 1e-6 is torch's too.
         rate = learning_rate(self.step, self.total, self.config)
         self._optimizer.param_groups[0]["lr"] = rate
         self._optimizer.step()
@@ -82,10 +82,10 @@ class Learner:
         return rate
 
     def begin(self, loss: float | None) -> None:
-        """Takes the weights it starts from as the best so far: training that does not help keeps them.
+        """Keeps the weights that it starts from as the best so far, in case training does not help.
 
         Args:
-            loss: Of them, on its validation rows; None where it has none.
+            loss: Their loss on its validation rows; None if it has none.
         """
         self.best.copy_(self._weights.detach())
         self.history.append({"epoch": 0, "validation": loss})
@@ -98,7 +98,7 @@ class Learner:
         Args:
             epoch: Counted from 1.
             train: Mean loss of its steps in this epoch.
-            validation: Loss on its validation rows; None where it has none: the last epoch is kept.
+            validation: Loss on its validation rows; None if it has none, and the last epoch is kept.
         """
         self.history.append({"epoch": epoch, "train": train, "validation": validation})
         if validation is None or validation < self.best_loss:

@@ -140,6 +140,7 @@ class _Batch:
     def of(cls, items: Sequence[Item], rows: Sequence[EncodedRow], device: torch.device) -> "_Batch":
         own = [rows[item.row] for item in items]
         width = max(len(row.ids) for row in own)
+        # Padded on the right without a mask: no token attends to a later one.
         ids = torch.tensor([[*row.ids, *([0] * (width - len(row.ids)))] for row in own], device=device)
         places = [(n, at) for n, row in enumerate(own) for at in range(row.start - 1, len(row.ids) - 1)]
         owner, position = torch.tensor(places, device=device).T
@@ -164,7 +165,8 @@ class ChunkedLoss(torch.autograd.Function):
         learn = ctx.needs_input_grad[0]
         gradient = torch.empty_like(states) if learn else None
         losses = torch.empty(len(states), device=states.device)
-        size = max(16, CHUNK_ELEMENTS // len(weight))  # `estimate_memory` counts on 16 too.
+        # At least 16 tokens, or the products would be too small to be fast. `estimate_memory` counts on 16.
+        size = max(16, CHUNK_ELEMENTS // len(weight))
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             logits = functional.linear(states[part], weight, bias).float()
@@ -208,7 +210,7 @@ def row_sums(
     """The summed loss of rows, without dropout.
 
     Args:
-        pairs: Row and expert of each; the expert does not matter to a `RoutedLoss`.
+        pairs: Row and expert of each, `BASE` for the base alone; a `RoutedLoss` ignores the expert.
         tokens: Padded tokens in one forward pass.
 
     Returns:
@@ -216,11 +218,16 @@ def row_sums(
     """
     place = {pair: n for n, pair in enumerate(pairs)}
     sums = torch.zeros(len(pairs), device=loss.adapters.weights.device)
-    items = [Item(row=row, expert=expert, weight=0.0) for row, expert in pairs]
-    passes = cut_passes(items, loss.rows, tokens)
-    share = processes or Processes()
+    # The base alone has no row among the adapters, so its rows have passes of their own.
+    groups = [[pair for pair in pairs if (pair[1] == BASE) is base] for base in (True, False)]
+    items = [[Item(row=row, expert=expert, weight=0.0) for row, expert in group] for group in groups]
+    passes = [one for group in items for one in cut_passes(group, loss.rows, tokens)]
+    share, model = processes or Processes(), loss.adapters.model
+    training = model.training
+    model.eval()
     for one in passes[share.rank :: share.count]:
         sums[[place[item.row, item.expert] for item in one]] = loss(one)
+    model.train(training)
     return share.sum(sums)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a training will take, measured on a short row before it starts."""
+"""Estimates the memory of a training from one short row, before it starts."""
 
 from typing import Any
 
@@ -58,6 +58,7 @@ def estimate_memory(loss: RowLoss, config: TrainConfig, longest: int, tokens: in
     return MemoryEstimate(
         adapters=_COPIES * loss.adapters.weights.nbytes,
         activations=kept * widest // probe,
+        # Logits and their gradient, in float32; `ChunkedLoss` takes at least 16 tokens at once.
         logits=2 * 4 * max(CHUNK_ELEMENTS, 16 * vocabulary),
         available=available_memory(loss.adapters.weights.device),
     )

@@ -18,12 +18,13 @@ from bdc_agents.distill.clustering.report import write_cluster_report
 from bdc_agents.distill.clustering.validation import Validation, validate
 from bdc_agents.distill.cross_losses import Losses, verdict
 from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
+from bdc_agents.distill.loop import Watch, silent
 from bdc_agents.distill.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.router_training import RouterConfig, train_router
 from bdc_agents.distill.rows import training_rows
 from bdc_agents.distill.save import save_library
-from bdc_agents.distill.train import Watch, silent, train_experts
+from bdc_agents.distill.train import train_experts
 from bdc_agents.distill.update import RECIPE, ROWS, rows_of_experts
 from bdc_agents.embed.encoder import Encoder, EncoderConfig
 from bdc_agents.embed.load import load_encoder
@@ -49,7 +50,7 @@ class Distilled:
     """What the pipeline made.
 
     Args:
-        validation: What can be said about the clusters; None where the library was there already.
+        validation: The validation of the clusters; None if the library was there already.
     """
 
     library: ExpertLibrary

@@ -8,35 +8,79 @@ tell the pairs of held-out problems apart better.
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bdc_agents.disk import replacing
-from bdc_agents.distill.pairs import PreferenceConfig, pair_key, preference_pairs
-from bdc_agents.distill.restore import restored
-from bdc_agents.distill.rows import position
+from pydantic import Field
+
+from bdc_agents.distill.rows import MARKERS, position
 from bdc_agents.distill.save import write_experts
 from bdc_agents.distill.train import Trained, train_experts
 from bdc_agents.errors import ProblemError
-from bdc_agents.experts.base import Base
+from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.base import Base, restored
 from bdc_agents.extras import need
+from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row
-from bdc_agents.types import Frozen, content_hash
+from bdc_agents.types import Frozen, Trace, content_hash
 
 UNDECIDED = math.log(2)
 """DPO's loss, -log sigmoid(0), for a model that prefers nothing that its reference does not prefer."""
 
 
-class Preferred(Frozen):
-    """What came of one expert's second phase.
+class PreferenceConfig(Frozen):
+    """How experts learn from pairs; the table `[dpo]` of a recipe.
 
     Args:
-        pairs, held: Trained on, and held out.
-        loss: Of the held-out pairs after it; before it is ln 2. None where none are held out.
-        accuracy: Share of them whose better step gained more probability than the worse one.
+        experts: The shared adapter, those of the clusters, or all; each is trained by itself.
+        beta: How strongly the expert is held to its old weights; larger is stronger. 0.1 is TRL's default.
+        learning_rate: The peak, of AdamW with a cosine. As a start: a twenty-fifth of the first phase's,
+            because the phase is to refine; not measured.
+        epochs: How often a pair is seen.
+        max_steps: Most steps; None for no limit.
+        batch: Pairs in a step.
+        max_length: Most tokens of prompt and step together; as in `[train]`.
+        min_pairs: Training pairs that an expert needs; with fewer it stays as it is. One batch; chosen, not
+            measured.
+    """
+
+    experts: Literal["shared", "clusters", "all"] = "shared"
+    beta: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    batch: int = Field(default=8, ge=1)
+    max_length: int = Field(default=1024, ge=16)
+    min_pairs: int = Field(default=8, ge=1)
+
+
+def preference_pairs(traces: Iterable[Trace]) -> tuple[Row, ...]:
+    """The pairs of the traces that may be trained on, each once; none with control tokens in its text."""
+    kept = (trace for trace in traces if trace.decision is None or trace.decision.kept)
+    rows = (row for trace in kept for row in extract_traces(trace) if row.kind == "dpo")
+    return tuple({pair_key(row): row for row in rows if not _marked(row)}.values())
+
+
+def pair_key(row: Row) -> str:
+    """A name for a pair that depends on its text alone."""
+    return content_hash(json.dumps([row.prompt, row.completion, row.rejected], sort_keys=True))
+
+
+def _marked(row: Row) -> bool:
+    texts = [message["content"] for message in row.prompt] + [row.completion, row.rejected or ""]
+    return any(marker in text for text in texts for marker in MARKERS)
+
+
+class Preferred(Frozen):
+    """The result of one expert's second phase.
+
+    Args:
+        pairs, held: How many pairs were trained on, and held out.
+        loss: Loss of the held-out pairs afterwards; it starts at ln 2. None if none are held out.
+        accuracy: Share of held-out pairs whose better step gained more probability than the worse one.
         kept: Whether the new weights are kept.
     """
 
@@ -84,13 +128,13 @@ def prefer(
     the next one.
 
     Args:
-        trained: Of `train_experts`.
-        pairs: Of `preference_pairs`.
+        trained: The result of `train_experts`.
+        pairs: The pairs of `preference_pairs`.
         rows: The supervised rows, whose held-out losses are measured again.
         labels: The cluster of each problem.
-        base: The one that the experts were trained on; it is given back as it was.
-        work: A folder for what is done.
-        say: Told in words what is being done.
+        base: The base that the experts were trained on; unchanged afterwards.
+        work: A folder for finished experts.
+        say: Takes messages about the progress.
 
     Returns:
         `trained` with the new weights, losses and a metric `dpo`.
@@ -127,6 +171,7 @@ def _fitting(pairs: Sequence[Row], tokenizer: Any, most: int, say: Any) -> list[
             [dict(message) for message in row.prompt], add_generation_prompt=True, tokenize=False
         )
         steps = max(row.completion, row.rejected or "", key=len)
+        # Templates end a turn with a token and a line break.
         return len(tokenizer(prompt + steps, add_special_tokens=False)["input_ids"]) + 2
 
     short = [row for row in pairs if tokens(row) <= most]
@@ -172,7 +217,7 @@ class _Plan:
 
     @property
     def pairs_hash(self) -> str:
-        """Tells the pairs from all others."""
+        """A hash of all pairs."""
         keys = {pair_key(row) for parts in self.members.values() for part in parts for row in part}
         return content_hash("\n".join(sorted(keys)))
 
@@ -241,7 +286,7 @@ def _run(
         bf16=str(base.model.dtype) == "torch.bfloat16" and device.type != "cpu",
         use_cpu=device.type == "cpu",
         seed=plan.trained.config.seed,
-        save_strategy="no",
+        save_strategy="no",  # `_train_one` keeps a finished expert.
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -278,7 +323,7 @@ def _example(row: Row) -> dict[str, Any]:
 
 
 def _done(place: Path, name: str) -> tuple[dict[str, Any], Preferred] | None:
-    """What an earlier visit made of an expert."""
+    """The result of an earlier run for an expert; None if there is none."""
     file = place / f"{name}.safetensors"
     if not file.is_file():
         return None
@@ -292,7 +337,7 @@ def _done(place: Path, name: str) -> tuple[dict[str, Any], Preferred] | None:
 def _measured(
     trained: Trained, rows: Sequence[Row], labels: Mapping[str, int], base: Base, place: Path
 ) -> dict[str, Any]:
-    """What is true of all experts as they are now; nothing is trained."""
+    """The losses of all experts as they are now; nothing is trained."""
     found = train_experts(
         rows,
         labels,
@@ -313,6 +358,3 @@ def _in_words(name: str, facts: Preferred) -> str:
     share = "" if facts.accuracy is None else f", {facts.accuracy:.0%} of {facts.held} pairs told apart"
     end = "" if facts.kept else "; its weights before this phase are kept"
     return f"{name}: loss of held-out pairs {facts.loss:.4f} from {UNDECIDED:.4f}{share}{end}"
-
-
-__all__ = ["PreferenceConfig", "Preferred", "check_pairs", "prefer", "preference_pairs"]

@@ -1,8 +1,6 @@
-"""Training the router: end to end through the frozen base and experts."""
+"""Trains the router, end to end through the frozen base and experts."""
 
 import json
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
@@ -15,26 +13,21 @@ from torch import Tensor
 
 from bdc_agents.config import WithPresets
 from bdc_agents.distill.batches import Step, epoch_batches, plan_step
-from bdc_agents.distill.checkpoint import LossLog, read_checkpoint, write_checkpoint
 from bdc_agents.distill.items import items_of_rows
 from bdc_agents.distill.learner import learning_rate
+from bdc_agents.distill.loop import Loop, NotANumber, Position, Taken, Watch, borrowed, fingerprint, silent
 from bdc_agents.distill.loss import RoutedLoss, count_target_tokens, row_sums
-from bdc_agents.distill.progress import Report, TrainingStopped, Watch, silent
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
-from bdc_agents.distill.train import NO_EFFECT, switch_checkpointing
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.adapters import check_base, library_clusters, load_experts
 from bdc_agents.experts.base import Base
 from bdc_agents.experts.devices import Processes
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.lora import stable_seed
 from bdc_agents.experts.router import Router, RouterShape
 from bdc_agents.search.traces import Row
 from bdc_agents.types import content_hash
-
-log = logging.getLogger(__name__)
 
 METRICS = "router.json"
 _COLLAPSED = 0.95
@@ -130,7 +123,11 @@ class RouterTrained:
 
 
 class RouterTraining:
-    """The state of one training of a router."""
+    """A router in training, through the frozen base and experts.
+
+    Raises:
+        ModelError: If the vectors are of another encoder, or the experts do not fit the base.
+    """
 
     def __init__(
         self,
@@ -155,17 +152,12 @@ class RouterTraining:
         self.optimizer = torch.optim.AdamW(
             self.router.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.log = LossLog(self.work or Path(), write=self.work is not None and self.processes.main)
-        self.epoch, self.done, self.count, self.tokens, self.stale = 0, 0, 0, 0, 0
-        self.best_epoch, self.best_loss, self.best = 0, inf, self._copy()
+        self.stale, self.best_epoch, self.best_loss, self.best = 0, 0, inf, self._copy()
         self.history: list[dict[str, Any]] = []
-        self.sums: list[float] = []
         steps = ceil(len(self.members) / config.batch) * config.epochs
         self.steps = min(steps, config.max_steps or steps)
         # The experts' schedule, which reads its peak and warm-up from their settings.
         self._rates = TrainConfig(learning_rate=config.learning_rate, warmup=config.warmup)
-        self._was_training = base.model.training
-        self._started = time.monotonic()
 
     def _start(self, library: ExpertLibrary) -> Router:
         """The untrained router; its inputs are scaled by the training rows' problems."""
@@ -184,63 +176,66 @@ class RouterTraining:
     def _mix(self, rows: Sequence[int]) -> Mapping[str, Tensor]:
         return self.router.weights(self.vectors[list(rows)])
 
+    @property
+    def mark(self) -> str:
+        """A hash of everything that the result depends on."""
+        vectors = content_hash(json.dumps(self.vectors.tolist()))
+        facts = self.router.facts.model_dump(mode="json")
+        return fingerprint(self.config, self.base, self.rows, len(self.members), facts, vectors)
+
     def run(self, resume: bool) -> RouterTrained:
-        """Trains to the end, from a checkpoint where there is one."""
-        # Only in training mode do models of transformers checkpoint activations.
-        self.base.model.train(self.config.gradient_checkpointing)
-        if self.config.gradient_checkpointing:
-            switch_checkpointing(self.base.model, "enable")({"use_reentrant": False})
+        """Trains to the end, from a checkpoint if there is one.
+
+        Raises:
+            TrainingStopped: If a loss is not a number.
+        """
         if self.work:
             self.work.mkdir(parents=True, exist_ok=True)
-        resumed = resume and self._resume()
-        self.log.cut(self.count if resumed else -1)
-        if not resumed:
-            self._keep({"epoch": 0, "validation": self._validate()})
-        while self.epoch < self.config.epochs and self.count < self.steps and not self._stopped():
-            self._run_epoch()
-        return self._result()
+        # Only in training mode do models of transformers checkpoint activations; the experts have no dropout.
+        checkpointing = self.config.gradient_checkpointing
+        with borrowed(self.base.model, train=checkpointing, checkpointing=checkpointing):
+            loop = Loop(self, self.work, self.mark, self.config, self.processes, self.watch)
+            return self._result(loop.run(resume))
 
     def close(self) -> None:
-        """Gives the base back as it was."""
-        if self.config.gradient_checkpointing:
-            switch_checkpointing(self.base.model, "disable")()
+        """Takes the experts off the base."""
         self.adapters.detach()
-        self.base.model.train(self._was_training)
 
-    def _stopped(self) -> bool:
-        return self.config.patience is not None and self.stale >= self.config.patience
+    # --- what the loop asks for ---------------------------------------------------------------
 
-    def _run_epoch(self) -> None:
-        batches = epoch_batches(
-            self.members, "router", batch=self.config.batch, epoch=self.epoch, seed=self.config.seed
-        )
-        batches = batches[: self.done + self.steps - self.count]
-        while self.done < len(batches):
-            self._run_step(batches[self.done])
-            if self.done % self.config.checkpoint_steps == 0 and self.done < len(batches):
-                self._save()
-        mean = sum(self.sums) / len(self.sums)
-        self.epoch, self.done, self.sums = self.epoch + 1, 0, []
-        self._keep({"epoch": self.epoch, "train": mean, "validation": self._validate()})
+    def begin(self) -> dict[str, float]:
+        """Measures the untrained router, which is kept if training does not help."""
+        return self._keep({"epoch": 0})
 
-    def _run_step(self, members: list[int]) -> None:
-        torch.manual_seed(stable_seed(self.config.seed, self.count, self.processes.rank))
-        step = plan_step({0: members}, self.rows, self.config.tokens_per_pass)
+    def plan(self, at: Position) -> list[list[int]]:
+        """The batches of an epoch; none once training has run long enough or no longer helps."""
+        config = self.config
+        enough = at.epoch >= config.epochs or at.count >= self.steps
+        if enough or (config.patience is not None and self.stale >= config.patience):
+            return []
+        batches = epoch_batches(self.members, "router", batch=config.batch, epoch=at.epoch, seed=config.seed)
+        return batches[: at.done + self.left(at)]
+
+    def left(self, at: Position) -> int:
+        """Steps to come, if training does not stop early."""
+        return self.steps - at.count
+
+    def step(self, step: list[int], at: Position) -> Taken:
+        """One batch through the mixtures, and a step of the optimiser."""
+        passes = plan_step({0: step}, self.rows, self.config.tokens_per_pass)
         self.optimizer.zero_grad()
-        weights = self.router(self.vectors[members])
-        mean, gradient = self._differentiate(step, members, weights.detach())
+        weights = self.router(self.vectors[step])
+        mean, gradient = self._differentiate(passes, step, weights.detach())
         balance = self.config.balance * imbalance(weights)
         torch.autograd.backward((weights, balance), (gradient, None))
         norm = float(torch.nn.utils.clip_grad_norm_(self.router.parameters(), self.config.clip or inf))
         if not isfinite(mean) or not isfinite(norm):
-            self._stop(members)
-        rate = learning_rate(self.count, self.steps, self._rates)
+            raise NotANumber("the router's loss or gradient", [self.rows[n] for n in step])
+        rate = learning_rate(at.count, self.steps, self._rates)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
-        self.count, self.done = self.count + 1, self.done + 1
-        self.tokens += sum(len(self.rows[n].ids) for n in members)
-        self.sums.append(mean)
-        self._tell(losses={"router": mean}, rates={"router": rate}, norms={"router": norm})
+        tokens = sum(len(self.rows[n].ids) for n in step)
+        return Taken(losses={"router": mean}, rates={"router": rate}, norms={"router": norm}, tokens=tokens)
 
     def _differentiate(self, step: Step, members: list[int], weights: Tensor) -> tuple[float, Tensor]:
         """The loss of a step's rows, and its gradient with respect to the mixtures' weights."""
@@ -256,88 +251,46 @@ class RouterTraining:
             self.loss.mix = self._mix
         return float(self.processes.sum(total)), self.processes.sum(leaf.grad)
 
-    def _stop(self, members: list[int]) -> None:
-        self._save()
-        named = ", ".join(f"{self.rows[n].key} ({self.rows[n].problem_id})" for n in members[:5])
-        raise TrainingStopped(
-            f"the router's loss or gradient is not a number in step {self.count + 1} (epoch "
-            f"{self.epoch + 1}), rows {named}. Lower learning_rate (now "
-            f"{self.config.learning_rate:g}) or leave these rows out, and train again"
-        )
+    def end_epoch(self, at: Position, means: Mapping[str, float]) -> dict[str, float]:
+        """Keeps the router if it is the best so far."""
+        return self._keep({"epoch": at.epoch, "train": means["router"]})
 
-    def _validate(self) -> float | None:
-        if not self.held:
-            return None
-        self.base.model.eval()
-        sums = row_sums(self.loss, [(n, 0) for n in self.held], self.config.tokens_per_pass, self.processes)
-        self.base.model.train(self.config.gradient_checkpointing)
-        return float(sums.sum()) / count_target_tokens(self.rows, self.held)
-
-    def _keep(self, epoch: dict[str, Any]) -> None:
-        """Keeps the router if it is the best so far; the last one where nothing is held out."""
-        self.history.append(epoch)
-        loss = epoch["validation"]
+    def _keep(self, epoch: dict[str, Any]) -> dict[str, float]:
+        """Measures the router, and keeps it if it is the best so far; the last one if nothing is held out."""
+        loss = self._validate()
+        self.history.append(epoch | {"validation": loss})
         if loss is None or loss < self.best_loss:
             self.best_epoch, self.stale, self.best = epoch["epoch"], 0, self._copy()
             self.best_loss = inf if loss is None else loss
         else:
             self.stale += 1
-        self._save()
-        if loss is not None:
-            self._tell(validation={"router": loss})
+        return {} if loss is None else {"router": loss}
 
-    def _tell(self, **what: Any) -> None:
-        report = Report(
-            epoch=self.epoch + ("losses" in what),
-            step=self.count,
-            steps=self.steps,
-            tokens=self.tokens,
-            seconds=time.monotonic() - self._started,
-            **what,
-        )
-        self.log.add(report.model_dump(exclude_defaults=True))
-        if self.processes.main:
-            self.watch(report)
+    def _validate(self) -> float | None:
+        if not self.held:
+            return None
+        sums = row_sums(self.loss, [(n, 0) for n in self.held], self.config.tokens_per_pass, self.processes)
+        return float(sums.sum()) / count_target_tokens(self.rows, self.held)
 
-    _STATE = (
-        "epoch",
-        "done",
-        "count",
-        "tokens",
-        "stale",
-        "best_epoch",
-        "best_loss",
-        "best",
-        "history",
-        "sums",
-    )
+    def next_stage(self) -> bool:
+        """There is none: the router is all there is to train."""
+        return False
 
-    def _save(self) -> None:
-        if self.work and self.processes.main:
-            state = {key: getattr(self, key) for key in self._STATE}
-            state |= {"router": self.router.state_dict(), "optimizer": self.optimizer.state_dict()}
-            write_checkpoint(self.work, self.fingerprint(), state)
+    _STATE = ("stale", "best_epoch", "best_loss", "best", "history")
 
-    def _resume(self) -> bool:
-        state = read_checkpoint(self.work, self.fingerprint()) if self.work else None
-        if state is None:
-            return False
-        self.router.load_state_dict(state.pop("router"))
-        self.optimizer.load_state_dict(state.pop("optimizer"))
-        for key, value in state.items():
-            setattr(self, key, value)
-        log.info("the router's training goes on after step %d", self.count)
-        return True
+    def state(self) -> dict[str, Any]:
+        """The router, its optimiser, and the best router so far."""
+        kept = {key: getattr(self, key) for key in self._STATE}
+        return kept | {"router": self.router.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def fingerprint(self) -> str:
-        """A hash of everything that the result depends on."""
-        config = self.config.model_dump(mode="json", exclude=set(NO_EFFECT))
-        rows = [(row.key, row.cluster, row.ids) for row in self.rows]
-        vectors = content_hash(json.dumps(self.vectors.tolist()))
-        parts = [config, self.base.identity.model_dump(mode="json"), rows, len(self.members), vectors]
-        return content_hash(json.dumps([*parts, self.router.facts.model_dump(mode="json")], sort_keys=True))
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state`."""
+        self.router.load_state_dict(state["router"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for key in self._STATE:
+            setattr(self, key, state[key])
 
-    def _result(self) -> RouterTrained:
+    def _result(self, end: Position) -> RouterTrained:
         self.router.load_state_dict(self.best)
         numbers = self.held or self.members
         shares = expert_shares(self.router, self.vectors[numbers])
@@ -345,8 +298,8 @@ class RouterTraining:
             "config": self.config.model_dump(mode="json"),
             "rows": len(self.members),
             "validation_rows": len(self.held),
-            "steps": self.count,
-            "tokens": self.tokens,
+            "steps": end.count,
+            "tokens": end.tokens,
             "epochs": self.history,
             "best_epoch": self.best_epoch,
             "loss": None if self.best_loss == inf else self.best_loss,
@@ -405,15 +358,15 @@ def train_router(
 
     Args:
         library: With experts and clusters.
-        rows: Supervised rows, those that the experts were trained on.
-        base: The library's base; it is given back as it was.
-        encoder: The one that the problems were clustered with.
-        config: The defaults if None.
-        problems: Texts of the problems by id, as they are embedded when they are solved; where one is
-            missing, the last message of a row's prompt stands for it.
+        rows: The supervised rows that the experts were trained on.
+        base: The library's base; unchanged afterwards.
+        encoder: The encoder that the problems were clustered with.
+        config: None for the defaults.
+        problems: Texts of the problems by id, as they are embedded when they are solved. The last
+            message of a row's prompt stands in for a missing one.
         work: A folder for checkpoints and losses; None for none.
-        watch: Told about every step.
-        resume: Go on from a checkpoint of the same inputs in `work`, to the same result.
+        watch: Takes a report of every step.
+        resume: Continue from a checkpoint of the same inputs in `work`; the result is the same.
 
     Raises:
         ModelError: If base, encoder or experts do not fit, or there is nothing to route to.
@@ -434,13 +387,11 @@ def train_router(
         seed=config.seed,
     )
     vectors = row_vectors(rows, (*encoded.train, *encoded.validation), encoder, problems)
-    device = base.model.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        training = RouterTraining(library, encoded, vectors, base, config, work, watch)
-        try:
-            return training.run(resume)
-        finally:
-            training.close()
+    training = RouterTraining(library, encoded, vectors, base, config, work, watch)
+    try:
+        return training.run(resume)
+    finally:
+        training.close()
 
 
 def row_vectors(

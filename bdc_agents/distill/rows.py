@@ -31,6 +31,10 @@ MARKERS = (
 )
 """Control tokens of common chat templates. Rows with one in a message's text are left out."""
 
+_LEAST_PROMPT = 8
+"""A prompt that has to be cut keeps at least an eighth of the longest row, 128 tokens by default: with less,
+nobody could tell the task. Chosen, not measured."""
+
 
 class EncodedRow(Frozen):
     """A training row as token ids.
@@ -194,7 +198,7 @@ def _encode(row: Row, cluster: int, tokenizer: Any, max_length: int) -> EncodedR
     before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     after = tokenizer(completion, add_special_tokens=False)["input_ids"]
     room = max_length - len(after)
-    if room < min(len(before), max_length // 8):
+    if room < min(len(before), max_length // _LEAST_PROMPT):
         return "long"
     cut = max(0, len(before) - room)
     # The head holds the system message, the tail the question's end and the cue to answer.
@@ -251,4 +255,5 @@ def held_out(rows: Iterable[EncodedRow], share: float, seed: int) -> frozenset[s
 
 def position(problem_id: str, seed: int) -> float:
     """A number in [0, 1) that depends on the problem's id and the seed alone."""
+    # A float holds 48 bits exactly.
     return int.from_bytes(sha256(f"{seed}/{problem_id}".encode()).digest()[:6], "big") / 2**48

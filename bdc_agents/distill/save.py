@@ -1,8 +1,13 @@
-"""Writing a library: the experts in peft's format, the model card, the losses, the hashes."""
+"""Writes a library: experts in peft's format, model card, losses, hashes.
+
+`save_library` writes a new one, `write_renewed` one of which an update has changed some experts.
+"""
 
 import json
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -14,18 +19,22 @@ from typing import Any
 from bdc_agents.distill.card import model_card
 from bdc_agents.distill.checkpoint import read_losses
 from bdc_agents.distill.curves import draw_losses
+from bdc_agents.distill.router_training import METRICS
 from bdc_agents.distill.train import Trained
 from bdc_agents.experts.library import (
     ADAPTER,
     ADAPTER_CONFIG,
+    AdapterConfig,
     ExpertLibrary,
     ExpertRecord,
     Manifest,
     all_files,
+    copy_files,
     save_folder,
     write_files,
     write_manifest,
 )
+from bdc_agents.experts.router import ROUTER
 from bdc_agents.extras import need
 
 
@@ -39,17 +48,17 @@ def save_library(
     """Writes what a training gave as a library, which appears whole or not at all.
 
     Args:
-        folder: Where it is to be; an older library there is replaced.
-        trained: Of `train_experts`.
+        folder: The library's folder; an older library there is replaced.
+        trained: The result of `train_experts`.
         files: Further files by path, such as `clusters.json`.
-        lineage: Where the rows came from, such as hashes of trace files, by name.
+        lineage: The source of the rows by name, such as hashes of trace files.
 
     Raises:
         ModelError: If the folder holds something that is not a library.
     """
     folder = Path(folder)
     records = tuple(_record(trained, name) for name in trained.adapters)
-    shape = trained.config.model_dump(mode="json", include=set(_SHAPE))
+    shape = trained.config.model_dump(mode="json", include=set(AdapterConfig.model_fields))
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         base=trained.base.model_dump(mode="json"),
@@ -69,9 +78,6 @@ def save_library(
 
     save_folder(folder, fill)
     return ExpertLibrary(folder)
-
-
-_SHAPE = ("rank", "alpha", "rslora", "dropout", "targets", "layers")
 
 
 def _code() -> dict[str, str]:
@@ -116,8 +122,102 @@ def _write_losses(place: Path, trained: Trained) -> None:
     lines = read_losses(trained.losses)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (place / trained.losses.name).write_text(text, encoding="utf-8")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # matplotlib's, of fonts and layouts.
         warnings.simplefilter("ignore")
         drawing = draw_losses(lines)
     if drawing:
         (place / "losses.svg").write_text(drawing, encoding="utf-8")
+
+
+# --- after an update ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What is new in a library.
+
+    Args:
+        trained: The result of `train_experts`, with all experts of the library.
+        learn: The experts that were trained.
+        changed: Those whose weights have changed.
+        files: Further files by path.
+        lineage: The new library's lineage.
+        rows: How many rows were new.
+    """
+
+    trained: Trained
+    learn: tuple[str, ...]
+    changed: tuple[str, ...]
+    files: Mapping[str, bytes]
+    lineage: Mapping[str, Any]
+    rows: int
+
+
+def write_renewed(folder: Path, library: ExpertLibrary, renewal: Renewal) -> ExpertLibrary:
+    """Writes the new library to a folder of its own, without a router. What did not change is copied.
+
+    A library that an interrupted update left there is replaced.
+    """
+    metrics = _renewed_metrics(library, renewal)
+    before = library.manifest
+    manifest = before.model_copy(
+        update={
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "experts": tuple(_renewed_record(one, renewal, metrics) for one in before.experts),
+            "lineage": dict(renewal.lineage),
+        }
+    )
+
+    def fill(place: Path) -> None:
+        copy_files(library, place)
+        for name in (ROUTER, METRICS):
+            (place / name).unlink(missing_ok=True)
+        _write_renewed(place, library, renewal, manifest, metrics)
+
+    save_folder(folder, fill)
+    return ExpertLibrary(folder)
+
+
+def _write_renewed(
+    place: Path, library: ExpertLibrary, renewal: Renewal, manifest: Manifest, metrics: dict[str, Any]
+) -> None:
+    save_file = need("safetensors.torch").save_file
+    for name in renewal.changed:
+        file = place / "experts" / name / ADAPTER
+        file.unlink()
+        save_file(renewal.trained.adapters[name], file, metadata={"format": "pt"})
+    for path, data in renewal.files.items():
+        (place / path).write_bytes(data)
+    (place / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    number = len(renewal.lineage["updates"])
+    shutil.copyfile(renewal.trained.losses, place / f"losses-update-{number}.jsonl")
+    card = model_card(library.folder.name, manifest, metrics, renewal.trained.config)
+    (place / "README.md").write_text(card, encoding="utf-8")
+    write_manifest(place, manifest.model_copy(update={"files": all_files(place)}))
+
+
+def _renewed_metrics(library: ExpertLibrary, renewal: Renewal) -> dict[str, Any]:
+    """The metrics before, with those of the experts that were trained, and what the update did."""
+    before = library.metrics()
+    now = renewal.trained.metrics
+    experts = before["experts"] | {name: now["experts"][name] for name in renewal.learn}
+    step = {
+        "experts": list(renewal.learn),
+        "changed": list(renewal.changed),
+        "new_rows": renewal.rows,
+        "losses_before": before["losses"],
+        "steps": now["steps"],
+        "tokens": now["tokens"],
+    }
+    return before | now | {"experts": experts, "updates": [*before.get("updates", ()), step]}
+
+
+def _renewed_record(expert: ExpertRecord, renewal: Renewal, metrics: Mapping[str, Any]) -> ExpertRecord:
+    """What is known of an expert now."""
+    own = metrics["losses"].get(expert.name, {})
+    loss = own.get("all" if expert.cluster < 0 else f"cluster-{expert.cluster}")
+    update: dict[str, Any] = {} if loss is None else {"loss": loss}
+    if expert.name in renewal.learn:
+        facts = metrics["experts"][expert.name]
+        update |= {"rows": facts["rows"], "tokens": facts["tokens"]}
+    return expert.model_copy(update=update)

@@ -1,9 +1,6 @@
 """`train_experts`: trains one LoRA expert for each cluster and one on all rows, in one pass over the base."""
 
-import json
-import logging
-import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,31 +12,33 @@ import torch
 from torch import Tensor
 
 from bdc_agents.distill.batches import Item, Step, epoch_batches, merge, plan_step
-from bdc_agents.distill.checkpoint import LossLog, read_checkpoint, write_checkpoint
+from bdc_agents.distill.checkpoint import LOSSES_FILE
 from bdc_agents.distill.cross_losses import cross_losses, mean_losses
 from bdc_agents.distill.learner import Learner
+from bdc_agents.distill.loop import (
+    NO_EFFECT,
+    Loop,
+    NotANumber,
+    Position,
+    Taken,
+    Watch,
+    borrowed,
+    fingerprint,
+    silent,
+)
 from bdc_agents.distill.loss import RowLoss, output_layer
 from bdc_agents.distill.memory import MemoryEstimate, check_memory, estimate_memory
-from bdc_agents.distill.progress import Report, TrainingStopped, Watch, silent
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
-from bdc_agents.errors import ProblemError
+from bdc_agents.errors import ModelError, ProblemError
 from bdc_agents.experts.base import Base, BaseIdentity
 from bdc_agents.experts.devices import Processes
-from bdc_agents.experts.lora import StackedAdapters, stable_seed
+from bdc_agents.experts.lora import StackedAdapters
 from bdc_agents.search.traces import Row
 from bdc_agents.types import content_hash
 
-log = logging.getLogger(__name__)
-
 SHARED = "shared"
 """The name of the expert that is trained on all rows."""
-NO_EFFECT = frozenset({"tokens_per_pass", "gradient_checkpointing", "checkpoint_steps"})
-"""Settings that may change between a checkpoint and its resume, because they change no result."""
-_PROGRESS = ("wave", "epoch", "done", "count", "tokens")
-"""Attributes of `Training` that a checkpoint keeps."""
-_ROWS_NAMED = 5
-"""Rows that an error names: enough to look at, on one screen."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Trained:
     Args:
         clusters: The cluster of each expert; -1 for the shared one.
         adapters: Each expert's best weights, under peft's names.
-        peft_config: The adapters' `adapter_config.json`, but for the base's name.
+        peft_config: The adapters' `adapter_config.json`, without the base's name.
         metrics: Rows, tokens, steps, best epochs, and the losses of every expert on every cluster.
         lineage: Hashes of the rows and of the settings.
         losses: The file with the losses of all steps.
@@ -67,41 +66,41 @@ class Trained:
 
 
 class Training:
-    """The state of one training: what is attached to the base, and each expert's learner."""
+    """The experts in training: their adapters on the base, and a learner for each.
+
+    Raises:
+        ModelError: If the base cannot be adapted as configured, or `start` does not fit it.
+    """
 
     def __init__(
         self,
         encoded: Encoded,
         experts: Mapping[str, int],
         base: Base,
-        work: Path,
         config: TrainConfig,
-        watch: Watch,
         *,
         start: Mapping[str, Mapping[str, Tensor]] | None = None,
         learn: Collection[str] | None = None,
     ) -> None:
-        self.encoded, self.experts, self.base = encoded, dict(experts), base
-        self.work, self.config, self.watch = work, config, watch
-        output_layer(base.model)
+        self.encoded, self.experts, self.base, self.config = encoded, dict(experts), base, config
+        output_layer(base.model)  # Fails before anything is attached.
         self.processes = Processes()
-        self._was_training = base.model.training
         self.adapters = StackedAdapters(base.model, tuple(experts), config, seed=config.seed)
         self.rows: tuple[EncodedRow, ...] = (*encoded.train, *encoded.validation)
         self.loss = RowLoss(self.adapters, self.rows)
-        self._started_from = self._load(start) if start is not None else ""
+        self._started_from = self._set(start) if start is not None else ""
         self.learners = self._learners(experts if learn is None else learn)
         self.waves = [self.learners] if start is not None else self._waves()
-        self.wave, self.epoch, self.done, self.count, self.tokens = 0, 0, 0, 0, 0
-        self.sums: dict[str, list[float]] = defaultdict(list)
-        self.log = LossLog(work, write=self.processes.main)
-        self._started = time.monotonic()
-        self.memory: MemoryEstimate | None = None
+        self.wave = 0
 
-    def _load(self, start: Mapping[str, Mapping[str, Tensor]]) -> str:
-        """Sets the weights to go on from; gives their hash."""
-        for row, name in enumerate(self.adapters.names):
-            self.adapters.load(row, start[name])
+    def _set(self, start: Mapping[str, Mapping[str, Tensor]]) -> str:
+        """Sets the weights to start from; returns their hash."""
+        try:
+            for row, name in enumerate(self.adapters.names):
+                self.adapters.load(row, start[name])
+        except ModelError:
+            self.adapters.detach()
+            raise
         return sha256(self.adapters.weights.cpu().numpy().tobytes()).hexdigest()
 
     def _learners(self, learn: Collection[str]) -> list[Learner]:
@@ -119,7 +118,7 @@ class Training:
         return made
 
     def _waves(self) -> list[list[Learner]]:
-        """Who is trained at the same time: all, or before the others the one they start from."""
+        """The learners that train at the same time: all, or first the one that the others start from."""
         shared = [one for one in self.learners if self.experts[one.name] < 0]
         others = [one for one in self.learners if self.experts[one.name] >= 0]
         return [shared, others] if self.config.start == "shared" and shared and others else [self.learners]
@@ -128,72 +127,74 @@ class Training:
     def _now(self) -> list[Learner]:
         return self.waves[self.wave]
 
-    def run(self, resume: bool) -> Trained:
-        """Trains to the end, from a checkpoint where there is one."""
-        model = self.base.model
-        model.train()
-        if self.config.gradient_checkpointing:
-            switch_checkpointing(model, "enable")({"use_reentrant": False})
-        self._check_memory()
-        resumed = resume and self._resume()
-        self.log.cut(self.count)
-        if self._started_from and not resumed:
-            self._begin()
-        self._run_wave()
-        while self.wave + 1 < len(self.waves):
-            self._hand_down()
-            self._run_wave()
-        return self._result()
+    @property
+    def mark(self) -> str:
+        """A hash of everything that the result depends on."""
+        names = [one.name for one in self.learners if one.members]
+        further = [self._started_from, names] if self._started_from else []
+        return fingerprint(self.config, self.base, self.rows, len(self.encoded.train), *further)
 
-    def _run_wave(self) -> None:
-        while self.epoch < self.config.epochs and any(one.steps_in(self.epoch) for one in self._now):
-            self._run_epoch()
+    def run(self, work: Path, watch: Watch, *, resume: bool) -> Trained:
+        """Trains to the end, from a checkpoint if there is one.
 
-    def _hand_down(self) -> None:
-        """Has the next wave start from the best weights of the expert trained on all rows."""
+        Raises:
+            ModelError: If memory does not suffice.
+            TrainingStopped: If a loss is not a number.
+        """
+        lengths = [len(row.ids) for row in self.rows]
+        most = max(lengths) * self.config.batch * len(self.learners)
+        memory = estimate_memory(self.loss, self.config, max(lengths), most)
+        check_memory(memory, self.config)
+        end = Loop(self, work, self.mark, self.config, self.processes, watch).run(resume)
+        return self._result(end, memory, work / LOSSES_FILE)
+
+    # --- what the loop asks for ---------------------------------------------------------------
+
+    def begin(self) -> dict[str, float]:
+        """Measures the weights that training starts from, if they were given; reports nothing."""
+        if self._started_from:
+            self._measure_start()
+        return {}
+
+    def next_stage(self) -> bool:
+        """Starts the next wave from the best weights of the expert trained on all rows."""
+        if self.wave + 1 == len(self.waves):
+            return False
         (shared,) = self._now
-        self.wave, self.epoch = self.wave + 1, 0
+        self.wave += 1
         for one in self._now:
             self.adapters.weights[one.row] = shared.best
-        self._begin()
+        self._measure_start()
+        return True
 
-    def _begin(self) -> None:
-        """Measures the weights that training goes on from."""
-        pairs = {one.row: one.held for one in self._now if one.held}
-        found = mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
+    def _measure_start(self) -> None:
+        found = self._validate(self._now)
         for one in self._now:
             one.begin(found.get(one.row))
 
-    def close(self) -> None:
-        """Gives the base back as it was."""
-        if self.config.gradient_checkpointing:
-            switch_checkpointing(self.base.model, "disable")()
-        self.adapters.detach()
-        self.base.model.train(self._was_training)
+    def _validate(self, learners: Sequence[Learner]) -> dict[int, float]:
+        pairs = {one.row: one.held for one in learners if one.held}
+        return mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
 
-    def _check_memory(self) -> None:
-        lengths = [len(row.ids) for row in self.rows]
-        most = max(lengths) * self.config.batch * len(self.learners)
-        self.memory = estimate_memory(self.loss, self.config, max(lengths), most)
-        check_memory(self.memory, self.config)
-
-    def _run_epoch(self) -> None:
-        steps = self._plan()
-        while self.done < len(steps):
-            self._run_step(steps[self.done])
-            if self.done % self.config.checkpoint_steps == 0 and self.done < len(steps):
-                self._save()
-        self._end_epoch()
-
-    def _plan(self) -> list[Step]:
+    def plan(self, at: Position) -> list[Step]:
+        """The steps of an epoch: each expert's own batches, merged."""
         config, batches = self.config, {}
         for one in self._now:
-            own = epoch_batches(one.members, one.name, batch=config.batch, epoch=self.epoch, seed=config.seed)
-            batches[one.row] = own[: one.steps_in(self.epoch)]
+            own = epoch_batches(one.members, one.name, batch=config.batch, epoch=at.epoch, seed=config.seed)
+            batches[one.row] = own[: one.steps_in(at.epoch)]
         return [plan_step(now, self.rows, config.tokens_per_pass) for now in merge(batches)]
 
-    def _run_step(self, step: Step) -> None:
-        torch.manual_seed(stable_seed(self.config.seed, self.count, self.processes.rank))
+    def left(self, at: Position) -> int:
+        """Steps to come, if no expert stops early."""
+        left = -at.done
+        for wave, learners in enumerate(self.waves[self.wave :], self.wave):
+            epochs = range(at.epoch if wave == self.wave else 0, self.config.epochs)
+            left += sum(max(one.steps_in(epoch) for one in learners) for epoch in epochs)
+        return left
+
+    def step(self, step: Step, at: Position) -> Taken:
+        """Runs this process's share of the passes, and updates every expert of the step."""
+        del at
         self.adapters.grads.zero_()
         means = torch.zeros(len(self.learners), device=self.adapters.weights.device)
         results = []
@@ -204,110 +205,57 @@ class Training:
         self.processes.sum(means)
         self.processes.sum(self.adapters.grads)
         self._check_losses(means, results)
-        self._update(step, means.tolist())
-
-    def _update(self, step: Step, means: list[float]) -> None:
-        active = [one for one in self.learners if one.row in step.experts]
-        norms = {one.name: one.norm() for one in active}
-        for one in active:
-            if not isfinite(norms[one.name]):
-                rows = [i.row for items in step.passes for i in items if i.expert == one.row]
-                self._stop(f"the gradient of expert {one.name!r}", rows)
-        rates = {one.name: one.update(norms[one.name]) for one in active}
-        losses = {one.name: means[one.row] for one in active}
-        for name, loss in losses.items():
-            self.sums[name].append(loss)
-        self.count, self.done = self.count + 1, self.done + 1
-        self.tokens += sum(len(self.rows[i.row].ids) for items in step.passes for i in items)
-        self._tell(losses=losses, rates=rates, norms=norms)
+        return self._update(step, means.tolist())
 
     def _check_losses(self, means: Tensor, results: Sequence[tuple[Sequence[Item], Tensor]]) -> None:
         for one in self.learners:
             if not means[one.row].isfinite():
                 bad = [
-                    item.row
+                    self.rows[item.row]
                     for items, losses in results
                     for item, loss in zip(items, losses.tolist(), strict=True)
                     if item.expert == one.row and not isfinite(loss)
                 ]
-                self._stop(f"the loss of expert {one.name!r}", bad)
+                raise NotANumber(f"the loss of expert {one.name!r}", bad)
 
-    def _stop(self, what: str, rows: Sequence[int]) -> None:
-        self._save()
-        named = ", ".join(f"{self.rows[n].key} ({self.rows[n].problem_id})" for n in rows[:_ROWS_NAMED])
-        more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
-        raise TrainingStopped(
-            f"{what} is not a number in step {self.count + 1} (epoch {self.epoch + 1}), rows {named}{more}. "
-            f"The weights before it are kept in {self.work}. Lower learning_rate (now "
-            f"{self.config.learning_rate:g}) or leave these rows out, and train again"
+    def _update(self, step: Step, means: list[float]) -> Taken:
+        items = [item for one in step.passes for item in one]
+        active = [one for one in self.learners if one.row in step.experts]
+        norms = {one.name: one.norm() for one in active}
+        for one in active:
+            if not isfinite(norms[one.name]):
+                rows = [self.rows[item.row] for item in items if item.expert == one.row]
+                raise NotANumber(f"the gradient of expert {one.name!r}", rows)
+        return Taken(
+            losses={one.name: means[one.row] for one in active},
+            rates={one.name: one.update(norms[one.name]) for one in active},
+            norms=norms,
+            tokens=sum(len(self.rows[item.row].ids) for item in items),
         )
 
-    def _end_epoch(self) -> None:
-        ended = [one for one in self._now if one.steps_in(self.epoch)]
-        pairs = {one.row: one.held for one in ended if one.held}
-        found = mean_losses(self.loss, pairs, self.config.tokens_per_pass, self.processes)
-        self.epoch, self.done = self.epoch + 1, 0
+    def end_epoch(self, at: Position, means: Mapping[str, float]) -> dict[str, float]:
+        """Measures the experts that had steps in the epoch; each keeps its best weights."""
+        ended = [one for one in self._now if one.steps_in(at.epoch - 1)]
+        found = self._validate(ended)
         for one in ended:
-            mean = sum(self.sums[one.name]) / len(self.sums[one.name])
-            one.end_epoch(self.epoch, mean, found.get(one.row))
-        self.sums.clear()
-        self._save()
-        if found:
-            self._tell(validation={one.name: found[one.row] for one in ended if one.row in found})
+            one.end_epoch(at.epoch, means[one.name], found.get(one.row))
+        return {one.name: found[one.row] for one in ended if one.row in found}
 
-    def _tell(self, **what: Any) -> None:
-        report = Report(
-            epoch=self.epoch + ("losses" in what),
-            step=self.count,
-            steps=self.count + self._left(),
-            tokens=self.tokens,
-            seconds=time.monotonic() - self._started,
-            **what,
-        )
-        self.log.add(report.model_dump(exclude_defaults=True))
-        if self.processes.main:
-            self.watch(report)
+    def state(self) -> dict[str, Any]:
+        """The wave, all weights and the learners."""
+        learners = {one.name: one.state() for one in self.learners}
+        return {"wave": self.wave, "weights": self.adapters.weights, "learners": learners}
 
-    def _left(self) -> int:
-        """Steps to come, if nobody stops early."""
-        left = -self.done
-        for wave, learners in enumerate(self.waves[self.wave :], self.wave):
-            epochs = range(self.epoch if wave == self.wave else 0, self.config.epochs)
-            left += sum(max(one.steps_in(epoch) for one in learners) for epoch in epochs)
-        return left
-
-    def _save(self) -> None:
-        if self.processes.main:
-            state = {key: getattr(self, key) for key in _PROGRESS} | {
-                "sums": dict(self.sums),
-                "weights": self.adapters.weights,
-                "learners": {one.name: one.state() for one in self.learners},
-            }
-            write_checkpoint(self.work, self.fingerprint(), state)
-
-    def _resume(self) -> bool:
-        state = read_checkpoint(self.work, self.fingerprint())
-        if state is None:
-            return False
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state`."""
+        self.wave = state["wave"]
         self.adapters.weights.copy_(state["weights"])
         for one in self.learners:
             one.load(state["learners"][one.name])
-        self.sums.update(state["sums"])
-        for name in _PROGRESS:
-            setattr(self, name, state[name])
-        log.info("training goes on after step %d", self.count)
-        return True
 
-    def fingerprint(self) -> str:
-        """A hash of everything that the result depends on."""
-        config = self.config.model_dump(mode="json", exclude=set(NO_EFFECT))
-        rows = [(row.key, row.cluster, row.ids) for row in self.rows]
-        parts = [config, self.base.identity.model_dump(mode="json"), rows, len(self.encoded.train)]
-        if self._started_from:
-            parts += [self._started_from, [one.name for one in self.learners if one.members]]
-        return content_hash(json.dumps(parts, sort_keys=True))
+    # --- the result ---------------------------------------------------------------------------
 
-    def _result(self) -> Trained:
+    def _result(self, end: Position, memory: MemoryEstimate, losses_file: Path) -> Trained:
         for one in self.learners:
             self.adapters.weights[one.row] = one.best
         held = range(len(self.encoded.train), len(self.rows))
@@ -325,18 +273,18 @@ class Training:
                 "losses": losses,
                 "same_as_shared": self._same_as_shared(),
                 "experts": {one.name: self._facts(one) for one in self.learners},
-                "steps": self.count,
-                "tokens": self.tokens,
+                "steps": end.count,
+                "tokens": end.tokens,
                 "dropped": self.encoded.dropped,
                 "cut": self.encoded.cut,
-                "memory": self.memory.model_dump() if self.memory else None,
+                "memory": memory.model_dump(),
             },
             lineage=self._lineage(),
-            losses=self.log.file,
+            losses=losses_file,
         )
 
     def _same_as_shared(self) -> list[str]:
-        """The experts of clusters that have not left the weights that they started from."""
+        """The experts of clusters that have the weights of the shared one."""
         shared = [row for row, cluster in enumerate(self.experts.values()) if cluster < 0]
         return [
             name
@@ -362,17 +310,6 @@ class Training:
         }
 
 
-def switch_checkpointing(model: Any, switch: str) -> Any:
-    """The model's method that enables or disables gradient checkpointing; transformers renamed it.
-
-    Args:
-        switch: `enable` or `disable`.
-    """
-    return getattr(model, f"activation_checkpointing_{switch}", None) or getattr(
-        model, f"gradient_checkpointing_{switch}"
-    )
-
-
 def _of(items: Sequence[Item], name: str, like: Tensor) -> Tensor:
     return torch.tensor([getattr(item, name) for item in items], device=like.device)
 
@@ -394,22 +331,22 @@ def train_experts(
 
     Args:
         rows: Supervised rows, as `training_rows` or `read_rows` give them.
-        clusters: The cluster of each row, or of each problem by its id; a row of none (-1) trains
-            the shared expert alone.
-        base: Of `load_base`; it is given back as it was.
+        clusters: The cluster of each row, or of each problem by its id. A row without a cluster (-1)
+            trains only the shared expert.
+        base: A base of `load_base`; unchanged afterwards.
         work: A folder for checkpoints and `losses.jsonl`.
-        config: The defaults if None.
+        config: None for the defaults.
         experts: The cluster of each expert by name, -1 for the shared one; None for one expert for
             each cluster that has rows.
-        start: Weights to go on from, by expert and peft's names, for all of them; one that training
-            does not improve keeps them.
-        learn: The experts that are trained; None for all. The others are only compared with them.
-        watch: Told about every step.
-        resume: Go on from a checkpoint of the same inputs in `work`, to the same result.
+        start: Weights to start from, of every expert, under peft's names. An expert that training does
+            not improve keeps them.
+        learn: Experts to train; None for all. The others are only measured.
+        watch: Takes a report of every step.
+        resume: Continue from a checkpoint of the same inputs in `work`; the result is the same.
 
     Raises:
         ProblemError: If there are too few rows.
-        ModelError: If the base cannot be adapted as configured, or memory will not do.
+        ModelError: If the base cannot be adapted as configured, or memory does not suffice.
         TrainingStopped: If a loss is not a number.
     """
     config = config or TrainConfig()
@@ -426,13 +363,12 @@ def train_experts(
     members = assign(encoded, config) if experts is None else dict(experts)
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
-    device = base.model.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        training = Training(encoded, members, base, work, config, watch, start=start, learn=learn)
+    with borrowed(base.model, train=True, checkpointing=config.gradient_checkpointing):
+        training = Training(encoded, members, base, config, start=start, learn=learn)
         try:
-            return training.run(resume)
+            return training.run(work, watch, resume=resume)
         finally:
-            training.close()
+            training.adapters.detach()
 
 
 def assign(encoded: Encoded, config: TrainConfig) -> dict[str, int]:

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.distill.items import Item, items_of_traces, problem_text
+from bdc_agents.distill.loop import Watch, silent
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.renew import Renewal, write_renewed
 from bdc_agents.distill.router_training import RouterConfig, train_router
 from bdc_agents.distill.rows import row_key, training_rows
-from bdc_agents.distill.train import Watch, silent, train_experts
+from bdc_agents.distill.save import Renewal, write_renewed
+from bdc_agents.distill.train import train_experts
 from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, ModelError, UsageError

@@ -1,4 +1,4 @@
-"""Vectors kept on disk, by what they depend on: the encoder's name and the text."""
+"""Keeps vectors on disk, by the encoder's name and the text."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SAVE_EVERY = 256
 class CachedEncoder:
     """An encoder whose vectors are computed once.
 
-    Texts of one call are made and kept in groups, so that a call that was cut short goes on where
-    it was. A cache that cannot be used is left alone after a warning.
+    The vectors of one call are made and kept in groups, so that an interrupted call loses little. If the
+    cache cannot be used, it warns and goes on without.
 
     Args:
-        encoder: Makes what is missing.
-        folder: Where the file is; None for the user's cache folder.
+        encoder: Makes the vectors that are missing.
+        folder: Folder of the cache; None for the user's cache folder.
     """
 
     def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
@@ -42,7 +42,7 @@ class CachedEncoder:
 
     @property
     def name(self) -> str:
-        """That of the encoder within."""
+        """The name of the encoder within."""
         return self.encoder.name
 
     def embed(self, texts: Sequence[str]) -> Vectors:

@@ -25,15 +25,15 @@ BASE = "base"
 
 
 class Encoder(Protocol):
-    """What turns texts into vectors.
+    """Turns texts into vectors.
 
-    `name` says all that the vectors depend on: the model, its revision and how texts are cut and
+    The name holds everything that the vectors depend on: the model, its revision, and how texts are cut and
     pooled. Two encoders of the same name give the same vectors.
     """
 
     @property
     def name(self) -> str:
-        """Key of its vectors in a cache."""
+        """Name of the encoder, for instance as a key in a cache."""
         ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -45,7 +45,7 @@ class Encoder(Protocol):
 
 
 class EncoderConfig(Frozen):
-    """Which encoder, and how it is run.
+    """The encoder to load, and how to run it.
 
     Args:
         model: `minilm` is the packaged all-MiniLM-L6-v2, `codet5p` the CodeT5+ 110M embedding model of
@@ -99,7 +99,7 @@ def unit(vectors: Any, texts: Sequence[str] = ()) -> Vectors:
 
     Args:
         vectors: Of shape [n, d].
-        texts: What they stand for; named where one cannot be used.
+        texts: The texts of the vectors, for errors.
 
     Raises:
         ModelError: If a vector is zero or not finite.

@@ -26,7 +26,7 @@ class EndpointEncoder:
     Args:
         model: The model's name there.
         base_url: Root of the endpoint.
-        api_key: None where it wants none.
+        api_key: None if the endpoint wants none.
     """
 
     def __init__(self, model: str, base_url: str, api_key: str | None = None) -> None:
@@ -50,7 +50,7 @@ class EndpointEncoder:
         """The encoder of a configuration; its key comes from the environment.
 
         Raises:
-            ModelError: If the variable that is to hold the key is empty.
+            ModelError: If the variable for the key is empty.
         """
         key = os.environ.get(config.api_key_env) if config.api_key_env else None
         if config.api_key_env and not key:

@@ -10,15 +10,15 @@ from bdc_agents.errors import ModelError
 async def load_encoder(
     config: EncoderConfig | str = MINILM, *, base: tuple[Any, Any] | None = None, folder: Path | None = None
 ) -> Encoder:
-    """The encoder that a configuration names, with its vectors cached on disk.
+    """Loads the encoder that a configuration names; its vectors are cached on disk.
 
     Args:
-        config: Its configuration, or the model alone.
-        base: The causal language model and its tokenizer, for `base`.
-        folder: Where vectors are cached; None for the user's cache folder.
+        config: The configuration, or the model's name alone.
+        base: The causal language model and its tokenizer, for the encoder `base`.
+        folder: Folder of the cache; None for the user's cache folder.
 
     Raises:
-        ModelError: If the model cannot be had or is of a kind that cannot be read.
+        ModelError: If the model cannot be loaded, or is of a kind that cannot be read.
     """
     from bdc_agents.embed.cache import CachedEncoder
 

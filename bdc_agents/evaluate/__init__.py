@@ -1,6 +1,5 @@
 """Measures any solver on any problem set: pass@k with intervals, at matched compute, with diagnostics."""
 
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig, read_config
 from bdc_agents.evaluate.diagnose import Finding, diagnose
 from bdc_agents.evaluate.inspect_log import write_logs
@@ -8,7 +7,7 @@ from bdc_agents.evaluate.metrics import Difference, Interval, paired, pass_at_k,
 from bdc_agents.evaluate.report.page import write_report
 from bdc_agents.evaluate.results import Results, Row, read_rows
 from bdc_agents.evaluate.run import evaluate
-from bdc_agents.evaluate.setup import build_solvers
+from bdc_agents.evaluate.setup import build_solvers, choose_tasks
 from bdc_agents.evaluate.solvers import (
     Answer,
     Candidate,

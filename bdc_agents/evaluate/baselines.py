@@ -10,8 +10,16 @@ from langchain_core.messages import BaseMessage
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
-from bdc_agents.evaluate.course import answer_of, spent
-from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Tools, register_solver
+from bdc_agents.evaluate.solvers import (
+    Answer,
+    Candidate,
+    Solver,
+    Spec,
+    Tools,
+    answer_of,
+    register_solver,
+    spent,
+)
 from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft
@@ -32,7 +40,7 @@ not measured."""
 
 
 class _Draft(Frozen, arbitrary_types_allowed=True):
-    """What came of one call: no code where the reply held none, or none came."""
+    """The result of one call; without a program if no reply came, or it held none."""
 
     answered: Answered
     key: str = ""
@@ -41,12 +49,12 @@ class _Draft(Frozen, arbitrary_types_allowed=True):
 
 
 class Session:
-    """One problem's calls: kept within the budget, run on the public tests, and told as a trace.
+    """The calls for one problem. It keeps them within the budget, runs their programs, and makes a trace.
 
     Args:
-        problem: What is to be solved.
-        agents: Who may be asked.
-        executor: Runs the programs.
+        problem: The problem to solve.
+        agents: The agents that may be asked.
+        executor: Runs programs on the public tests.
         budget: Caps on all calls together.
     """
 
@@ -77,7 +85,7 @@ class Session:
         return bool(self.best and self.best.verdict and self.best.verdict.passed)
 
     async def write(self, calls: Sequence[Call]) -> bool:
-        """Makes those calls that the budget has room for; false where one was left out or failed.
+        """Makes the calls that the budget has room for; returns whether all were made and answered.
 
         Raises:
             ConfigError: If there is a cap on money and no price of an agent is known.
@@ -138,7 +146,7 @@ class Session:
         return self.cut or "rollouts"
 
     def _candidates(self) -> Iterator[Candidate]:
-        """What would have been handed over after the first call, the first two, and so on."""
+        """The answers after the first call, after the first two, and so on."""
         last = ""
         for number in range(1, len(self.drafts) + 1):
             drafts = self.drafts[:number]
@@ -156,7 +164,7 @@ def _attempt(draft: _Draft, programs: dict[str, Program]) -> Attempt:
 
 
 def _best_key(drafts: Sequence[_Draft]) -> str:
-    """As the search decides: most public tests, then most votes, then the first."""
+    """The key of the best draft by the search's rule: most public tests, then most votes, then the first."""
     votes = Counter(draft.key for draft in drafts)
     rewards: dict[str, float] = {}
     for draft in drafts:
@@ -174,10 +182,10 @@ class BestOf:
     """Several programs, written independently of each other; the best on the public tests is chosen.
 
     Args:
-        name: In results.
-        agents: They take turns.
+        name: The solver's name.
+        agents: Agents, which take turns.
         count: Programs in all; with one it is a single agent.
-        temperature: Of sampling.
+        temperature: Sampling temperature.
         executor, budget: As for `Session`.
     """
 
@@ -215,10 +223,10 @@ class Repair:
     """A program, then corrections of the last one after the public tests that it fails.
 
     Args:
-        name: In results.
-        agents: They take turns, the first one writes.
-        rounds: Corrections at most.
-        temperature: Of sampling.
+        name: The solver's name.
+        agents: Agents, which take turns; the first one writes.
+        rounds: Most corrections.
+        temperature: Sampling temperature.
         executor, budget: As for `Session`.
     """
 

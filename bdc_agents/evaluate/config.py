@@ -1,4 +1,4 @@
-"""What is to be evaluated: read from a TOML file or options, kept in `eval.json`, compared there.
+"""The configuration of an evaluation: read from TOML or options, kept in `eval.json`, compared there.
 
     [eval]
     datasets = ["humaneval", "mbpp:test"]
@@ -59,6 +59,7 @@ class EvalConfig(Frozen):
         concurrency: Problems at once. Each needs an agent's endpoint and a sandbox; as a start, not measured.
     """
 
+    # The upper bounds are far above sensible values, and catch slips.
     datasets: tuple[str, ...] = Field(default=(), max_length=100)
     solvers: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
@@ -137,12 +138,12 @@ def as_record(config: EvalConfig, settings: Settings, names: list[str]) -> dict[
     """The configuration as plain data without secrets, which `read_config` takes again.
 
     Args:
-        config: Of the evaluation.
-        settings: Of the agents that take part, the search, the budget and the sandbox.
-        names: These agents.
+        config: The configuration of the evaluation.
+        settings: The settings of agents, search, budget and sandbox.
+        names: The agents that take part.
     """
     agents = {name: settings.agent(name) for name in names}
-    # An evaluation that was begun before there were such tests goes on.
+    # Left out where it is off, so that an evaluation from before there were such tests can go on.
     without = set[str]() if config.reference_tests else {"reference_tests"}
     return {
         SECTION: config.model_dump(mode="json", exclude=without),
@@ -163,10 +164,10 @@ def _public(agent: AgentConfig) -> dict[str, Any]:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Where two configurations differ so that their rows cannot stand side by side.
+    """The settings in which two configurations differ and that change rows.
 
     Returns:
-        One line a setting: its place, what it was, what it is now.
+        One line for each setting: its place, what it was, what it is now.
     """
     before, after = _flat(_compared(old)), _flat(_compared(new))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]

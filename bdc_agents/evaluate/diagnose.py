@@ -1,4 +1,4 @@
-"""What a run says about itself: signs that it does not work as it should, in words and numbers.
+"""Finds signs that a run does not work as it should, in words and numbers.
 
 for finding in diagnose(read_traces("runs/one")):
     print(finding)
@@ -42,10 +42,10 @@ class Finding(Frozen):
     """One sign that something does not work as it should.
 
     Args:
-        kind: What is measured, such as `same-programs`.
-        value: What was measured.
-        limit: From where on it is a finding; None where any is.
-        text: In words, with the numbers.
+        kind: The measure, such as `same-programs`.
+        value: The measured value.
+        limit: The value from which it is a finding; None if any value is.
+        text: The finding in words, with numbers.
         advice: What to do about it.
     """
 
@@ -60,10 +60,10 @@ class Finding(Frozen):
 
 
 def diagnose(traces: Sequence[Trace]) -> tuple[Finding, ...]:
-    """What is wrong with a run, most telling signs first; nothing for a run without traces.
+    """The findings about a run, the most telling first; none for a run without traces.
 
     Args:
-        traces: Of one run: of searches, or of the solvers of an evaluation.
+        traces: The traces of one run, of searches or of solvers.
     """
     checks = (
         _no_aim,

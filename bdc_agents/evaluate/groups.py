@@ -1,4 +1,4 @@
-"""Rows by solver and by problem, and two solvers on the problems that both have done."""
+"""Groups rows by solver and by problem, and compares two solvers on the problems that both have rows of."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,7 @@ from bdc_agents.evaluate.results import Row
 
 
 def by_solver(rows: Iterable[Row], solvers: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows of each solver that has some."""
+    """The rows of each solver that has any."""
     found = {name: list[Row]() for name in solvers}
     for row in rows:
         found.setdefault(row.solver, []).append(row)
@@ -27,14 +27,14 @@ def by_problem(rows: Iterable[Row], value: Callable[[Row], float]) -> dict[str, 
 def difference(
     first: Sequence[Row], second: Sequence[Row], value: Callable[[Row], float]
 ) -> Difference | None:
-    """How much better the first did than the second, on the problems that both have done.
+    """How much better the first solver did than the second, on the problems that both have rows of.
 
     Args:
         first, second: Rows of two solvers.
-        value: Of a row, from 0 to 1.
+        value: Value of a row, from 0 to 1.
 
     Returns:
-        None without a problem that both have done.
+        The difference; None if no problem has rows of both.
     """
     mine, theirs = by_problem(first, value), by_problem(second, value)
     both = [problem for problem in mine if problem in theirs]

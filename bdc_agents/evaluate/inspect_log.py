@@ -1,4 +1,4 @@
-"""An evaluation as logs of inspect_ai, which its viewer and its data frames read.
+"""Writes an evaluation as logs of inspect_ai, for its viewer and its data frames.
 
 One log for each solver, in version 2 of the log's JSON format. Nothing of inspect_ai is needed to
 write them; to look at them: `pip install inspect-ai`, then `inspect view --log-dir OUT/inspect`.
@@ -27,11 +27,11 @@ SCORERS: dict[str, tuple[str, Callable[[Row], str | float]]] = {
 
 
 def write_logs(folder: Path, problems: Sequence[Problem]) -> list[Path]:
-    """Writes one file to `inspect/` for each solver of an evaluation, named as inspect_ai finds it.
+    """Writes one log to `inspect/` for each solver of an evaluation.
 
     Args:
-        folder: Of the evaluation.
-        problems: Those of the evaluation, whose statements are the samples' input.
+        folder: The folder of the evaluation.
+        problems: Its problems, whose statements are the input of the samples.
 
     Returns:
         The files.
@@ -51,7 +51,8 @@ def write_logs(folder: Path, problems: Sequence[Problem]) -> list[Path]:
 
 
 def _file_name(record: Record, solver: str) -> str:
-    """Time, task and solver: only a name that begins with a time is taken for a log."""
+    """Time, task and solver. inspect_ai takes a file for a log only if its name begins with a time."""
+    # 40 characters tell data sets apart; a list of problems would be too long for a file's name.
     task = re.sub(r"[^\w.-]+", "-", ",".join(record.config["eval"]["datasets"]), flags=re.ASCII)[:40]
     parts = (record.created.replace(":", "-"), task, trace_folder(Path(), solver).name)
     return "_".join(part.replace("_", "-") for part in parts)
@@ -61,10 +62,10 @@ def as_log(record: Record, solver: str, rows: Sequence[Row], problems: Sequence[
     """The log of one solver, as plain data.
 
     Args:
-        record: What `eval.json` holds.
-        solver: Its name.
-        rows: Its rows; a row is a sample, its number of the try is the epoch.
-        problems: Of the evaluation.
+        record: The record in `eval.json`.
+        solver: The solver's name.
+        rows: Its rows; each is a sample, and the number of the try is its epoch.
+        problems: The problems of the evaluation.
     """
     by_id = {problem.id: problem for problem in problems}
     models = _models(record, rows)
@@ -124,7 +125,7 @@ def _models(record: Record, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _by_model(rows: Sequence[Row], models: Mapping[str, str]) -> dict[str, Any]:
-    """What each model used, in all of these rows."""
+    """The usage of each model in all rows."""
     used: dict[str, Usage] = defaultdict(Usage)
     for row in rows:
         for name, usage in row.usage.items():

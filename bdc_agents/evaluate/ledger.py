@@ -1,4 +1,4 @@
-"""The rows of an evaluation on many nodes: which are open, who makes which, and what came of the others."""
+"""Hands out the rows of an evaluation to many nodes, and collects the results."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ OnRow = Callable[[Row | Unanswered], None]
 
 
 class Ledger:
-    """The rows that are to be made: which are open, and what came of the others.
+    """The rows to make, those that nodes hold, and the results of the others.
 
     Args:
-        todo: The rows, in order.
-        results: Where they are kept.
-        on_row: Told of each.
+        todo: The rows to make, in order.
+        results: The folder of the evaluation.
+        on_row: Takes each row as it comes in.
     """
 
     def __init__(self, todo: Sequence[Key], results: Results, on_row: OnRow) -> None:
@@ -33,7 +33,7 @@ class Ledger:
 
     @property
     def open(self) -> int:
-        """Rows that are not made yet, those that nodes hold included."""
+        """Number of rows that are not made yet, including those that nodes hold."""
         return len(self._todo) + sum(len(side.held) for side in self._sides)
 
     def side(self) -> "LedgerSide":
@@ -42,7 +42,7 @@ class Ledger:
         return self._sides[-1]
 
     def take(self) -> Key | tuple[()] | None:
-        """The next row; an empty one where nodes hold all that is left, None where nothing is."""
+        """The next row; an empty key if nodes hold all that is left, None if nothing is left."""
         if self.error is not None or not self.open:
             return None
         if not self._todo:
@@ -52,7 +52,7 @@ class Ledger:
         return key
 
     def keep(self, row: Row, trace: Trace) -> None:
-        """Takes a row that was made.
+        """Keeps a finished row.
 
         Raises:
             BDCError: If the disk is full or fails.
@@ -66,20 +66,20 @@ class Ledger:
         self._on_row(row)
 
     def miss(self, row: Unanswered) -> None:
-        """Takes that no agent answered for a row."""
+        """Notes that no agent answered for a row."""
         self.unanswered[row.key] = row
         self._on_row(row)
 
     def give_back(self, keys: Sequence[Key]) -> None:
-        """Opens rows again, before all others."""
+        """Puts rows back, before all others."""
         self._todo.extendleft(reversed(keys))
 
 
 class LedgerSide:
-    """One node's part of the rows.
+    """The rows of one node.
 
     Args:
-        ledger: All of them.
+        ledger: The rows of all nodes.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -100,13 +100,13 @@ class LedgerSide:
         self._missed.clear()
 
     async def unanswered(self, row: Unanswered) -> None:
-        """Says that no agent answered for a row."""
+        """Reports that no agent answered for a row."""
         self._ledger.miss(row)
         self.held.pop(row.key, None)
         self._missed.append(row.key)
 
     async def lost(self) -> None:
-        """Gives back what the node holds; and what it missed, where its agents are gone."""
+        """Gives back the rows that the node holds; also those it missed, if its agents are gone."""
         missed = self._missed if len(self._missed) >= FAILURES_ALLOWED else []
         held, self.held = [*self.held], {}
         self._ledger.give_back([*held, *missed])

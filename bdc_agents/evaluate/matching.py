@@ -1,10 +1,10 @@
-"""What solvers reach at equal compute: the same calls, tokens, seconds or dollars for a problem."""
+"""Compares solvers at equal compute: the same calls, tokens, seconds or dollars for a problem."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import floor, log10
 
 from bdc_agents.evaluate.groups import by_problem, difference
-from bdc_agents.evaluate.metrics import Course, Difference, Interval, mean_interval, reached
+from bdc_agents.evaluate.metrics import Difference, Interval, Timeline, mean_interval, reached
 from bdc_agents.evaluate.results import Point, Row
 from bdc_agents.types import Frozen
 
@@ -21,13 +21,13 @@ BUDGETS = 6
 
 
 class Match(Frozen):
-    """What the solvers reach with the same compute.
+    """The solve rates at one budget.
 
     Args:
-        axis: What is counted, for one problem.
-        budget: How much of it.
-        solved: Share of problems solved by then, by solver.
-        differences: Against the first solver.
+        axis: The measure of compute, for one problem.
+        budget: Amount of it.
+        solved: Share of problems solved within the budget, by solver.
+        differences: Differences from the first solver.
     """
 
     axis: str
@@ -36,16 +36,16 @@ class Match(Frozen):
     differences: dict[str, Difference] = {}
 
 
-def course(row: Row, axis: str) -> Course | None:
-    """What a row's answer was worth after how much; None where that is not known."""
+def timeline(row: Row, axis: str) -> Timeline | None:
+    """A row's answers over the compute spent; None if that is not known."""
     points = [(AXES[axis](point), float(point.solved)) for point in row.points]
     known = [(spent, worth) for spent, worth in points if spent is not None]
     return known if len(known) == len(points) else None
 
 
-def courses(rows: Sequence[Row], axis: str) -> list[Course]:
-    """Those of all rows; none where one of them is not known."""
-    found = [course(row, axis) for row in rows]
+def timelines(rows: Sequence[Row], axis: str) -> list[Timeline]:
+    """The timelines of all rows; none if one of them is not known."""
+    found = [timeline(row, axis) for row in rows]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else []
 
@@ -57,7 +57,7 @@ def matched(rows: dict[str, list[Row]]) -> Iterable[Match]:
         rows: By solver; differences are against the first one.
     """
     for axis in AXES:
-        known = {name: some for name, some in rows.items() if courses(some, axis)}
+        known = {name: some for name, some in rows.items() if timelines(some, axis)}
         if not known or (axis == "dollars" and not any(r.used.cost for some in rows.values() for r in some)):
             continue
         for budget in budgets([_total(row, axis) for some in known.values() for row in some]):
@@ -66,7 +66,7 @@ def matched(rows: dict[str, list[Row]]) -> Iterable[Match]:
 
 def _match(axis: str, budget: float, rows: dict[str, list[Row]]) -> Match:
     def worth(row: Row) -> float:
-        return reached(course(row, axis) or (), budget)
+        return reached(timeline(row, axis) or (), budget)
 
     first = next(iter(rows))
     differences = {
@@ -79,7 +79,7 @@ def _match(axis: str, budget: float, rows: dict[str, list[Row]]) -> Match:
 
 
 def _total(row: Row, axis: str) -> float:
-    """All that a row used, what came after its answer stood included."""
+    """All compute of a row, also what it used after its last answer."""
     used = row.used
     whole = {"calls": used.calls, "tokens": used.tokens, "seconds": row.seconds, "dollars": used.cost or 0.0}
     return float(whole[axis])
@@ -90,12 +90,14 @@ def budgets(totals: Sequence[float]) -> list[float]:
     positive = sorted(total for total in totals if total > 0)
     if not positive:
         return []
+    # The 20th part of rows that are cheapest may be lucky exceptions, and would only add empty columns.
     low, high = positive[len(positive) // 20], positive[-1]
     powers = range(floor(log10(low)), floor(log10(high)) + 2)
     steps = [round(digit * 10.0**power, 12) for power in powers for digit in (1, 2, 5)]
     below = [step for step in steps if step < low]
     above = [step for step in steps if low <= step < high]
     last = min(step for step in steps if step >= high)
+    # The round number below is a column of its own unless the next one is about as near.
     chosen = [*(below[-1:] if not above or above[0] > low * 1.5 else []), *above, last]
     while len(chosen) > BUDGETS:
         chosen = [*chosen[:-1:2], chosen[-1]]

@@ -1,4 +1,4 @@
-"""The figures of an evaluation and how sure they are; plain Python, the same on every machine."""
+"""Figures of an evaluation with their uncertainty, in plain Python: the same on every machine."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -190,7 +190,7 @@ def swap_test(differences: Sequence[float], *, seed: int = 0) -> float:
     if not sizes:
         return 1.0
     whole, seen = fsum(sizes), abs(fsum(differences))
-    # The side that wins has at least this much; sums of decimals are equal but for rounding.
+    # The side that wins has at least this much. The margins of 1e-9 and 1e-6 allow for rounding of sums.
     least = (whole + seen) / 2 - 1e-9 * whole
     if sizes[-1] - sizes[0] <= 1e-9 * sizes[-1]:
         wins = ceil(least / sizes[0] - 1e-6)
@@ -231,28 +231,28 @@ def _sums(sizes: Sequence[float]) -> list[float]:
 
 # --- what was reached with how much ----------------------------------------------------------
 
-Course = Sequence[tuple[float, float]]
+Timeline = Sequence[tuple[float, float]]
 """Of one problem: what was spent when the answer changed, and whether it was then right."""
 
 
-def reached(course: Course, budget: float) -> float:
+def reached(timeline: Timeline, budget: float) -> float:
     """What a problem's answer is worth once `budget` is spent: its last answer until then, or 0."""
-    return next((worth for spent, worth in reversed(course) if spent <= budget), 0.0)
+    return next((worth for spent, worth in reversed(timeline) if spent <= budget), 0.0)
 
 
-def curve(courses: Sequence[Course]) -> list[tuple[float, float]]:
+def curve(timelines: Sequence[Timeline]) -> list[tuple[float, float]]:
     """The mean over problems of what is reached, at every spend at which it changes.
 
     Args:
-        courses: One for each problem, each ordered by spend.
+        timelines: One for each problem, each ordered by spend.
 
     Returns:
         Steps of a right-continuous function: from this spend on, this mean.
     """
     changes: list[tuple[float, float]] = []
-    for course in courses:
+    for timeline in timelines:
         before = 0.0
-        for spent, worth in course:
+        for spent, worth in timeline:
             changes.append((spent, worth - before))
             before = worth
     steps: list[tuple[float, float]] = []
@@ -261,7 +261,7 @@ def curve(courses: Sequence[Course]) -> list[tuple[float, float]]:
         total += change
         if steps and steps[-1][0] == spent:
             steps.pop()
-        steps.append((spent, total / len(courses)))
+        steps.append((spent, total / len(timelines)))
     return _without_repeats(steps)
 
 

@@ -1,8 +1,7 @@
 """Evaluates on all nodes of a Ray cluster; the driver owns the results.
 
 Each node has its own agents, its own sandbox and its own copy of the data: neither hidden tests nor
-keys travel. A row that a lost node was making goes to another one, and takes the replies that the
-lost node had already got, as the driver keeps them.
+keys travel. If a node is lost, another one makes its row, with the replies that the driver has kept.
 """
 
 import asyncio
@@ -14,12 +13,11 @@ from typing import Never
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError, ConfigError, ProblemError
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.ledger import CALLED, Ledger, OnRow
 from bdc_agents.evaluate.results import Results
 from bdc_agents.evaluate.run import FAILURES_ALLOWED, Job, Key, Report, Unanswered, jobs, make, problems_hash
-from bdc_agents.evaluate.setup import build_solvers, specs
+from bdc_agents.evaluate.setup import build_solvers, choose_tasks, specs
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
@@ -43,11 +41,11 @@ measured."""
 
 
 class EvalPlan(NodePlan):
-    """What a node needs to evaluate.
+    """The plan of an evaluation, as nodes get it.
 
     Args:
-        config: Of the evaluation.
-        team: Agents that take part where a solver names none.
+        config: The configuration of the evaluation.
+        team: Agents of a solver that names none.
         problems: `problems_hash` of the driver's problems.
     """
 
@@ -70,23 +68,23 @@ async def evaluate_on_ray(
     tell: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
 ) -> Report:
-    """Makes every row that is not there yet, as `evaluate` does, on the nodes of a Ray cluster.
+    """Makes every missing row on the nodes of a Ray cluster; see `evaluate`.
 
     Args:
-        config: Of the evaluation; its concurrency is that of each node.
-        settings: Of the agents, the search, the budget and the sandbox of each node.
+        config: The configuration; its concurrency holds for each node.
+        settings: Settings of agents, search, budget and sandbox on each node.
         tasks: The problems, which every node must have too.
-        team: Agents that take part where a solver names none.
+        team: Agents of a solver that names none.
         names: All agents that take part.
-        results: The folder.
-        address: As for `connected`; None starts a Ray of one node.
+        results: The folder of the evaluation.
+        address: See `connected`; None starts a Ray of one node.
         data: Folder of the data sets.
-        on_row: Told of each row as it comes in.
-        tell: Told of nodes that are lost or cannot work.
-        stop: Set it to end; what is finished is kept.
+        on_row: Takes each row as it comes in.
+        tell: Takes messages about nodes that are lost or cannot work.
+        stop: Set it to end; finished rows are kept.
 
     Raises:
-        ConfigError: If a key would have to travel, or no node can do it.
+        ConfigError: If a key would have to travel, or no node can evaluate.
         BDCError: If no node can work any more, the cluster is gone, or the disk is full.
     """
     plan = plan_for(config, settings, tasks, team, names, data)
@@ -103,7 +101,7 @@ def plan_for(
     names: Sequence[str],
     data: Path | None = None,
 ) -> EvalPlan:
-    """What every node is told; arguments as for `evaluate_on_ray`."""
+    """The plan for every node; arguments as for `evaluate_on_ray`."""
     common = common_plan(settings, names, data)
     return EvalPlan(**common, config=config, team=tuple(team), problems=problems_hash(tasks))
 
@@ -118,7 +116,7 @@ async def evaluate_on(
     tell: Callable[[str], None],
     stop: asyncio.Event,
 ) -> Report:
-    """As `evaluate_on_ray`, on a cluster that this process is connected to."""
+    """`evaluate_on_ray` on a cluster that this process is connected to."""
     wanted = [job.key for job in jobs(plan.config, tasks, solvers_elsewhere(plan))]
     ledger = Ledger([key for key in wanted if key not in results.done], results, on_row)
     store = plan.settings.store
@@ -134,7 +132,7 @@ async def evaluate_on(
 
 
 class _Elsewhere:
-    """Stands for an agent or a sandbox of the nodes, where a solver is only named."""
+    """A stand-in for a node's agent or sandbox, to make solvers that are only named and never run."""
 
     tier = "elsewhere"
 
@@ -155,7 +153,7 @@ class _Elsewhere:
 
 
 def solvers_elsewhere(plan: EvalPlan) -> list[Solver]:
-    """The solvers as the nodes have them: checked, with their names, and unable to solve.
+    """The nodes' solvers here, checked and named but unable to solve.
 
     Raises:
         ConfigError: If an argument or an option cannot be used.
@@ -169,7 +167,7 @@ def solvers_elsewhere(plan: EvalPlan) -> list[Solver]:
 
 
 class EvalNode(NodeWorker):
-    """Evaluates on one node; the class of the Ray actor. Its arguments are those of `NodeWorker`."""
+    """The Ray actor that evaluates on one node; arguments as for `NodeWorker`."""
 
     _at_work = 0
     _in_a_row = 0
@@ -236,10 +234,10 @@ class EvalNode(NodeWorker):
 
 
 def _tasks(plan: EvalPlan, data: Path | None) -> list[Task]:
-    """This node's problems, which must be the driver's.
+    """This node's problems.
 
     Raises:
-        ConfigError: If they are not there, or others.
+        ConfigError: If they are missing, or not the driver's.
     """
     try:
         tasks = choose_tasks(plan.config, data)

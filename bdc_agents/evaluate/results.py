@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 
 
 class Point(Frozen):
-    """A program that a solver would have handed over from some moment on.
+    """An answer of a solver, and the compute used when it became the answer.
 
     Args:
-        calls, tokens, seconds, cost: Used by then.
+        calls, tokens, seconds, cost: The compute used by then.
         solved: Whether it passes every test, public and hidden.
     """
 
@@ -55,21 +55,21 @@ class Point(Frozen):
 
 
 class Row(Frozen):
-    """What one solver did with one problem, once.
+    """One try of one solver at one problem.
 
     Args:
-        version: Of this format.
-        problem: Its id.
-        difficulty, tags: Its labels.
-        solver: As it was named.
+        version: Version of this format.
+        problem: The problem's id.
+        difficulty, tags: The problem's labels.
+        solver: The solver's name.
         sample: Number of the try, from 0.
-        code: The program that was handed over.
-        public: Counts of the public tests; a total of 0 where there are none.
-        hidden: Counts of the hidden tests; None where there are none.
-        usage: By agent.
+        code: The program that the solver handed over.
+        public: Counts of the public tests; a total of 0 if there are none.
+        hidden: Counts of the hidden tests; None if there are none.
+        usage: Usage by agent.
         seconds: Wall time of the solver.
-        stopped_by: What ended it, as in a `Solution`.
-        points: What was handed over after how much, the last one this program.
+        stopped_by: What ended the solver, as in a `Solution`.
+        points: The solver's answers in their order; the last one is this program.
     """
 
     version: int = 1
@@ -88,7 +88,7 @@ class Row(Frozen):
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells it from the other rows."""
+        """Problem, solver and sample, which no other row shares."""
         return self.problem, self.solver, self.sample
 
     @property
@@ -105,13 +105,13 @@ class Row(Frozen):
 
     @property
     def share(self) -> float:
-        """Share of the hidden tests that pass; of the public ones where there are no others."""
+        """Share of the hidden tests that pass; of the public tests if there are no hidden ones."""
         counts = self.hidden or self.public
         return counts.passed / counts.total if counts.total else 0.0
 
     @property
     def used(self) -> Usage:
-        """Of all agents together."""
+        """The usage of all agents together."""
         return sum(self.usage.values(), Usage())
 
 
@@ -125,10 +125,10 @@ class Record(Frozen):
     """What `eval.json` holds.
 
     Args:
-        version: Of this format.
-        created: In ISO 8601.
+        version: Version of this format.
+        created: Time in ISO 8601.
         package: Version of this package.
-        config: As `read_config` takes it again.
+        config: The configuration, as `read_config` takes it again.
         lineage: What else the rows depend on: hashes of the problems and the prompts.
     """
 
@@ -140,13 +140,11 @@ class Record(Frozen):
 
 
 class Results:
-    """The rows of one evaluation: those that are there, and a place to add to.
-
-    One process at a time may add to a folder. Use it as a context manager.
+    """The rows of one evaluation, in a folder that one process at a time may add to; a context manager.
 
     Args:
-        folder: Made where it is missing.
-        config, lineage: As in `Record`; a folder that holds others is refused.
+        folder: Created if it is missing.
+        config, lineage: As in `Record`; a folder with others is refused.
 
     Raises:
         UsageError: If the folder is of another configuration, in use, or cannot be written to.
@@ -204,7 +202,7 @@ class Results:
         return self._file
 
     def _mend(self) -> None:
-        """Ends a last line that a kill left without its end; half a row is taken out."""
+        """Repairs the last line after a kill: completes a whole row, removes half a row."""
         size = os.fstat(self._descriptor).st_size
         data = os.pread(self._descriptor, size, 0)
         tail = data[data.rfind(b"\n") + 1 :]
@@ -243,7 +241,7 @@ class Results:
         return trace_folder(self.folder, solver)
 
     def close(self) -> None:
-        """Lets others add to the folder."""
+        """Releases the folder to other processes."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -259,6 +257,7 @@ def trace_folder(folder: Path, solver: str) -> Path:
     """Where the traces of a solver are kept in an evaluation."""
     name = re.sub(r"[^\w.+-]+", "-", solver, flags=re.ASCII).strip("-.") or "solver"
     same = name == solver
+    # 60 characters leave room below the 255 of file systems; the hash tells apart what became alike.
     return folder / TRACES / (name if same else f"{name[:60]}-{content_hash(solver)[:4]}")
 
 

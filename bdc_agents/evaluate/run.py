@@ -1,4 +1,4 @@
-"""Runs an evaluation: every solver on every problem, each row kept as soon as it is there."""
+"""Runs an evaluation: every solver on every problem. Each row is kept as soon as it is made."""
 
 import asyncio
 import json
@@ -7,9 +7,8 @@ from typing import Any
 
 from bdc_agents.errors import BDCError
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.course import all_used
 from bdc_agents.evaluate.results import Point, Results, Row, all_passed
-from bdc_agents.evaluate.solvers import Answer, Solver, Spent
+from bdc_agents.evaluate.solvers import Answer, Solver, Spent, all_used
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
@@ -36,12 +35,12 @@ class Unanswered(Frozen):
 
 
 class Report(Frozen):
-    """What came of a visit to an evaluation.
+    """The result of a run of an evaluation, which several runs may complete.
 
     Args:
-        wanted: Rows in all.
-        made: Rows that this visit made.
-        unanswered: Rows that it could not make.
+        wanted: All rows of the evaluation.
+        made: Rows that this run made.
+        unanswered: Rows for which no agent answered.
         interrupted: Whether a person stopped it.
     """
 
@@ -52,7 +51,7 @@ class Report(Frozen):
 
 
 Key = tuple[str, str, int]
-"""What tells a row from the others: problem, solver, sample."""
+"""Problem, solver and sample of a row."""
 
 
 class Job(Frozen, arbitrary_types_allowed=True):
@@ -88,7 +87,7 @@ def lineage(record: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def problems_hash(tasks: Sequence[Task]) -> str:
-    """Tells problem sets apart: by what is shown of the problems, and how many hidden tests they have."""
+    """A hash of a problem set: of what solvers see, and of the numbers of hidden tests."""
     shown = json.dumps([task.problem.model_dump(mode="json") for task in tasks])
     return content_hash(f"{shown}{[len(task.hidden) for task in tasks]}")
 
@@ -101,18 +100,18 @@ async def evaluate(
     results: Results,
     on_row: Callable[[Row | Unanswered], None] = lambda _: None,
 ) -> Report:
-    """Makes every row that is not there yet.
+    """Makes every row that is missing.
 
-    Cancelling it, as Ctrl-C does, ends it; what is finished is kept. A row that no agent answered
-    for is left out, to be made by a later visit, and after some of these in a row it ends.
+    Cancelling it, as Ctrl-C does, ends it; finished rows are kept. A row for which no agent answers is left
+    to a later run. After `FAILURES_ALLOWED` such rows in a row the evaluation ends.
 
     Args:
         config: Samples, seed and concurrency.
-        tasks: With the hidden tests that score what the solvers hand over.
-        solvers: With distinct names.
+        tasks: The problems, with the hidden tests that score the programs.
+        solvers: Solvers with distinct names.
         executor: Runs programs on the hidden tests.
-        results: The folder.
-        on_row: Told of each row as it is made.
+        results: The folder of the evaluation.
+        on_row: Takes each row as it is made.
 
     Raises:
         BDCError: If the sandbox fails or the disk is full.
@@ -142,7 +141,7 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 
 class _Visit:
-    """The workers of one visit and what they share."""
+    """The workers of one run, and what they share."""
 
     def __init__(
         self,
@@ -182,15 +181,15 @@ class _Visit:
 
 
 async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | Unanswered:
-    """Makes one row: solves the problem and scores what is handed over.
+    """Makes one row: has the solver solve the problem, and scores its programs.
 
     Args:
-        job: The row.
-        seed: Of the evaluation.
+        job: The row to make.
+        seed: Seed of the evaluation.
         executor: Runs programs on the hidden tests.
 
     Returns:
-        The row with its trace, or that no agent answered.
+        The row with its trace; an `Unanswered` if no agent answered.
 
     Raises:
         BDCError: If the sandbox fails.
@@ -207,7 +206,7 @@ async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | U
 
 
 async def score(job: Job, answer: Answer, executor: Executor) -> Row:
-    """The row of an answer: each program that was handed over, run once on the hidden tests."""
+    """The row of an answer. Each of its programs runs once on the hidden tests."""
     trace, solution = answer.trace, answer.trace.solution
     programs = [trace.programs[candidate.program] for candidate in answer.candidates]
     codes = [*dict.fromkeys((*(program.code for program in programs), solution.code))]
@@ -248,7 +247,7 @@ def _point(after: Spent, solved: bool) -> Point:
 
 
 def _public(task: Task, verdict: Verdict | None) -> Hidden:
-    """Counts of the problem's own public tests; those that agents wrote do not count."""
+    """Counts of the problem's own public tests, without those that agents wrote."""
     total = len(task.problem.public_tests)
     results = verdict.results if verdict and total else ()
     return Hidden(passed=sum(result.outcome == "passed" for result in results), total=total)

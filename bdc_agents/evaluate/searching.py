@@ -1,27 +1,42 @@
-"""The search as a solver: any preset, any settings."""
+"""The search as a solver: any preset, any settings.
+
+All solvers are charged alike: for the calls up to the program's own, in the order in which they were asked,
+whichever reply came first. A cap on calls cuts that order, so this is what the cap would leave.
+"""
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
 
-from bdc_agents.agents.protocol import Agent
+from bdc_agents.agents.protocol import Agent, Reply, Request
+from bdc_agents.agents.replies.reading import extract_code
 from bdc_agents.config import Budget, SearchConfig, explain
-from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.evaluate.course import Course
-from bdc_agents.evaluate.solvers import Answer, Solver, Spec, Tools, register_solver
+from bdc_agents.errors import AgentError, ConfigError, unknown
+from bdc_agents.evaluate.solvers import (
+    Answer,
+    Candidate,
+    Solver,
+    Spec,
+    Tools,
+    answer_of,
+    register_solver,
+    spent,
+)
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import asolve, trace_of
-from bdc_agents.types import Node, Problem, Program, Trace
+from bdc_agents.search.execute import program_key
+from bdc_agents.types import Node, Problem, Program, Trace, Usage
 
 
 class Search:
     """The search over all of its agents.
 
     Args:
-        name: In results.
-        agents: Who takes part.
-        config: Settings; its seed is replaced by that of the sample.
+        name: The solver's name.
+        agents: The agents that take part.
+        config: Search settings, whose seed each sample replaces by its own.
         executor, budget: As for `asolve`.
     """
 
@@ -37,7 +52,7 @@ class Search:
         self._budget = budget
 
     async def solve(self, problem: Problem, seed: int) -> Answer:
-        """Searches one tree; a problem it has nothing to aim at it leaves alone."""
+        """Searches one tree; leaves alone a problem without anything to aim at."""
         config = self._config.model_copy(update={"seed": seed})
         if not problem.public_tests and not config.self_tests:
             return Answer(trace=_untried(problem, config, self._executor.tier))
@@ -56,6 +71,73 @@ class Search:
             on_event=on_event,
         )
         return course.answer(trace)
+
+
+class Course:
+    """Records a search: calls in the order in which they were asked, and verdicts as programs ran."""
+
+    def __init__(self, problem: Problem, agents: Sequence[Agent]) -> None:
+        self._entry_point = problem.defines
+        self._started = monotonic()
+        self._used: list[Usage] = []
+        self._first: dict[str, int] = {}
+        self._ran: dict[str, tuple[float, float]] = {}
+        self.agents = [_Followed(agent, self) for agent in agents]
+
+    def asked(self) -> int:
+        """The number of the next call, which counts as failed until it is answered."""
+        self._used.append(Usage(calls=1, failed=1))
+        return len(self._used) - 1
+
+    def answered(self, call: int, used: Usage, text: str = "", truncated: bool = False) -> None:
+        """Records the usage of a call, and the program in its reply."""
+        self._used[call] = used
+        if code := extract_code(text, self._entry_point, truncated=truncated):
+            key = program_key(code)
+            self._first[key] = min(call, self._first.get(key, call))
+
+    def ran(self, key: str, program: Program) -> None:
+        """Records the verdict on a program."""
+        self._ran[key] = program.reward, monotonic() - self._started
+
+    def answer(self, trace: Trace) -> Answer:
+        """The answer. Its candidates are the programs that pass more tests than all asked for earlier."""
+        found, best, seconds = list[Candidate](), -1.0, 0.0
+        for key in sorted(self._ran.keys() & self._first.keys(), key=self._first.__getitem__):
+            reward, ended = self._ran[key]
+            seconds = max(seconds, ended)
+            if reward > best:
+                best = reward
+                used = self._used[: self._first[key] + 1]
+                found.append(Candidate(program=key, after=spent(used, seconds)))
+        return answer_of(trace, found)
+
+
+class _Followed:
+    """An agent whose calls a `Course` records."""
+
+    def __init__(self, agent: Agent, course: Course) -> None:
+        self.name = agent.name
+        self._agent = agent
+        self._course = course
+
+    def bound(self, request: Request) -> Usage:
+        return self._agent.bound(request)
+
+    async def reply(self, request: Request) -> Reply:
+        call = self._course.asked()
+        try:
+            reply = await self._agent.reply(request)
+        except AgentError as error:
+            self._course.answered(call, (error.usage or Usage(failed=1)) + Usage(calls=1))
+            raise
+        # A reply in JSON is no program, whatever its text looks like.
+        text = "" if request.json_schema else reply.text
+        self._course.answered(call, reply.usage, text, reply.truncated)
+        return reply
+
+    async def aclose(self) -> None:
+        await self._agent.aclose()
 
 
 def _untried(problem: Problem, config: SearchConfig, tier: str) -> Trace:
@@ -78,12 +160,12 @@ def _search(spec: Spec, tools: Tools) -> Solver:
 
 
 def search_config(spec: Spec, base: SearchConfig, temperature: float | None) -> SearchConfig:
-    """The settings that a search solver has.
+    """The settings of a search solver.
 
     Args:
-        spec: Its preset is its argument; its options are changes.
-        base: Where it names no preset.
-        temperature: Where it names none.
+        spec: The solver's name, whose argument is a preset and whose options are changes.
+        base: The settings if it names no preset.
+        temperature: The temperature if it names none.
 
     Raises:
         ConfigError: If there is no such preset or setting, or a value is out of range.

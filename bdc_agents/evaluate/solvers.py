@@ -1,4 +1,4 @@
-"""What is evaluated: anything that takes a problem and hands over programs, and how it is named.
+"""Solvers: anything that takes a problem and hands over programs. How they are named:
 
     single:large                      one agent, one program
     best-of:8                         eight programs of all agents, the best on the public tests
@@ -9,23 +9,23 @@ A solver is named as KIND, or KIND:ARGUMENT, then options after commas. Further 
 `register_solver`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.types import Frozen, Problem, Trace
+from bdc_agents.types import Frozen, Problem, Trace, Usage
 
 
 class Spent(Frozen):
-    """What was used up to some moment.
+    """The compute that a solver has used up to some moment.
 
     Args:
-        calls, tokens: Of all agents.
+        calls, tokens: Calls and tokens of all agents.
         seconds: Wall time since the solver began.
-        cost: US dollars; None where no price is known.
+        cost: US dollars; None if no price is known.
     """
 
     calls: int = 0
@@ -35,11 +35,11 @@ class Spent(Frozen):
 
 
 class Candidate(Frozen):
-    """The program that a solver would have handed over from some moment on.
+    """A program that was the solver's answer for a while.
 
     Args:
         program: Its key in the trace.
-        after: What had been used by then.
+        after: The compute used when it became the answer.
     """
 
     program: str
@@ -47,15 +47,37 @@ class Candidate(Frozen):
 
 
 class Answer(Frozen):
-    """What a solver made of a problem.
+    """A solver's answer to a problem.
 
     Args:
-        trace: Everything it wrote; its solution is the answer.
-        candidates: What the answer was in the course of it, the last one the solution.
+        trace: Everything that the solver wrote; its solution is the answer.
+        candidates: The answers in their order; the last one is the solution.
     """
 
     trace: Trace
     candidates: tuple[Candidate, ...] = ()
+
+
+def answer_of(trace: Trace, candidates: Sequence[Candidate]) -> Answer:
+    """The answer of a solver that has ended, with its solution as the last candidate.
+
+    Votes of later programs break ties, so the solution may be an earlier candidate again.
+    """
+    last = candidates[-1].program if candidates else ""
+    key = next((key for key, found in trace.programs.items() if found.code == trace.solution.code), last)
+    end = () if key == last else (Candidate(program=key, after=all_used(trace)),)
+    return Answer(trace=trace, candidates=(*candidates, *end))
+
+
+def all_used(trace: Trace) -> Spent:
+    """The compute of a solver from beginning to end."""
+    return spent(trace.solution.usage.values(), trace.solution.seconds)
+
+
+def spent(used: Iterable[Usage], seconds: float) -> Spent:
+    """The compute of some calls together."""
+    whole = sum(used, Usage())
+    return Spent(calls=whole.calls, tokens=whole.tokens, seconds=seconds, cost=whole.cost)
 
 
 @runtime_checkable
@@ -64,12 +86,12 @@ class Solver(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in results."""
+        """Its name in results."""
         ...
 
     @property
     def repeats(self) -> bool:
-        """Whether every sample would be the same, so that one is enough."""
+        """Whether all samples of a problem would be the same, so that one is enough."""
         ...
 
     async def solve(self, problem: Problem, seed: int) -> Answer:
@@ -77,7 +99,7 @@ class Solver(Protocol):
 
         Args:
             problem: Without its hidden tests.
-            seed: Tells samples apart; the same seed asks for the same replies.
+            seed: Seed of the sample; the same seed asks for the same replies.
 
         Raises:
             SandboxError: If programs cannot be run.
@@ -86,15 +108,15 @@ class Solver(Protocol):
 
 
 class Tools(Frozen, arbitrary_types_allowed=True):
-    """What solvers are made of.
+    """The parts that solvers are made of.
 
     Args:
-        agents: By name; those that a solver names are among them.
-        team: Names of the agents that take part where a solver names none.
-        executor: Runs the programs on the public tests.
-        search: Settings where a solver names no preset.
-        budget: Caps on what one solver uses for one problem.
-        temperature: Of solvers that name none; None for that of the search settings.
+        agents: All agents by name.
+        team: Names of the agents of a solver that names none.
+        executor: Runs programs on the public tests.
+        search: Search settings of a solver that names no preset.
+        budget: Caps for one solver on one problem.
+        temperature: Temperature of a solver that names none; None for that of the search settings.
     """
 
     agents: Mapping[str, Agent]
@@ -106,13 +128,13 @@ class Tools(Frozen, arbitrary_types_allowed=True):
 
 
 class Spec(Frozen):
-    """A solver as it was named.
+    """A solver's name, taken apart.
 
     Args:
-        text: All of it: the solver's name in results.
-        kind: What is before the first colon.
-        argument: What is after it; empty without one.
-        options: What is after the commas.
+        text: The whole name, as in results.
+        kind: The part before the first colon.
+        argument: The part after it; empty without a colon.
+        options: The parts after commas, by key.
     """
 
     text: str
@@ -142,7 +164,7 @@ class Spec(Frozen):
         )
 
     def agents(self) -> tuple[str, ...]:
-        """The agents it names; none where it takes the whole team."""
+        """The agents that it names; none if it takes the whole team."""
         named = self.options.get("agents") or (self.argument if self.kind == "single" else "")
         return tuple(name for name in named.split("+") if name)
 
@@ -159,7 +181,7 @@ class Spec(Frozen):
         """A number among its options.
 
         Raises:
-            ConfigError: If it is not one.
+            ConfigError: If it is not a number.
         """
         text = self.options.get(key)
         return default if text is None else _number(self.text, key, text, kind)
@@ -168,7 +190,7 @@ class Spec(Frozen):
         """Its argument as a number of at least 1.
 
         Raises:
-            ConfigError: If it is not one, or is missing where there is no default.
+            ConfigError: If it is no such number, or missing without a default.
         """
         if not self.argument and default is not None:
             return default
@@ -203,18 +225,18 @@ _KINDS: dict[str, tuple[Factory, str]] = {}
 
 
 def register_solver(kind: str, factory: Factory, usage: str) -> None:
-    """Makes a kind of solver known by name, in place of one of the same name.
+    """Registers a kind of solver, or replaces the one of the same name.
 
     Args:
-        kind: What comes before the colon.
-        factory: From the name as it was read, and agents and sandbox, to a solver.
-        usage: How it is named, for messages, such as `best-of:N`.
+        kind: The part of a solver's name before the colon.
+        factory: Makes a solver from its name and its parts.
+        usage: How the kind is written, for messages, such as `best-of:N`.
     """
     _KINDS[kind] = factory, usage
 
 
 def solver_kinds() -> dict[str, str]:
-    """How each known kind is named."""
+    """How each known kind is written."""
     return {kind: usage for kind, (_, usage) in _KINDS.items()}
 
 

@@ -38,21 +38,21 @@ class Group(Frozen):
 
 
 class Figures(Frozen):
-    """What one solver did.
+    """The figures of one solver.
 
     Args:
-        solver: As it was named.
-        problems, rows: How many there are of it.
+        solver: The solver's name.
+        problems, rows: Its numbers of problems and rows.
         solved: Share of problems solved: every test passed, public and hidden.
-        pass_at: By k, by the tests that the data set itself scores by: those of HumanEval are the
-            hidden ones alone. Without those k for which there are too few samples.
-        pass_rate: Mean share of the hidden tests that pass; of the public ones where there are no
-            others.
-        public: Share of problems whose public tests pass; None without any.
-        calls, tokens, seconds: Mean for a row.
-        cost: Mean US dollars for a row; None where no price is known.
-        cached: Share of the calls that were answered from the cache.
-        difficulty, tag: The share solved by label.
+        pass_at: Pass@k by k, on the tests that the data set itself scores by: for HumanEval the hidden
+            ones alone. Without each k for which there are too few samples.
+        pass_rate: Mean share of the hidden tests that pass; of the public tests if there are no hidden
+            ones.
+        public: Share of problems whose public tests pass; None without public tests.
+        calls, tokens, seconds: Means of a row.
+        cost: Mean US dollars of a row; None if no price is known.
+        cached: Share of calls that the cache answered.
+        difficulty, tag: Share of problems solved, by label.
     """
 
     solver: str
@@ -81,7 +81,7 @@ class Pair(Frozen):
 
 
 class Sign(Frozen):
-    """A finding about one solver; about all of them where its name is empty."""
+    """A finding about one solver; with an empty name, about all of them."""
 
     solver: str = ""
     finding: Finding
@@ -91,17 +91,17 @@ class Summary(Frozen):
     """The figures of an evaluation.
 
     Args:
-        datasets: As they were named.
-        problems: In all.
-        hidden: How many of them have hidden tests.
-        rows: That there are, and how many there should be for each solver.
+        datasets: Names of the data sets.
+        problems: Number of problems.
+        hidden: Number of problems that have hidden tests.
+        rows: Number of rows of all solvers.
         claims: What the figures cannot say.
-        solvers: In the order in which they were named.
-        pairs: Every pair; with many solvers each against the first.
-        matched: At equal compute.
-        signs: Of something that does not work as it should.
-        skills: Share of problems that one program of an agent solves, by agent, where it was
-            evaluated alone: what `skills` under `[search]` is for.
+        solvers: Figures of each solver, in the order of the configuration.
+        pairs: Every pair of solvers; with many solvers, each against the first.
+        matched: Figures at equal compute.
+        signs: Signs of something that does not work as it should.
+        skills: By agent that was evaluated alone, the share of problems that its program solves: a value
+            for `skills` under `[search]`.
     """
 
     version: int = 1
@@ -182,9 +182,9 @@ def figures_of(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
     """The figures of one solver.
 
     Args:
-        name: As it was named.
-        rows: Its own, one at least.
-        ks: For pass@k.
+        name: The solver's name.
+        rows: Its rows, at least one.
+        ks: The k of pass@k.
     """
     solved = by_problem(rows, _solved)
     public = by_problem((row for row in rows if row.public.total), lambda row: float(row.public.all_passed))
@@ -210,7 +210,7 @@ def figures_of(name: str, rows: Sequence[Row], ks: Sequence[int]) -> Figures:
 
 
 def _pass_at(rows: Sequence[Row], k: int) -> Interval | None:
-    """None where some problem has fewer than k samples."""
+    """Pass@k; None if a problem has fewer than k samples."""
     counts: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         counts[row.problem].append(row.passed)
@@ -220,7 +220,7 @@ def _pass_at(rows: Sequence[Row], k: int) -> Interval | None:
 
 
 def _fewest(rows: Sequence[Row]) -> int:
-    """How often the problem was tried that was tried least often."""
+    """The smallest number of samples of a problem."""
     return min(Counter(row.problem for row in rows).values())
 
 

@@ -1,4 +1,4 @@
-"""What a collection says about itself, computed from its traces alone."""
+"""The figures of a collection, from its traces alone."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,15 @@ Chosen, not measured."""
 
 
 class AgentFigures(Frozen):
-    """What one agent did in a collection.
+    """The figures of one agent in a collection.
 
     Args:
-        name: In the configuration.
-        model: Behind it; empty where it is not known.
-        calls, tokens: That it took.
-        programs: That it wrote; each for one path of thoughts counts.
-        passing: Share of them that passes every public test; None without any.
-        part: Solutions in which it has a part: it wrote the program, or a thought it follows.
+        name: The agent's name in the configuration.
+        model: Its model; empty if it is not known.
+        calls, tokens: Calls and tokens that it took.
+        programs: Programs that it wrote, each counted once for each path of thoughts.
+        passing: Share of its programs that pass every public test; None without programs.
+        part: Solutions in which it has a part: it wrote the program, or a thought that the program follows.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Cell(Frozen):
     """The programs of one coder on the thoughts of one author.
 
     Args:
-        author: Of the last thought; empty for a direct answer.
-        coder: Of the programs.
-        programs: How many.
-        passed: Share that passes every public test.
-        helped: Share that is better than those of the step before were on average.
+        author: The agent of the last thought; empty for a direct answer.
+        coder: The agent of the programs.
+        programs: Number of programs.
+        passed: Share of programs that pass every public test.
+        helped: Share of programs that are better than the mean of the step before.
     """
 
     author: str
@@ -62,21 +62,21 @@ class Survey(Frozen):
     """The figures of a collection.
 
     Args:
-        name: Of its folder.
-        datasets: That its problems came from.
-        package: The versions that searched it.
-        problems: That have a trace.
-        solved: Pass every public test.
-        hidden: Of those problems that have hidden tests, how many pass all of these.
-        with_hidden: How many problems have hidden tests.
-        kept: May be trained on.
-        reasons: Why others may not, by name; a trace may have several.
-        figures: Of the searches, as an evaluation has them.
-        rows: One for each problem, likewise.
-        agents: In the order of their names.
-        matrix: Author by coder.
-        skills: Share of an agent's programs for a path of thoughts that were better than those of the
-            step before, by agent, where there are enough: what `skills` under `[search]` is for.
+        name: The folder's name.
+        datasets: The data sets of its problems.
+        package: The versions of this package that searched it.
+        problems: Problems with a trace.
+        solved: Problems whose program passes every public test.
+        hidden: Problems whose program passes every hidden test.
+        with_hidden: Problems that have hidden tests.
+        kept: Traces that may be trained on.
+        reasons: Why the others may not, with counts; a trace may have several reasons.
+        figures: Figures of the searches, as an evaluation has them.
+        rows: One row for each problem, likewise.
+        agents: Figures of each agent, in the order of names.
+        matrix: Figures by author and coder.
+        skills: By agent, the share of its programs for a path of thoughts that were better than the step
+            before, if there are enough: a value for `skills` under `[search]`.
         findings: Signs that something does not work as it should.
     """
 
@@ -114,8 +114,8 @@ def survey_of(name: str, traces: Sequence[Trace]) -> Survey:
     """The figures of some traces, one at least.
 
     Args:
-        name: What they are called together.
-        traces: One for each problem.
+        name: A name for all of them.
+        traces: One trace for each problem.
     """
     rows = tuple(map(row_of, traces))
     decisions = [trace.decision for trace in traces if trace.decision]
@@ -214,5 +214,5 @@ def _skills(matrix: Sequence[Cell]) -> dict[str, float]:
 
 
 def _known(values: Iterable[str]) -> tuple[str, ...]:
-    """Those that say something, each once."""
+    """The values that are not empty, each once."""
     return tuple(dict.fromkeys(value for value in values if value))

@@ -1,6 +1,5 @@
 """Attaches a library's experts to its base, after a check of that base, and assigns them to clusters."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,7 +99,7 @@ def routable(library: ExpertLibrary) -> bool:
 
 
 def library_clusters(library: ExpertLibrary) -> Clusters:
-    """How a library places problems.
+    """A library's clusters.
 
     Raises:
         ModelError: If it has no clusters, so that there is nothing to route by.
@@ -156,9 +155,3 @@ def ownership(library: ExpertLibrary, clusters: int, shared: float = 0.0) -> tup
         if shared:
             shares[cluster, -1] += shared
     return tuple(names), shares
-
-
-def layer_number(name: str) -> int | None:
-    """The number of the decoder layer that a module belongs to, by its name; None for none."""
-    found = re.search(r"\.(\d+)\.", name)
-    return int(found[1]) if found else None

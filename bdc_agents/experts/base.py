@@ -1,5 +1,6 @@
 """The base model that experts adapt: from the hub, a folder, or the packaged GGUF weights."""
 
+import copy
 import json
 import logging
 import shutil
@@ -225,3 +226,27 @@ def _identify(name: str, model: Any, tokenizer: Any, digests: str, quantize: str
         quantize=quantize,
         template=sha256(template.encode()).hexdigest()[:16],
     )
+
+
+@contextmanager
+def restored(model: Any) -> Iterator[None]:
+    """Within the context, other libraries may change a model; after it, the model is as before.
+
+    peft and TRL freeze it, set attributes, and leave some behind.
+    """
+    trainable = {name: p.requires_grad for name, p in model.named_parameters()}
+    training, attributes = model.training, set(vars(model))
+    configs = [one for one in (model.config, getattr(model, "generation_config", None)) if one is not None]
+    before = [copy.deepcopy(vars(one)) for one in configs]
+    try:
+        yield
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trainable.get(name, False))
+        for name in vars(model).keys() - attributes:
+            delattr(model, name)
+        for one, values in zip(configs, before, strict=True):
+            # In place, since the layers hold the same object.
+            vars(one).clear()
+            vars(one).update(values)
+        model.train(training)

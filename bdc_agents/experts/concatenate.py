@@ -21,7 +21,7 @@ from torch import Tensor
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.experts.adapters import adapter_config, expert_hashes
 from bdc_agents.experts.library import ADAPTER, ADAPTER_CONFIG, ExpertLibrary
-from bdc_agents.experts.router import adapted_layers
+from bdc_agents.experts.tensors import adapted_layers, peft_name
 from bdc_agents.extras import need
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -29,7 +29,6 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 GRID = 64
 """Steps between weight 0 and 1. Coarser steps let more problems share an adapter; a weight is off by at most
 1/128. Chosen, not measured."""
-_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,10 @@ class Concatenator:
         self._mark = [library.manifest.adapters, expert_hashes(library, self.experts)]
         states = [library.weights(name) for name in self.experts]
         self.layers = adapted_layers(states[0])
-        self._a = {layer: torch.cat([own[_key(layer, "A")] for own in states]) for layer in self.layers}
-        self._b = {layer: torch.cat([own[_key(layer, "B")] for own in states], 1) for layer in self.layers}
+        self._a = {layer: torch.cat([own[peft_name(layer, "A")] for own in states]) for layer in self.layers}
+        self._b = {
+            layer: torch.cat([own[peft_name(layer, "B")] for own in states], 1) for layer in self.layers
+        }
 
     def choose(
         self, weights: Mapping[str, Tensor], *, grid: int | None = GRID, max_rank: int = RANKS[-1]
@@ -140,8 +141,8 @@ class Concatenator:
             a, b = self._a[layer][own], self._b[layer][:, own]
             a = a * (weights[own] * self._scale).to(a.dtype)[:, None]
             pad = mix.rank - len(own)
-            tensors[_key(layer, "A")] = torch.cat([a, a.new_zeros(pad, a.shape[1])])
-            tensors[_key(layer, "B")] = torch.cat([b, b.new_zeros(len(b), pad)], 1).contiguous()
+            tensors[peft_name(layer, "A")] = torch.cat([a, a.new_zeros(pad, a.shape[1])])
+            tensors[peft_name(layer, "B")] = torch.cat([b, b.new_zeros(len(b), pad)], 1).contiguous()
         return Concatenated(mix.name, tensors, self._config | {"r": mix.rank, "lora_alpha": mix.rank})
 
 
@@ -169,11 +170,6 @@ def concatenate(
     """
     made = Concatenator(library, experts)
     return made.build(made.choose(weights, grid=grid, max_rank=max_rank))
-
-
-def _key(layer: str, part: str) -> str:
-    """Peft's name of a matrix."""
-    return f"{_PREFIX}{layer}.lora_{part}.weight"
 
 
 def _one_problem(

@@ -1,4 +1,4 @@
-"""Where training runs: the CPU, one GPU, or several processes of one GPU each."""
+"""The hardware that training runs on: the CPU, one GPU, or several processes of one GPU each."""
 
 import os
 from typing import Any
@@ -28,7 +28,7 @@ class Processes:
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Adds up, in place, what every process has here."""
+        """Sums a tensor over all processes, in place."""
         if self.count > 1:
             torch.distributed.all_reduce(tensor)
         return tensor

@@ -11,7 +11,7 @@ from bdc_agents.errors import ModelError
 from bdc_agents.experts.adapters import adapter_config, expert_hashes
 from bdc_agents.experts.atomic import replacing
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.router import adapted_layers
+from bdc_agents.experts.tensors import adapted_layers, not_plain, peft_name
 from bdc_agents.extras import need
 from bdc_agents.types import content_hash
 
@@ -19,7 +19,6 @@ ARCHITECTURES = ("llama", "qwen2", "qwen3")
 """The architectures whose layout of parameters `_laid_out` knows."""
 _FORMAT = 1
 """Version of the files written here; raise it to write them anew."""
-_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,10 @@ def _write(path: Path, state: Mapping[str, Tensor], alpha: float, base: GGUFBase
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
     layers = adapted_layers(state)
-    if other := state.keys() - {_key(layer, part) for layer in layers for part in "AB"}:
+    if other := not_plain(state, layers):
         raise ModelError(f"expert {expert!r} holds {min(other)!r}; only plain LoRA can be converted to GGUF")
     for layer, own in zip(layers, _names(layers, base, expert), strict=True):
-        a, b = (state[_key(layer, part)].float() for part in "AB")
+        a, b = (state[peft_name(layer, part)].float() for part in "AB")
         writer.add_tensor(f"{own}.weight.lora_a", a.contiguous().numpy())
         writer.add_tensor(f"{own}.weight.lora_b", _laid_out(layer, b, base).contiguous().numpy())
     writer.write_header_to_file()
@@ -137,8 +136,3 @@ def _laid_out(layer: str, b: Tensor, base: GGUFBase) -> Tensor:
     if base.architecture != "llama" or heads is None:
         return b
     return b.view(heads, 2, -1, b.shape[1]).transpose(1, 2).reshape(b.shape)
-
-
-def _key(layer: str, part: str) -> str:
-    """Peft's name of a matrix."""
-    return f"{_PREFIX}{layer}.lora_{part}.weight"

@@ -42,7 +42,7 @@ class AdapterConfig(Frozen):
         layers: Numbers of the decoder layers to adapt; None for all.
     """
 
-    rank: int = Field(default=8, ge=1, le=512)
+    rank: int = Field(default=8, ge=1, le=512)  # 512 is the largest rank that vLLM serves.
     alpha: float = Field(default=16.0, gt=0)
     rslora: bool = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -116,6 +116,7 @@ class Manifest(Frozen):
     created: str
     base: dict[str, Any]
     adapters: dict[str, Any]
+    # Far more experts than anybody trains; a file with more is hostile.
     experts: tuple[ExpertRecord, ...] = Field(min_length=1, max_length=10_000, fail_fast=True)
     lineage: dict[str, Any] = {}
     files: dict[str, FileRecord] = {}

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.library import AdapterConfig
+from bdc_agents.experts.tensors import peft_name
 from bdc_agents.extras import need
 
 
@@ -286,8 +287,8 @@ class StackedAdapters:
         flat = (self.weights if weights is None else weights)[row].detach().cpu()
         state = {}
         for name, (a, b) in self._views(flat).items():
-            state[f"base_model.model.{name}.lora_A.weight"] = a.clone()
-            state[f"base_model.model.{name}.lora_B.weight"] = b.mT.contiguous()
+            state[peft_name(name, "A")] = a.clone()
+            state[peft_name(name, "B")] = b.mT.contiguous()
         return state
 
     def load(self, row: int, state: Mapping[str, Tensor]) -> None:
@@ -297,8 +298,8 @@ class StackedAdapters:
             ModelError: If a layer is absent or has another shape.
         """
         for name, (a, b) in self._views(self.weights[row]).items():
-            for part, view in (("lora_A", a), ("lora_B", b.mT)):
-                key = f"base_model.model.{name}.{part}.weight"
+            for part, view in (("A", a), ("B", b.mT)):
+                key = peft_name(name, part)
                 if key not in state or state[key].shape != view.shape:
                     found = tuple(state[key].shape) if key in state else "nothing"
                     raise ModelError(f"adapter weights: {key} is {found}, expected {tuple(view.shape)}")

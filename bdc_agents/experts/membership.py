@@ -1,4 +1,4 @@
-"""What clustering gives: who belongs where, and where a new problem belongs."""
+"""Clusters of problems: who belongs where, and where a new problem belongs."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class ClusterSettings(WithPresets):
     kind = "cluster"
     presets = PRESETS
 
+    # The upper bounds are far above sensible values, and catch slips and hostile files.
     method: Method = "umap-hdbscan"
     clusters: int | None = Field(default=None, ge=1, le=256)
     max_clusters: int = Field(default=8, ge=1, le=256)
@@ -82,13 +83,13 @@ class Clusters:
         labels: The cluster of each, or `SHARED`.
         memberships: Share of each problem in each cluster, [n, K]; rows sum to 1. The label of a
             problem that has one is its largest share.
-        tokens: To learn, of each problem.
+        tokens: Tokens to learn, of each problem.
         centroids: Means of problem embeddings, [K, d]; not of unit length.
-        temperature: Of the placement, in squared distance.
+        temperature: Temperature of the placement, in squared distance.
         encoder: Name of the encoder.
-        probe: Its vector of `PROBE`; empty where the vectors came from elsewhere.
-        settings: What produced this.
-        notes: What a person should know: clusters dissolved, fallbacks.
+        probe: Its vector of `PROBE`; empty if the vectors came from elsewhere.
+        settings: The settings of the clustering.
+        notes: Notes for people: clusters dissolved, fallbacks.
     """
 
     ids: tuple[str, ...]
@@ -141,6 +142,7 @@ class Clusters:
     def similarities(self, vectors: Vectors) -> Floats:
         """Cosine similarity of unit vectors to each centroid, [m, K]: what a router reads."""
         lengths = np.linalg.norm(self.centroids, axis=1)
+        # A centroid of length 0 is similar to nothing, instead of dividing by it.
         return (np.atleast_2d(vectors) @ (self.centroids.T / np.maximum(lengths, 1e-12))).astype(np.float32)
 
     def check_encoder(self, encoder: Encoder) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.tensors import layer_of, peft_name
 
 Method = Literal["ties", "dare"]
 Deltas = Iterable[tuple[str, Tensor]]
 """By layer: what is added to its weight, shape (outputs, inputs)."""
-_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 
 
 def combine(
@@ -60,10 +60,9 @@ def _combined(
     generator: torch.Generator,
 ) -> Iterator[tuple[str, Tensor]]:
     for name in states[0]:
-        if not name.endswith(_A):
+        if (layer := layer_of(name)) is None:
             continue
-        layer = name.removeprefix(_PREFIX).removesuffix(_A)
-        other = name.removesuffix(_A) + _B
+        other = peft_name(layer, "B")
         whole = torch.stack([scale * (state[other].float() @ state[name].float()) for state in states])
         if len(states) == 1:
             yield layer, whole[0]

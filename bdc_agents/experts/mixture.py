@@ -4,7 +4,7 @@
 
 A holds the experts' A on top of each other, B their B side by side, w_b the row's weights times
 alpha / r: two slim matrix products whatever the number of experts, and the sum of the experts, each
-under its weights, but for rounding.
+under its weights, up to rounding.
 
 The layer here is leaner than the one that trains (`bdc_agents.experts.lora`): a mixture holds for a
 whole generation, so its weights are scaled, cast and laid out once, where `use` is called, and not
@@ -24,11 +24,10 @@ from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.experts.adapters import adapter_config
 from bdc_agents.experts.library import AdapterConfig, ExpertLibrary
 from bdc_agents.experts.lora import linear_size
-from bdc_agents.experts.router import adapted_layers
+from bdc_agents.experts.tensors import adapted_layers, not_plain, peft_name
 
 Weights = Mapping[str, Tensor] | Tensor
 """By layer name, shape (batch, experts, rank) or broadcastable to it; or for all layers (batch, experts)."""
-_PREFIX = "base_model.model."
 
 
 class MixedLinear(nn.Module):
@@ -268,8 +267,7 @@ def _build(model: Any, experts: Mapping[str, Mapping[str, Tensor]], rank: int) -
 
 def _check(expert: str, state: Mapping[str, Tensor], layers: Sequence[str]) -> None:
     """Refuses an adapter that is more or other than plain LoRA of the same layers."""
-    expected = {f"{_PREFIX}{name}.lora_{part}.weight" for name in layers for part in "AB"}
-    if different := expected.symmetric_difference(state):
+    if different := not_plain(state, layers):
         raise ModelError(
             f"expert {expert!r} differs from the others in {min(different)!r}; only plain LoRA of the same "
             "layers can be mixed (no DoRA, biases or trained embeddings)"
@@ -281,7 +279,7 @@ def _layer(name: str, base: nn.Module, experts: Mapping[str, Mapping[str, Tensor
     parts: dict[str, list[Tensor]] = {"A": [], "B": []}
     for expert, state in experts.items():
         for part, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
-            found = state[f"{_PREFIX}{name}.lora_{part}.weight"]
+            found = state[peft_name(name, part)]
             if found.shape != shape:
                 raise ModelError(
                     f"expert {expert!r}: {name} lora_{part} is {tuple(found.shape)}, expected {shape}"

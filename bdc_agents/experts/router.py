@@ -12,7 +12,7 @@ untrained router places problems as the clusters do. The MLPs of all layers are 
 network: two matrix products however many layers are adapted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -26,12 +26,11 @@ from bdc_agents.errors import ModelError
 from bdc_agents.experts.adapters import (
     adapter_config,
     expert_hashes,
-    layer_number,
     library_clusters,
     ownership,
 )
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.tensors import header_of, read_tensors
+from bdc_agents.experts.tensors import adapted_layers, header_of, layer_number, read_tensors
 from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 from bdc_agents.untrusted import read_object
@@ -60,6 +59,8 @@ class RouterShape(Frozen):
         floor: Smallest share with which an expert starts; keeps its logarithm finite.
     """
 
+    # Files bring these too: the bound on `hidden` limits what they allocate. A `floor` above 0.2 would
+    # leave little of the clusters among five experts.
     hidden: int = Field(default=64, ge=1, le=4096)
     granularity: Literal["rank", "expert"] = "rank"
     scope: Literal["layer", "model"] = "layer"
@@ -352,17 +353,6 @@ def _groups(facts: RouterFacts) -> int:
 def _per_expert(facts: RouterFacts) -> int:
     """Weights of one expert in one layer."""
     return facts.rank if facts.shape.granularity == "rank" else 1
-
-
-def adapted_layers(state: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the layers that a peft adapter adapts, layer 2 before layer 10."""
-    ends = (".lora_A.weight", "base_model.model.")
-    names = (key for key in state if key.endswith(ends[0]))
-    return tuple(sorted((name.removeprefix(ends[1]).removesuffix(ends[0]) for name in names), key=_natural))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _routed(facts: RouterFacts) -> tuple[str, ...]:

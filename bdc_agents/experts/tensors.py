@@ -1,6 +1,10 @@
-"""Tensors in files from elsewhere: the header is looked at before anything is loaded."""
+"""Adapters as tensors: their names in peft's files, and files from elsewhere, read with care.
 
-from collections.abc import Mapping
+The header of such a file is checked before anything is loaded.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +12,50 @@ from bdc_agents.errors import ModelError
 from bdc_agents.extras import need
 from bdc_agents.untrusted import plain, read_object
 
+_PREFIX, _SUFFIX = "base_model.model.", ".lora_{part}.weight"
+"""What peft puts around a layer's name in `adapter_model.safetensors`."""
 LARGEST_HEADER = 8 * 2**20
 """Most bytes of a safetensors header; a file of sixty thousand tensors has one of that size."""
 _DTYPES = ("F64", "F32", "F16", "BF16")
+
+
+def peft_name(layer: str, part: str) -> str:
+    """Peft's name of a matrix.
+
+    Args:
+        layer: The adapted layer, as the model names it.
+        part: `A` or `B`.
+    """
+    return f"{_PREFIX}{layer}{_SUFFIX.format(part=part)}"
+
+
+def layer_of(name: str) -> str | None:
+    """The layer whose A has this name in peft's file; None for any other tensor."""
+    end = _SUFFIX.format(part="A")
+    return name.removeprefix(_PREFIX).removesuffix(end) if name.endswith(end) else None
+
+
+def adapted_layers(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers that a peft adapter adapts, layer 2 before layer 10."""
+    return tuple(sorted((layer for name in state if (layer := layer_of(name)) is not None), key=_natural))
+
+
+def _natural(layer: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in layer.split(".")]
+
+
+def not_plain(state: Mapping[str, Any], layers: Iterable[str]) -> set[str]:
+    """Tensors that plain LoRA of these layers does not have, or has and this adapter lacks.
+
+    DoRA, biases and trained embeddings bring tensors of their own.
+    """
+    return {peft_name(layer, part) for layer in layers for part in "AB"} ^ state.keys()
+
+
+def layer_number(layer: str) -> int | None:
+    """The number of the decoder layer that a module belongs to, by its name; None for none."""
+    found = re.search(r"\.(\d+)\.", layer)
+    return int(found[1]) if found else None
 
 
 def header_of(data: bytes) -> dict[str, Any]:

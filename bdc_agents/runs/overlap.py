@@ -18,17 +18,18 @@ from bdc_agents.syntax import parse
 from bdc_agents.types import Frozen, Problem, Task, content_hash
 
 WORDS = 13
-"""Words of a run for decontamination, as for GPT-3 (arXiv 2005.14165, appendix C)."""
+"""Words of a run for decontamination: the most that GPT-3's check takes (arXiv 2005.14165, appendix C)."""
 CONTAINED = 0.1
 """Share of common runs from which a problem counts as contained. The stock phrases of contests stay
 below it; copies of MBPP's test problems among its training problems begin at 0.2."""
 SHINGLE = 5
 """Words of a run for near duplicates, as in NearDup (arXiv 2107.06499): a changed word breaks few of them."""
 NEAR = 0.8
-"""Share of common runs from which problems count as near duplicates, also as there."""
+"""Share of common runs, of all runs of both, from which problems count as near duplicates: NearDup's limit
+for the Jaccard index. NearDup then also compares edits; the texts here are short, and these runs exact."""
 FEWEST_WORDS = 8
-"""Words of a short text that is looked for within longer ones. Fewer collide too often: GPT-3's check has
-the same bound."""
+"""Words of a short text that is looked for within longer ones. Fewer collide by chance too often: it is the
+least that GPT-3's check takes (appendix C)."""
 _FEWEST_NODES = 40
 """Nodes of the syntax tree of a program that is compared: smaller ones are equal by chance. Chosen, not
 measured."""

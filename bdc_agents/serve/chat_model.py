@@ -23,10 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from bdc_agents.agents.knobs import with_instruction
 from bdc_agents.agents.replies.reading import parse_json
 from bdc_agents.errors import UsageError
+from bdc_agents.serve.backends.prompts import call_text, joined, result_text
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest, ExpertWeights, PromptTooLong
 from bdc_agents.serve.http.openai import refusal
 from bdc_agents.serve.routed_model import BASE, ROUTED, RoutedModel, shared_model
-from bdc_agents.serve.tool_turns import call_text, joined, result_text
 from bdc_agents.sync import run_sync
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "user", "function": "user"}

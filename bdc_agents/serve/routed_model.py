@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
 from bdc_agents.experts.library import read_manifest
-from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Weigher
+from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Options, Weigher
 from bdc_agents.types import content_hash
 
 ROUTED = "bdc"
@@ -18,7 +18,7 @@ ROUTED = "bdc"
 BASE = "base"
 """The name of the model without experts."""
 BACKENDS = {
-    "transformers": "bdc_agents.serve.opening:open_in_process",
+    "transformers": "bdc_agents.serve.backends.in_process:open_in_process",
     "llama.cpp": "bdc_agents.serve.backends.llamacpp:open_llamacpp",
     "vllm": "bdc_agents.serve.backends.vllm:open_vllm",
 }
@@ -111,8 +111,6 @@ class RoutedModel:
         _refuse_others(backend, given)
         read_manifest(Path(folder))  # A missing library is told before a missing package.
         _need_distill()
-        from bdc_agents.serve.opening import Options
-
         module, _, function = BACKENDS[backend].partition(":")
         opened, place, names = getattr(import_module(module), function)(Path(folder), Options(**given))
         return cls(opened, place, names, Path(folder).resolve().name)

@@ -29,7 +29,7 @@ Progress = Callable[[int, int, str], None]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Errors that mean that the disk, the quota or the largest file is full."""
 _CHUNK = 1 << 20
-"""Bytes copied at once."""
+"""Bytes copied at once: a mebibyte, so that Python's own time does not count and memory hardly grows."""
 
 
 def silent(done: int, total: int, note: str) -> None:
@@ -207,6 +207,7 @@ async def _pip_download(requirement: str, folder: Path) -> tuple[int, str]:
 def _check_room(model: LocalModel, partial: Path, joined: _Joined) -> None:
     """Raises before the download of a part for which the disk has no room."""
     part = model.size // model.packages.count
+    # A part lies on the disk twice, as a wheel and joined; the last ones need no more than what is missing.
     if shutil.disk_usage(partial.parent).free < min(2 * part, model.size - joined.size + part):
         raise _disk_full(model, partial, joined)
 

@@ -1,4 +1,4 @@
-"""Whether clusters agree with labels that people gave, more than by chance.
+"""Tests whether clusters agree with people's labels more than by chance.
 
 An item may have several labels, such as tags: each pair of item and label is one observation, so
 that with one label an item these are the usual scores. Chance is measured, not assumed: cluster
@@ -59,8 +59,9 @@ def agreement(
 
     Args:
         label: Its name.
-        values: Of each item; empty where it has none.
-        clusters: Of each item; a negative one is left out.
+        values: The labels of each item; empty if it has none.
+        clusters: The cluster of each item; items with a negative one are left out.
+        permutations: Random deals; with 999 the smallest p is 0.001.
     """
     rows = [row for row, found in enumerate(values) if found and clusters[row] >= 0]
     names = {name: column for column, name in enumerate(sorted({v for row in rows for v in values[row]}))}

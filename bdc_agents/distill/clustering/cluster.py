@@ -123,7 +123,7 @@ def threads(vectors: Vectors) -> AbstractContextManager[Any]:
 
 
 def own_order(embedded: Embedded) -> Integers:
-    """An order that is the items' own, so that seeds and ties do not depend on how they came."""
+    """An order of the items that does not depend on how they came, for seeds and ties."""
     items, vectors = embedded.items, embedded.vectors
     return np.array(sorted(range(len(items)), key=lambda i: (vectors[i].tobytes(), items[i].id)))
 
@@ -175,14 +175,14 @@ def _without(vectors: Vectors, found: Partition, gone: int, settings: ClusterSet
         labels = fit_kmeans(vectors, len(rest), settings.seed, means).labels_
         return Partition(np.eye(len(rest))[labels], found.noise, found.space, found.notes)
     soft = found.memberships[:, rest]
-    lost = soft.sum(1) <= 1e-9
+    lost = soft.sum(1) <= 1e-9  # Rows that were in the cluster that is gone alone, but for rounding.
     if lost.any():
         soft[lost] = np.eye(len(rest))[soft_placement(found.space[lost], means, 1.0).argmax(1)]
     return Partition(soft / soft.sum(1, keepdims=True), found.noise, found.space, found.notes)
 
 
 def _soften(vectors: Vectors, found: Partition) -> Floats:
-    """How surely k-means has put each row where it is, by the rule that places new ones."""
+    """Soft memberships for k-means, by the rule that places new problems."""
     means = _means(vectors, found.labels, found.memberships.shape[1])
     return soft_placement(vectors, means, _temperature(vectors, found.labels, means))
 
@@ -222,5 +222,6 @@ def _temperature(queries: Vectors, labels: Integers, centroids: Floats) -> float
         return 1.0
     scores = held_out_scores(queries[kept], labels[kept], centroids)
     own = np.arange(len(scores)), labels[kept]
+    # The clip keeps the logarithm finite where a share rounds to zero.
     losses = [-np.log(softmax(scores / t)[own].clip(1e-12)).mean() for t in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])

@@ -83,7 +83,8 @@ def key_terms(texts: list[str], clusters: Clusters) -> dict[int, tuple[str, ...]
     counter = need("sklearn.feature_extraction.text").CountVectorizer(
         token_pattern=_WORD,
         stop_words="english",
-        min_df=min(2, len(texts)),
+        min_df=min(2, len(texts)),  # A word of one problem says something of that problem alone.
+        # A word of more than half of the problems sets none apart. Of fewer than ten, half may be a cluster.
         max_df=0.5 if len(texts) > 9 else 1.0,
     )
     try:
@@ -96,9 +97,11 @@ def key_terms(texts: list[str], clusters: Clusters) -> dict[int, tuple[str, ...]
     by_cluster = np.stack([np.asarray(counts[clusters.labels == n].sum(0)).ravel() for n in numbers])
     shares = by_cluster / np.maximum(by_cluster.sum(1, keepdims=True), 1)
     weights = shares * np.log1p(by_cluster.sum() / len(numbers) / np.maximum(by_cluster.sum(0), 1))
+    # Only words that this cluster uses more than others do, and more than once.
     telling = np.where((shares >= shares.mean(0)) & (by_cluster > 1), weights, 0)
     found: dict[int, tuple[str, ...]] = {}
     for number, row in zip(numbers, telling, strict=True):
+        # Twice as many as are shown, since plurals of words before them fall out.
         best = [str(words[i]) for i in np.argsort(-row, kind="stable")[: 2 * _TERMS] if row[i] > 0]
         found[number] = tuple(_one_form_each(best))[:_TERMS]
     return found

@@ -135,6 +135,7 @@ def _one(vectors: Vectors, space: NDArray[np.floating[Any]], note: str) -> Parti
 
 def reduce(vectors: Vectors, settings: ClusterSettings, dimensions: int) -> NDArray[np.floating[Any]]:
     """Fewer dimensions, by UMAP or by PCA as the method says; the same for the same seed."""
+    # UMAP's start needs two more rows than dimensions.
     dimensions = min(dimensions, len(vectors) - 2, vectors.shape[1])
     if settings.method != "umap-hdbscan":
         pca = need("sklearn.decomposition").PCA(dimensions, svd_solver="full")
@@ -144,10 +145,10 @@ def reduce(vectors: Vectors, settings: ClusterSettings, dimensions: int) -> NDAr
         umap = need("umap").UMAP(
             n_neighbors=min(settings.neighbors, len(vectors) - 1),
             n_components=dimensions,
-            min_dist=0.0,
+            min_dist=0.0,  # UMAP's guide to clustering: points may lie as close as they are alike.
             metric="cosine",
             random_state=settings.seed,
-            n_jobs=1,
+            n_jobs=1,  # A seed takes one thread anyway; UMAP warns otherwise.
         )
         return umap.fit_transform(vectors).astype(np.float64)
 
@@ -161,6 +162,7 @@ def _hdbscan(space: NDArray[np.floating[Any]], least: int) -> tuple[NDArray[np.f
             min_cluster_size=least,
             cluster_selection_method=_SELECTION,
             prediction_data=True,
+            # Exact, and in this process: there are some thousand rows at most.
             approx_min_span_tree=False,
             core_dist_n_jobs=1,
         ).fit(space)
@@ -174,6 +176,7 @@ def _sklearn_hdbscan(
     space: NDArray[np.floating[Any]], least: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """scikit-learn's HDBSCAN, which has no soft memberships: the nearest clustered rows vote."""
+    # With `min_samples=1` the fewest rows are noise; larger values are more cautious.
     labels = (
         need("sklearn.cluster")
         .HDBSCAN(min_cluster_size=least, min_samples=1, cluster_selection_method=_SELECTION, copy=True)

@@ -68,17 +68,19 @@ def map_points(clusters: Clusters, embedded: Embedded) -> NDArray[np.float64]:
     """
     order = own_order(embedded)
     vectors, seed = embedded.vectors[order], clusters.settings.seed
-    if len(vectors) < 5:
+    if len(vectors) < 5:  # So few need no map; a row of dots will do.
         return np.stack([np.arange(len(vectors)), np.zeros(len(vectors))], 1).astype(np.float64)
     near = min(clusters.settings.neighbors, len(vectors) - 1)
     with warnings.catch_warnings(), threads(vectors):
         warnings.simplefilter("ignore")
         if clusters.settings.method == "umap-hdbscan":
-            # The spectral start fails on the graphs of few problems.
+            # The spectral start fails on the graphs of few problems. A `min_dist` above UMAP's 0.1 keeps dots
+            # apart; chosen by eye.
             method = need("umap").UMAP(
                 n_neighbors=near, min_dist=0.15, metric="cosine", random_state=seed, n_jobs=1, init="pca"
             )
         else:
+            # 30 is scikit-learn's default. t-SNE reads three times as many neighbours as the perplexity says.
             spread = min(30.0, (len(vectors) - 1) / 3)
             method = need("sklearn.manifold").TSNE(perplexity=spread, metric="cosine", random_state=seed)
         found = method.fit_transform(vectors)
@@ -161,6 +163,7 @@ def _method(clusters: Clusters) -> str:
 
 def _point(row: int, clusters: Clusters, embedded: Embedded, points: NDArray[np.float64]) -> dict[str, Any]:
     item, shares = embedded.items[row], clusters.memberships[row]
+    # Three digits are finer than a pixel of the map and than the percentages shown.
     return {
         "id": item.id,
         "x": round(float(points[row, 0]), 3),

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bdc_agents.errors import UsageError
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.library.config import CompareConfig
+from bdc_agents.evaluate.setup import choose_tasks
 from bdc_agents.search.traces import Row, direct_row, reply_with_program
 from bdc_agents.types import Task
 

@@ -32,6 +32,7 @@ from bdc_agents.experts.lora import StackedAdapters
 from bdc_agents.experts.membership import Clusters
 from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.router import Router
+from bdc_agents.experts.tensors import adapted_layers, peft_name
 from bdc_agents.types import Frozen
 
 SCORED = ("base", "experts", *FIXED, *COMBINED, "routers", *PEERS)
@@ -282,9 +283,7 @@ class _Run:
         model, numbers, tokens = self.base.model, range(len(self.rows)), self.config.tokens_per_pass
         scale, state = adapter_config(self.library).scale, self.library.weights(self.experts[0])
         pairs = [
-            (a, state[name.replace(".lora_A.", ".lora_B.")])
-            for name, a in state.items()
-            if ".lora_A." in name
+            (state[peft_name(layer, "A")], state[peft_name(layer, "B")]) for layer in adapted_layers(state)
         ]
         size = sum(a.shape[1] * b.shape[0] for a, b in pairs)
         for how in COMBINED:

@@ -15,10 +15,10 @@ from transformers import DynamicCache
 
 from bdc_agents.distill.batches import Item, cut_passes, epoch_batches
 from bdc_agents.distill.checkpoint import read_checkpoint, write_checkpoint
-from bdc_agents.distill.restore import restored
 from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.base import restored
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.extras import need
 from bdc_agents.serve.backends.decoding import cache_argument

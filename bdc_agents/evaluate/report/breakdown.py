@@ -1,4 +1,4 @@
-"""The sections of the report that take the figures apart: by compute, by label, by problem."""
+"""The sections of the report with figures by compute, by label and by problem."""
 
 from collections.abc import Sequence
 from html import escape
@@ -17,7 +17,7 @@ _UNITS = {"calls": "LLM calls", "tokens": "tokens", "seconds": "seconds", "dolla
 
 
 def compute_section(summary: Summary, rows: dict[str, list[Row]], colours: dict[str, int]) -> str:
-    """What is reached with how much; empty for a single solver."""
+    """Solve rates at equal compute; empty for a single solver."""
     if len(rows) < 2:
         return ""
     axes = [axis for axis in AXES if any(match.axis == axis for match in summary.matched)]
@@ -35,7 +35,7 @@ def compute_section(summary: Summary, rows: dict[str, list[Row]], colours: dict[
 
 
 def curves(axes: Sequence[str], rows: dict[str, list[Row]], colours: dict[str, int]) -> str:
-    """The plots of solve rate against spend; where they cannot be drawn, how to get them."""
+    """Plots of solve rate against spend; without matplotlib, how to get them."""
     if not can_plot():
         hint = "For the curves: pip install 'bdc-agents[report]', then run the same command again."
         return f'<p class="quiet">{escape(hint)}</p>'
@@ -61,7 +61,7 @@ def _reached(solved: dict[str, Interval], solver: str) -> str:
 
 
 def labels_section(solvers: Sequence[Figures], colours: dict[str, int]) -> str:
-    """Shares by difficulty and tag; empty where problems have neither."""
+    """Solve rates by difficulty and tag; empty if problems have neither."""
     parts = []
     for heading, groups in (
         ("difficulty", {one.solver: one.difficulty for one in solvers}),

@@ -34,9 +34,9 @@ def write_report(folder: Path, tasks: Sequence[Task], summary: Summary | None = 
     """Writes the `report.html` of an evaluation.
 
     Args:
-        folder: Of the evaluation.
+        folder: The folder of the evaluation.
         tasks: Its problems.
-        summary: Its figures where they are known already.
+        summary: Its figures; None to compute them.
 
     Raises:
         UsageError: If the folder holds no evaluation.
@@ -149,6 +149,7 @@ def _spent(one: Figures, priced: bool) -> list[str]:
 def _pairs(pairs: Sequence[Pair], colours: dict[str, int]) -> str:
     if not pairs:
         return ""
+    # The axis reaches two points at least, so that tiny differences look tiny, and a little past the ends.
     reach = max(0.02, *(max(abs(pair.solved.low), abs(pair.solved.high)) for pair in pairs)) * 1.05
     scale = (
         f'<span class="scale"><span>{points(-reach)}</span><span>0</span><span>{points(reach)}</span></span>'

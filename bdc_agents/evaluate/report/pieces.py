@@ -1,4 +1,4 @@
-"""Pieces of the report's page: names, bars, tables. Every text of others goes through `escape`."""
+"""The parts of a report's page: names, bars, tables. Each escapes the texts that it is given."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -82,7 +82,7 @@ def name(solver: str, colour: int) -> str:
 
 
 def best_class(best: bool) -> str:
-    """The attribute of what is best of its kind."""
+    """The attribute that marks the best value."""
     return ' class="best"' if best else ""
 
 
@@ -136,7 +136,7 @@ def swing(difference: Difference, reach: float, colour: int) -> str:
 
 
 def heat(interval: Interval) -> str:
-    """A share on a background that is the stronger the larger it is."""
+    """A share on a background; a larger share has a stronger one."""
     title = f"95 % interval: {percent(interval.low, 0)} to {percent(interval.high, 0)}"
     return (
         f'<span class="heat" style="--a:{0.06 + 0.42 * interval.value:.2f}" title="{title}">'
@@ -145,7 +145,7 @@ def heat(interval: Interval) -> str:
 
 
 def signs_section(signs: Sequence[tuple[str, Finding]]) -> str:
-    """The findings of a run, each with whom it is about; empty for all."""
+    """The findings of a run, each with its solver; an empty name stands for all solvers."""
     note = "Signs that a run does not work as it should, measured on everything that was written."
     if not signs:
         return section("Diagnostics", note, '<p class="ok">Nothing to report.</p>')
@@ -159,7 +159,7 @@ def signs_section(signs: Sequence[tuple[str, Finding]]) -> str:
 
 def strip(label: str, cells: Sequence[tuple[str, float]], colour: int, told: str) -> str:
     """One line of small cells, one for each problem, filled by how often it was solved."""
-    titles = len(cells) <= 1500
+    titles = len(cells) <= 1500  # With more, a cell is too narrow to point at, and titles fill the page.
     drawn = "".join(
         f'<rect x="{number}" width=".86" height="1"{_filled(value)}>'
         + (f"<title>{escape(problem)}</title>" if titles else "")

@@ -8,7 +8,7 @@ from math import log10
 from typing import Any
 
 from bdc_agents.evaluate.groups import by_problem
-from bdc_agents.evaluate.matching import courses
+from bdc_agents.evaluate.matching import timelines
 from bdc_agents.evaluate.metrics import curve, wilson
 from bdc_agents.evaluate.results import Row
 
@@ -48,19 +48,20 @@ def compute_curve(axis: str, rows: dict[str, list[Row]], colours: dict[str, int]
     """Solve rate against what is spent on a problem, one line a solver, as an SVG element.
 
     Args:
-        axis: One of `AXES`.
-        rows: By solver.
-        colours: Number of each solver's colour.
+        axis: A key of `AXES`.
+        rows: Rows by solver.
+        colours: The number of each solver's colour.
 
     Returns:
-        Empty where no row tells what it spent.
+        Empty if no row knows what it spent.
     """
-    drawn = {name: steps for name, some in rows.items() if (steps := curve(courses(some, axis)))}
+    drawn = {name: steps for name, some in rows.items() if (steps := curve(timelines(some, axis)))}
     if not drawn:
         return ""
     figure, axes = _figure()
     low = min(next((at for at, rate in steps if rate >= SHOWN_FROM), steps[0][0]) for steps in drawn.values())
     high = max(steps[-1][0] for steps in drawn.values())
+    # A logarithmic axis begins above 0, spans something even if all spends are equal, and ends past the last.
     low, high = max(low, 1e-9), max(high, low * 1.5, 1e-9) * 1.15
     for name, steps in drawn.items():
         colour = f"#0203{colours[name] % COLOURS:02x}"

@@ -2,6 +2,9 @@
 
 Rows are padded on the left. Each has its own positions, seed and mixture, so its text does not depend
 on the other rows, up to rounding.
+
+Not by transformers' continuous batching (5.24): it packs all requests into one row, where a mixture for each
+row has no place, samples all or none, and draws for all from one random state.
 """
 
 import inspect

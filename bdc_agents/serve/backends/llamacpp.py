@@ -15,11 +15,10 @@ from bdc_agents.experts.gguf import GGUFBase, adapter_files, read_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve.backends.completions import CompletionServer
 from bdc_agents.serve.backends.llamacpp_server import LlamaServer
-from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, ExpertWeights, Weigher
+from bdc_agents.serve.backends.prompts import check_tokens, library_tokenizer
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, ExpertWeights, Options, Weigher
 from bdc_agents.serve.backends.relay import LoopThread
 from bdc_agents.serve.backends.remote import Admission, RemoteBackend
-from bdc_agents.serve.backends.tokens import check_tokens, library_tokenizer
-from bdc_agents.serve.opening import Options
 from bdc_agents.serve.weighing import library_weigher
 from bdc_agents.sync import run_sync
 from bdc_agents.types import content_hash

@@ -7,6 +7,7 @@ uses the part of `ExpertWeights` that it can apply.
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from bdc_agents.errors import ProblemError
@@ -105,6 +106,21 @@ class ChatPiece(Frozen):
 
     text: str
     reply: ChatReply | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """How to open a library; each backend reads its own part. See `RoutedModel.from_library`."""
+
+    base: Any = None
+    encoder: Any = None
+    dtype: str = "auto"
+    device: str | None = None
+    slots: int = 8
+    context: int | None = None
+    url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    adapters: Path | None = None
 
 
 @runtime_checkable

@@ -16,14 +16,12 @@ from bdc_agents.experts.base import digest_folder
 from bdc_agents.experts.concatenate import Concatenator, MixPlan
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve.backends.completions import CompletionServer, ServerRefused
-from bdc_agents.serve.backends.layer_weights import layer_weights
-from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, Weigher
+from bdc_agents.serve.backends.prompts import check_tokens, library_tokenizer
+from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, Options, Weigher
 from bdc_agents.serve.backends.relay import LoopThread
 from bdc_agents.serve.backends.remote import Admission, RemoteBackend
-from bdc_agents.serve.backends.tokens import check_tokens, library_tokenizer
 from bdc_agents.serve.backends.vllm_adapters import Save, VLLMAdapters, save_within
-from bdc_agents.serve.opening import Options
-from bdc_agents.serve.weighing import library_weigher
+from bdc_agents.serve.weighing import layer_weights, library_weigher
 from bdc_agents.sync import run_sync
 from bdc_agents.types import content_hash
 

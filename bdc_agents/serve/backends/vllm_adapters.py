@@ -1,4 +1,8 @@
-"""Our adapters at a vLLM server: each is loaded once, and the least recently used is unloaded first."""
+"""Our adapters at a vLLM server: each is loaded once, and the least recently used is unloaded first.
+
+Not by vLLM's filesystem resolver (`VLLM_LORA_RESOLVER_CACHE_DIR`): it never unloads what it has resolved,
+needs the same permission to load at run time, and passes over adapters whose base has another name there.
+"""
 
 import asyncio
 import logging

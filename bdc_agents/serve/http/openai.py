@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from bdc_agents.errors import UsageError
+from bdc_agents.serve.backends.prompts import call_text, joined, result_text
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights
 from bdc_agents.serve.routed_model import ROUTED
-from bdc_agents.serve.tool_turns import call_text, joined, result_text
 
 _ROLES = {"developer": "system", "tool": "user", "function": "user"}
 _REFUSED: dict[str, str] = {

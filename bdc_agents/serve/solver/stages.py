@@ -25,11 +25,12 @@ from bdc_agents.serve.solver.answers import (
     SOLVER,
     SolverAnswer,
     SolverConfig,
+    best_of,
+    better_of,
     problem_of,
     read_context,
     rest_of,
 )
-from bdc_agents.serve.solver.choosing import best_of, better_of
 from bdc_agents.types import Problem, Trace, Usage
 
 Json = dict[str, Any]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bdc_agents.distill.curves import live_losses
+from bdc_agents.distill.loop import Report
 from bdc_agents.distill.pipeline import _settings, distill
-from bdc_agents.distill.progress import Report
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.distill.rows import training_rows

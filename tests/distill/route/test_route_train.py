@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from bdc_agents.distill.checkpoint import read_losses
+from bdc_agents.distill.loop import Position, Report, TrainingStopped
 from bdc_agents.distill.loss import RowLoss, row_sums
 from bdc_agents.distill.router_training import METRICS, RouterConfig, RouterTraining, imbalance, train_router
 from bdc_agents.distill.rows import Encoded, EncodedRow
-from bdc_agents.distill.train import Report, TrainingStopped
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.adapters import check_base, load_experts
 from bdc_agents.experts.base import Base
@@ -98,7 +98,7 @@ def test_the_gradient_is_that_of_the_loss(
         {name: p.grad.clone() for name, p in router.named_parameters() if p.grad is not None}
     )
     config_clip = training.config.clip
-    training._run_step(members)
+    training.step(members, Position())
     router.zero_grad()
     weights = router(vectors[members])
     ids = torch.tensor([encoded.train[n].ids for n in members])

@@ -15,9 +15,10 @@ from bdc_agents.distill.batches import cut_passes, epoch_batches, merge, plan_st
 from bdc_agents.distill.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from bdc_agents.distill.cross_losses import verdict
 from bdc_agents.distill.learner import learning_rate
+from bdc_agents.distill.loop import Report, TrainingStopped
 from bdc_agents.distill.recipe import TrainConfig, load_recipe
 from bdc_agents.distill.rows import EncodedRow, Row
-from bdc_agents.distill.train import Report, Trained, TrainingStopped, train_experts
+from bdc_agents.distill.train import Trained, train_experts
 from bdc_agents.errors import ConfigError, ModelError, ProblemError
 from bdc_agents.experts.base import Base
 
@@ -191,6 +192,17 @@ def test_memory_settings_may_change_on_resume_and_others_start_anew(
     assert same(trained, again)
     train_experts(rows, clusters, base, tmp_path, change(quick, seed=1), watch=steps.append)
     assert steps
+
+
+def test_weights_of_another_shape_are_refused_and_the_base_is_as_before(
+    base: Base, rows: Rows, quick: TrainConfig, tmp_path: Path
+) -> None:
+    start = {"shared": {"base_model.model.lm_head.lora_A.weight": torch.ones(1, 1)}}
+    with pytest.raises(ModelError, match="adapter weights"):
+        train_experts(
+            rows, [-1] * len(rows), base, tmp_path, quick, experts={"shared": -1}, start=start, learn=()
+        )
+    assert not any("Stacked" in type(module).__name__ for module in base.model.modules())
 
 
 def test_a_limit_of_steps_leaves_every_expert_the_same_share_of_its_rows(

@@ -12,12 +12,11 @@ from bdc_agents.agents import load_agents
 from bdc_agents.config import StoreConfig
 from bdc_agents.errors import AgentError, BDCError, ConfigError
 from bdc_agents.evaluate import on_ray
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.on_ray import evaluate_on, plan_for
 from bdc_agents.evaluate.results import Results, Row, read_rows, solver_traces
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.setup import build_solvers, load_team, specs
+from bdc_agents.evaluate.setup import build_solvers, choose_tasks, load_team, specs
 from bdc_agents.testing import ScriptedExecutor
 
 CONFIG = EvalConfig(
