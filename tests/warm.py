@@ -180,6 +180,8 @@ def _tell_end(pid: int, answers: socket.socket, files: list[int]) -> None:
 def main() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
+    # Each `bdc` that asks over HTTP would read them again.
+    importlib.import_module("bdc_agents.agents.compatible").trusted()
     # A fork has the forking thread alone, and for ever the locks that the others held.
     assert threading.active_count() == 1, threading.enumerate()
     gc.freeze()  # Or each program would look through all of it for garbage when it ends.
