@@ -81,6 +81,11 @@ class Started:
         out, err = self._texts
         return out, err
 
+    def said(self) -> str:
+        """What it has written to its standard output so far; call it while the program runs."""
+        file = self._output[0]
+        return "" if file.closed else os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
+
     def send_signal(self, number: int) -> None:
         """Sends it a signal, unless it has ended."""
         if self.poll() is None:
