@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 RECIPE ?= tiny
 OUT ?= runs/solver
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# On all cores, where pip takes one; and without the packages' tests and hundreds of models, most of which nobody imports.
+# What does not compile is no fault: some packages carry templates.
+COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/|/transformers/models/' $(VENV)/lib || true
 
 .PHONY: demo problems solver test fast lint check doctor clean help
 
@@ -31,6 +35,9 @@ solver: problems $(VENV)/.serve
 	$(BIN)/bdc distill $(OUT)/traces --recipe $(RECIPE) --one-expert --out $(OUT)/library
 	$(BIN)/bdc serve $(OUT)/library
 
+# Where it is set, each process that a test starts would compile the package anew.
+test fast: export PYTHONDONTWRITEBYTECODE :=
+
 # Two processes take two thirds of the time of one; a file's tests stay together, since they share loaded models.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -48,26 +55,34 @@ check: lint test
 doctor: $(VENV)/.local
 	$(BIN)/bdc doctor
 
-$(VENV)/.local: pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[local]'
+	$(COMPILE)
 	touch $@
 
 # torch first and alone, so that its build for this machine is the one that the rest builds on.
 $(VENV)/.distill: $(VENV)/.local
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill]'
+	$(INSTALL) '$(TORCH)'
+	$(INSTALL) -e '.[local,distill]'
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.serve: $(VENV)/.distill
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill,serve]'
+	$(INSTALL) -e '.[local,distill,serve]'
+	$(COMPILE)
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.distill
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,distill,report,parquet,serve,dev]'
-	touch $@
+# All of the above in one go.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) '$(TORCH)'
+	$(INSTALL) -e '.[local,distill,report,parquet,serve,dev]'
+	$(COMPILE)
+	touch $(VENV)/.local $(VENV)/.distill $(VENV)/.serve $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

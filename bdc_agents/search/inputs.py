@@ -7,8 +7,7 @@ out: nobody knows what a further input gives, only whether two programs give the
 import ast
 import builtins
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Any
@@ -67,11 +66,13 @@ def _inputs_of(text: str) -> tuple[TestCase, ...]:
     """The further inputs of a problem, given as JSON."""
     problem = Problem.model_validate_json(text)
     cases = [case for test in problem.public_tests for case in _cases(test, problem)]
+    examples = [list(_sites(tree)) for case in cases if (tree := case.tree())]
     known = {_input_of(case.test()) for case in cases}
     random = Random(content_hash(text))
     made: list[TestCase] = []
+    tried: set[tuple[int, str]] = set()
     for turn in range(_TRIES if cases else 0):
-        test = _varied(cases, turn % len(cases), random)
+        test = _varied(cases, examples, turn % len(cases), random, tried)
         if test and _input_of(test) not in known:
             known.add(_input_of(test))
             made.append(test)
@@ -100,7 +101,10 @@ class _Case:
     call: str = ""
     stdin: str = ""
     describe: bool = False
-    tree: ast.Module = field(default_factory=lambda: ast.Module([], []))
+
+    def tree(self) -> ast.Module | None:
+        """The code, to be changed; parsed each time, which is much quicker than to copy a tree."""
+        return parse(f"{self.setup}\n({self.call}\n)") if self.call else ast.Module([], [])
 
     def test(self) -> TestCase:
         if not self.call:
@@ -134,9 +138,9 @@ def _cases(test: TestCase, problem: Problem) -> Iterator[_Case]:
         found = list(expressions(test, problem))
         describe = describe or "class " in test.code
     for setup, call in found:
-        tree = parse(f"{setup}\n({call}\n)")
-        if tree and any(True for _ in _sites(tree)):
-            yield _Case(setup=setup, call=call, describe=describe, tree=tree)
+        case = _Case(setup=setup, call=call, describe=describe)
+        if (tree := case.tree()) and any(True for _ in _sites(tree)):
+            yield case
 
 
 # --- varied calls -----------------------------------------------------------------------------------
@@ -194,18 +198,26 @@ def _item_setter(nodes: list[ast.expr], place: int) -> Callable[[ast.expr], None
     return lambda value: nodes.__setitem__(place, value)
 
 
-def _varied(cases: Sequence[_Case], chosen: int, random: Random) -> TestCase | None:
+_Examples = Sequence[Sequence[_Site]]
+"""What may be varied in each case."""
+
+
+def _varied(
+    cases: Sequence[_Case], examples: _Examples, chosen: int, random: Random, tried: set[tuple[int, str]]
+) -> TestCase | None:
     if cases[chosen].call:
-        return _varied_code(cases, chosen, random)
+        values = _varied_values(examples, chosen, random)
+        if (change := (chosen, repr(values))) in tried:
+            return None
+        tried.add(change)
+        return _with_values(cases[chosen], values)
     texts = [case.stdin for case in cases if not case.call]
     return _Case(stdin=varied_text(texts, texts.index(cases[chosen].stdin), random)).test()
 
 
-def _varied_code(cases: Sequence[_Case], chosen: int, random: Random) -> TestCase | None:
-    """A case with one or more of its literals varied."""
-    examples = [list(_sites(case.tree)) for case in cases]
-    tree = deepcopy(cases[chosen].tree)
-    sites = list(_sites(tree))
+def _varied_values(examples: _Examples, chosen: int, random: Random) -> list[Any]:
+    """The literals of a case, one or more of them varied."""
+    sites = examples[chosen]
     values = [site.value for site in sites]
     places = random.sample(range(len(sites)), random.randint(1, min(len(sites), 3)))
     for place in places:
@@ -217,12 +229,19 @@ def _varied_code(cases: Sequence[_Case], chosen: int, random: Random) -> TestCas
         if [s.key for s in found] == [s.key for s in sites]
     ]
     _keep_sizes(values, alike)
-    for site, value in zip(sites, values, strict=True):
+    return values
+
+
+def _with_values(case: _Case, values: Sequence[Any]) -> TestCase | None:
+    """A case with other literals."""
+    if not (tree := case.tree()):
+        return None
+    for site, value in zip(list(_sites(tree)), values, strict=True):
         site.put(syntax_tree(repr(value), "eval").body)
     *setup, last = tree.body
     if not isinstance(last, ast.Expr):
         return None
-    return _call_test("\n".join(map(ast.unparse, setup)), ast.unparse(last.value), cases[chosen].describe)
+    return _call_test("\n".join(map(ast.unparse, setup)), ast.unparse(last.value), case.describe)
 
 
 def _keep_sizes(values: list[Any], examples: Sequence[Sequence[Any]]) -> None:

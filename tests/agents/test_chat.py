@@ -30,7 +30,7 @@ async def test_a_reply_and_what_was_sent(endpoint, make_agent, ask):
     usage = reply.usage
     assert (usage.calls, usage.failed, usage.prompt_tokens, usage.completion_tokens) == (1, 0, 11, 3)
     assert usage.cost == pytest.approx((11 * 1.0 + 3 * 10.0) / 1e6)
-    assert 0 < usage.seconds < 5
+    assert 0 < usage.seconds < 300
 
 
 async def test_the_agents_own_temperature_wins(endpoint, make_agent, ask):

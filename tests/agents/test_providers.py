@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import sys
 import tomllib
 from importlib.util import find_spec
@@ -252,6 +253,20 @@ async def test_headers_are_sent_and_never_shown(endpoint, make, ask, step, monke
     reason = await reason_of(agent, ask())
     assert (header(endpoint, "x-gateway"), header(endpoint, "authorization")) == ("gw-very-secret", secret)
     assert "very-secret" not in f"{reason} {agent!r} {agent.config!r} {agent.config.model_dump_json()}"
+
+
+def test_certificates_are_read_once_for_all_agents_of_a_place(monkeypatch):
+    config = AgentConfig(model="m", base_url="https://h/v1", api_key="k")
+    chat_model("a", config)
+
+    def read(*_):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", read)
+    chat_model("b", config)
+    monkeypatch.setenv("SSL_CERT_FILE", "other.pem")
+    with pytest.raises(AssertionError, match="read again"):
+        chat_model("c", config)
 
 
 async def test_a_proxy_is_gone_through(endpoint, make, ask):

@@ -36,7 +36,7 @@ class _Refusing(BaseHTTPRequestHandler):
 def refusing() -> Iterator[str]:
     """The address of an endpoint that accepts no key."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"
         server.shutdown()

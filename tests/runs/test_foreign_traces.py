@@ -23,7 +23,7 @@ from bdc_agents.runs.store import scan_traces
 from bdc_agents.types import Node, Problem, Program, Solution, Trace, TreeStats, Usage
 from bdc_agents.untrusted import is_inside, read_lines
 
-SECONDS = 20.0
+SECONDS = 120.0
 """In which each attack has to be over, on a busy machine."""
 
 

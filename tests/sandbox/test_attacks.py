@@ -32,7 +32,7 @@ def on_a_bare_interpreter(attack: Attack, targets: dict[str, object]) -> str:
         env={"KEY": SECRET},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=300,
         check=False,
     )
     return done.stdout.strip() or done.stderr.strip()

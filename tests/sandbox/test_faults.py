@@ -25,7 +25,7 @@ from .conftest import available
 ONE = CallTest(call="f()", expected=("1",))
 RIGHT = Job(code="def f():\n    return 1", tests=(ONE,), limits=Limits(cpu_seconds=20))
 SHORT = Limits(cpu_seconds=1, wall_seconds=2, memory_mb=128, output_bytes=100_000)
-OVER = 20.0
+OVER = 50.0
 """Seconds in which it all has to be over, on a machine that does much else."""
 
 STEAL = """
@@ -209,7 +209,7 @@ def parents_first(pids: list[int]) -> list[int]:
     return sorted(pids, key=depth)
 
 
-async def count(remaining, number: int, seconds: float = 20.0) -> list[int]:
+async def count(remaining, number: int, seconds: float = 120.0) -> list[int]:
     deadline = time.monotonic() + seconds
     while len(remaining()) != number and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
@@ -232,7 +232,7 @@ async def test_a_sandbox_that_is_stopped_or_killed_is_replaced_at_once(tier, whi
     os.kill(pids[which], how)
     verdict = await task
     assert {result.outcome for result in verdict.results} == {"killed"}, verdict.results
-    assert time.monotonic() - started < OVER / 2
+    assert time.monotonic() - started < OVER  # The program would sleep for a minute.
     assert (await executor.run(RIGHT)).passed
     await executor.aclose()
     assert await count(remaining, 0) == []

@@ -127,7 +127,7 @@ def fools_a_naive_checker(folder: Path, *parts: str, value: str = "") -> bool:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=300,
             check=False,
             start_new_session=True,
         )

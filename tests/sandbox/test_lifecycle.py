@@ -25,7 +25,9 @@ from bdc_agents.types import CallTest, Limits
 
 ONE = CallTest(call="f()", expected=("1",))
 RIGHT = Job(code="def f():\n    return 1", tests=(ONE, ONE))
-ENDLESS = Job(code="def f():\n    while True: pass", tests=(ONE, ONE), limits=Limits(wall_seconds=30))
+ENDLESS = Job(
+    code="def f():\n    while True: pass", tests=(ONE, ONE), limits=Limits(wall_seconds=600, cpu_seconds=300)
+)
 FORK_BOMB = Job(
     code="import os\ndef f():\n    while True:\n        try: os.fork()\n        except OSError: pass",
     tests=(ONE,),
@@ -45,14 +47,14 @@ def children() -> list[str]:
     ]
 
 
-async def settled(measure, expected, seconds: float = 2.0):
+async def settled(measure, expected, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while measure() != expected and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     return measure()
 
 
-async def running(remaining, processes: int, seconds: float = 20.0) -> None:
+async def running(remaining, processes: int, seconds: float = 120.0) -> None:
     """Waits until there are so many processes, and a moment for the last of them to get to work."""
     deadline = time.monotonic() + seconds
     while len(remaining()) < processes and time.monotonic() < deadline:
@@ -94,7 +96,6 @@ async def test_a_hundred_runs_leave_nothing_behind(strongest: ProcessExecutor, r
 
 
 async def test_cancelling_kills_the_whole_tree_at_once(sandbox: ProcessExecutor, remaining):
-    started = time.monotonic()
     task = asyncio.create_task(sandbox.run(ENDLESS))
     while len(remaining()) < 2:
         await asyncio.sleep(0.01)
@@ -102,8 +103,7 @@ async def test_cancelling_kills_the_whole_tree_at_once(sandbox: ProcessExecutor,
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await settled(remaining, []) == []
-    assert time.monotonic() - started < 5
+    assert await settled(remaining, []) == []  # Long before its limits.
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05])
@@ -198,7 +198,7 @@ async def test_the_death_of_the_caller_is_the_end_of_its_programs(
         asyncio.run(executor.run(job))
     """
     caller = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while len(remaining()) < 4 and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     started = len(remaining())

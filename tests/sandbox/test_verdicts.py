@@ -203,10 +203,10 @@ async def test_a_thread_that_fails_does_not_end_the_program(run):
 
 
 async def test_cpu_time_is_limited_apart_from_wall_time(call):
-    limits = Limits(wall_seconds=10, cpu_seconds=0.5)
+    limits = Limits(wall_seconds=300, cpu_seconds=0.5)
     result = await call("def f():\n    while True: pass", "f()", limits=limits)
     assert (result.outcome, result.error) == ("timeout", "CPU time limit passed")
-    assert result.seconds < 5
+    assert result.seconds < 100
 
 
 async def test_tests_after_a_failed_one_still_run(run):

