@@ -2,37 +2,43 @@
 
     python benchmarks/allocation.py --policy graph --peer FOLDER --out benchmarks/results/allocation.json
 
-The agents are simulated (benchmarks/simulated.py), so the best that one kind of move gives is known. FOLDER
-holds treequest 0.3.3 (pip install --target FOLDER treequest==0.3.3); without --peer it is left out.
+The agents are simulated (benchmarks/simulated.py), so it is known what each kind of move gives. FOLDER holds
+treequest 0.3.3 (pip install --target FOLDER treequest==0.3.3); without --peer it is left out.
+
+Players: a search (--policy), fixed policies, and AB-MCTS-A. Policies: `graph` is the search graph with its default
+settings; `walk` is its choice of moves alone, played without a graph; `arms` is a yardstick without a tree.
 
 The plan, which is fixed before any figure of the reporting seed is known
-------------------------------------------------------------------------
+-------------------------------------------------------------------------
 Seeds: `dev` to develop on, as often as one likes; `report` for the figures that are told, run once for a
-version. Families: all twelve. Of each 10 settings (sets of agents) are drawn, of each setting 60 problems that
-are counted, 150 others on which its best fixed policy is chosen, and 50 others that beliefs come from. Calls: 16
-decide; 8 and 32 are told.
+version. Families: all twelve. Of each 10 settings (sets of agents) are drawn, of each setting 60 problems
+that are counted, 150 others on which its best fixed policy is chosen, and 50 others that beliefs come from.
+Calls: 16 decide; 8 and 32 are told.
 
-Fixed policies make one kind of move by one agent all the way: answers; repairs of the latest program, and fresh
-programs from its facts, after an answer by the same agent; thoughts, and a program for the best one or for
-each. Best-of-N (all agents in turn) is one of them. `pair` also knows those of two agents: one answers or
-thinks, the other repairs or writes. The best is chosen for each setting, on problems that are not counted.
+Fixed policies make one kind of move by one agent all the way: answers; repairs of the latest program, and
+fresh programs from its facts, after an answer by the same agent; thoughts, and a program for the best one or
+for each. Best-of-N (all agents in turn) is one of them. `pair` also knows those of two agents: one answers
+or thinks, the other repairs or writes. The best is chosen for each setting, on problems that are not counted.
 
-All players have one rule for the end and for what is handed over: they end at the first program that passes the
-public tests (--confirm 2: at the second that does the same as another) and hand over the behaviour that most
-passing programs have. The figure is the share of problems whose public tests a program passes; that for hidden
-tests stands beside it.
+All players but the graph have one rule for the end and for what is handed over: they end at the first program
+that passes the public tests (--confirm 2: at the second that does the same as another) and hand over the
+behaviour that most passing programs have. The graph has its own. The figure is the share of problems whose
+public tests a program passes; that for hidden tests stands beside it.
 
 Targets, in each family, at 16 calls
-- warm, with beliefs from 50 problems: at least 95 % of the best fixed policy, and never more than 2 points below
-  best-of-N;
-- cold: at least 70 % of the gap between best-of-N and the best fixed policy closed, where that is 5 points or
-  more; elsewhere at most 12 points below best-of-N;
+- warm, with beliefs from 50 problems: at least 95 % of the best fixed policy, and never more than 2 points
+  below best-of-N;
+- cold: at least 70 % of the gap between best-of-N and the best fixed policy closed, where that is 5 points
+  or more; elsewhere at most 12 points below best-of-N;
 - both: never more than 2 points behind AB-MCTS-A (actions: an agent's answer at the root, its repair below;
   reward: share of public tests), and ahead of it in most families.
 """
 
 import argparse
+import inspect
 import json
+import os
+import pickle
 import random
 import sys
 import time
@@ -40,13 +46,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from hashlib import sha256
 from itertools import permutations
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from simulated import FAMILIES, Idea, Program, Setting, World, setting_of, world_of
+import players
+import simulated
+from simulated import FAMILIES, Program, Setting, World, setting_of, world_of
 
 CALLS = (8, 16, 32)
 DECIDES = 16
@@ -116,7 +125,7 @@ def ab_mcts(world: World) -> Iterator[Program]:
     import treequest  # pyright: ignore[reportMissingImports]
 
     random.seed(world.seed)
-    numpy.random.seed(world.seed % 2**32)  # noqa: NPY002  treequest draws from the global source
+    numpy.random.seed(world.seed % 2**32)  # treequest draws from the global source
     algorithm = treequest.ABMCTSA()
     state, made = algorithm.init_tree(), list[Program]()
 
@@ -141,11 +150,13 @@ class Played(NamedTuple):
         public: Whether a program passes the public tests.
         hidden: Whether the one that is handed over passes the hidden tests.
         calls: That it took.
+        depth: Of the deepest program, where it was played in a graph.
     """
 
     public: bool
     hidden: bool
     calls: int
+    depth: int = 0
 
 
 def play(player: Iterator[Program | None], calls: int, confirm: int) -> list[Program | None]:
@@ -177,54 +188,130 @@ class Options(NamedTuple):
     settings: int
     problems: int
     confirm: int
-    peer: bool
+    peer: str
+    cache: Path
 
 
 Rows = dict[str, dict[int, list[Played]]]
 """What became of each problem, by player and number of calls."""
 
 
-def of_setting(options: Options, family: str, draw: int) -> tuple[str, Rows, dict[str, str]]:
-    """All players on the problems of one setting.
+class Group(NamedTuple):
+    """A setting, and its problems by use.
+
+    Args:
+        family, seed, draw: Of the setting.
+    """
+
+    family: str
+    seed: str
+    draw: int
+
+    @property
+    def setting(self) -> Setting:
+        return setting_of(self.family, self.seed, self.draw)
+
+    def worlds(self, use: str, count: int) -> list[World]:
+        """Problems in their first state."""
+        setting = self.setting
+        return [
+            world_of(setting, self.family, self.seed, self.draw, f"{use}/{number}") for number in range(count)
+        ]
+
+
+def compared(options: Options, group: Group) -> tuple[Rows, dict[str, str]]:
+    """The players that a search is compared with, which are kept from run to run.
 
     Returns:
-        The family, the results, and which fixed policies were chosen.
+        What became of each problem, and which policies were the best.
     """
-    setting = setting_of(family, options.seed, draw)
+    sources = (
+        inspect.getsource(simulated),
+        *map(inspect.getsource, _PLAYERS),
+        str((group, options._replace(policy="", cache=Path()))),
+    )
+    file = options.cache / f"{sha256(repr(sources).encode()).hexdigest()[:24]}.pickle"
+    if file.exists():
+        return pickle.loads(file.read_bytes())  # written below
+    found = _compare(options, group)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(f".{os.getpid()}").write_bytes(pickle.dumps(found))
+    file.with_suffix(f".{os.getpid()}").replace(file)
+    return found
 
-    def worlds(use: str, count: int) -> list[World]:
-        return [world_of(setting, family, options.seed, draw, f"{use}/{n}") for n in range(count)]
 
-    def results(player: Player, use: str, count: int) -> dict[int, list[Played]]:
-        longest = max(options.calls)
-        made = [play(player(world), longest, options.confirm) for world in worlds(use, count)]
-        return {calls: [judged(one, calls) for one in made] for calls in options.calls}
+def _compare(options: Options, group: Group) -> tuple[Rows, dict[str, str]]:
+    def results(player: Player, use: str, count: int, calls: Sequence[int]) -> dict[int, list[Played]]:
+        made = [play(player(world), max(calls), options.confirm) for world in group.worlds(use, count)]
+        return {number: [judged(one, number) for one in made] for number in calls}
 
-    policies = fixed([*setting.agents])
-    chosen, rows = dict[str, str](), Rows()
-    tried = {name: results(player, "choice", CHOICE) for name, player in policies.items()}
-    for calls in options.calls:
-        solved = {name: sum(one.public for one in by_calls[calls]) for name, by_calls in tried.items()}
-        alone = {name: count for name, count in solved.items() if not name.startswith("pair")}
-        for role, among in (("fixed", alone), ("pair", solved)):
-            best = max(among, key=lambda name: (among[name], name))
-            chosen[f"{role} {calls}"] = best
-            rows.setdefault(role, {})[calls] = results(policies[best], "test", options.problems)[calls]
-    rows["best-of-N"] = results(policies["best-of-N"], "test", options.problems)
+    policies = fixed([*group.setting.agents])
+    tried = {name: results(player, "choice", CHOICE, options.calls) for name, player in policies.items()}
+    tested = {
+        name: results(player, "test", options.problems, options.calls) for name, player in policies.items()
+    }
+
+    def best(among: Sequence[str], calls: int) -> str:
+        return max(among, key=lambda name: (sum(one.public for one in tried[name][calls]), name))
+
+    alone = [name for name in policies if not name.startswith("pair")]
+    rows, chosen = {"best-of-N": tested["best-of-N"]}, dict[str, str]()
+    for role, among in (("best fixed", alone), ("best pair", [*policies])):
+        rows[role] = {}
+        for calls in options.calls:
+            chosen[f"{role}, {calls} calls"] = name = best(among, calls)
+            rows[role][calls] = tested[name][calls]
+    for kind in dict.fromkeys(name.split()[0] for name in policies if name != "best-of-N"):
+        # Each kind of move by the agents that are best at it: what the family is.
+        rows[f"({kind})"] = tested[best([name for name in policies if name.split()[0] == kind], DECIDES)]
     if options.peer:
-        rows["AB-MCTS-A"] = results(ab_mcts, "test", options.problems)
-    for name in fixed(["one"]):  # each kind of move by its best agent, to see what a family is
-        kind = name.split()[0]
-        same = [policy for policy in policies if policy.split()[0] == kind]
-        best = max(same, key=lambda policy: sum(one.public for one in tried[policy][DECIDES]))
-        rows[f"({kind})"] = results(policies[best], "test", options.problems)
-    return family, rows, chosen
+        shorter = [calls for calls in options.calls if calls <= DECIDES]
+        rows["AB-MCTS-A"] = results(ab_mcts, "test", options.problems, shorter) if shorter else {}
+    return rows, chosen
 
 
-# --- tables -------------------------------------------------------------------------------------------
+_PLAYERS = (answers, mends, _go_on_from, plans, fixed, ab_mcts, play, judged, _compare)
 
 
-def share(rows: Sequence[Played], what: str) -> float:
+def of_setting(options: Options, group: Group) -> tuple[str, Rows, dict[str, str], dict[str, float]]:
+    """All players on the problems of one setting."""
+    started = time.process_time()
+    rows, chosen = compared(options, group)
+    between, notes = time.process_time(), dict[str, float]()
+    if options.policy == "graph":
+        rows, notes = rows | players.graph(group, options), {}
+    elif options.policy != "none":
+        rows |= _searched(options, group)
+    notes |= {
+        "compared, CPU seconds": between - started,
+        "searched, CPU seconds": time.process_time() - between,
+    }
+    return group.family, rows, chosen, notes
+
+
+def _searched(options: Options, group: Group) -> Rows:
+    """A policy that plays moves in a tree, with beliefs from other problems and without."""
+    policy = players.POLICIES[options.policy]()
+    rows: Rows = {"cold": {}, "warm": {}}
+    for calls in options.calls:
+        for role in rows:
+            known = policy.start()
+            for number, world in enumerate(group.worlds("known", KNOWN) if role == "warm" else ()):
+                told: list[players.Told] = []
+                play(players.searched(world, policy, known, number, calls, told), calls, options.confirm)
+                known = policy.tell(known, told)
+            made = [
+                play(players.searched(world, policy, known, number, calls, []), calls, options.confirm)
+                for number, world in enumerate(group.worlds("test", options.problems))
+            ]
+            rows[role][calls] = [judged(one, calls) for one in made]
+    return rows
+
+
+# --- tables and targets -------------------------------------------------------------------------------
+
+
+def share(rows: Sequence[Played], what: str = "public") -> float:
     return fmean(getattr(row, what) for row in rows)
 
 
@@ -232,48 +319,148 @@ def table(by_family: dict[str, Rows], calls: int, what: str) -> str:
     players = [*dict.fromkeys(name for rows in by_family.values() for name in rows)]
     lines = ["| family | " + " | ".join(players) + " |", "|---" * (1 + len(players)) + "|"]
     for family, rows in by_family.items():
-        cells = [f"{share(rows[name][calls], what):.2f}" if name in rows else "" for name in players]
+        cells = [
+            f"{share(rows[name][calls], what):.2f}" if calls in rows.get(name, {}) else "" for name in players
+        ]
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+class Target(NamedTuple):
+    """A target of a search in a family.
+
+    Args:
+        figure: What was reached.
+        wanted: The least that passes.
+        error: Standard error of the figure, over settings.
+    """
+
+    family: str
+    search: str
+    name: str
+    figure: float
+    wanted: float
+    error: float
+
+    def __str__(self) -> str:
+        verdict = "PASS" if self.figure >= self.wanted else "FAIL"
+        return f"{verdict} {self.family}, {self.search}: {self.name} {self.figure:.3f} (wanted {self.wanted:.2f}, se {self.error:.3f})"
+
+
+def targets(by_family: dict[str, Rows], settings: int) -> Iterator[Target]:
+    """The plan's targets of each search that was run."""
+    for family, rows in by_family.items():
+        at = {name: by_calls[DECIDES] for name, by_calls in rows.items() if DECIDES in by_calls}
+
+        def apart(one: str, other: str, times: float = 1.0) -> tuple[float, float]:
+            """One share less another, and the error of that."""
+            size = len(at[one]) // settings
+            each = [
+                share(at[one][start : start + size]) - times * share(at[other][start : start + size])
+                for start in range(0, len(at[one]), size)
+            ]
+            return fmean(each), stdev(each) / sqrt(len(each)) if len(each) > 1 else 0.0
+
+        best, plain = share(at["best fixed"]), share(at["best-of-N"])
+        for search in [name for name in ("warm", "cold") if name in at]:
+            difference, error = apart(search, "best-of-N")
+            if search == "warm":
+                ratio = share(at[search]) / best if best else 1.0
+                yield Target(
+                    family,
+                    search,
+                    "of the best fixed policy",
+                    ratio,
+                    0.95,
+                    apart(search, "best fixed", 0.95)[1],
+                )
+                yield Target(family, search, "beyond best-of-N", difference, -0.02, error)
+            elif best - plain >= 0.05:
+                yield Target(
+                    family,
+                    search,
+                    "of the gap closed",
+                    difference / (best - plain),
+                    0.7,
+                    error / (best - plain),
+                )
+            else:
+                yield Target(family, search, "beyond best-of-N", difference, -0.12, error)
+            if "AB-MCTS-A" in at:
+                yield Target(family, search, "beyond AB-MCTS-A", *_with(apart(search, "AB-MCTS-A"), -0.02))
+
+
+def _with(pair: tuple[float, float], wanted: float) -> tuple[float, float, float]:
+    return pair[0], wanted, pair[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", choices=("dev", "report"), default="dev")
-    parser.add_argument("--policy", default="none")
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
+    parser.add_argument("--policy", choices=("none", "graph", *players.POLICIES), default="graph")
+    parser.add_argument("--calls", type=int, nargs="+", default=[DECIDES])
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=[*FAMILIES])
     parser.add_argument("--settings", type=int, default=SETTINGS)
     parser.add_argument("--problems", type=int, default=PROBLEMS)
-    parser.add_argument("--confirm", type=int, default=1)
-    parser.add_argument("--procs", type=int, default=1)
-    parser.add_argument("--peer", type=Path, help="folder with treequest 0.3.3")
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    if asked.peer:
-        sys.path.append(str(asked.peer))
-    options = Options(
-        asked.seed,
-        asked.policy,
-        tuple(asked.calls),
-        asked.settings,
-        asked.problems,
-        asked.confirm,
-        bool(asked.peer),
+    parser.add_argument(
+        "--confirm", type=int, default=1, help="how many programs that do the same end a search"
     )
+    parser.add_argument("--procs", type=int, default=1)
+    parser.add_argument("--peer", default="", help="folder with treequest 0.3.3")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".cache/allocation"), help="of the players compared with"
+    )
+    parser.add_argument("--out", type=Path)
+    asked = vars(parser.parse_args())
+    options = Options(**{name: asked[name] for name in Options._fields} | {"calls": tuple(asked["calls"])})
+    if options.peer:
+        sys.path.append(options.peer)
     started = time.monotonic()
-    jobs = [(family, draw) for family in asked.families for draw in range(asked.settings)]
+    groups = [
+        Group(family, options.seed, draw) for family in asked["families"] for draw in range(options.settings)
+    ]
     by_family: dict[str, Rows] = {}
-    with ProcessPoolExecutor(asked.procs) as pool:
-        for family, rows, _chosen in pool.map(partial(of_setting, options), *zip(*jobs, strict=True)):
-            own = by_family.setdefault(family, {})
+    best: dict[str, Counter[str]] = {}
+    spent: Counter[str] = Counter()
+    with ProcessPoolExecutor(asked["procs"]) as pool:
+        for family, rows, chosen, notes in pool.map(partial(of_setting, options), groups):
+            spent.update(notes)
+            for role, name in chosen.items():
+                best.setdefault(f"{family}: {role}", Counter())[" ".join(name.split()[:1])] += 1
             for name, by_calls in rows.items():
                 for calls, played in by_calls.items():
-                    own.setdefault(name, {}).setdefault(calls, []).extend(played)
+                    by_family.setdefault(family, {}).setdefault(name, {}).setdefault(calls, []).extend(played)
     for calls in options.calls:
         print(f"\n{calls} calls, public tests\n\n{table(by_family, calls, 'public')}")
-    print(f"\n{DECIDES} calls, hidden tests\n\n{table(by_family, DECIDES, 'hidden')}")
-    print(f"\n{time.monotonic() - started:.0f} s")
+        print(f"\n{calls} calls, hidden tests\n\n{table(by_family, calls, 'hidden')}")
+        print(f"\n{calls} calls, calls made\n\n{table(by_family, calls, 'calls')}")
+    found = [*targets(by_family, options.settings)] if DECIDES in options.calls else []
+    print("", *found, sep="\n")
+    for search in dict.fromkeys(target.search for target in found):
+        peer = [target.figure for target in found if target.search == search and "AB-MCTS" in target.name]
+        if peer:
+            ahead = sum(figure > 0 for figure in peer)
+            print(
+                f"{'PASS' if 2 * ahead > len(peer) else 'FAIL'} {search}: ahead of AB-MCTS-A in {ahead} of {len(peer)} families"
+            )
+    print(f"\n{time.monotonic() - started:.0f} s, {dict(spent)}")
+    if asked["out"]:
+        result = {
+            "command": " ".join(["python", *sys.argv]),
+            "targets": [target._asdict() | {"passes": target.figure >= target.wanted} for target in found],
+            "best": {role: dict(names) for role, names in best.items()},
+            "shares": {
+                family: {
+                    name: {
+                        calls: {what: round(share(played, what), 4) for what in Played._fields}
+                        for calls, played in by_calls.items()
+                    }
+                    for name, by_calls in rows.items()
+                }
+                for family, rows in by_family.items()
+            },
+        }
+        asked["out"].write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,237 @@
+"""Searches that play in the simulated world: policies that choose moves in a tree, and the search graph."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from simulated import Idea, Program, World
+from simulated_agents import Crowd
+
+from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.search import create_search_graph
+from bdc_agents.search.backpropagate import backpropagate
+from bdc_agents.search.execute import evaluate
+from bdc_agents.types import Attempt, Node, Thought, Tree
+
+if TYPE_CHECKING:
+    from allocation import Group, Options, Rows
+
+ROOT = "0"
+
+
+class _Attempt(Attempt):
+    """With the outcome, which not every version of the package has."""
+
+    outcome: str = ""
+
+
+class _Node(Node):
+    """With the key of the program that it mends, likewise."""
+
+    mends: str = ""
+
+
+class Told(NamedTuple):
+    """What a move gave: the outcome before (empty without a program) and after."""
+
+    kind: str
+    agent: str
+    before: str
+    after: str
+
+
+class Move(NamedTuple):
+    """What an agent does at a node; `program` is the key of the one that it mends."""
+
+    kind: str
+    agent: str
+    node: str
+    program: str = ""
+    before: str = ""
+
+
+class Left(NamedTuple):
+    """What a policy may use; see `bdc_agents.search.moves`."""
+
+    agents: Sequence[str]
+    calls: int | None = None
+    count: int = 1
+    solved: bool = False
+
+
+class Policy(Protocol):
+    """Chooses moves. `known` is what it believes from other problems, `told` what came out at this one."""
+
+    def start(self) -> Any: ...
+    def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Any]: ...
+    def tell(self, known: Any, told: Sequence[Told]) -> Any: ...
+
+
+# --- without a graph ----------------------------------------------------------------------------------
+
+
+def searched(
+    world: World, policy: Policy, known: Any, seed: int, calls: int, told: list[Told]
+) -> Iterator[Program | None]:
+    """Plays a policy's moves; what came out is added to `told`."""
+    tree, passing = Tree().with_nodes(_Node()), 0
+    while True:
+        left = Left([*world.setting.agents], calls, 1, passing > 0)
+        moves = policy.plan(tree, known, told, left, seed)
+        if not moves:
+            return
+        for move in moves:
+            calls -= 1
+            tree, program = _played(tree, move, world)
+            if program:
+                passing += program.passes
+                told.append(Told(move.kind, move.agent, move.before, program.outcome))
+            yield program
+
+
+def _played(tree: Tree, move: Any, world: World) -> tuple[Tree, Program | None]:
+    path = [_idea_of(node.thought, world) for node in tree.path(move.node) if node.thought]
+    if move.kind == "think":
+        for idea in world.think(move.agent, path):
+            tree, _ = _child(tree, move, idea)
+        return tree.change(move.node, expanded=tree[move.node].expanded + 1), None
+    leaf = move.node
+    if move.kind in ("repair", "rethink"):
+        idea, program = getattr(world, move.kind)(move.agent, world.programs[int(move.program)])
+        tree, leaf = _child(tree, move, idea, mends=move.program)
+    else:
+        program = world.write(move.agent, path)
+    thought = tree[leaf].thought
+    attempt = _Attempt(
+        program=str(program.number),
+        agent=move.agent,
+        author=thought.agent if thought else "",
+        reward=program.reward,
+        outcome=program.outcome,
+    )
+    return backpropagate(evaluate(tree, leaf, [attempt], {}), leaf, SearchConfig()), program
+
+
+def _child(tree: Tree, move: Any, idea: Idea, mends: str = "") -> tuple[Tree, str]:
+    parent = tree[move.node]
+    key = f"{parent.id}.{len(parent.children)}"
+    text = f"{idea.number}, wording {len(parent.children)}"
+    thought = Thought(text=text, agent=move.agent, prior=idea.rating)
+    child = _Node(id=key, parent=parent.id, thought=thought, mends=mends)
+    return tree.with_nodes(child).change(parent.id, children=(*parent.children, key)), key
+
+
+def _idea_of(thought: Thought, world: World) -> Idea:
+    return world.ideas[int(thought.text.split(",")[0])]
+
+
+class Arms:
+    """A yardstick: an arm for each move and agent, drawn by Thompson sampling; no tree, no pooling."""
+
+    def start(self) -> dict[tuple[str, str, str], tuple[float, float]]:
+        return {}
+
+    def tell(self, known: Any, told: Sequence[Told]) -> Any:
+        known = dict(known)
+        for kind, agent, before, after in told:
+            won, lost = known.get((kind, agent, before), (0.0, 0.0))
+            known[kind, agent, before] = (won + (after == "pass"), lost + (after != "pass"))
+        return known
+
+    def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Move]:
+        here = self.tell(known, told)
+        thoughts = [
+            node for node in map(tree.__getitem__, tree[ROOT].children) if not getattr(node, "mends", "")
+        ]
+        fresh = [node for node in thoughts if not node.attempts]
+        if fresh and tree[ROOT].expanded > len(thoughts) - len(fresh):
+            best = max(fresh, key=lambda node: node.thought.prior if node.thought else 0.0)
+            _, agent, _ = self._best("write", [""], here, left, seed, len(told))
+            return [Move("write", agent, best.id)]
+        failed = _to_mend(tree)
+        outcomes = ["", failed.before] if failed else [""]
+        kind, agent, before = self._best("answer write repair rethink", outcomes, here, left, seed, len(told))
+        if before and failed:
+            return [failed._replace(kind=kind, agent=agent)]
+        return [Move("think" if kind == "write" else kind, agent, ROOT)]
+
+    def _best(
+        self, kinds: str, outcomes: Sequence[str], here: Any, left: Left, *seed: int
+    ) -> tuple[str, str, str]:
+        source = random.Random(repr(seed))
+        arms = [
+            (kind, agent, before)
+            for kind in kinds.split()
+            for before in outcomes
+            for agent in left.agents
+            if bool(before) == (kind in ("repair", "rethink"))
+        ]
+
+        def worth(arm: tuple[str, str, str]) -> float:
+            won, lost = here.get(arm, (0.0, 0.0))
+            # A program for a thought takes two calls.
+            return source.betavariate(1 + won, 3 + lost) / (2 if arm[0] == "write" else 1)
+
+        return max(arms, key=worth)
+
+
+def _to_mend(tree: Tree) -> Move | None:
+    """The deepest failing program of the best outcome."""
+    failed = [
+        (("error", "wrong", "part").index(attempt.outcome), node.depth, number, node.id, attempt)
+        for number, node in enumerate(tree.nodes())
+        for attempt in node.attempts
+        if isinstance(attempt, _Attempt) and attempt.reward < 1
+    ]
+    if not failed:
+        return None
+    *_, node, attempt = max(failed, key=lambda one: one[:3])
+    return Move("", "", node, attempt.program, attempt.outcome)
+
+
+class Walking:
+    """The search's own choice of moves, without its graph."""
+
+    def start(self) -> Any:
+        from bdc_agents.search.beliefs import Beliefs
+
+        return Beliefs()
+
+    def tell(self, known: Any, told: Sequence[Told]) -> Any:
+        return known.tell(told)
+
+    def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Any]:
+        from bdc_agents.search.beliefs import Drawn
+        from bdc_agents.search.moves import Walk
+
+        here = self.start().tell(told)
+        return Walk(tree, Drawn(known, seed, here), SearchConfig(), left).moves()
+
+
+POLICIES: dict[str, Any] = {"arms": Arms, "walk": Walking}
+
+
+# --- the search graph ---------------------------------------------------------------------------------
+
+
+def graph(group: "Group", options: "Options") -> "Rows":
+    """The search graph with its default settings."""
+    return {"cold": {calls: asyncio.run(_graph(group, options, calls)) for calls in options.calls}}
+
+
+async def _graph(group: "Group", options: "Options", calls: int) -> list[Any]:
+    from allocation import Played
+
+    crowd, found = Crowd([*group.setting.agents]), list[Played]()
+    search, budget = SearchConfig(confirm=options.confirm), Budget(calls=calls)
+    app: Any = create_search_graph(crowd.agents, executor=crowd, search=search, budget=budget).compile()
+    for number, world in enumerate(group.worlds("test", options.problems)):
+        problem = crowd.ask_about(f"{group.family} {group.draw}/{number}", world)
+        state = await app.ainvoke({"problem": problem.model_dump(mode="json")})
+        solution = state["solution"]
+        program = crowd.handed_over(solution["code"])
+        used = sum(usage["calls"] for usage in solution["usage"].values())
+        depth = max(key.count(".") for key, node in state["tree"].items() if node["attempts"])
+        found.append(Played(solution["solved"], bool(program and program.right), used, depth))
+    return found
