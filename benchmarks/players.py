@@ -32,6 +32,22 @@ class _Node(Node):
     mends: str = ""
 
 
+class Played(NamedTuple):
+    """A search.
+
+    Args:
+        public: Whether a program passes the public tests.
+        hidden: Whether the one that is handed over passes the hidden tests.
+        calls: That it took.
+        depth: Of the deepest program, where it was played in a graph.
+    """
+
+    public: bool
+    hidden: bool
+    calls: int
+    depth: int = 0
+
+
 class Told(NamedTuple):
     """What a move gave: the outcome before (empty without a program) and after."""
 
@@ -220,9 +236,7 @@ def graph(group: "Group", options: "Options") -> "Rows":
     return {"cold": {calls: asyncio.run(_graph(group, options, calls)) for calls in options.calls}}
 
 
-async def _graph(group: "Group", options: "Options", calls: int) -> list[Any]:
-    from allocation import Played
-
+async def _graph(group: "Group", options: "Options", calls: int) -> list[Played]:
     crowd, found = Crowd([*group.setting.agents]), list[Played]()
     search, budget = SearchConfig(confirm=options.confirm), Budget(calls=calls)
     app: Any = create_search_graph(crowd.agents, executor=crowd, search=search, budget=budget).compile()

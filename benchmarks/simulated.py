@@ -52,13 +52,13 @@ class Traits(NamedTuple):
     part: float = 0.25
     ideas: float = 0.2
     alike: float = 0.5
-    plan: float = 0.08
-    astray: float = 0.7
-    mend: tuple[float, float, float] = (0.05, 0.03, 0.03)
+    plan: float = 0.0
+    astray: float = 0.9
+    mend: tuple[float, float, float] = (0.04, 0.015, 0.015)
     reach: float = 0.8
     own: float = 1.0
     worse: float = 0.15
-    rethink: float = 0.05
+    rethink: float = 0.0
     sound: float = 0.92
 
 
@@ -212,7 +212,10 @@ class World:
             shared = self.setting.shared
             sign = -1.0 if shared < 0 and key[1] % 2 else 1.0
             common = sign * self._normal(_EASE, what) * sqrt(abs(shared))
-            self._latent[key] = common + self._normal(_EASE, what, key[1] + 1) * sqrt(1 - abs(shared))
+            ease = common + self._normal(_EASE, what, key[1] + 1) * sqrt(1 - abs(shared))
+            if what in (_PLANS, _FACTS):  # What is hard to answer is often hard to plan and to mend, too.
+                ease = _ALSO * self._ease(_ANSWERS, agent) + sqrt(1 - _ALSO**2) * ease
+            self._latent[key] = ease
         return self._latent[key]
 
     def _normal(self, *key: int) -> float:
@@ -295,6 +298,8 @@ class World:
 _OUTCOMES: tuple[Outcome, ...] = ("error", "wrong", "part", "pass")
 _ANSWER, _THINK, _WRITE, _REPAIR, _RETHINK, _PASS, _FAIL, _MADE, _EASE = range(9)
 _ANSWERS, _PLANS, _FACTS, _SOUND = range(4)
+_ALSO = 0.4
+"""How far what is easy to answer is easy to plan and to mend, as a correlation."""
 _FOLLOWS = 0.7
 """That a second program for a good diagnosis follows it."""
 _TEXTS = 12
@@ -340,11 +345,8 @@ def _setting(random: Random, *agents: Traits, **more: float) -> Setting:
 
 def _dull(random: Random, low: float = 0.04, high: float = 0.12) -> Traits:
     """Nothing that this agent does helps more than a further answer."""
-    answer = random.uniform(low, high)
     return Traits(
-        answer=answer,
-        plan=answer,
-        rethink=0.7 * answer,
+        answer=random.uniform(low, high),
         error=random.uniform(0.05, 0.3),
         part=random.uniform(0.1, 0.4),
         alike=random.uniform(0.3, 0.8),
@@ -383,9 +385,7 @@ def _plans(random: Random) -> Setting:
 
 
 def _sampling(random: Random) -> Setting:
-    agents = [
-        _dull(random, 0.06, 0.2)._replace(spread=1.0, mend=(0.02, 0.01, 0.01), rethink=0.02) for _ in "ab"
-    ]
+    agents = [_dull(random, 0.06, 0.2)._replace(spread=1.0, mend=(0.02, 0.01, 0.01)) for _ in "ab"]
     return _setting(random, *agents, tests=random.randint(1, 4))
 
 
@@ -397,19 +397,20 @@ def _small_models(random: Random) -> Setting:
 
     large = Traits(
         answer=near(0.45),
-        spread=2.6,
+        spread=4.5,
         error=near(0.25),
         ideas=near(0.3),
         alike=0.8,
-        plan=near(0.45),
+        astray=0.5,
+        plan=near(0.5),
         mend=(near(0.3), near(0.06), near(0.06)),
         reach=0.7,
         worse=0.3,
-        rethink=near(0.1),
+        rethink=near(0.06),
         sound=near(0.85),
     )
     small = large._replace(
-        answer=near(0.28), plan=near(0.1), mend=(near(0.15), near(0.02), near(0.02)), rethink=near(0.04)
+        answer=near(0.28), plan=near(0.06), mend=(near(0.15), near(0.02), near(0.02)), rethink=near(0.02)
     )
     return _setting(random, large, small, shared=0.6, tests=random.choice((1, 1, 1, 3)))
 
@@ -439,22 +440,20 @@ def _different_problems(random: Random) -> Setting:
 
 
 def _repairer(random: Random) -> Setting:
-    answers = _dull(random, 0.1, 0.2)._replace(mend=(0.03, 0.01, 0.01), rethink=0.02)
+    answers = _dull(random, 0.1, 0.2)._replace(mend=(0.03, 0.01, 0.01))
     repairs = _mends(random, _dull(random, 0.01, 0.03))._replace(error=random.uniform(0.4, 0.7))
     return _setting(random, answers, repairs, tests=random.randint(2, 4))
 
 
 def _always_wrong(random: Random) -> Setting:
     good = _mends(random, _dull(random)) if random.random() < 0.5 else _dull(random, 0.1, 0.2)
-    hopeless = Traits(answer=0, plan=0, mend=(0, 0, 0), rethink=0, ideas=0.02, error=random.uniform(0.1, 0.9))
+    hopeless = Traits(answer=0, mend=(0, 0, 0), ideas=0.02, error=random.uniform(0.1, 0.9))
     return _setting(random, good, hopeless, tests=random.randint(1, 4))
 
 
 def _feedback_hurts(random: Random) -> Setting:
     agents = [
-        _dull(random, 0.05, 0.15)._replace(
-            mend=(0.01, 0.005, 0.005), worse=random.uniform(0.4, 0.8), rethink=0.0
-        )
+        _dull(random, 0.05, 0.15)._replace(mend=(0.01, 0.005, 0.005), worse=random.uniform(0.4, 0.8))
         for _ in "ab"
     ]
     return _setting(random, *agents, tests=random.randint(1, 4))
@@ -478,7 +477,7 @@ def _three_mixed(random: Random) -> Setting:
         ),
         lambda: _dull(random, 0.02, 0.06)._replace(rethink=random.uniform(0.15, 0.3)),
         lambda: _strong(random)._replace(answer=random.uniform(0.1, 0.3)),
-        lambda: Traits(answer=0, plan=0, mend=(0, 0, 0), rethink=0, ideas=0.02),
+        lambda: Traits(answer=0, mend=(0, 0, 0), ideas=0.02),
     ]
     agents = [kind() for kind in random.sample(kinds, 3)]
     return _setting(random, *agents, shared=random.uniform(0.2, 0.6), tests=random.randint(1, 4))

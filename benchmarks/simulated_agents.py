@@ -157,7 +157,8 @@ def _elsewhere(program: Program, call: str) -> str:
     """What a program gives on a further input.
 
     Wrong behaviours differ from the right one on 40 % of inputs. A fifth of programs have their own way with
-    a tenth of inputs, which the problem excludes: two right programs agree on all in some two thirds of pairs.
+    a tenth of inputs, which the problem excludes: two right programs agree on all of them in some two thirds
+    of pairs.
     """
     value = crc32(call.encode())
     if program.behaviour and crc32(f"{program.behaviour} {call}".encode()) % 10 < 4:
