@@ -52,7 +52,7 @@ from itertools import permutations
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import players
 import simulated
@@ -174,7 +174,9 @@ class Options(NamedTuple):
     calls: tuple[int, ...]
     settings: int
     problems: int
+    known: int
     confirm: int
+    at_once: int
     peer: str
     cache: Path
 
@@ -215,7 +217,14 @@ def compared(options: Options, group: Group) -> tuple[Rows, dict[str, str]]:
     sources = (
         inspect.getsource(simulated),
         *map(inspect.getsource, _PLAYERS),
-        str((group, options._replace(policy="", settings=0, cache=Path()))),
+        str(
+            (
+                group,
+                options._replace(
+                    policy="", settings=0, known=0, at_once=0, peer=bool(options.peer), cache=Path()
+                ),
+            )
+        ),
     )
     file = options.cache / f"{sha256(repr(sources).encode()).hexdigest()[:24]}.pickle"
     if file.exists():
@@ -267,7 +276,7 @@ def of_setting(options: Options, group: Group) -> tuple[str, Rows, dict[str, str
     rows, chosen = compared(options, group)
     between, notes = time.process_time(), dict[str, float]()
     if options.policy == "graph":
-        rows, notes = rows | players.graph(group, options), {}
+        rows |= players.graph(group, options)
     elif options.policy != "none":
         rows |= _searched(options, group)
     notes |= {
@@ -284,12 +293,20 @@ def _searched(options: Options, group: Group) -> Rows:
     for calls in options.calls:
         for role in rows:
             known = policy.start()
-            for number, world in enumerate(group.worlds("known", KNOWN) if role == "warm" else ()):
+            for number, world in enumerate(group.worlds("known", options.known) if role == "warm" else ()):
                 told: list[players.Told] = []
-                play(players.searched(world, policy, known, number, calls, told), calls, options.confirm)
+                play(
+                    players.searched(world, policy, known, number, calls, options.at_once, told),
+                    calls,
+                    options.confirm,
+                )
                 known = policy.tell(known, told)
             made = [
-                play(players.searched(world, policy, known, number, calls, []), calls, options.confirm)
+                play(
+                    players.searched(world, policy, known, number, calls, options.at_once, []),
+                    calls,
+                    options.confirm,
+                )
                 for number, world in enumerate(group.worlds("test", options.problems))
             ]
             rows[role][calls] = [judged(one, calls) for one in made]
@@ -377,6 +394,8 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=[*FAMILIES])
     parser.add_argument("--settings", type=int, default=SETTINGS)
     parser.add_argument("--problems", type=int, default=PROBLEMS)
+    parser.add_argument("--known", type=int, default=KNOWN, help="problems that beliefs come from")
+    parser.add_argument("--at-once", type=int, default=1, help="moves of a round of `walk` and `arms`")
     parser.add_argument(
         "--confirm", type=int, default=1, help="how many programs that do the same end a search"
     )
@@ -386,8 +405,10 @@ def main() -> None:
         "--cache", type=Path, default=Path(".cache/allocation"), help="of the players compared with"
     )
     parser.add_argument("--out", type=Path)
-    asked = vars(parser.parse_args())
-    options = Options(**{name: asked[name] for name in Options._fields} | {"calls": tuple(asked["calls"])})
+    asked: dict[str, Any] = vars(parser.parse_args())
+    given: dict[str, Any] = {name: asked[name] for name in Options._fields}
+    given["calls"] = tuple(asked["calls"])
+    options = Options(**given)
     if options.peer:
         sys.path.append(options.peer)
     started = time.monotonic()

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from simulated import Idea, Program, World
@@ -29,6 +31,7 @@ class _Attempt(Attempt):
 class _Node(Node):
     """With the key of the program that it mends, likewise."""
 
+    kind: str = ""
     mends: str = ""
 
 
@@ -49,12 +52,19 @@ class Played(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What a move gave: the outcome before (empty without a program) and after."""
+    """What a move gave.
+
+    Args:
+        before: Outcome of the program that it started from; empty without one.
+        after: Outcome of its own program.
+        tries: How often the agent had made this move from such a program at this problem.
+    """
 
     kind: str
     agent: str
     before: str
     after: str
+    tries: int = 0
 
 
 class Move(NamedTuple):
@@ -67,7 +77,8 @@ class Move(NamedTuple):
     before: str = ""
 
 
-class Left(NamedTuple):
+@dataclass(frozen=True)
+class Left:
     """What a policy may use; see `bdc_agents.search.moves`."""
 
     agents: Sequence[str]
@@ -88,12 +99,12 @@ class Policy(Protocol):
 
 
 def searched(
-    world: World, policy: Policy, known: Any, seed: int, calls: int, told: list[Told]
+    world: World, policy: Policy, known: Any, seed: int, calls: int, at_once: int, told: list[Told]
 ) -> Iterator[Program | None]:
     """Plays a policy's moves; what came out is added to `told`."""
-    tree, passing = Tree().with_nodes(_Node()), 0
+    tree, passing, tries = Tree().with_nodes(_Node()), 0, Counter[tuple[str, ...]]()
     while True:
-        left = Left([*world.setting.agents], calls, 1, passing > 0)
+        left = Left([*world.setting.agents], calls, 1 if passing else at_once, passing > 0)
         moves = policy.plan(tree, known, told, left, seed)
         if not moves:
             return
@@ -102,11 +113,14 @@ def searched(
             tree, program = _played(tree, move, world)
             if program:
                 passing += program.passes
-                told.append(Told(move.kind, move.agent, move.before, program.outcome))
+                what = (move.kind, move.agent, move.before)
+                told.append(Told(*what, program.outcome, tries[what]))
+                tries[what] += 1
             yield program
 
 
 def _played(tree: Tree, move: Any, world: World) -> tuple[Tree, Program | None]:
+    """The tree after a move, and the program that it gave."""
     path = [_idea_of(node.thought, world) for node in tree.path(move.node) if node.thought]
     if move.kind == "think":
         for idea in world.think(move.agent, path):
@@ -115,7 +129,10 @@ def _played(tree: Tree, move: Any, world: World) -> tuple[Tree, Program | None]:
     leaf = move.node
     if move.kind in ("repair", "rethink"):
         idea, program = getattr(world, move.kind)(move.agent, world.programs[int(move.program)])
-        tree, leaf = _child(tree, move, idea, mends=move.program)
+        around = (tree[leaf], *map(tree.__getitem__, tree[leaf].children))
+        # A program that stands there already is no new state.
+        if str(program.number) not in {attempt.program for node in around for attempt in node.attempts}:
+            tree, leaf = _child(tree, move, idea)
     else:
         program = world.write(move.agent, path)
     thought = tree[leaf].thought
@@ -129,12 +146,12 @@ def _played(tree: Tree, move: Any, world: World) -> tuple[Tree, Program | None]:
     return backpropagate(evaluate(tree, leaf, [attempt], {}), leaf, SearchConfig()), program
 
 
-def _child(tree: Tree, move: Any, idea: Idea, mends: str = "") -> tuple[Tree, str]:
+def _child(tree: Tree, move: Any, idea: Idea) -> tuple[Tree, str]:
     parent = tree[move.node]
     key = f"{parent.id}.{len(parent.children)}"
     text = f"{idea.number}, wording {len(parent.children)}"
     thought = Thought(text=text, agent=move.agent, prior=idea.rating)
-    child = _Node(id=key, parent=parent.id, thought=thought, mends=mends)
+    child = _Node(id=key, parent=parent.id, thought=thought, mends=move.program, kind=move.kind)
     return tree.with_nodes(child).change(parent.id, children=(*parent.children, key)), key
 
 
@@ -150,7 +167,7 @@ class Arms:
 
     def tell(self, known: Any, told: Sequence[Told]) -> Any:
         known = dict(known)
-        for kind, agent, before, after in told:
+        for kind, agent, before, after, _ in told:
             won, lost = known.get((kind, agent, before), (0.0, 0.0))
             known[kind, agent, before] = (won + (after == "pass"), lost + (after != "pass"))
         return known
@@ -210,7 +227,7 @@ class Walking:
     """The search's own choice of moves, without its graph."""
 
     def start(self) -> Any:
-        from bdc_agents.search.beliefs import Beliefs
+        from bdc_agents.search.beliefs import Beliefs  # pyright: ignore[reportMissingImports]
 
         return Beliefs()
 
@@ -218,11 +235,10 @@ class Walking:
         return known.tell(told)
 
     def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Any]:
-        from bdc_agents.search.beliefs import Drawn
-        from bdc_agents.search.moves import Walk
+        from bdc_agents.search.beliefs import Drawn  # pyright: ignore[reportMissingImports]
+        from bdc_agents.search.moves import plan  # pyright: ignore[reportMissingImports]
 
-        here = self.start().tell(told)
-        return Walk(tree, Drawn(known, seed, here), SearchConfig(), left).moves()
+        return plan(tree, Drawn(known, seed, self.start().tell(told)), left, SearchConfig())
 
 
 POLICIES: dict[str, Any] = {"arms": Arms, "walk": Walking}
@@ -231,21 +247,58 @@ POLICIES: dict[str, Any] = {"arms": Arms, "walk": Walking}
 # --- the search graph ---------------------------------------------------------------------------------
 
 
+BLOCK = 10
+"""Problems that start from the same beliefs, as those of a run do that are searched at once."""
+
+
 def graph(group: "Group", options: "Options") -> "Rows":
-    """The search graph with its default settings."""
-    return {"cold": {calls: asyncio.run(_graph(group, options, calls)) for calls in options.calls}}
+    """The search graph with its default settings, with beliefs from other problems and without."""
+    rows: dict[str, Any] = (
+        {"cold": {}, "warm": {}} if "beliefs" in SearchConfig.model_fields else {"cold": {}}
+    )
+    for calls in options.calls:
+        test = group.worlds("test", options.problems)
+        rows["cold"][calls], _ = asyncio.run(_graph(test, options, calls, {}))
+        if "warm" in rows:
+            known: dict[str, Any] = {}
+            worlds = group.worlds("known", options.known)
+            for start in range(0, len(worlds), BLOCK):
+                _, told = asyncio.run(_graph(worlds[start : start + BLOCK], options, calls, known, start))
+                known = _added(known, told)
+            rows["warm"][calls], _ = asyncio.run(_graph(test, options, calls, known))
+    return rows
 
 
-async def _graph(group: "Group", options: "Options", calls: int) -> list[Played]:
-    crowd, found = Crowd([*group.setting.agents]), list[Played]()
-    search, budget = SearchConfig(confirm=options.confirm), Budget(calls=calls)
-    app: Any = create_search_graph(crowd.agents, executor=crowd, search=search, budget=budget).compile()
-    for number, world in enumerate(group.worlds("test", options.problems)):
-        problem = crowd.ask_about(f"{group.family} {group.draw}/{number}", world)
-        state = await app.ainvoke({"problem": problem.model_dump(mode="json")})
+async def _graph(
+    worlds: Sequence[World], options: "Options", calls: int, known: Any, first: int = 0
+) -> tuple[list[Played], list[Any]]:
+    """Searches some problems that start from the same beliefs.
+
+    Returns:
+        What became of them, and what moves gave.
+    """
+    crowd, found, told = Crowd([*worlds[0].setting.agents]), list[Played](), list[Any]()
+    fields: dict[str, Any] = {"confirm": options.confirm} | ({"beliefs": known} if known else {})
+    app: Any = create_search_graph(
+        crowd.agents, executor=crowd, search=SearchConfig(**fields), budget=Budget(calls=calls)
+    ).compile()
+    for number, world in enumerate(worlds, first):
+        problem = crowd.ask_about(f"{number}", world)
+        wanted = [key for key in ("solution", "tree", "told") if key in app.channels]
+        state = await app.ainvoke({"problem": problem.model_dump(mode="json")}, output_keys=wanted)
         solution = state["solution"]
         program = crowd.handed_over(solution["code"])
         used = sum(usage["calls"] for usage in solution["usage"].values())
-        depth = max(key.count(".") for key, node in state["tree"].items() if node["attempts"])
+        depth = max((key.count(".") for key, node in state["tree"].items() if node["attempts"]), default=0)
         found.append(Played(solution["solved"], bool(program and program.right), used, depth))
-    return found
+        told.append(state.get("told", {}))
+    return found, told
+
+
+def _added(known: dict[str, Any], told: Sequence[Any]) -> dict[str, Any]:
+    """Counts of moves, with those of some more searches."""
+    total = dict(known)
+    for counts in told:
+        for key, row in counts.items():
+            total[key] = [a + b for a, b in zip(total.get(key, [0] * len(row)), row, strict=True)]
+    return total
