@@ -39,7 +39,6 @@ import argparse
 import inspect
 import json
 import os
-import pickle
 import random
 import sys
 import time
@@ -52,6 +51,7 @@ from itertools import permutations
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import gettempdir
 from typing import Any, NamedTuple
 
 import players
@@ -62,6 +62,7 @@ from simulated import FAMILIES, Program, Setting, World, setting_of, world_of
 CALLS = (8, 16, 32)
 DECIDES = 16
 LITTLE = 0.05
+CACHE = Path(gettempdir()) / "bdc-allocation"
 SETTINGS, PROBLEMS, CHOICE, KNOWN = 10, 60, 150, 50
 Player = Callable[[World], Iterator[Program | None]]
 """Plays a world: yields after each call what program it gave, None for thoughts."""
@@ -226,13 +227,18 @@ def compared(options: Options, group: Group) -> tuple[Rows, dict[str, str]]:
             )
         ),
     )
-    file = options.cache / f"{sha256(repr(sources).encode()).hexdigest()[:24]}.pickle"
+    file = options.cache / f"{sha256(repr(sources).encode()).hexdigest()[:24]}.json"
     if file.exists():
-        return pickle.loads(file.read_bytes())  # written below
+        stored, chosen = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            name: {int(calls): [Played(*one) for one in played] for calls, played in by_calls.items()}
+            for name, by_calls in stored.items()
+        }, chosen
     found = _compare(options, group)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(f".{os.getpid()}").write_bytes(pickle.dumps(found))
-    file.with_suffix(f".{os.getpid()}").replace(file)
+    own = file.with_suffix(f".{os.getpid()}")
+    own.write_text(json.dumps(found), encoding="utf-8")
+    own.replace(file)
     return found
 
 
@@ -401,9 +407,7 @@ def main() -> None:
     )
     parser.add_argument("--procs", type=int, default=1)
     parser.add_argument("--peer", default="", help="folder with treequest 0.3.3")
-    parser.add_argument(
-        "--cache", type=Path, default=Path(".cache/allocation"), help="of the players compared with"
-    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="of the players compared with")
     parser.add_argument("--out", type=Path)
     asked: dict[str, Any] = vars(parser.parse_args())
     given: dict[str, Any] = {name: asked[name] for name in Options._fields}
@@ -430,6 +434,9 @@ def main() -> None:
         print(f"\n{calls} calls, public tests\n\n{table(by_family, calls, 'public')}")
         print(f"\n{calls} calls, hidden tests\n\n{table(by_family, calls, 'hidden')}")
         print(f"\n{calls} calls, calls made\n\n{table(by_family, calls, 'calls')}")
+        if options.policy == "graph":
+            print(f"\n{calls} calls, depth of trees\n\n{table(by_family, calls, 'depth')}")
+            print(f"\n{calls} calls, handed over and by several\n\n{table(by_family, calls, 'shared')}")
     found = [*targets(by_family, options.settings)] if DECIDES in options.calls else []
     print("", *found, sep="\n")
     for search in dict.fromkeys(target.search for target in found):

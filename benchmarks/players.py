@@ -43,12 +43,15 @@ class Played(NamedTuple):
         hidden: Whether the one that is handed over passes the hidden tests.
         calls: That it took.
         depth: Of the deepest program, where it was played in a graph.
+        shared: Whether the program that is handed over passes and has several agents to thank, those of its
+            path and its own; likewise.
     """
 
     public: bool
     hidden: bool
     calls: int
     depth: int = 0
+    shared: bool = False
 
 
 class Told(NamedTuple):
@@ -235,10 +238,11 @@ class Walking:
         return known.tell(told)
 
     def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Any]:
-        from bdc_agents.search.beliefs import Drawn  # pyright: ignore[reportMissingImports]
+        del seed
+        from bdc_agents.search.beliefs import Outlook  # pyright: ignore[reportMissingImports]
         from bdc_agents.search.moves import plan  # pyright: ignore[reportMissingImports]
 
-        return plan(tree, Drawn(known, seed, self.start().tell(told)), left, SearchConfig())
+        return plan(tree, Outlook(known, self.start().tell(told)), left, SearchConfig())
 
 
 POLICIES: dict[str, Any] = {"arms": Arms, "walk": Walking}
@@ -260,11 +264,14 @@ def graph(group: "Group", options: "Options") -> "Rows":
         test = group.worlds("test", options.problems)
         rows["cold"][calls], _ = asyncio.run(_graph(test, options, calls, {}))
         if "warm" in rows:
-            known: dict[str, Any] = {}
+            known: Any = Walking().start()
             worlds = group.worlds("known", options.known)
             for start in range(0, len(worlds), BLOCK):
-                _, told = asyncio.run(_graph(worlds[start : start + BLOCK], options, calls, known, start))
-                known = _added(known, told)
+                block = worlds[start : start + BLOCK]
+                _, told = asyncio.run(_graph(block, options, calls, known.model_dump(), start))
+                for one in told:
+                    known = known.plus(known.__class__(counts=one))
+            known = known.model_dump()
             rows["warm"][calls], _ = asyncio.run(_graph(test, options, calls, known))
     return rows
 
@@ -289,16 +296,12 @@ async def _graph(
         solution = state["solution"]
         program = crowd.handed_over(solution["code"])
         used = sum(usage["calls"] for usage in solution["usage"].values())
-        depth = max((key.count(".") for key, node in state["tree"].items() if node["attempts"]), default=0)
-        found.append(Played(solution["solved"], bool(program and program.right), used, depth))
+        tree = Tree(state["tree"])
+        depth = max((node.depth for node in tree.nodes() if node.attempts), default=0)
+        path = tree.path(solution["node"]) if solution["node"] else ()
+        agents = {node.thought.agent for node in path if node.thought} | {solution["agent"]}
+        shared = solution["solved"] and len(agents) > 1
+        right = bool(program and program.right)
+        found.append(Played(solution["solved"], right, used, depth, shared))
         told.append(state.get("told", {}))
     return found, told
-
-
-def _added(known: dict[str, Any], told: Sequence[Any]) -> dict[str, Any]:
-    """Counts of moves, with those of some more searches."""
-    total = dict(known)
-    for counts in told:
-        for key, row in counts.items():
-            total[key] = [a + b for a, b in zip(total.get(key, [0] * len(row)), row, strict=True)]
-    return total
