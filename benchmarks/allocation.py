@@ -392,6 +392,17 @@ def _apart(
     return fmean(each), stdev(each) / sqrt(len(each)) if len(each) > 1 else 0.0
 
 
+def _command(options: Options, families: Sequence[str]) -> str:
+    """The command that gives the same, with a folder's place left out."""
+    words = ["python benchmarks/allocation.py"]
+    for name in ("seed", "policy", "settings", "problems", "known", "confirm", "at_once"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    words += ["--calls", *map(str, options.calls)]
+    if len(families) < len(FAMILIES):
+        words += ["--families", *(f"'{family}'" for family in families)]
+    return " ".join([*words, "--peer FOLDER"] if options.peer else words)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", choices=("dev", "report"), default="dev")
@@ -448,7 +459,7 @@ def main() -> None:
     print(f"\n{time.monotonic() - started:.0f} s, {dict(spent)}")
     if asked["out"]:
         result = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": _command(options, asked["families"]),
             "targets": [target._asdict() | {"passes": target.figure >= target.wanted} for target in found],
             "best": {role: dict(names) for role, names in best.items()},
             "shares": {

@@ -270,7 +270,8 @@ def graph(group: "Group", options: "Options") -> "Rows":
                 block = worlds[start : start + BLOCK]
                 _, told = asyncio.run(_graph(block, options, calls, known.model_dump(), start))
                 for one in told:
-                    known = known.plus(known.__class__(counts=one))
+                    fields = one if "counts" in one else {"counts": one}
+                    known = known.plus(known.__class__.model_validate(fields))
             known = known.model_dump()
             rows["warm"][calls], _ = asyncio.run(_graph(test, options, calls, known))
     return rows
