@@ -276,26 +276,40 @@ def _compare(options: Options, group: Group) -> tuple[Rows, dict[str, str]]:
 _PLAYERS = (answers, mends, _go_on_from, plans, fixed, ab_mcts, play, judged, _compare)
 
 
-def of_setting(options: Options, group: Group) -> tuple[str, Rows, dict[str, str], dict[str, float]]:
+class Found(NamedTuple):
+    """All players on the problems of a setting.
+
+    Args:
+        best: Which fixed policies were chosen, by role and calls.
+        mixes: What the search spent its calls on.
+        seconds: CPU time, by what took it.
+    """
+
+    family: str
+    rows: Rows
+    best: dict[str, str]
+    mixes: players.Mixes
+    seconds: dict[str, float]
+
+
+def of_setting(options: Options, group: Group) -> Found:
     """All players on the problems of one setting."""
     started = time.process_time()
-    rows, chosen = compared(options, group)
-    between, notes = time.process_time(), dict[str, float]()
+    rows, best = compared(options, group)
+    between, own, mixes = time.process_time(), Rows(), players.Mixes()
     if options.policy == "graph":
-        rows |= players.graph(group, options)
+        own, mixes = players.graph(group, options)
     elif options.policy != "none":
-        rows |= _searched(options, group)
-    notes |= {
-        "compared, CPU seconds": between - started,
-        "searched, CPU seconds": time.process_time() - between,
-    }
-    return group.family, rows, chosen, notes
+        own, mixes = _searched(options, group)
+    seconds = {"compared": between - started, "searched": time.process_time() - between}
+    return Found(group.family, rows | own, best, mixes, seconds)
 
 
-def _searched(options: Options, group: Group) -> Rows:
+def _searched(options: Options, group: Group) -> tuple[Rows, players.Mixes]:
     """A policy that plays moves in a tree, with beliefs from other problems and without."""
     policy = players.POLICIES[options.policy]()
     rows: Rows = {"cold": {}, "warm": {}}
+    mixes: players.Mixes = {}
     for calls in options.calls:
         for role in rows:
             known = policy.start()
@@ -307,16 +321,18 @@ def _searched(options: Options, group: Group) -> Rows:
                     options.confirm,
                 )
                 known = policy.tell(known, told)
+            test = group.worlds("test", options.problems)
             made = [
                 play(
                     players.searched(world, policy, known, number, calls, options.at_once, []),
                     calls,
                     options.confirm,
                 )
-                for number, world in enumerate(group.worlds("test", options.problems))
+                for number, world in enumerate(test)
             ]
             rows[role][calls] = [judged(one, calls) for one in made]
-    return rows
+            mixes[role, calls] = players.mix(test)
+    return rows, mixes
 
 
 # --- tables and targets -------------------------------------------------------------------------------
@@ -334,6 +350,16 @@ def table(by_family: dict[str, Rows], calls: int, what: str) -> str:
             f"{share(rows[name][calls], what):.2f}" if calls in rows.get(name, {}) else "" for name in players
         ]
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def mixed(mixes: dict[str, players.Mixes], calls: int) -> str:
+    """The share of each kind of move among the calls of a search."""
+    lines = ["| family | search | moves |", "|---|---|---|"]
+    for family, own in mixes.items():
+        for (role, number), counts in own.items():
+            parts = [f"{kind} {count / counts.total():.0%}" for kind, count in counts.most_common()]
+            lines += [f"| {family} | {role} | {', '.join(parts)} |"] if number == calls else []
     return "\n".join(lines)
 
 
@@ -414,7 +440,7 @@ def main() -> None:
     parser.add_argument("--known", type=int, default=KNOWN, help="problems that beliefs come from")
     parser.add_argument("--at-once", type=int, default=1, help="moves of a round of `walk` and `arms`")
     parser.add_argument(
-        "--confirm", type=int, default=1, help="how many programs that do the same end a search"
+        "--confirm", type=int, default=2, help="how many programs that do the same end a search"
     )
     parser.add_argument("--procs", type=int, default=1)
     parser.add_argument("--peer", default="", help="folder with treequest 0.3.3")
@@ -432,35 +458,44 @@ def main() -> None:
     ]
     by_family: dict[str, Rows] = {}
     best: dict[str, Counter[str]] = {}
+    mixes: dict[str, players.Mixes] = {}
     spent: Counter[str] = Counter()
     with ProcessPoolExecutor(asked["procs"]) as pool:
-        for family, rows, chosen, notes in pool.map(partial(of_setting, options), groups):
-            spent.update(notes)
-            for role, name in chosen.items():
-                best.setdefault(f"{family}: {role}", Counter())[" ".join(name.split()[:1])] += 1
-            for name, by_calls in rows.items():
+        for found in pool.map(partial(of_setting, options), groups):
+            spent.update(found.seconds)
+            for role, name in found.best.items():
+                best.setdefault(f"{found.family}: {role}", Counter())[name.split()[0]] += 1
+            for key, counts in found.mixes.items():
+                mixes.setdefault(found.family, {}).setdefault(key, Counter()).update(counts)
+            for name, by_calls in found.rows.items():
                 for calls, played in by_calls.items():
-                    by_family.setdefault(family, {}).setdefault(name, {}).setdefault(calls, []).extend(played)
+                    rows = by_family.setdefault(found.family, {}).setdefault(name, {})
+                    rows.setdefault(calls, []).extend(played)
     for calls in options.calls:
         print(f"\n{calls} calls, public tests\n\n{table(by_family, calls, 'public')}")
         print(f"\n{calls} calls, hidden tests\n\n{table(by_family, calls, 'hidden')}")
         print(f"\n{calls} calls, calls made\n\n{table(by_family, calls, 'calls')}")
+        print(f"\n{calls} calls, what they were\n\n{mixed(mixes, calls)}")
         if options.policy == "graph":
             print(f"\n{calls} calls, depth of trees\n\n{table(by_family, calls, 'depth')}")
             print(f"\n{calls} calls, handed over and by several\n\n{table(by_family, calls, 'shared')}")
-    found = [*targets(by_family, options.settings)] if DECIDES in options.calls else []
-    print("", *found, sep="\n")
-    for search in dict.fromkeys(target.search for target in found):
-        peer = [target.figure for target in found if target.search == search and "AB-MCTS" in target.name]
+    checked = [*targets(by_family, options.settings)] if DECIDES in options.calls else []
+    print("", *checked, sep="\n")
+    for search in dict.fromkeys(target.search for target in checked):
+        peer = [one.figure for one in checked if one.search == search and "AB-MCTS" in one.name]
         if peer:
             ahead = sum(figure > 0 for figure in peer)
             verdict = "PASS" if 2 * ahead > len(peer) else "FAIL"
             print(f"{verdict} {search}: ahead of AB-MCTS-A in {ahead} of {len(peer)} families")
-    print(f"\n{time.monotonic() - started:.0f} s, {dict(spent)}")
+    print(f"\n{time.monotonic() - started:.0f} s, CPU seconds {dict(spent)}")
     if asked["out"]:
         result = {
             "command": _command(options, asked["families"]),
-            "targets": [target._asdict() | {"passes": target.figure >= target.wanted} for target in found],
+            "targets": [target._asdict() | {"passes": target.figure >= target.wanted} for target in checked],
+            "mixes": {
+                family: {f"{role}, {calls} calls": dict(counts) for (role, calls), counts in own.items()}
+                for family, own in mixes.items()
+            },
             "best": {role: dict(names) for role, names in best.items()},
             "shares": {
                 family: {

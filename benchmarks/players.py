@@ -98,6 +98,15 @@ class Policy(Protocol):
     def tell(self, known: Any, told: Sequence[Told]) -> Any: ...
 
 
+Mixes = dict[tuple[str, int], Counter[str]]
+"""What searches spent their calls on, by kind of move."""
+
+
+def mix(worlds: Sequence[World]) -> Counter[str]:
+    """What the calls for these problems were."""
+    return sum((world.calls for world in worlds), Counter[str]())
+
+
 # --- without a graph ----------------------------------------------------------------------------------
 
 
@@ -255,14 +264,16 @@ BLOCK = 10
 """Problems that start from the same beliefs, as those of a run do that are searched at once."""
 
 
-def graph(group: "Group", options: "Options") -> "Rows":
+def graph(group: "Group", options: "Options") -> "tuple[Rows, Mixes]":
     """The search graph with its default settings, with beliefs from other problems and without."""
+    mixes: Mixes = {}
     rows: dict[str, Any] = (
         {"cold": {}, "warm": {}} if "beliefs" in SearchConfig.model_fields else {"cold": {}}
     )
     for calls in options.calls:
         test = group.worlds("test", options.problems)
         rows["cold"][calls], _ = asyncio.run(_graph(test, options, calls, {}))
+        mixes["cold", calls] = mix(test)
         if "warm" in rows:
             known: Any = Walking().start()
             worlds = group.worlds("known", options.known)
@@ -273,8 +284,10 @@ def graph(group: "Group", options: "Options") -> "Rows":
                     fields = one if "counts" in one else {"counts": one}
                     known = known.plus(known.__class__.model_validate(fields))
             known = known.model_dump()
+            test = group.worlds("test", options.problems)
             rows["warm"][calls], _ = asyncio.run(_graph(test, options, calls, known))
-    return rows
+            mixes["warm", calls] = mix(test)
+    return rows, mixes
 
 
 async def _graph(
@@ -303,6 +316,7 @@ async def _graph(
         agents = {node.thought.agent for node in path if node.thought} | {solution["agent"]}
         shared = solution["solved"] and len(agents) > 1
         right = bool(program and program.right)
+        assert used == world.calls.total(), "a call did not reach the world"
         found.append(Played(solution["solved"], right, used, depth, shared))
         told.append(state.get("told", {}))
     return found, told

@@ -129,6 +129,8 @@ class World:
     Args:
         setting: The agents.
         seed: Of the problem.
+
+    `calls` counts what was asked for, by kind of move.
     """
 
     def __init__(self, setting: Setting, seed: int) -> None:
@@ -225,7 +227,7 @@ class World:
 
     def _call(self, kind: int, agent: str, *at: int) -> "_Draw":
         """The chance of one call: of the how manieth time that this agent is asked for this."""
-        self.calls[agent] += 1
+        self.calls[_MOVES[kind]] += 1
         key = (kind, self._names[agent], *at)
         self._asked[key] += 1
         return _Draw(self.seed, *key, self._asked[key])
@@ -297,6 +299,7 @@ class World:
 
 _OUTCOMES: tuple[Outcome, ...] = ("error", "wrong", "part", "pass")
 _ANSWER, _THINK, _WRITE, _REPAIR, _RETHINK, _PASS, _FAIL, _MADE, _EASE = range(9)
+_MOVES = ("answer", "think", "write", "repair", "rethink")
 _ANSWERS, _PLANS, _FACTS, _SOUND = range(4)
 _ALSO = 0.4
 """How far what is easy to answer is easy to plan and to mend, as a correlation."""
