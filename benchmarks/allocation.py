@@ -62,6 +62,7 @@ from simulated import FAMILIES, Program, Setting, World, setting_of, world_of
 CALLS = (8, 16, 32)
 DECIDES = 16
 LITTLE = 0.05
+SEARCHES = ("cold", "warm")
 CACHE = Path(gettempdir()) / "bdc-allocation"
 SETTINGS, PROBLEMS, CHOICE, KNOWN = 10, 60, 150, 50
 Player = Callable[[World], Iterator[Program | None]]
@@ -342,8 +343,9 @@ def share(rows: Sequence[Played], what: str = "public") -> float:
     return fmean(getattr(row, what) for row in rows)
 
 
-def table(by_family: dict[str, Rows], calls: int, what: str) -> str:
-    players = [*dict.fromkeys(name for rows in by_family.values() for name in rows)]
+def table(by_family: dict[str, Rows], calls: int, what: str, among: Sequence[str] = ()) -> str:
+    every = dict.fromkeys(name for rows in by_family.values() for name in rows)
+    players = [name for name in every if not among or name in among]
     lines = ["| family | " + " | ".join(players) + " |", "|---" * (1 + len(players)) + "|"]
     for family, rows in by_family.items():
         cells = [
@@ -390,7 +392,7 @@ def targets(by_family: dict[str, Rows], settings: int) -> Iterator[Target]:
     for family, rows in by_family.items():
         at = {name: by_calls[DECIDES] for name, by_calls in rows.items() if DECIDES in by_calls}
         best, plain, more = (share(at[name]) for name in ("best fixed", "best-of-N", "more than answers"))
-        for search in [name for name in ("warm", "cold") if name in at]:
+        for search in [name for name in SEARCHES if name in at]:
             beyond = partial(_apart, settings, at[search])
             difference, error = beyond(at["best-of-N"])
             told = partial(Target, family, search)
@@ -477,8 +479,10 @@ def main() -> None:
         print(f"\n{calls} calls, calls made\n\n{table(by_family, calls, 'calls')}")
         print(f"\n{calls} calls, what they were\n\n{mixed(mixes, calls)}")
         if options.policy == "graph":
-            print(f"\n{calls} calls, depth of trees\n\n{table(by_family, calls, 'depth')}")
-            print(f"\n{calls} calls, handed over and by several\n\n{table(by_family, calls, 'shared')}")
+            print(f"\n{calls} calls, depth of trees\n\n{table(by_family, calls, 'depth', SEARCHES)}")
+            print(
+                f"\n{calls} calls, handed over and by several\n\n{table(by_family, calls, 'shared', SEARCHES)}"
+            )
     checked = [*targets(by_family, options.settings)] if DECIDES in options.calls else []
     print("", *checked, sep="\n")
     for search in dict.fromkeys(target.search for target in checked):
