@@ -480,9 +480,8 @@ def main() -> None:
         print(f"\n{calls} calls, what they were\n\n{mixed(mixes, calls)}")
         if options.policy == "graph":
             print(f"\n{calls} calls, depth of trees\n\n{table(by_family, calls, 'depth', SEARCHES)}")
-            print(
-                f"\n{calls} calls, handed over and by several\n\n{table(by_family, calls, 'shared', SEARCHES)}"
-            )
+            shared = table(by_family, calls, "shared", SEARCHES)
+            print(f"\n{calls} calls, handed over and by several\n\n{shared}")
     checked = [*targets(by_family, options.settings)] if DECIDES in options.calls else []
     print("", *checked, sep="\n")
     for search in dict.fromkeys(target.search for target in checked):
