@@ -1,0 +1,219 @@
+"""Moves: what an agent may do next, and which is worth it most.
+
+At each node of the tree stand its children and, for each kind of move and agent, a new child that is not there
+yet. P-UCB walks down to the best new child. What the walk weighs by is the gain that is believed of a move:
+the chance that its program passes, and what its program is worth to the next move where it fails.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from math import log, sqrt
+from typing import NamedTuple
+
+from bdc_agents.config import SearchConfig
+from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Drawn, Kind, Told
+from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
+from bdc_agents.types import Attempt, Frozen, Node, Tree
+
+FAILED = OUTCOMES[:-1]
+
+
+class Move(Frozen):
+    """What an agent does next.
+
+    Args:
+        node: Where it starts: whose path is answered, continued or mended.
+        program: Key of the program that is mended; empty for other moves.
+        before: Outcome of that program, or of the best one that the path has; see `Told`.
+    """
+
+    kind: Kind
+    agent: str
+    node: str
+    program: str = ""
+    before: str = NOTHING
+
+
+class Left(NamedTuple):
+    """What a round may use.
+
+    Args:
+        agents: Who takes part.
+        calls: LLM calls that are left; None for any number.
+        count: Moves at once, at most.
+        solved: Whether a program passes, and awaits another one that agrees with it.
+    """
+
+    agents: Sequence[str]
+    calls: int | None = None
+    count: int = 1
+    solved: bool = False
+
+
+def best_failed(node: Node, mended: Counter[str] | None = None) -> Attempt | None:
+    """The program of a node to mend: the best, of equals the one that was mended least, then the latest.
+
+    Args:
+        mended: How often each program was mended.
+    """
+    tries = mended or Counter()
+    failed = [one for one in node.attempts if one.program and one.outcome in FAILED]
+    return max(
+        enumerate(failed),
+        key=lambda at: (at[1].reward, OUTCOMES.index(at[1].outcome or "error"), -tries[at[1].program], at[0]),
+        default=(0, None),
+    )[1]
+
+
+def outcome_at(node: Node, attempt: Attempt | None) -> str:
+    """What a move that starts from a program of a node starts from."""
+    if attempt is None:
+        return NOTHING
+    return f"{attempt.outcome}{MENDED if node.mends else ''}"
+
+
+class Walk:
+    """Walks by P-UCB to the new children that are worth most, one move after another.
+
+    Args:
+        tree: The search tree.
+        drawn: What is believed of moves; what is planned is added to it.
+        config: Constants of P-UCB, and the largest depth.
+        left: What the round may use.
+    """
+
+    def __init__(self, tree: Tree, drawn: Drawn, config: SearchConfig, left: Left) -> None:
+        self.tree, self.drawn, self.config, self.left = tree, drawn, config, left
+        self._pending: Counter[str] = Counter()
+        self._mended: Counter[str] = Counter()
+        self._thinking: set[str] = set()
+        self._calls = left.calls
+
+    def moves(self) -> list[Move]:
+        """The moves of a round, the best first."""
+        found: list[Move] = []
+        while len(found) < self.left.count and (self._calls is None or self._calls > 0):
+            move = self._confirming(found) if self.left.solved else self._next(self.tree["0"])
+            if move is None:
+                break
+            found.append(move)
+            self._plan(move)
+        return found
+
+    def _plan(self, move: Move) -> None:
+        self._pending.update(node.id for node in self.tree.path(move.node))
+        if self._calls is not None:
+            self._calls -= 1
+        if move.kind == "think":
+            self._thinking.add(move.node)
+            return
+        self._mended[move.program] += bool(move.program)
+        self.drawn.see(Told(move.kind, move.agent, move.before, "wrong"))
+
+    # --- the walk -----------------------------------------------------------------------------
+
+    def _next(self, node: Node) -> Move | None:
+        while True:
+            scale = exploration(node.visits, self.config) * sqrt(log(max(node.visits + self._pending[node.id], 2)))
+            children = [child for child in live(self.tree, node) if self._has_options(child)]
+            top = max((child.best_return for child in children), default=0.0)
+            best: tuple[float, Move | Node] | None = None
+            for move, gain in self.options(node):
+                # A new child is thought to be no worse than the best of those there are.
+                score = top + scale * gain
+                if best is None or score > best[0]:
+                    best = (score, move)
+            for child in children:
+                tries = max(child.returns - 1, 0) + self._pending[child.id]
+                promise = max(gain for _, gain in self.options(child))
+                score = child.best_return + scale * promise / (1 + tries)
+                if best is None or score > best[0]:
+                    best = (score, child)
+            if best is None:
+                return None
+            if isinstance(best[1], Move):
+                return best[1]
+            node = best[1]
+
+    def _has_options(self, child: Node) -> bool:
+        return not (child.value is None and self._pending[child.id]) and any(True for _ in self.options(child))
+
+    def options(self, node: Node) -> Iterator[tuple[Move, float]]:
+        """The new children of a node, each with the gain for a call that is believed of it."""
+        bare = not node.attempts
+        source = None if bare else best_failed(node, self._mended_of(node))
+        before = outcome_at(node, source)
+        first: Kind = "answer" if node.parent is None else "write"
+        began = NOTHING if node.parent is None else before
+        base = max(self.drawn.chances(first, agent, began)[-1] for agent in self.left.agents)
+        for agent in self.left.agents:
+            if node.parent is None or bare or source:
+                yield Move(kind=first, agent=agent, node=node.id, before=began), self._gain(first, agent, began, base)
+        if self._may_think(node):
+            for agent in self.left.agents:
+                yield Move(kind="think", agent=agent, node=node.id), self._thinking_gain()
+        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
+        if source is None or deep:
+            return
+        kinds: tuple[Kind, Kind] = ("repair", "rethink")
+        for kind in kinds:
+            for agent in self.left.agents:
+                move = Move(kind=kind, agent=agent, node=node.id, program=source.program, before=before)
+                yield move, self._gain(kind, agent, before, base)
+
+    def _mended_of(self, node: Node) -> Counter[str]:
+        return self._mended + Counter(self.tree[key].mends for key in node.children)
+
+    def _may_think(self, node: Node) -> bool:
+        """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
+        if node.id in self._thinking or (self._calls is not None and self._calls < 2):
+            return False
+        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
+        if deep or node.mends or node.expanded - len(node.children) >= EXPANSION_TRIES:
+            return False
+        return all(self.tree[key].value is not None or self.tree[key].pruned for key in node.children)
+
+    def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:
+        """The chance to pass, and beyond it what a failed program would make more likely than before."""
+        chances = self.drawn.chances(kind, agent, before)
+        behind = "" if kind == "answer" else MENDED if kind != "write" else ""
+        ahead = (
+            chance * max(0.0, self._best_mend(f"{outcome}{behind}") - base)
+            for outcome, chance in zip(FAILED, chances, strict=False)
+        )
+        return chances[-1] + self.config.gamma * sum(ahead)
+
+    def _best_mend(self, before: str) -> float:
+        """The best chance of a repair from a program of some outcome."""
+        return max(
+            self.drawn.chances(kind, agent, before)[-1]
+            for kind in ("repair", "rethink")
+            for agent in self.left.agents
+        )
+
+    def _thinking_gain(self) -> float:
+        """What thoughts are worth for each call: that for them, and one for a program."""
+        return max(self.drawn.chances("write", agent, NOTHING)[-1] for agent in self.left.agents) / 2
+
+    # --- where a program passes ---------------------------------------------------------------
+
+    def _confirming(self, planned: Sequence[Move]) -> Move | None:
+        """Another program written apart: by an agent none of whose programs passes, sooner than by one's own."""
+        node = self.tree["0"]
+        while not node.passes and (below := [one for one in map(self.tree.__getitem__, node.children)]):
+            node = max(below, key=lambda one: one.best_return)
+        own = {one.agent for one in node.attempts if one.reward >= 1} | {one.agent for one in planned}
+        kinds: list[tuple[Kind, str, str]] = [("answer", "0", NOTHING)]
+        if node.parent is not None:
+            kinds.append(("write", node.id, NOTHING))
+        ranked = [
+            (self.drawn.chances(kind, agent, before)[-1] * (1.0 if agent in own else APART), kind, agent, place)
+            for kind, place, before in kinds
+            for agent in self.left.agents
+        ]
+        _, kind, agent, place = max(ranked, key=lambda one: one[0])
+        return Move(kind=kind, agent=agent, node=place)
+
+
+APART = 1.5
+"""How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
