@@ -43,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The published constants (arXiv 2502.12492): no early stop, no answer at the root, every leaf expanded,
     # one at a time, every agent asked everywhere.
     "paper": {
+        "policy": "paper",
         "rollouts": 16,
         "width": 3,
         "programs_per_agent": 2,
@@ -217,6 +218,10 @@ class SearchConfig(WithPresets):
     """The knobs of MC-Tree-Of-Agents; `SearchConfig.preset("paper")` has the published ones.
 
     Args:
+        policy: How a round is planned. `default` weighs moves by what is believed of them: a direct answer,
+            thoughts, a program for a thought, a repair by another agent. `paper` walks to leaves by P-UCB and
+            asks for thoughts and programs there, as published. `best-of-n` asks for direct answers alone.
+        beliefs: What moves by agents gave on earlier problems, as `Beliefs.counts`.
         rollouts: The most leaves to evaluate. None leaves the end to the budget; without a budget it
             means 16, the published number.
         width: Thoughts that each agent proposes in one expansion.
@@ -264,6 +269,8 @@ class SearchConfig(WithPresets):
 
     # `c`, `c_base`, `gamma` and the temperature are the published values. The other defaults were chosen
     # together; benchmarks/results/quality.md compares them as a whole with `paper` and best-of-N.
+    policy: Literal["default", "paper", "best-of-n"] = "default"
+    beliefs: dict[str, tuple[float, float, float, float]] = {}
     rollouts: int | None = Field(default=None, ge=1)
     width: int = Field(default=5, ge=1, le=16)
     programs_per_agent: int = Field(default=1, ge=1, le=32)

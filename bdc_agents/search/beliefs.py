@@ -7,22 +7,17 @@ Dirichlet distribution around the one above it.
 
 A search draws once what each move gives (Thompson sampling, so that over many problems every move has its
 chance), and acts on the mean of that and of what it sees. Within one problem nothing more is to be
-explored for its own sake: the first success ends the search, so the move that is most likely to succeed now is
-the best next one.
+explored for its own sake: the first success ends the search, so the move that is most likely to succeed now
+is the best next one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from random import Random
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from bdc_agents.search.calls import derive_seed
-from bdc_agents.types import Frozen
-
-Kind = Literal["answer", "think", "write", "repair", "rethink"]
-"""`answer`: a program for the problem alone; `think`: thoughts that continue a path; `write`: a program for a
-path; `repair`: a diagnosis and a program from the facts of failing tests and the old code; `rethink`: likewise
-from the facts alone."""
+from bdc_agents.types import Frozen, Kind
 
 OUTCOMES = ("error", "wrong", "part", "pass")
 """Of a program: none of its tests gave a result; none the right one; some did; all."""

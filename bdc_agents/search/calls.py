@@ -12,20 +12,25 @@ from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.search.budget import Account
 from bdc_agents.search.clock import now
 from bdc_agents.search.state import Emit, Json
-from bdc_agents.types import Frozen, Usage
+from bdc_agents.types import Frozen, Move, Usage
 
 S = TypeVar("S")
 T = TypeVar("T")
-Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests"]
+Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests", "repair"]
 
 
 class Call(Frozen):
-    """One request to one agent, and the node it is for."""
+    """One request to one agent, and the node it is for.
+
+    Args:
+        move: What a policy of moves planned it as.
+    """
 
     agent: str
     purpose: Purpose
     node: str
     request: Request
+    move: Move | None = None
 
     def with_room(self, max_tokens: int) -> "Call":
         """The call with a token limit for its reply."""

@@ -1,40 +1,25 @@
 """Moves: what an agent may do next, and which is worth it most.
 
-At each node of the tree stand its children and, for each kind of move and agent, a new child that is not there
-yet. P-UCB walks down to the best new child. What the walk weighs by is the gain that is believed of a move:
+At each node of the tree stand its children and, for each kind of move and agent, a new child that is not
+there yet. P-UCB walks down to the best new child. It weighs by the gain that is believed of a move:
 the chance that its program passes, and what its program is worth to the next move where it fails.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import log, sqrt
-from typing import NamedTuple
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Drawn, Kind, Told
+from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Drawn, Told
 from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
-from bdc_agents.types import Attempt, Frozen, Node, Tree
+from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
 FAILED = OUTCOMES[:-1]
 
 
-class Move(Frozen):
-    """What an agent does next.
-
-    Args:
-        node: Where it starts: whose path is answered, continued or mended.
-        program: Key of the program that is mended; empty for other moves.
-        before: Outcome of that program, or of the best one that the path has; see `Told`.
-    """
-
-    kind: Kind
-    agent: str
-    node: str
-    program: str = ""
-    before: str = NOTHING
-
-
-class Left(NamedTuple):
+@dataclass(frozen=True)
+class Left:
     """What a round may use.
 
     Args:
@@ -70,6 +55,15 @@ def outcome_at(node: Node, attempt: Attempt | None) -> str:
     if attempt is None:
         return NOTHING
     return f"{attempt.outcome}{MENDED if node.mends else ''}"
+
+
+def plan(tree: Tree, drawn: Drawn, left: Left, config: SearchConfig) -> list[Move]:
+    """The moves of a round, the best first; none where there is nothing more to do."""
+    if config.policy == "best-of-n":
+        written = len(tree["0"].attempts)
+        turns = (left.agents[(written + turn) % len(left.agents)] for turn in range(left.count))
+        return [Move(kind="answer", agent=agent, node="0") for agent in turns]
+    return Walk(tree, drawn, config, left).moves()
 
 
 class Walk:
@@ -114,7 +108,9 @@ class Walk:
 
     def _next(self, node: Node) -> Move | None:
         while True:
-            scale = exploration(node.visits, self.config) * sqrt(log(max(node.visits + self._pending[node.id], 2)))
+            scale = exploration(node.visits, self.config) * sqrt(
+                log(max(node.visits + self._pending[node.id], 2))
+            )
             children = [child for child in live(self.tree, node) if self._has_options(child)]
             top = max((child.best_return for child in children), default=0.0)
             best: tuple[float, Move | Node] | None = None
@@ -136,7 +132,9 @@ class Walk:
             node = best[1]
 
     def _has_options(self, child: Node) -> bool:
-        return not (child.value is None and self._pending[child.id]) and any(True for _ in self.options(child))
+        return not (child.value is None and self._pending[child.id]) and any(
+            True for _ in self.options(child)
+        )
 
     def options(self, node: Node) -> Iterator[tuple[Move, float]]:
         """The new children of a node, each with the gain for a call that is believed of it."""
@@ -148,7 +146,10 @@ class Walk:
         base = max(self.drawn.chances(first, agent, began)[-1] for agent in self.left.agents)
         for agent in self.left.agents:
             if node.parent is None or bare or source:
-                yield Move(kind=first, agent=agent, node=node.id, before=began), self._gain(first, agent, began, base)
+                yield (
+                    Move(kind=first, agent=agent, node=node.id, before=began),
+                    self._gain(first, agent, began, base),
+                )
         if self._may_think(node):
             for agent in self.left.agents:
                 yield Move(kind="think", agent=agent, node=node.id), self._thinking_gain()
@@ -198,21 +199,23 @@ class Walk:
     # --- where a program passes ---------------------------------------------------------------
 
     def _confirming(self, planned: Sequence[Move]) -> Move | None:
-        """Another program written apart: by an agent none of whose programs passes, sooner than by one's own."""
+        """Another program, written apart: sooner by an agent that has none that passes."""
         node = self.tree["0"]
-        while not node.passes and (below := [one for one in map(self.tree.__getitem__, node.children)]):
-            node = max(below, key=lambda one: one.best_return)
+        while not node.passes and node.children:
+            node = max(map(self.tree.__getitem__, node.children), key=lambda one: one.best_return)
         own = {one.agent for one in node.attempts if one.reward >= 1} | {one.agent for one in planned}
-        kinds: list[tuple[Kind, str, str]] = [("answer", "0", NOTHING)]
+        places: list[tuple[Kind, str]] = [("answer", "0")]
         if node.parent is not None:
-            kinds.append(("write", node.id, NOTHING))
-        ranked = [
-            (self.drawn.chances(kind, agent, before)[-1] * (1.0 if agent in own else APART), kind, agent, place)
-            for kind, place, before in kinds
-            for agent in self.left.agents
+            places.append(("write", node.id))
+        options = [
+            Move(kind=kind, agent=agent, node=place) for kind, place in places for agent in self.left.agents
         ]
-        _, kind, agent, place = max(ranked, key=lambda one: one[0])
-        return Move(kind=kind, agent=agent, node=place)
+
+        def worth(move: Move) -> float:
+            chance = self.drawn.chances(move.kind, move.agent, NOTHING)[-1]
+            return chance * (1.0 if move.agent in own else APART)
+
+        return max(options, key=worth)
 
 
 APART = 1.5

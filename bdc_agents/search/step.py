@@ -10,8 +10,9 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.bandit import Role, choose_agents
+from bdc_agents.search.beliefs import Beliefs, Drawn
 from bdc_agents.search.budget import Account, caps_on_calls, is_free, rollouts_at_most, total
-from bdc_agents.search.calls import Answer, Call, ask, rooms, settle
+from bdc_agents.search.calls import Answer, Call, ask, derive_seed, rooms, settle
 from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
@@ -105,6 +106,17 @@ class Step:
     def plan(self) -> Plan:
         """The plan of this round."""
         return Plan.model_validate(self.state.get("plan") or {})
+
+    def drawn(self) -> Drawn:
+        """What moves are believed to give in this search, now."""
+        seed = derive_seed(self.config.seed, self.problem.id, "beliefs")
+        here = Beliefs.model_validate({"counts": self.told})
+        return Drawn(Beliefs(counts=self.config.beliefs), seed, here, self.config.skills)
+
+    @property
+    def told(self) -> dict[str, list[float]]:
+        """What moves gave in this search."""
+        return self.state.get("told", {})
 
     @property
     def used(self) -> Usage:

@@ -19,7 +19,7 @@ from bdc_agents.types.problem import (
 )
 from bdc_agents.types.program import Outcome, Program, TestResult, Verdict, content_hash
 from bdc_agents.types.result import Decision, Hidden, Lineage, Solution, StoppedBy, Trace, TreeStats, Usage
-from bdc_agents.types.tree import Attempt, Node, Thought, Tree
+from bdc_agents.types.tree import Attempt, Kind, Move, Node, Thought, Tree
 
 __all__ = [
     "UNJUDGED",
@@ -30,8 +30,10 @@ __all__ = [
     "Frozen",
     "Hidden",
     "HiddenTests",
+    "Kind",
     "Limits",
     "Lineage",
+    "Move",
     "Node",
     "Outcome",
     "Problem",
