@@ -6,9 +6,10 @@ the chance that its program passes, and what its program is worth to the next mo
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
+from operator import itemgetter
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Drawn, Told
@@ -54,7 +55,7 @@ def outcome_at(node: Node, attempt: Attempt | None) -> str:
     """What a move that starts from a program of a node starts from."""
     if attempt is None:
         return NOTHING
-    return f"{attempt.outcome}{MENDED if node.mends else ''}"
+    return f"{attempt.outcome}{MENDED if node.kind == 'repair' else ''}"
 
 
 def plan(tree: Tree, drawn: Drawn, left: Left, config: SearchConfig) -> list[Move]:
@@ -82,14 +83,18 @@ class Walk:
         self._mended: Counter[str] = Counter()
         self._thinking: set[str] = set()
         self._calls = left.calls
+        self._worth = 0.0
+        self._gains: dict[tuple[bool, str, bool, bool], Sequence[tuple[Kind, str, float]]] = {}
 
     def moves(self) -> list[Move]:
         """The moves of a round, the best first."""
         found: list[Move] = []
+        first = 0.0
         while len(found) < self.left.count and (self._calls is None or self._calls > 0):
             move = self._confirming(found) if self.left.solved else self._next(self.tree["0"])
-            if move is None:
+            if move is None or (found and self._worth < FILL * first):
                 break
+            first = first if found else self._worth
             found.append(move)
             self._plan(move)
         return found
@@ -103,86 +108,101 @@ class Walk:
             return
         self._mended[move.program] += bool(move.program)
         self.drawn.see(Told(move.kind, move.agent, move.before, "wrong"))
+        self._gains.clear()
 
     # --- the walk -----------------------------------------------------------------------------
 
     def _next(self, node: Node) -> Move | None:
+        """The best new child, down from a node; None where it has none."""
         while True:
-            scale = exploration(node.visits, self.config) * sqrt(
-                log(max(node.visits + self._pending[node.id], 2))
-            )
-            children = [child for child in live(self.tree, node) if self._has_options(child)]
-            top = max((child.best_return for child in children), default=0.0)
-            best: tuple[float, Move | Node] | None = None
-            for move, gain in self.options(node):
-                # A new child is thought to be no worse than the best of those there are.
-                score = top + scale * gain
-                if best is None or score > best[0]:
-                    best = (score, move)
-            for child in children:
-                tries = max(child.returns - 1, 0) + self._pending[child.id]
-                promise = max(gain for _, gain in self.options(child))
-                score = child.best_return + scale * promise / (1 + tries)
-                if best is None or score > best[0]:
-                    best = (score, child)
-            if best is None:
-                return None
-            if isinstance(best[1], Move):
-                return best[1]
-            node = best[1]
+            visits = node.visits + self._pending[node.id]
+            scale = exploration(node.visits, self.config) * sqrt(log(max(visits, 2)))
+            children = [child for child in live(self.tree, node) if self._promise(child)]
+            new = max(self._options(node), key=itemgetter(2), default=None)
+            if not children:
+                self._worth = new[2] if new else 0.0
+                return self._move(node, *new[:2]) if new else None
+            best = max(children, key=lambda child: self._score(child, scale))
+            # A new child is thought to be no worse than the best of those there are.
+            top = max(child.best_return for child in children)
+            if new and top + scale * new[2] >= self._score(best, scale):
+                self._worth = new[2]
+                return self._move(node, *new[:2])
+            node = best
 
-    def _has_options(self, child: Node) -> bool:
-        return not (child.value is None and self._pending[child.id]) and any(
-            True for _ in self.options(child)
-        )
+    def _score(self, child: Node, scale: float) -> float:
+        """P-UCB, with the gain that is believed of what goes on from a child as P."""
+        tries = max(child.returns - 1, 0) + self._pending[child.id]
+        return child.best_return + scale * self._promise(child) / (1 + tries)
 
-    def options(self, node: Node) -> Iterator[tuple[Move, float]]:
-        """The new children of a node, each with the gain for a call that is believed of it."""
-        bare = not node.attempts
-        source = None if bare else best_failed(node, self._mended_of(node))
-        before = outcome_at(node, source)
-        first: Kind = "answer" if node.parent is None else "write"
-        began = NOTHING if node.parent is None else before
-        base = max(self.drawn.chances(first, agent, began)[-1] for agent in self.left.agents)
-        for agent in self.left.agents:
-            if node.parent is None or bare or source:
-                yield (
-                    Move(kind=first, agent=agent, node=node.id, before=began),
-                    self._gain(first, agent, began, base),
-                )
-        if self._may_think(node):
-            for agent in self.left.agents:
-                yield Move(kind="think", agent=agent, node=node.id), self._thinking_gain()
-        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
-        if source is None or deep:
-            return
-        kinds: tuple[Kind, Kind] = ("repair", "rethink")
-        for kind in kinds:
-            for agent in self.left.agents:
-                move = Move(kind=kind, agent=agent, node=node.id, program=source.program, before=before)
-                yield move, self._gain(kind, agent, before, base)
+    def _promise(self, child: Node) -> float:
+        """The gain of the best that goes on from a child; 0 where nothing does."""
+        if child.value is None and self._pending[child.id]:
+            return 0.0
+        return max((gain for _, _, gain in self._options(child)), default=0.0)
+
+    def _move(self, node: Node, kind: Kind, agent: str) -> Move:
+        if kind in ("answer", "think"):
+            return Move(kind=kind, agent=agent, node=node.id)
+        source = best_failed(node, self._mended_of(node))
+        program = source.program if source and kind != "write" else ""
+        return Move(kind=kind, agent=agent, node=node.id, program=program, before=outcome_at(node, source))
 
     def _mended_of(self, node: Node) -> Counter[str]:
         return self._mended + Counter(self.tree[key].mends for key in node.children)
+
+    def _options(self, node: Node) -> Sequence[tuple[Kind, str, float]]:
+        """The new children of a node: by which move of whom, and the gain for a call that is believed of it."""
+        source = best_failed(node)
+        if source is None and node.attempts and node.parent is not None:
+            return ()
+        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
+        before, root = outcome_at(node, source), node.parent is None
+        return self._gains_of(root, before, not deep and self._may_think(node), not deep)
 
     def _may_think(self, node: Node) -> bool:
         """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
         if node.id in self._thinking or (self._calls is not None and self._calls < 2):
             return False
-        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
-        if deep or node.mends or node.expanded - len(node.children) >= EXPANSION_TRIES:
+        if node.mends or node.expanded - len(node.children) >= EXPANSION_TRIES:
             return False
-        return all(self.tree[key].value is not None or self.tree[key].pruned for key in node.children)
+        return all(
+            self.tree[key].value is not None or self.tree[key].pruned or self._pending[key]
+            for key in node.children
+        )
+
+    # --- gains: the same wherever a node has the same to start from -------------------------------
+
+    def _gains_of(
+        self, root: bool, before: str, think: bool, mend: bool
+    ) -> Sequence[tuple[Kind, str, float]]:
+        key = (root, before, think, mend)
+        if key not in self._gains:
+            agents, first = self.left.agents, "answer" if root else "write"
+            began = NOTHING if root else before
+            base = max(self.drawn.chances(first, agent, began)[-1] for agent in agents)
+            kinds: list[tuple[Kind, str]] = [("answer" if root else "write", began)]
+            if mend and before:
+                kinds += [("repair", before), ("rethink", before)]
+            found = [
+                (kind, agent, self._gain(kind, agent, start, base))
+                for kind, start in kinds
+                for agent in agents
+            ]
+            if think:
+                found += [("think", agent, self._thinking_gain(agent)) for agent in agents]
+            self._gains[key] = found
+        return self._gains[key]
 
     def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:
         """The chance to pass, and beyond it what a failed program would make more likely than before."""
         chances = self.drawn.chances(kind, agent, before)
-        behind = "" if kind == "answer" else MENDED if kind != "write" else ""
-        ahead = (
-            chance * max(0.0, self._best_mend(f"{outcome}{behind}") - base)
-            for outcome, chance in zip(FAILED, chances, strict=False)
-        )
-        return chances[-1] + self.config.gamma * sum(ahead)
+        behind = MENDED if kind == "repair" else ""
+        ahead = 0.0
+        for outcome, chance in zip(FAILED, chances, strict=False):
+            better = self._best_mend(f"{outcome}{behind}") - base
+            ahead += chance * better if better > 0 else 0.0
+        return chances[-1] + self.config.gamma * ahead
 
     def _best_mend(self, before: str) -> float:
         """The best chance of a repair from a program of some outcome."""
@@ -192,9 +212,10 @@ class Walk:
             for agent in self.left.agents
         )
 
-    def _thinking_gain(self) -> float:
+    def _thinking_gain(self, agent: str) -> float:
         """What thoughts are worth for each call: that for them, and one for a program."""
-        return max(self.drawn.chances("write", agent, NOTHING)[-1] for agent in self.left.agents) / 2
+        del agent
+        return max(self.drawn.chances("write", other, NOTHING)[-1] for other in self.left.agents) / 2
 
     # --- where a program passes ---------------------------------------------------------------
 
@@ -218,5 +239,6 @@ class Walk:
         return max(options, key=worth)
 
 
+FILL = 0.5
 APART = 1.5
 """How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""

@@ -78,6 +78,7 @@ class Node(Frozen):
         pruned: Taken out of selection by reflection.
         closed: Nothing below is left to select.
         mends: Key of the program of the node above that this one began from, where it is a repair.
+        kind: The move that made the node; empty in what older versions wrote, and at the root.
     """
 
     id: str = "0"
@@ -96,6 +97,7 @@ class Node(Frozen):
     pruned: bool = False
     closed: bool = False
     mends: str = ""
+    kind: Literal["", "think", "repair", "rethink"] = ""
 
     @property
     def depth(self) -> int:
