@@ -6,7 +6,7 @@ from bdc_agents.search.beliefs import OUTCOMES
 from bdc_agents.search.boost import Draft
 from bdc_agents.search.execute import outcome_of
 from bdc_agents.search.step import Step
-from bdc_agents.types import Attempt, Node, Program, Tree
+from bdc_agents.types import Attempt, Move, Node, Program, Tree
 
 
 def attempts_of(
@@ -111,3 +111,18 @@ def told(
         row[OUTCOMES.index(outcome_of(program))] += 1
         counts[name] = row
     return counts
+
+
+def in_vain(run: Step, drafts: Sequence[Draft]) -> list[Move]:
+    """Moves of the round's plan for which no reply came."""
+    made = [draft.move for draft in drafts]
+    return [move for move in run.plan.moves if move not in made]
+
+
+def unanswered(run: Step, drafts: Sequence[Draft]) -> dict[str, int]:
+    """How often each move was asked for in vain, with this round."""
+    found = dict(run.state.get("unanswered", {}))
+    for move in in_vain(run, drafts):
+        key = f"{move.kind}/{move.before}/{move.agent}"
+        found[key] = found.get(key, 0) + 1
+    return found

@@ -5,20 +5,17 @@ believed of it is pooled in levels, so that a few calls are enough: all agents' 
 the agent's own, then those in this search, whose problem may be harder or easier than others. Each level is a
 Dirichlet distribution around the one above it.
 
-A search draws once what each move gives (Thompson sampling, so that over many problems every move has its
-chance), and acts on the mean of that and of what it sees. Within one problem nothing more is to be
-explored for its own sake: the first success ends the search, so the move that is most likely to succeed now
-is the best next one.
+Nothing is drawn. The first success ends a search, so the move that is most likely to succeed now is the best
+next one; and as each failure makes its kind less likely here, every kind has its turn at a hard problem, which
+is where the next search learns of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from math import log, log2
 from operator import add, mul
-from random import Random
 from typing import NamedTuple
 
-from bdc_agents.search.calls import derive_seed
 from bdc_agents.types import Frozen, Kind
 
 OUTCOMES = ("error", "wrong", "part", "pass")
@@ -60,8 +57,6 @@ TRIES = 8
 """Further tries of a move at one problem than this are counted as the last of them."""
 OTHERS = 0.5
 """What a failure of another agent at the same problem counts."""
-DRAW = 1.0
-"""How far draws spread; 0 takes the means."""
 
 
 class Told(NamedTuple):
@@ -160,7 +155,10 @@ class Beliefs(Frozen):
         kinds: dict[str, list[tuple[float, ...]]] = {}
         for key, made in self.tries.items():
             kinds.setdefault(key.partition("/")[0], []).append(made)
-        return {kind: max(SPREADS, key=partial(_likely, made=rows, before=SPREAD.get(kind, OTHER_SPREAD))) for kind, rows in kinds.items()}
+        return {
+            kind: max(SPREADS, key=partial(_likely, made=rows, before=SPREAD.get(kind, OTHER_SPREAD)))
+            for kind, rows in kinds.items()
+        }
 
     def spread(self, kind: str) -> float:
         """How far problems differ in what a move gives: of `SPREADS`, the one that is most likely."""
@@ -184,25 +182,20 @@ def _likely(spread: float, made: Iterable[tuple[float, ...]], before: float) -> 
     return found
 
 
-class Drawn:
-    """What each move gives in one search: drawn once from beliefs, and corrected by what it gave here.
+class Outlook:
+    """What each move is likely to give in one search: by beliefs, and by what it gave here.
 
     Args:
         beliefs: From problems before this one.
-        seed: Of the search and its problem.
         here: From this search.
         skills: What is known of agents: how likely their direct answers pass.
     """
 
     def __init__(
-        self,
-        beliefs: Beliefs,
-        seed: int,
-        here: Beliefs | None = None,
-        skills: Mapping[str, float] | None = None,
+        self, beliefs: Beliefs, here: Beliefs | None = None, skills: Mapping[str, float] | None = None
     ) -> None:
-        self._beliefs, self._seed, self._skills = beliefs, seed, skills or {}
-        self._drawn: dict[tuple[str, str, str], tuple[Chances, float]] = {}
+        self._beliefs, self._skills = beliefs, skills or {}
+        self._agents: dict[tuple[str, str, str], tuple[Chances, float]] = {}
         self._moves: dict[tuple[str, str], tuple[Chances, float]] = {}
         self._now: dict[tuple[str, str, str], Chances] = {}
         self._here: dict[tuple[str, str], dict[str, Chances]] = {}
@@ -218,10 +211,6 @@ class Drawn:
         rows[told.agent] = (row[0], row[1], row[2], row[3])
         for key in [key for key in self._now if key[0] == told.kind and key[2] == told.before]:
             del self._now[key]
-
-    def tried(self, kind: str, agent: str, before: str) -> int:
-        """How often a move was made here."""
-        return int(sum(self._here.get((kind, before), {}).get(agent, _NONE)))
 
     def chances(self, kind: str, agent: str, before: str) -> Chances:
         """How likely each outcome is at this problem now."""
@@ -249,13 +238,13 @@ class Drawn:
         variances of all levels add up.
         """
         key = (kind, before, agent)
-        if key not in self._drawn:
+        if key not in self._agents:
             around, known = self._of_move(kind, before)
             counts = self._beliefs.seen.get(f"{kind}/{before}/{agent}", _NONE)
             rows = [AGENT_COUNTS * one + own for one, own in zip(around, counts, strict=True)]
             strength = 1 / (1 / known + 1 / sum(rows) + 1 / self._beliefs.spread(kind))
-            self._drawn[key] = (_draw(rows, Random(derive_seed(self._seed, *key))), strength)
-        return self._drawn[key]
+            self._agents[key] = (_share(rows), strength)
+        return self._agents[key]
 
     def _of_move(self, kind: str, before: str) -> tuple[Chances, float]:
         """What is known of a move from some outcome, whoever makes it."""
@@ -267,7 +256,7 @@ class Drawn:
                 start, worth = self._start(kind, before), START_COUNTS
             counts = self._beliefs.by_move.get(f"{kind}/{before}", _NONE)
             rows = [worth * one + own for one, own in zip(start, counts, strict=True)]
-            self._moves[key] = (_draw(rows, Random(derive_seed(self._seed, *key))), sum(rows))
+            self._moves[key] = (_share(rows), sum(rows))
         return self._moves[key]
 
     def _start(self, kind: str, before: str) -> Chances:
@@ -279,16 +268,6 @@ class Drawn:
 
 
 _NONE: Chances = (0.0, 0.0, 0.0, 0.0)
-_LEAST = 1e-3
-"""A parameter of 0 has no draw."""
-
-
-def _draw(around: Sequence[float], random: Random) -> Chances:
-    """A draw of a Dirichlet distribution."""
-    if not DRAW:
-        return _share(around)
-    around = [one / DRAW for one in around]
-    return _share([random.gammavariate(max(one, _LEAST), 1.0) for one in around])
 
 
 def _share(parts: Sequence[float]) -> Chances:

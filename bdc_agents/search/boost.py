@@ -85,11 +85,9 @@ def move_calls(
 
 
 def _written(tree: Tree, move: Move) -> int:
-    """How often an agent has made this move here before."""
+    """A number that grows whenever something was written at the node of a move."""
     node = tree[move.node]
-    if move.kind not in MENDING:
-        return sum(attempt.agent == move.agent for attempt in node.attempts)
-    return sum(tree[key].mends == move.program for key in node.children)
+    return node.evaluations + len(node.children)
 
 
 def read_diagnosis(text: str) -> str:

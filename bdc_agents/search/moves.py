@@ -12,7 +12,7 @@ from math import log, sqrt
 from operator import itemgetter
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Drawn, Told
+from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Outlook, Told
 from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
 from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
@@ -28,12 +28,14 @@ class Left:
         calls: LLM calls that are left; None for any number.
         count: Moves at once, at most.
         solved: Whether a program passes, and awaits another one that agrees with it.
+        doubtful: Agents that answered nothing when they were last asked; they get one move a round.
     """
 
     agents: Sequence[str]
     calls: int | None = None
     count: int = 1
     solved: bool = False
+    doubtful: frozenset[str] = frozenset()
 
 
 def best_failed(node: Node, mended: Counter[str] | None = None) -> Attempt | None:
@@ -58,13 +60,13 @@ def outcome_at(node: Node, attempt: Attempt | None) -> str:
     return f"{attempt.outcome}{MENDED if node.kind == 'repair' else ''}"
 
 
-def plan(tree: Tree, drawn: Drawn, left: Left, config: SearchConfig) -> list[Move]:
+def plan(tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> list[Move]:
     """The moves of a round, the best first; none where there is nothing more to do."""
     if config.policy == "best-of-n":
         written = len(tree["0"].attempts)
         turns = (left.agents[(written + turn) % len(left.agents)] for turn in range(left.count))
         return [Move(kind="answer", agent=agent, node="0") for agent in turns]
-    return Walk(tree, drawn, config, left).moves()
+    return Walk(tree, outlook, config, left).moves()
 
 
 class Walk:
@@ -72,22 +74,25 @@ class Walk:
 
     Args:
         tree: The search tree.
-        drawn: What is believed of moves; what is planned is added to it.
+        outlook: What is believed of moves; what is planned is added to it.
         config: Constants of P-UCB, and the largest depth.
         left: What the round may use.
     """
 
-    def __init__(self, tree: Tree, drawn: Drawn, config: SearchConfig, left: Left) -> None:
-        self.tree, self.drawn, self.config, self.left = tree, drawn, config, left
+    def __init__(self, tree: Tree, outlook: Outlook, config: SearchConfig, left: Left) -> None:
+        self.tree, self.outlook, self.config, self.left = tree, outlook, config, left
         self._pending: Counter[str] = Counter()
         self._mended: Counter[str] = Counter()
         self._thinking: set[str] = set()
         self._calls = left.calls
+        self._agents = [*left.agents]
         self._worth = 0.0
         self._gains: dict[tuple[bool, str, bool, bool], Sequence[tuple[Kind, str, float]]] = {}
 
     def moves(self) -> list[Move]:
         """The moves of a round, the best first."""
+        if not self.tree["0"].attempts and not self._pending:
+            return self._first_answers()[: self._calls]
         found: list[Move] = []
         first = 0.0
         while len(found) < self.left.count and (self._calls is None or self._calls > 0):
@@ -99,15 +104,28 @@ class Walk:
             self._plan(move)
         return found
 
+    def _first_answers(self) -> list[Move]:
+        """A direct answer of each agent that is not known to be much worse at it than the best."""
+        chances = {agent: self.outlook.chances("answer", agent, NOTHING)[-1] for agent in self.left.agents}
+        best = max(chances.values())
+        able = [agent for agent in self.left.agents if chances[agent] >= FILL * best]
+        return [
+            Move(kind="answer", agent=agent, node="0")
+            for agent in sorted(able, key=lambda agent: -chances[agent])
+        ]
+
     def _plan(self, move: Move) -> None:
         self._pending.update(node.id for node in self.tree.path(move.node))
         if self._calls is not None:
             self._calls -= 1
+        if move.agent in self.left.doubtful:
+            self._agents.remove(move.agent)
+            self._gains.clear()
         if move.kind == "think":
             self._thinking.add(move.node)
             return
         self._mended[move.program] += bool(move.program)
-        self.drawn.see(Told(move.kind, move.agent, move.before, "wrong"))
+        self.outlook.see(Told(move.kind, move.agent, move.before, "wrong"))
         self._gains.clear()
 
     # --- the walk -----------------------------------------------------------------------------
@@ -178,11 +196,12 @@ class Walk:
     ) -> Sequence[tuple[Kind, str, float]]:
         key = (root, before, think, mend)
         if key not in self._gains:
-            agents, first = self.left.agents, "answer" if root else "write"
+            agents = self._agents
             began = NOTHING if root else before
-            base = max(self.drawn.chances(first, agent, began)[-1] for agent in agents)
-            kinds: list[tuple[Kind, str]] = [("answer" if root else "write", began)]
-            if mend and before:
+            first: Kind = "answer" if root else "write"
+            base = max((self.outlook.chances(first, agent, began)[-1] for agent in agents), default=0.0)
+            kinds: list[tuple[Kind, str]] = [(first, began)]
+            if mend and before and self.config.refine:
                 kinds += [("repair", before), ("rethink", before)]
             found = [
                 (kind, agent, self._gain(kind, agent, start, base))
@@ -196,7 +215,7 @@ class Walk:
 
     def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:
         """The chance to pass, and beyond it what a failed program would make more likely than before."""
-        chances = self.drawn.chances(kind, agent, before)
+        chances = self.outlook.chances(kind, agent, before)
         behind = MENDED if kind == "repair" else ""
         ahead = 0.0
         for outcome, chance in zip(FAILED, chances, strict=False):
@@ -207,7 +226,7 @@ class Walk:
     def _best_mend(self, before: str) -> float:
         """The best chance of a repair from a program of some outcome."""
         return max(
-            self.drawn.chances(kind, agent, before)[-1]
+            self.outlook.chances(kind, agent, before)[-1]
             for kind in ("repair", "rethink")
             for agent in self.left.agents
         )
@@ -215,7 +234,7 @@ class Walk:
     def _thinking_gain(self, agent: str) -> float:
         """What thoughts are worth for each call: that for them, and one for a program."""
         del agent
-        return max(self.drawn.chances("write", other, NOTHING)[-1] for other in self.left.agents) / 2
+        return max(self.outlook.chances("write", other, NOTHING)[-1] for other in self.left.agents) / 2
 
     # --- where a program passes ---------------------------------------------------------------
 
@@ -229,11 +248,13 @@ class Walk:
         if node.parent is not None:
             places.append(("write", node.id))
         options = [
-            Move(kind=kind, agent=agent, node=place) for kind, place in places for agent in self.left.agents
+            Move(kind=kind, agent=agent, node=place) for kind, place in places for agent in self._agents
         ]
+        if not options:
+            return None
 
         def worth(move: Move) -> float:
-            chance = self.drawn.chances(move.kind, move.agent, NOTHING)[-1]
+            chance = self.outlook.chances(move.kind, move.agent, NOTHING)[-1]
             return chance * (1.0 if move.agent in own else APART)
 
         return max(options, key=worth)

@@ -16,7 +16,7 @@ from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
-from bdc_agents.search.attempts import attempts_of, credited, told, with_repairs
+from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.backpropagate import backpropagate, close
 from bdc_agents.search.boost import MENDING, Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
@@ -98,6 +98,7 @@ class Nodes:
             **{key: Overwrite(value) for key, value in run.settled().items()},
             "credit": {},
             "told": {},
+            "unanswered": {},
             "refining": [],
             "expanding": [],
             "full": False,
@@ -140,7 +141,7 @@ class Nodes:
 
     def _select_moves(self, run: Step) -> Json:
         """Plans a round of moves, or says what ends the search."""
-        moves = plan(run.tree, run.drawn(), _left(run), run.config)
+        moves = plan(run.tree, run.outlook(), _left(run), run.config)
         if not moves:
             return _stopped(run, "exhausted")
         planned, cut = Round(run).plan_moves(moves)
@@ -218,7 +219,8 @@ class Nodes:
         run.tree, drafts, born = with_repairs(run.tree, drafts, keys)
         attempts, passed = attempts_of(run, drafts, keys, fresh)
         tree = run.tree
-        leaves += [leaf for leaf in (*born, *_unanswered(run, drafts)) if leaf not in leaves]
+        missing = [move.node for move in in_vain(run, drafts)]
+        leaves += [leaf for leaf in (*born, *missing) if leaf not in leaves]
         for leaf in leaves:
             own = [attempt for node, attempt in attempts if node == leaf]
             if own:
@@ -240,6 +242,7 @@ class Nodes:
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
             "credit": credited(run, attempts),
             "told": told(run, drafts, keys, fresh),
+            "unanswered": unanswered(run, drafts),
             "evaluating": [leaf for leaf in leaves if leaf not in state.get("refining", [])],
             "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
             "passing": dict(passing),
@@ -364,13 +367,8 @@ def _left(run: Step) -> Left:
     count = run.config.leaves or (len(run.agents) if first else 1 if passing else MOVES_AT_ONCE)
     if run.rollouts is not None:
         count = min(count, run.rollouts - run.state.get("rollouts", 0))
-    return Left(tuple(run.agents), calls, count, solved=passing and run.config.stop_when_solved)
-
-
-def _unanswered(run: Step, drafts: Sequence[Draft]) -> list[str]:
-    """Where moves start for which no reply came, so that they are made with other seeds."""
-    made = [draft.move for draft in drafts]
-    return [move.node for move in run.plan.moves if move not in made]
+    doubtful = frozenset(name for name, row in run.state.get("failing", {}).items() if row["rounds"])
+    return Left(tuple(run.agents), calls, count, passing and run.config.stop_when_solved, doubtful)
 
 
 def _can_refine(run: Step, leaf: str) -> bool:

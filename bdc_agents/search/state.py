@@ -145,6 +145,7 @@ class SearchState(SearchOutput, total=False):
         credit: By author of the last thought, then by coder: programs written, their total
             reward, and how many beat the parent's value.
         told: What moves gave in this search, as `Beliefs.counts`.
+        unanswered: How often a move was asked for in vain, by the same keys.
         rollouts: Leaves evaluated.
         best: The highest public reward so far.
         passing: How often each program that passes every public test was written.
@@ -165,6 +166,7 @@ class SearchState(SearchOutput, total=False):
     room: Annotated[dict[str, int], largest]
     credit: dict[str, dict[str, list[float]]]
     told: dict[str, list[float]]
+    unanswered: dict[str, int]
     rollouts: int
     best: float
     passing: dict[str, int]
@@ -262,6 +264,6 @@ def _changed(settings: Changed, changes: Json) -> Changed:
     if not changes:
         return settings
     try:
-        return settings.model_validate(settings.model_dump() | changes)
+        return settings.model_validate(settings.model_dump(exclude_unset=True) | changes)
     except ValidationError as error:
         raise ConfigError(explain(error, "context", type(settings))) from None

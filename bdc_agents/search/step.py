@@ -10,9 +10,9 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.bandit import Role, choose_agents
-from bdc_agents.search.beliefs import Beliefs, Drawn
+from bdc_agents.search.beliefs import Beliefs, Outlook, Told
 from bdc_agents.search.budget import Account, caps_on_calls, is_free, rollouts_at_most, total
-from bdc_agents.search.calls import Answer, Call, ask, derive_seed, rooms, settle
+from bdc_agents.search.calls import Answer, Call, ask, rooms, settle
 from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
@@ -107,11 +107,16 @@ class Step:
         """The plan of this round."""
         return Plan.model_validate(self.state.get("plan") or {})
 
-    def drawn(self) -> Drawn:
-        """What moves are believed to give in this search, now."""
-        seed = derive_seed(self.config.seed, self.problem.id, "beliefs")
+    def outlook(self) -> Outlook:
+        """What moves are likely to give in this search, now."""
         here = Beliefs.model_validate({"counts": self.told})
-        return Drawn(Beliefs(counts=self.config.beliefs), seed, here, self.config.skills)
+        outlook = Outlook(Beliefs.model_validate(self.config.beliefs), here, self.config.skills)
+        # What was asked for in vain is asked for less, and nothing is learnt of it.
+        for key, times in self.state.get("unanswered", {}).items():
+            kind, before, agent = key.split("/", 2)
+            for _ in range(times):
+                outlook.see(Told(kind, agent, before, "error"))  # pyright: ignore[reportArgumentType]
+        return outlook
 
     @property
     def told(self) -> dict[str, list[float]]:
