@@ -323,7 +323,7 @@ class SearchConfig(WithPresets):
     @model_validator(mode="before")
     @classmethod
     def _walks(cls, fields: Any) -> Any:
-        """Chooses the walk where one of its settings is given, as all searches were when there was no other."""
+        """Chooses the walk where one of its settings is given: there was no other policy once."""
         if (
             isinstance(fields, dict)
             and "policy" not in fields

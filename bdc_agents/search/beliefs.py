@@ -6,8 +6,8 @@ the agent's own, then those in this search, whose problem may be harder or easie
 Dirichlet distribution around the one above it.
 
 Nothing is drawn. The first success ends a search, so the move that is most likely to succeed now is the best
-next one; and as each failure makes its kind less likely here, every kind has its turn at a hard problem, which
-is where the next search learns of it.
+next one; and as each failure makes its kind less likely here, every kind has its turn at a hard problem,
+which is where the next search learns of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,25 +30,25 @@ Chances = tuple[float, float, float, float]
 
 START: Mapping[str, Chances] = {
     "answer/": (0.10, 0.25, 0.15, 0.50),
-    "write/": (0.15, 0.40, 0.20, 0.25),
-    "write/error": (0.40, 0.35, 0.10, 0.15),
-    "write/wrong": (0.10, 0.65, 0.15, 0.10),
-    "write/part": (0.05, 0.20, 0.60, 0.15),
-    "repair/error": (0.30, 0.30, 0.15, 0.25),
-    "repair/wrong": (0.10, 0.55, 0.15, 0.20),
-    "repair/part": (0.05, 0.15, 0.55, 0.25),
-    "rethink/error": (0.15, 0.40, 0.20, 0.25),
+    "write/": (0.15, 0.35, 0.15, 0.35),
+    "write/error": (0.40, 0.40, 0.12, 0.08),
+    "write/wrong": (0.10, 0.70, 0.15, 0.05),
+    "write/part": (0.05, 0.20, 0.65, 0.10),
+    "repair/error": (0.30, 0.33, 0.17, 0.20),
+    "repair/wrong": (0.10, 0.58, 0.15, 0.17),
+    "repair/part": (0.05, 0.18, 0.57, 0.20),
+    "rethink/error": (0.15, 0.45, 0.25, 0.15),
     "rethink/wrong": (0.10, 0.50, 0.20, 0.20),
-    "rethink/part": (0.05, 0.25, 0.50, 0.20),
+    "rethink/part": (0.05, 0.30, 0.50, 0.15),
 }
 START_COUNTS = 4.0
 """How many observations the table is worth: a run overrules it within a few problems."""
-AGENT_COUNTS = 6.0
+AGENT_COUNTS = 8.0
 """How many observations the mean of all agents is worth for one of them."""
 SPREADS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""How far problems differ, as the number of observations that what is known of an agent is worth at one: 1 where
-most problems are easy or hopeless, so that one failure says nearly all; 32 where they are alike."""
-SPREAD = {"answer": 1.0}
+"""How far problems differ, as the number of observations that what is known of an agent is worth at one: 1
+where most problems are easy or hopeless, so that one failure says nearly all; 32 where they are alike."""
+SPREAD = {"answer": 4.0}
 OTHER_SPREAD = 4.0
 """What is thought before anything is known: where a direct answer fails, the next one mostly does, too."""
 SPREAD_COUNTS = 1.0
@@ -114,7 +114,7 @@ class Beliefs(Frozen):
 
     @cached_property
     def seen(self) -> Mapping[str, Chances]:
-        """The counts, in which a further try at a problem counts less: it is made where others have failed."""
+        """The counts, in which a further try counts less: it is made at problems where others failed."""
         found: dict[str, Chances] = {}
         for key, row in self.counts.items():
             made, spread = self.tries.get(key, ()), self.spread(key.partition("/")[0])

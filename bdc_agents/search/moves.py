@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 from operator import itemgetter
+from typing import NamedTuple
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Outlook, Told
@@ -17,6 +18,7 @@ from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
 from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
 FAILED = OUTCOMES[:-1]
+MENDS: tuple[Kind, ...] = ("repair", "rethink")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ def plan(tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> list
     return Walk(tree, outlook, config, left).moves()
 
 
+class _Place(NamedTuple):
+    """What decides which moves there are at a node, and their gains: the same at many nodes."""
+
+    root: bool
+    before: str
+    write: bool
+    think: bool
+    mend: bool
+
+
 class Walk:
     """Walks by P-UCB to the new children that are worth most, one move after another.
 
@@ -87,11 +99,11 @@ class Walk:
         self._calls = left.calls
         self._agents = [*left.agents]
         self._worth = 0.0
-        self._gains: dict[tuple[bool, str, bool, bool], Sequence[tuple[Kind, str, float]]] = {}
+        self._gains: dict[_Place, list[tuple[Kind, str, float]]] = {}
 
     def moves(self) -> list[Move]:
         """The moves of a round, the best first."""
-        if not self.tree["0"].attempts and not self._pending:
+        if not self.tree["0"].evaluations:
             return self._first_answers()[: self._calls]
         found: list[Move] = []
         first = 0.0
@@ -170,13 +182,19 @@ class Walk:
         return self._mended + Counter(self.tree[key].mends for key in node.children)
 
     def _options(self, node: Node) -> Sequence[tuple[Kind, str, float]]:
-        """The new children of a node: by which move of whom, and the gain for a call that is believed of it."""
+        """The new children of a node: by which move of whom, and the gain for a call."""
         source = best_failed(node)
         if source is None and node.attempts and node.parent is not None:
             return ()
         deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
-        before, root = outcome_at(node, source), node.parent is None
-        return self._gains_of(root, before, not deep and self._may_think(node), not deep)
+        # A prompt that got no reply again and again, so that the node is given up, is not sent once more.
+        write = node.value is None or bool(node.attempts)
+        place = _Place(
+            node.parent is None, outcome_at(node, source), write, not deep and self._may_think(node), not deep
+        )
+        if place not in self._gains:
+            self._gains[place] = self._gains_at(place)
+        return self._gains[place]
 
     def _may_think(self, node: Node) -> bool:
         """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
@@ -191,27 +209,19 @@ class Walk:
 
     # --- gains: the same wherever a node has the same to start from -------------------------------
 
-    def _gains_of(
-        self, root: bool, before: str, think: bool, mend: bool
-    ) -> Sequence[tuple[Kind, str, float]]:
-        key = (root, before, think, mend)
-        if key not in self._gains:
-            agents = self._agents
-            began = NOTHING if root else before
-            first: Kind = "answer" if root else "write"
-            base = max((self.outlook.chances(first, agent, began)[-1] for agent in agents), default=0.0)
-            kinds: list[tuple[Kind, str]] = [(first, began)]
-            if mend and before and self.config.refine:
-                kinds += [("repair", before), ("rethink", before)]
-            found = [
-                (kind, agent, self._gain(kind, agent, start, base))
-                for kind, start in kinds
-                for agent in agents
-            ]
-            if think:
-                found += [("think", agent, self._thinking_gain(agent)) for agent in agents]
-            self._gains[key] = found
-        return self._gains[key]
+    def _gains_at(self, place: "_Place") -> list[tuple[Kind, str, float]]:
+        began = NOTHING if place.root else place.before
+        first: Kind = "answer" if place.root else "write"
+        base = max((self.outlook.chances(first, agent, began)[-1] for agent in self._agents), default=0.0)
+        kinds: list[tuple[Kind, str]] = [(first, began)] if place.write else []
+        if place.mend and place.before and self.config.refine:
+            kinds.extend((kind, place.before) for kind in MENDS)
+        found: list[tuple[Kind, str, float]] = []
+        for kind, start in kinds:
+            found.extend((kind, agent, self._gain(kind, agent, start, base)) for agent in self._agents)
+        if place.think:
+            found.extend(("think", agent, self._thinking_gain()) for agent in self._agents)
+        return found
 
     def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:
         """The chance to pass, and beyond it what a failed program would make more likely than before."""
@@ -226,14 +236,11 @@ class Walk:
     def _best_mend(self, before: str) -> float:
         """The best chance of a repair from a program of some outcome."""
         return max(
-            self.outlook.chances(kind, agent, before)[-1]
-            for kind in ("repair", "rethink")
-            for agent in self.left.agents
+            self.outlook.chances(kind, agent, before)[-1] for kind in MENDS for agent in self.left.agents
         )
 
-    def _thinking_gain(self, agent: str) -> float:
+    def _thinking_gain(self) -> float:
         """What thoughts are worth for each call: that for them, and one for a program."""
-        del agent
         return max(self.outlook.chances("write", other, NOTHING)[-1] for other in self.left.agents) / 2
 
     # --- where a program passes ---------------------------------------------------------------

@@ -188,7 +188,7 @@ class Nodes:
         # The longer chain goes first, so that its programs are not left to the end of the round.
         (tree, answers, unread), more = await gather(_refined(run, planned, refining), run.ask(writing))
         answers += more
-        written = [answer for answer in answers if answer.call.purpose == "boost"]
+        written = [answer for answer in answers if answer.call.purpose in ("boost", "repair")]
         found = await read_each(partial(read_draft, problem=run.problem), written)
         drafts = [*zip(written, found, strict=True)]
         unread += [answer for answer, draft in drafts if draft and not draft.code]
@@ -363,7 +363,7 @@ def _left(run: Step) -> Left:
     """What a round of moves may use."""
     calls = None if run.budget.calls is None else run.budget.calls - run.used.calls
     passing = bool(run.state.get("passing"))
-    first = not run.tree["0"].attempts
+    first = not run.tree["0"].evaluations
     count = run.config.leaves or (len(run.agents) if first else 1 if passing else MOVES_AT_ONCE)
     if run.rollouts is not None:
         count = min(count, run.rollouts - run.state.get("rollouts", 0))
