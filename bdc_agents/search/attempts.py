@@ -88,7 +88,7 @@ def with_repairs(
             id=f"{node.id}.{len(node.children)}",
             parent=node.id,
             thought=draft.thought,
-            kind=draft.move.kind,
+            kind="repair" if draft.move.kind == "repair" else "rethink",
             mends=draft.move.program,
         )
         tree = tree.with_nodes(child).change(node.id, children=(*node.children, child.id))

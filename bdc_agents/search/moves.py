@@ -122,7 +122,7 @@ class Walk:
         best = max(chances.values())
         able = [agent for agent in self.left.agents if chances[agent] >= FILL * best]
         return [
-            Move(kind="answer", agent=agent, node="0")
+            Move(kind="answer", agent=agent, node="0", gain=round(chances[agent], 4))
             for agent in sorted(able, key=lambda agent: -chances[agent])
         ]
 
@@ -151,13 +151,13 @@ class Walk:
             new = max(self._options(node), key=itemgetter(2), default=None)
             if not children:
                 self._worth = new[2] if new else 0.0
-                return self._move(node, *new[:2]) if new else None
+                return self._move(node, *new) if new else None
             best = max(children, key=lambda child: self._score(child, scale))
             # A new child is thought to be no worse than the best of those there are.
             top = max(child.best_return for child in children)
             if new and top + scale * new[2] >= self._score(best, scale):
                 self._worth = new[2]
-                return self._move(node, *new[:2])
+                return self._move(node, *new)
             node = best
 
     def _score(self, child: Node, scale: float) -> float:
@@ -171,12 +171,14 @@ class Walk:
             return 0.0
         return max((gain for _, _, gain in self._options(child)), default=0.0)
 
-    def _move(self, node: Node, kind: Kind, agent: str) -> Move:
+    def _move(self, node: Node, kind: Kind, agent: str, gain: float) -> Move:
+        gain = round(gain, 4)
         if kind in ("answer", "think"):
-            return Move(kind=kind, agent=agent, node=node.id)
+            return Move(kind=kind, agent=agent, node=node.id, gain=gain)
         source = best_failed(node, self._mended_of(node))
         program = source.program if source and kind != "write" else ""
-        return Move(kind=kind, agent=agent, node=node.id, program=program, before=outcome_at(node, source))
+        before = outcome_at(node, source)
+        return Move(kind=kind, agent=agent, node=node.id, program=program, before=before, gain=gain)
 
     def _mended_of(self, node: Node) -> Counter[str]:
         return self._mended + Counter(self.tree[key].mends for key in node.children)

@@ -119,12 +119,13 @@ class SearchContext(TypedDict, total=False):
 
 
 class SearchOutput(TypedDict, total=False):
-    """What a run returns: the `Solution`, and the tree and programs that a trace is made of."""
+    """What a run returns: the `Solution`, and the tree, programs and calls that a trace is made of."""
 
     problem: Json
     solution: Json
     tree: Annotated[dict[str, Json], _patches(merge_nodes)]
     programs: Annotated[dict[str, Json], _patches(merge)]
+    calls: Annotated[dict[str, Json], _patches(merge)]
 
 
 class SearchState(SearchOutput, total=False):
@@ -177,7 +178,7 @@ class SearchState(SearchOutput, total=False):
 
 
 _STATE = TypeAdapter(SearchState)
-_ADDED = ("tree", "programs", "usage", "failing", "set_aside", "room")
+_ADDED = ("tree", "programs", "calls", "usage", "failing", "set_aside", "room")
 """Parts of the state to which a step's write is added."""
 
 

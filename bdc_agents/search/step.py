@@ -12,7 +12,7 @@ from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.bandit import Role, choose_agents
 from bdc_agents.search.beliefs import Beliefs, Outlook, Told
 from bdc_agents.search.budget import Account, caps_on_calls, is_free, rollouts_at_most, total
-from bdc_agents.search.calls import Answer, Call, ask, rooms, settle
+from bdc_agents.search.calls import Answer, Call, ask, records, rooms, settle
 from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
@@ -190,7 +190,14 @@ class Step:
         for agent, reason in aside.items():
             self.emit({"type": "set_aside", "agent": agent, "reason": reason})
         usage = settle(self.answers, malformed)
-        return {"usage": usage, "failing": rows, "set_aside": aside, "room": rooms(self.answers)}
+        calls = records(self.answers, len(self.state.get("calls", {})))
+        return {
+            "usage": usage,
+            "failing": rows,
+            "set_aside": aside,
+            "room": rooms(self.answers),
+            "calls": calls,
+        }
 
     def grown(self, tree: Tree) -> dict[str, Json]:
         """What changed of the tree; the nodes are told whole to whoever watches."""

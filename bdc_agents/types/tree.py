@@ -30,6 +30,7 @@ class Move(Frozen):
         node: Where it starts: whose path is answered, continued or mended.
         program: Key of the program that is mended; empty for other moves.
         before: Outcome of that program, or of the best one that the path has; empty where there is none.
+        gain: What was believed of it: the chance that its program passes, and what a failed one would add.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Move(Frozen):
     node: str
     program: str = ""
     before: str = ""
+    gain: Number = 0.0
 
 
 class Attempt(Frozen):
