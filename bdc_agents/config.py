@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -38,11 +38,30 @@ from bdc_agents.untrusted import read_toml
 
 CONFIG_FILE = "bdc.toml"
 
+WALK = frozenset(
+    [
+        "programs_per_agent",
+        "answer_first",
+        "expand",
+        "feedback",
+        "learn_from",
+        "merge",
+        "priors",
+        "bandit",
+        "resample",
+        "widening",
+        "widening_k",
+        "widening_alpha",
+    ]
+)
+"""Settings of the published walk alone."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # The published constants (arXiv 2502.12492): no early stop, no answer at the root, every leaf expanded,
     # one at a time, every agent asked everywhere.
     "paper": {
+        "policy": "paper",
         "rollouts": 16,
         "width": 3,
         "programs_per_agent": 2,
@@ -217,6 +236,11 @@ class SearchConfig(WithPresets):
     """The knobs of MC-Tree-Of-Agents; `SearchConfig.preset("paper")` has the published ones.
 
     Args:
+        policy: How a round is planned. `default` weighs moves by what is believed of them: a direct answer,
+            thoughts, a program for a thought, a repair by another agent. `paper` walks to leaves by P-UCB and
+            asks for thoughts and programs there, as published; a setting that only this walk has chooses it,
+            where none is named. `best-of-n` asks for direct answers alone.
+        beliefs: What moves by agents gave on earlier problems, as the fields of `Beliefs`.
         rollouts: The most leaves to evaluate. None leaves the end to the budget; without a budget it
             means 16, the published number.
         width: Thoughts that each agent proposes in one expansion.
@@ -264,6 +288,8 @@ class SearchConfig(WithPresets):
 
     # `c`, `c_base`, `gamma` and the temperature are the published values. The other defaults were chosen
     # together; benchmarks/results/quality.md compares them as a whole with `paper` and best-of-N.
+    policy: Literal["default", "paper", "best-of-n"] = "default"
+    beliefs: dict[str, dict[str, tuple[float, ...]]] = {}
     rollouts: int | None = Field(default=None, ge=1)
     width: int = Field(default=5, ge=1, le=16)
     programs_per_agent: int = Field(default=1, ge=1, le=32)
@@ -293,6 +319,18 @@ class SearchConfig(WithPresets):
     widening_alpha: float = Field(default=0.5, gt=0, lt=1)
     self_tests: bool = False
     seed: int = 42
+
+    @model_validator(mode="before")
+    @classmethod
+    def _walks(cls, fields: Any) -> Any:
+        """Chooses the walk where one of its settings is given: there was no other policy once."""
+        if (
+            isinstance(fields, dict)
+            and "policy" not in fields
+            and WALK.intersection(cast("dict[str, Any]", fields))
+        ):
+            return {**cast("dict[str, Any]", fields), "policy": "paper"}
+        return fields  # pyright: ignore[reportUnknownVariableType]
 
 
 class Budget(Frozen):
@@ -403,7 +441,7 @@ class Settings(BaseSettings):
         if isinstance(search, dict) and "preset" in search:
             changes = {key: value for key, value in search.items() if key != "preset"}
             chosen = SearchConfig.preset(str(search["preset"]))
-            return data | {"search": chosen.model_dump() | changes}
+            return data | {"search": chosen.model_dump(exclude_unset=True) | changes}
         return data
 
     @classmethod

@@ -134,6 +134,38 @@ def repair_program(
     return (*asked, AIMessage(content=code), HumanMessage(content=ask))
 
 
+def mend_program(
+    problem: Problem, thoughts: Sequence[Thought], failed: Program, failures_shown: int, *, code: bool
+) -> tuple[BaseMessage, ...]:
+    """Asks for a diagnosis of a failed program and, in the same reply, for a better one.
+
+    Args:
+        problem, thoughts: The path that the program was written for.
+        failed: The program, with its verdict.
+        failures_shown: Failing tests to show, at most.
+        code: Whether its code is shown, too, behind the facts: what a program does says more than its text.
+    """
+    shown = "\n".join(_show_failure(result) for result in _failures(failed, failures_shown))
+    facts = f"A colleague's program is wrong. It fails these tests:\n{shown}" if shown else ""
+    if not facts:
+        facts = "A colleague's program is wrong: no test of it gave a result."
+    text = f"The program:\n{_fence(trim(failed.code, PROGRAM_LIMIT))}" if code and failed.code else ""
+    seen = (
+        "what is wrong with it and what a right program does instead"
+        if code
+        else "what these tests show about the problem that was missed"
+    )
+    begin = "" if code else ", from scratch,"
+    ask = f"First say in one to three sentences {seen}. Then{begin} "
+    how = _what_to_write(problem)
+    ask += f"write {how}. Reply with these sentences and one ```python block."
+    return _conversation([describe(problem), _plan(thoughts, "The plan so far:"), facts, text, ask])
+
+
+def _failures(program: Program, most: int) -> tuple[TestResult, ...]:
+    return program.verdict.failures[:most] if program.verdict else ()
+
+
 def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:
     """Asks for tests of a problem that has none of its own."""
     if problem.entry_point is None:
@@ -197,6 +229,10 @@ def _show_failure(result: TestResult) -> str:
 
 
 def _how_to_answer(problem: Problem) -> str:
+    return f"Write {_what_to_write(problem)}. Reply with one ```python block and nothing else."
+
+
+def _what_to_write(problem: Problem) -> str:
     if problem.entry_point is None:
         what = "a complete Python program that reads from standard input and prints to standard output"
     elif problem.entry_point != problem.defines:
@@ -205,7 +241,7 @@ def _how_to_answer(problem: Problem) -> str:
         what = f"the complete Python class {named} and the imports it needs"
     else:
         what = f"the complete Python {_named(problem, problem.entry_point)} with the imports it needs"
-    return f"Write {what}. Reply with one ```python block and nothing else."
+    return what
 
 
 def _named(problem: Problem, entry_point: str) -> str:

@@ -180,7 +180,7 @@ def search_config(spec: Spec, base: SearchConfig, temperature: float | None) -> 
         changes = {"temperature": temperature} | changes
     changes = {key: None if value == "none" else value for key, value in changes.items()}
     try:
-        return SearchConfig.model_validate(start.model_dump() | changes)
+        return SearchConfig.model_validate(start.model_dump(exclude_unset=True) | changes)
     except ValidationError as error:
         raise ConfigError(explain(error, f"solver {spec.text!r}", SearchConfig)) from None
 

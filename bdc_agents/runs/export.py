@@ -30,7 +30,7 @@ from bdc_agents.types import Frozen, Trace, content_hash
 
 Kind = Literal["sft", "dpo", "matrix", "traces"]
 KINDS: tuple[str, ...] = get_args(Kind)
-SFT_ROWS = ("p2t", "t2s", "direct")
+SFT_ROWS = ("p2t", "t2s", "direct", "repair")
 _NAMES = ("kind", "problem_id")
 """Columns that say where a row comes from."""
 

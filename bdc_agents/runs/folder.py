@@ -190,7 +190,7 @@ def parse_trace(line: bytes, place: str) -> Trace:
         raise UsageError(f"{place}: not JSON: {error}") from None
     if not isinstance(data, dict):
         raise UsageError(f"{place}: not a trace: a JSON object is expected, found {line[:40]!r}")
-    if data.get("version") != 1:
+    if data.get("version") not in (1, 2):
         raise UsageError(f"{place}: {_no_version(data)}")
     try:
         trace = Trace.model_validate(data)
@@ -203,13 +203,13 @@ def parse_trace(line: bytes, place: str) -> Trace:
 
 
 def _no_version(data: Mapping[str, Any]) -> str:
-    """Why an object is no trace of version 1."""
+    """Why an object is no trace of a version that is read."""
     found = data.get("version")
-    if isinstance(found, int) and found > 1:
-        return f"a trace of version {found!r:.40}; this package reads version 1: update bdc-agents"
+    if isinstance(found, int) and found > 2:
+        return f"a trace of version {found!r:.40}; this package reads versions 1 and 2: update bdc-agents"
     if found is None and "statement" in data:
         return "a problem, not a trace: bdc solve searches it, and with --out keeps a trace"
-    what = "it has no version" if found is None else f"its version is {found!r:.40}, not 1"
+    what = "it has no version" if found is None else f"its version is {found!r:.40}, not 1 or 2"
     return f"not a trace: {what}; bdc solve --out RUN and bdc collect write traces, as docs/traces.md says"
 
 

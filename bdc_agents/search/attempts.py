@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from bdc_agents.search.beliefs import OUTCOMES
 from bdc_agents.search.boost import Draft
+from bdc_agents.search.execute import outcome_of
 from bdc_agents.search.step import Step
-from bdc_agents.types import Attempt, Program
+from bdc_agents.types import Attempt, Move, Node, Program, Tree
 
 
 def attempts_of(
@@ -32,9 +34,18 @@ def _attempt(run: Step, draft: Draft, key: str, fresh: Mapping[str, Program]) ->
     author = node.thought.agent if node.thought else ""
     refined = node.refined is not None
     if not key:
-        return Attempt(program="", agent=draft.agent, author=author, reward=0.0, refined=refined)
+        return Attempt(
+            program="", agent=draft.agent, author=author, reward=0.0, refined=refined, outcome="error"
+        )
     program = run.known([key], fresh)[key]
-    return Attempt(program=key, agent=draft.agent, author=author, reward=program.reward, refined=refined)
+    return Attempt(
+        program=key,
+        agent=draft.agent,
+        author=author,
+        reward=program.reward,
+        refined=refined,
+        outcome=outcome_of(program),
+    )
 
 
 def credited(run: Step, attempts: Sequence[tuple[str, Attempt]]) -> dict[str, dict[str, list[float]]]:
@@ -47,3 +58,71 @@ def credited(run: Step, attempts: Sequence[tuple[str, Attempt]]) -> dict[str, di
         better = float(attempt.reward > before)
         credit[attempt.author][attempt.agent] = [row[0] + 1, row[1] + attempt.reward, row[2] + better]
     return credit
+
+
+def with_repairs(
+    tree: Tree, drafts: Sequence[Draft], keys: Sequence[str]
+) -> tuple[Tree, list[Draft], list[str]]:
+    """Adds a child for each repair, to which its program belongs.
+
+    A repair that gives the program that it began from, or one that a sibling holds, is no other state: it
+    stays with the node, so that the tree does not fill with copies.
+
+    Returns:
+        The tree, the drafts at their nodes, and the new nodes.
+    """
+    placed: list[Draft] = []
+    born: list[str] = []
+    for key, draft in zip(keys, drafts, strict=True):
+        if draft.thought is None or draft.move is None:
+            placed.append(draft)
+            continue
+        node = tree[draft.node]
+        around = (node, *map(tree.__getitem__, node.children))
+        copied = {attempt.program for one in around for attempt in one.attempts}
+        copied |= {other for other, one in zip(keys, placed, strict=False) if one.node in node.children}
+        if not key or key in copied:
+            placed.append(draft)
+            continue
+        child = Node(
+            id=f"{node.id}.{len(node.children)}",
+            parent=node.id,
+            thought=draft.thought,
+            kind="repair" if draft.move.kind == "repair" else "rethink",
+            mends=draft.move.program,
+        )
+        tree = tree.with_nodes(child).change(node.id, children=(*node.children, child.id))
+        placed.append(draft.model_copy(update={"node": child.id}))
+        born.append(child.id)
+    return tree, placed, born
+
+
+def told(
+    run: Step, drafts: Sequence[Draft], keys: Sequence[str], fresh: Mapping[str, Program]
+) -> dict[str, list[float]]:
+    """What moves gave in this search, with those of this round."""
+    counts = dict(run.told)
+    for key, draft in zip(keys, drafts, strict=True):
+        program = run.known([key], fresh)[key] if key else None
+        if draft.move is None or (program and program.verdict is None):
+            continue
+        name = f"{draft.move.kind}/{draft.move.before}/{draft.agent}"
+        row = [*counts.get(name, (0.0, 0.0, 0.0, 0.0))]
+        row[OUTCOMES.index(outcome_of(program))] += 1
+        counts[name] = row
+    return counts
+
+
+def in_vain(run: Step, drafts: Sequence[Draft]) -> list[Move]:
+    """Moves of the round's plan for which no reply came."""
+    made = [draft.move for draft in drafts]
+    return [move for move in run.plan.moves if move not in made]
+
+
+def unanswered(run: Step, drafts: Sequence[Draft]) -> dict[str, int]:
+    """How often each move was asked for in vain, with this round."""
+    found = dict(run.state.get("unanswered", {}))
+    for move in in_vain(run, drafts):
+        key = f"{move.kind}/{move.before}/{move.agent}"
+        found[key] = found.get(key, 0) + 1
+    return found

@@ -1,15 +1,23 @@
 """Boost: every agent writes programs for a path, whoever wrote its thoughts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies.reading import extract_code
+from bdc_agents.agents.replies.reading import MAX_CHARS, extract_code, strip_thinking
 from bdc_agents.config import SearchConfig
-from bdc_agents.prompts import write_program
+from bdc_agents.prompts import mend_program, write_program
 from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.path import thoughts_of
-from bdc_agents.types import Frozen, Problem, Tree
+from bdc_agents.search.state import Json
+from bdc_agents.types import Frozen, Move, Problem, Program, Thought, Tree
+
+MENDING = ("repair", "rethink")
+"""Moves that begin from the facts of a failed program, and give a child with a diagnosis and a program."""
+LONGEST = 600
+"""Characters of a diagnosis, as many as a thought may have (see `thoughts_schema`)."""
+_SHORTEST = 12
+"""Characters below which what stands before a program is a label, such as `Here it is:`."""
 
 
 class Draft(Frozen):
@@ -18,12 +26,16 @@ class Draft(Frozen):
     Args:
         code: Empty where the reply held none.
         sampled: Whether the same request could have given another one.
+        move: The move that it was written in.
+        thought: The diagnosis that comes with a repair, for which a child of the node is made.
     """
 
     node: str
     agent: str
     code: str
     sampled: bool = True
+    move: Move | None = None
+    thought: Thought | None = None
 
 
 def boost_calls(
@@ -51,6 +63,44 @@ def boost_calls(
     return calls
 
 
+def move_calls(
+    problem: Problem, tree: Tree, moves: Sequence[Move], programs: Mapping[str, Json], config: SearchConfig
+) -> list[Call]:
+    """The call of each move that writes a program, each with a seed of its own."""
+    asked, calls = Counter[tuple[str, ...]](), list[Call]()
+    for move in moves:
+        path = thoughts_of(tree, move.node)
+        if move.kind in MENDING:
+            program = Program.model_validate(programs[move.program])
+            messages = mend_program(problem, path, program, config.failures_shown, code=move.kind == "repair")
+        else:
+            messages = write_program(problem, path)
+        place = (move.node, move.kind, move.agent, move.program)
+        seed = derive_seed(config.seed, *place, _written(tree, move) + asked[place])
+        asked[place] += 1
+        request = Request(messages=messages, temperature=config.temperature, seed=seed)
+        purpose = "repair" if move.kind in MENDING else "boost"
+        calls.append(Call(agent=move.agent, purpose=purpose, node=move.node, request=request, move=move))
+    return calls
+
+
+def _written(tree: Tree, move: Move) -> int:
+    """A number that grows whenever something was written at the node of a move."""
+    node = tree[move.node]
+    return node.evaluations + len(node.children)
+
+
+def read_diagnosis(text: str) -> str:
+    """What a reply says before its program, or else behind it: the thought of a repair."""
+    said, _, behind = strip_thinking(text)[:MAX_CHARS].partition("```")
+    behind = behind.rpartition("```")[2]
+    for part in (said, behind):
+        words = " ".join(part.replace("**", "").replace("#", " ").split())
+        if len(words) >= _SHORTEST:
+            return words[:LONGEST]
+    return "Write a program that passes the failing tests."
+
+
 def read_draft(answer: Answer, problem: Problem) -> Draft | None:
     """The program in a reply; None where no reply came."""
     if answer.reply is None:
@@ -58,4 +108,9 @@ def read_draft(answer: Answer, problem: Problem) -> Draft | None:
     reply, call = answer.reply, answer.call
     code = extract_code(reply.text, problem.defines, truncated=reply.truncated) or ""
     sampled = reply.sampled and call.request.temperature > 0
-    return Draft(node=call.node, agent=call.agent, code=code, sampled=sampled)
+    thought = None
+    if call.purpose == "repair":
+        thought = Thought(text=read_diagnosis(reply.text), agent=call.agent)
+    return Draft(
+        node=call.node, agent=call.agent, code=code, sampled=sampled, move=call.move, thought=thought
+    )

@@ -12,20 +12,25 @@ from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.search.budget import Account
 from bdc_agents.search.clock import now
 from bdc_agents.search.state import Emit, Json
-from bdc_agents.types import Frozen, Usage
+from bdc_agents.types import CallRecord, Frozen, Move, Usage, content_hash
 
 S = TypeVar("S")
 T = TypeVar("T")
-Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests"]
+Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests", "repair"]
 
 
 class Call(Frozen):
-    """One request to one agent, and the node it is for."""
+    """One request to one agent, and the node it is for.
+
+    Args:
+        move: What a policy of moves planned it as.
+    """
 
     agent: str
     purpose: Purpose
     node: str
     request: Request
+    move: Move | None = None
 
     def with_room(self, max_tokens: int) -> "Call":
         """The call with a token limit for its reply."""
@@ -195,6 +200,41 @@ def settle(answers: Sequence[Answer], malformed: Sequence[Answer] = ()) -> dict[
     for answer in malformed:
         used[answer.call.agent] = used[answer.call.agent] + Usage(malformed=1)
     return {name: usage.model_dump() for name, usage in used.items()}
+
+
+def records(answers: Sequence[Answer], before: int) -> dict[str, Json]:
+    """What became of each call, as a trace keeps it, by its prompt and seed.
+
+    Args:
+        answers: In the order in which they were planned.
+        before: How many calls there were before them.
+    """
+    found: dict[str, Json] = {}
+    for order, answer in enumerate(answers, before):
+        request, used = answer.call.request, answer.usage
+        prompt = content_hash("\0".join(str(message.content) for message in request.messages))
+        record = CallRecord(
+            order=order,
+            agent=answer.call.agent,
+            purpose=answer.call.purpose,
+            node=answer.call.node,
+            move=answer.call.move,
+            prompt=prompt,
+            seed=request.seed,
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
+            cost=used.cost,
+            seconds=round(used.seconds, 3),
+            cached=used.cached > 0,
+            error=answer.error[:_ERROR],
+        )
+        key = f"{prompt}/{answer.call.agent}/{request.seed}"
+        found[key] = record.model_dump(mode="json", exclude_defaults=True)
+    return found
+
+
+_ERROR = 300
+"""Characters of an error in a trace: endpoints answer with whole pages."""
 
 
 def failures(answers: Sequence[Answer]) -> dict[str, str]:

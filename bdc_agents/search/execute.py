@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from math import fsum
+from typing import Literal
 
 from bdc_agents.agents.replies.reading import normalise
 from bdc_agents.sandbox.protocol import Executor, Job, job_for
@@ -87,6 +88,18 @@ async def _run(job: Job, executor: Executor, deadline: float | None) -> Verdict 
         if not limit.expired():
             raise
         return None
+
+
+def outcome_of(program: Program | None) -> Literal["error", "wrong", "part", "pass"]:
+    """What the public tests of a program gave; `error` too where a reply held no program."""
+    verdict = program.verdict if program else None
+    if verdict is None or not verdict.results:
+        return "error"
+    if verdict.passed:
+        return "pass"
+    if verdict.reward > 0:
+        return "part"
+    return "wrong" if any(result.outcome == "wrong" for result in verdict.results) else "error"
 
 
 def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping[str, float]) -> Tree:

@@ -16,9 +16,9 @@ from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
-from bdc_agents.search.attempts import attempts_of, credited
+from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.backpropagate import backpropagate, close
-from bdc_agents.search.boost import Draft, boost_calls, read_draft
+from bdc_agents.search.boost import MENDING, Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
 from bdc_agents.search.calls import Answer, Call, failures, read_each
 from bdc_agents.search.clock import Clock
@@ -27,6 +27,7 @@ from bdc_agents.search.expand import add_children, interleave, merge_call, read_
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
+from bdc_agents.search.moves import Left, plan
 from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
 from bdc_agents.search.premises import check_premises
@@ -37,6 +38,9 @@ from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Node, Problem, Program, Thought, Tree
+
+MOVES_AT_ONCE = 4
+"""Moves of a round once direct answers have failed: as many slots as small endpoints have."""
 
 
 class Nodes:
@@ -93,6 +97,8 @@ class Nodes:
             "programs": Overwrite({}),
             **{key: Overwrite(value) for key, value in run.settled().items()},
             "credit": {},
+            "told": {},
+            "unanswered": {},
             "refining": [],
             "expanding": [],
             "full": False,
@@ -112,24 +118,45 @@ class Nodes:
         stop = _stop(run)
         if stop:
             return _stopped(run, stop)
+        if run.config.policy != "paper":
+            return self._select_moves(run)
         chosen = select(run.tree, run.config, _places(run) - len(refining), refining)
         wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, chosen.evaluate))
         expanding = [leaf for number, leaf in enumerate(wanted) if leaf not in wanted[:number]]
         if not (chosen.evaluate or expanding or refining):
             return _stopped(run, "exhausted")
-        plan, cut = Round(run).affordable(chosen.evaluate, refining, expanding)
+        planned, cut = Round(run).affordable(chosen.evaluate, refining, expanding)
         if cut:
             return _stopped(run, cut)
-        evaluating, expanding = [*plan.write], [*plan.expand]
+        evaluating, expanding = [*planned.write], [*planned.expand]
         run.emit({"type": "selected", "leaves": [*dict.fromkeys((*evaluating, *expanding))]})
         changes = {
             "evaluating": evaluating,
             "expanding": expanding,
-            "plan": stored(plan),
+            "plan": stored(planned),
             "drafts": [],
             "stopped_by": None,
         }
         return news(state, changes)
+
+    def _select_moves(self, run: Step) -> Json:
+        """Plans a round of moves, or says what ends the search."""
+        moves = plan(run.tree, run.outlook(), _left(run), run.config)
+        if not moves:
+            return _stopped(run, "exhausted")
+        planned, cut = Round(run).plan_moves(moves)
+        if cut and not planned.calls:
+            return _stopped(run, cut)
+        run.emit({"type": "selected", "leaves": [*dict.fromkeys(move.node for move in moves)]})
+        writing = [move.node for move in planned.moves if move.kind not in MENDING]
+        changes = {
+            "evaluating": [*dict.fromkeys(writing)],
+            "expanding": [*planned.expand],
+            "plan": stored(planned),
+            "drafts": [],
+            "stopped_by": None,
+        }
+        return news(run.state, changes)
 
     async def expand(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks for thoughts and adds them as children of the leaves."""
@@ -161,7 +188,7 @@ class Nodes:
         # The longer chain goes first, so that its programs are not left to the end of the round.
         (tree, answers, unread), more = await gather(_refined(run, planned, refining), run.ask(writing))
         answers += more
-        written = [answer for answer in answers if answer.call.purpose == "boost"]
+        written = [answer for answer in answers if answer.call.purpose in ("boost", "repair")]
         found = await read_each(partial(read_draft, problem=run.problem), written)
         drafts = [*zip(written, found, strict=True)]
         unread += [answer for answer, draft in drafts if draft and not draft.code]
@@ -188,9 +215,12 @@ class Nodes:
         fresh = await execute(written, run.programs, run.problem, self.executor, run.deadline)
         _tell(run, fresh)
         judged = await _judge(run, state, fresh)
+        leaves = [*state.get("evaluating", []), *state.get("refining", [])]
+        run.tree, drafts, born = with_repairs(run.tree, drafts, keys)
         attempts, passed = attempts_of(run, drafts, keys, fresh)
         tree = run.tree
-        leaves = [*state.get("evaluating", []), *state.get("refining", [])]
+        missing = [move.node for move in in_vain(run, drafts)]
+        leaves += [leaf for leaf in (*born, *missing) if leaf not in leaves]
         for leaf in leaves:
             own = [attempt for node, attempt in attempts if node == leaf]
             if own:
@@ -211,6 +241,9 @@ class Nodes:
             "tree": run.grown(tree),
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
             "credit": credited(run, attempts),
+            "told": told(run, drafts, keys, fresh),
+            "unanswered": unanswered(run, drafts),
+            "evaluating": [leaf for leaf in leaves if leaf not in state.get("refining", [])],
             "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
             "passing": dict(passing),
             "confirmed": agreed,
@@ -227,6 +260,10 @@ class Nodes:
         again, done, due = list[str](), 0, [*state.get("expanding", [])]
         for leaf in (*refined, *state.get("evaluating", [])):
             if tree[leaf].value is None:
+                continue
+            if run.config.policy != "paper":
+                tree = backpropagate(tree, leaf, run.config)
+                done += 1
                 continue
             if did_not_help(tree, leaf) and not solved:
                 if leaf not in refined and _can_refine(run, leaf):
@@ -320,6 +357,18 @@ async def _refined(
         if answer.reply and tree[leaf].refined is None:
             unread.append(answer)
     return tree, [*answers, *await run.ask(run.afford(calls))], unread
+
+
+def _left(run: Step) -> Left:
+    """What a round of moves may use."""
+    calls = None if run.budget.calls is None else run.budget.calls - run.used.calls
+    passing = bool(run.state.get("passing"))
+    first = not run.tree["0"].evaluations
+    count = run.config.leaves or (len(run.agents) if first else 1 if passing else MOVES_AT_ONCE)
+    if run.rollouts is not None:
+        count = min(count, run.rollouts - run.state.get("rollouts", 0))
+    doubtful = frozenset(name for name, row in run.state.get("failing", {}).items() if row["rounds"])
+    return Left(tuple(run.agents), calls, count, passing and run.config.stop_when_solved, doubtful)
 
 
 def _can_refine(run: Step, leaf: str) -> bool:

@@ -12,7 +12,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.search.budget import Account, Amount
 from bdc_agents.search.calls import Call
 from bdc_agents.search.state import Json
-from bdc_agents.types import Frozen
+from bdc_agents.types import Frozen, Move
 
 Side = Literal["boost", "expand"]
 
@@ -25,6 +25,7 @@ class Plan(Frozen):
         refine: Who writes a better thought.
         rewrite: Who writes programs for it.
         expand: Who proposes children.
+        moves: What writes programs where a policy of moves plans the round.
         caps: What calls may have taken in all when a step ends, by step and cap; a step that is left
             out has the whole budget.
     """
@@ -33,12 +34,13 @@ class Plan(Frozen):
     refine: dict[str, str] = {}
     rewrite: dict[str, tuple[str, ...]] = {}
     expand: dict[str, tuple[str, ...]] = {}
+    moves: tuple[Move, ...] = ()
     caps: dict[Side, dict[str, float]] = {}
 
     @property
     def calls(self) -> bool:
         """Whether there is anything to ask."""
-        return bool(self.write or self.refine or self.expand)
+        return bool(self.write or self.refine or self.expand or self.moves)
 
 
 def stored(plan: Plan) -> Json:

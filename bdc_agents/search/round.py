@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from bdc_agents.search.boost import boost_calls
+from bdc_agents.search.boost import boost_calls, move_calls
 from bdc_agents.search.budget import Account, caps_on_calls
 from bdc_agents.search.calls import Call
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.plan import Plan, Want, afford, names, shares
 from bdc_agents.search.reflect import refine_call
 from bdc_agents.search.step import Step
-from bdc_agents.types import Tree
+from bdc_agents.types import Move, Tree
 
 
 class Round:
@@ -60,6 +60,41 @@ class Round:
         )
         return plan, also_cut or cut
 
+    def plan_moves(self, moves: Sequence[Move]) -> tuple[Plan, str | None]:
+        """The moves within the budget, and the cap that left one out.
+
+        Thoughts are asked for only where a program can still be written for one of them.
+        """
+        step, caps = self.step, caps_on_calls(self.step.budget)
+        account = Account(caps, step.used)
+        before = account.used
+        boosts, cut = afford(
+            [Want(call) for call in self.moving([one for one in moves if one.kind != "think"])],
+            step.agents,
+            account,
+        )
+        between, wants = account.used, list[Want]()
+        for move in moves:
+            if move.kind == "think":
+                program = self.programs_for(move.node, [move.agent])
+                wants += [
+                    Want(call, () if boosts else tuple(program))
+                    for call in self._thoughts_for(move.node, [move.agent])
+                ]
+        expands, also_cut = afford(wants, step.agents, account)
+        sides = shares(caps, before, between.plus(before, -1), account.used.plus(between, -1))
+        plan = Plan(
+            moves=tuple(call.move for call in boosts if call.move),
+            expand=names(expands, "expand"),
+            caps=sides if caps and boosts and expands else {},
+        )
+        return plan, also_cut or cut
+
+    def moving(self, moves: Sequence[Move]) -> list[Call]:
+        """The calls of moves that write programs."""
+        step = self.step
+        return step.roomy(move_calls(step.problem, step.tree, moves, step.programs, step.config))
+
     def affordable(
         self, evaluating: Sequence[str], refining: Sequence[str], expanding: Sequence[str]
     ) -> tuple[Plan, str | None]:
@@ -96,14 +131,16 @@ class Round:
         """The planned calls for programs; a leaf that the state was edited to name is asked for, too."""
         step, leaves = self.step, self._planned.write.items()
         calls = step.held([call for leaf, names in leaves for call in self.programs_for(leaf, names)])
-        others = [leaf for leaf in step.state.get("evaluating", []) if leaf not in self._planned.write]
+        calls += step.held(self.moving(self._planned.moves))
+        planned = {*self._planned.write, *(move.node for move in self._planned.moves)}
+        others = [leaf for leaf in step.state.get("evaluating", []) if leaf not in planned]
         return calls + step.afford([call for leaf in others for call in self.programs_for(leaf)])
 
     def thinking(self) -> list[Call]:
         """The planned calls for children; a program for one of them is held where none is written beside."""
         leaves = self._planned.expand.items()
         calls = self.step.held([call for leaf, names in leaves for call in self._thoughts_for(leaf, names)])
-        if calls and not (self._planned.write or self._planned.refine):
+        if calls and not (self._planned.write or self._planned.refine or self._planned.moves):
             self.step.held(self._program(calls[0].node))
         return calls
 

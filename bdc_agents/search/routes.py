@@ -30,4 +30,5 @@ def after_backpropagate(state: SearchState) -> Literal["boost", "select"]:
 
 def _writing(state: SearchState) -> bool:
     """Whether programs are written in this round."""
-    return bool(state.get("evaluating") or state.get("refining"))
+    moves = state.get("plan", {}).get("moves")
+    return bool(state.get("evaluating") or state.get("refining") or moves)

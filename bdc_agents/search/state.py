@@ -119,12 +119,13 @@ class SearchContext(TypedDict, total=False):
 
 
 class SearchOutput(TypedDict, total=False):
-    """What a run returns: the `Solution`, and the tree and programs that a trace is made of."""
+    """What a run returns: the `Solution`, and the tree, programs and calls that a trace is made of."""
 
     problem: Json
     solution: Json
     tree: Annotated[dict[str, Json], _patches(merge_nodes)]
     programs: Annotated[dict[str, Json], _patches(merge)]
+    calls: Annotated[dict[str, Json], _patches(merge)]
 
 
 class SearchState(SearchOutput, total=False):
@@ -144,6 +145,8 @@ class SearchState(SearchOutput, total=False):
         room: The token limit that an agent turned out to need, by agent.
         credit: By author of the last thought, then by coder: programs written, their total
             reward, and how many beat the parent's value.
+        told: What moves gave in this search, as `Beliefs.counts`.
+        unanswered: How often a move was asked for in vain, by the same keys.
         rollouts: Leaves evaluated.
         best: The highest public reward so far.
         passing: How often each program that passes every public test was written.
@@ -163,6 +166,8 @@ class SearchState(SearchOutput, total=False):
     set_aside: Annotated[dict[str, str], _of_one(merge)]
     room: Annotated[dict[str, int], largest]
     credit: dict[str, dict[str, list[float]]]
+    told: dict[str, list[float]]
+    unanswered: dict[str, int]
     rollouts: int
     best: float
     passing: dict[str, int]
@@ -173,7 +178,7 @@ class SearchState(SearchOutput, total=False):
 
 
 _STATE = TypeAdapter(SearchState)
-_ADDED = ("tree", "programs", "usage", "failing", "set_aside", "room")
+_ADDED = ("tree", "programs", "calls", "usage", "failing", "set_aside", "room")
 """Parts of the state to which a step's write is added."""
 
 
@@ -260,6 +265,6 @@ def _changed(settings: Changed, changes: Json) -> Changed:
     if not changes:
         return settings
     try:
-        return settings.model_validate(settings.model_dump() | changes)
+        return settings.model_validate(settings.model_dump(exclude_unset=True) | changes)
     except ValidationError as error:
         raise ConfigError(explain(error, "context", type(settings))) from None

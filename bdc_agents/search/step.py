@@ -10,8 +10,9 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.bandit import Role, choose_agents
+from bdc_agents.search.beliefs import Beliefs, Outlook, Told
 from bdc_agents.search.budget import Account, caps_on_calls, is_free, rollouts_at_most, total
-from bdc_agents.search.calls import Answer, Call, ask, rooms, settle
+from bdc_agents.search.calls import Answer, Call, ask, records, rooms, settle
 from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
@@ -106,6 +107,22 @@ class Step:
         """The plan of this round."""
         return Plan.model_validate(self.state.get("plan") or {})
 
+    def outlook(self) -> Outlook:
+        """What moves are likely to give in this search, now."""
+        here = Beliefs.model_validate({"counts": self.told})
+        outlook = Outlook(Beliefs.model_validate(self.config.beliefs), here, self.config.skills)
+        # What was asked for in vain is asked for less, and nothing is learnt of it.
+        for key, times in self.state.get("unanswered", {}).items():
+            kind, before, agent = key.split("/", 2)
+            for _ in range(times):
+                outlook.see(Told(kind, agent, before, "error"))  # pyright: ignore[reportArgumentType]
+        return outlook
+
+    @property
+    def told(self) -> dict[str, list[float]]:
+        """What moves gave in this search."""
+        return self.state.get("told", {})
+
     @property
     def used(self) -> Usage:
         """What earlier steps used, where there are caps on it."""
@@ -173,7 +190,14 @@ class Step:
         for agent, reason in aside.items():
             self.emit({"type": "set_aside", "agent": agent, "reason": reason})
         usage = settle(self.answers, malformed)
-        return {"usage": usage, "failing": rows, "set_aside": aside, "room": rooms(self.answers)}
+        calls = records(self.answers, len(self.state.get("calls", {})))
+        return {
+            "usage": usage,
+            "failing": rows,
+            "set_aside": aside,
+            "room": rooms(self.answers),
+            "calls": calls,
+        }
 
     def grown(self, tree: Tree) -> dict[str, Json]:
         """What changed of the tree; the nodes are told whole to whoever watches."""

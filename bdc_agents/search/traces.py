@@ -12,15 +12,17 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from bdc_agents.agents.protocol import Reply, Request
-from bdc_agents.prompts import propose_thoughts, write_program
+from bdc_agents.prompts import mend_program, propose_thoughts, write_program
 from bdc_agents.search.boost import read_draft
 from bdc_agents.search.calls import Answer, Call, Purpose
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.finish import assemble, written_at
 from bdc_agents.search.state import SearchState
-from bdc_agents.types import Frozen, Node, Problem, Program, Solution, Thought, Trace, Tree, Usage
+from bdc_agents.types import CallRecord, Frozen, Node, Problem, Program, Solution, Thought, Trace, Tree, Usage
 
+FAILURES_SHOWN = 6
+"""Failing tests in the prompt of a repair, as searches show by default."""
 MOST = 4
 """Programs of one problem that are learned from, at most."""
 
@@ -30,14 +32,15 @@ class Row(Frozen):
 
     Args:
         kind: `p2t` problem and the thoughts before to the next thought, `t2s` problem and thoughts
-            to program, `direct` problem to program, `dpo` a step that helped against one that did not.
+            to program, `direct` problem to program, `repair` the facts of a failed program to a
+            diagnosis and a program, `dpo` a step that helped against one that did not.
         prompt: Messages as `{"role", "content"}`.
         completion: The reply to learn, which the search reads as that thought or program; the
             chosen one of a pair.
         rejected: The other reply of a `dpo` pair.
     """
 
-    kind: Literal["p2t", "t2s", "direct", "dpo"]
+    kind: Literal["p2t", "t2s", "direct", "repair", "dpo"]
     problem_id: str
     prompt: tuple[dict[str, str], ...]
     completion: str
@@ -57,10 +60,19 @@ def trace_of(state: SearchState, settings: Mapping[str, Any] | None = None) -> T
         solution=Solution.model_validate(solution) if solution else assemble(state),
         nodes=Tree(state.get("tree")).nodes(),
         programs={key: Program.model_validate(value) for key, value in state.get("programs", {}).items()},
+        calls=_in_order(state.get("calls", {})),
         settings=dict(settings or {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         package=version("bdc-agents"),
     )
+
+
+def _in_order(calls: Mapping[str, Any]) -> tuple[CallRecord, ...]:
+    """The calls as they were planned; two steps that ran side by side count on from the same number."""
+    found = sorted(
+        map(CallRecord.model_validate, calls.values()), key=lambda call: (call.order, call.purpose)
+    )
+    return tuple(call.model_copy(update={"order": order}) for order, call in enumerate(found))
 
 
 def extract_traces(trace: Trace) -> tuple[Row, ...]:
@@ -77,7 +89,7 @@ def extract_traces(trace: Trace) -> tuple[Row, ...]:
     """
     tree = Tree(patched={node.id: node for node in trace.nodes})
     learned = learned_programs(trace)
-    rows = [row for code, node in learned for row in _sft_rows(trace.problem, tree, code, node)]
+    rows = [row for code, node in learned for row in _sft_rows(trace, tree, code, node)]
     # Where other answers are right too, a step that fails its tests may be none the worse.
     pairs = _pairs(trace, tree) if trace.solution.solved and not trace.problem.unjudged else ()
     return (*(row for number, row in enumerate(rows) if row not in rows[:number]), *pairs)
@@ -100,8 +112,15 @@ def direct_row(problem: Problem, completion: str) -> Row:
     return Row(kind="direct", problem_id=problem.id, prompt=ask, completion=completion)
 
 
-def _sft_rows(problem: Problem, tree: Tree, program: str, node_id: str) -> Iterator[Row]:
-    thoughts = tuple(node.thought for node in tree.path(node_id) if node.thought)
+def _sft_rows(trace: Trace, tree: Tree, program: str, node_id: str) -> Iterator[Row]:
+    problem, path = trace.problem, tree.path(node_id)
+    thoughts = tuple(node.thought for node in path if node.thought)
+    if any(node.mends for node in path):
+        # A diagnosis says what is wrong with another program: without that one it is no plan.
+        if code := reply_with_program(program, problem):
+            yield direct_row(problem, code)
+            yield from _repair_row(trace, path, code)
+        return
     for number, thought in enumerate(thoughts):
         if reply := reply_with_thought(thought):
             ask = _ask_for_thought(problem, thoughts[:number])
@@ -114,11 +133,25 @@ def _sft_rows(problem: Problem, tree: Tree, program: str, node_id: str) -> Itera
         yield direct_row(problem, code)
 
 
+def _repair_row(trace: Trace, path: Sequence[Node], code: str) -> Iterator[Row]:
+    """From the facts of a failed program to the diagnosis and the program that a repair gave."""
+    node = path[-1]
+    failed = trace.programs.get(node.mends)
+    if node.thought is None or failed is None:
+        return
+    before = tuple(one.thought for one in path[:-1] if one.thought)
+    ask = mend_program(trace.problem, before, failed, FAILURES_SHOWN, code=node.kind == "repair")
+    completion = f"{node.thought.text.strip()}\n\n{code}"
+    yield Row(kind="repair", problem_id=trace.problem.id, prompt=_messages(ask), completion=completion)
+
+
 def _pairs(trace: Trace, tree: Tree) -> Iterator[Row]:
     """Children better than their parent, each against its siblings that are worse than it."""
     for parent in trace.nodes:
         path = tuple(node.thought for node in tree.path(parent.id) if node.thought)
+        # Diagnoses of other programs are no steps that the same prompt could have given.
         children = [tree[key] for key in parent.children if tree[key].value is not None]
+        children = [child for child in children if not child.mends]
         for child in children:
             if _value(child) <= _value(parent):
                 continue

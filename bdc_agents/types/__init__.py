@@ -18,20 +18,33 @@ from bdc_agents.types.problem import (
     TestCase,
 )
 from bdc_agents.types.program import Outcome, Program, TestResult, Verdict, content_hash
-from bdc_agents.types.result import Decision, Hidden, Lineage, Solution, StoppedBy, Trace, TreeStats, Usage
-from bdc_agents.types.tree import Attempt, Node, Thought, Tree
+from bdc_agents.types.result import (
+    CallRecord,
+    Decision,
+    Hidden,
+    Lineage,
+    Solution,
+    StoppedBy,
+    Trace,
+    TreeStats,
+    Usage,
+)
+from bdc_agents.types.tree import Attempt, Kind, Move, Node, Thought, Tree
 
 __all__ = [
     "UNJUDGED",
     "Attempt",
+    "CallRecord",
     "CallTest",
     "Checker",
     "Decision",
     "Frozen",
     "Hidden",
     "HiddenTests",
+    "Kind",
     "Limits",
     "Lineage",
+    "Move",
     "Node",
     "Outcome",
     "Problem",

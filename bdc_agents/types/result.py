@@ -7,7 +7,7 @@ from pydantic import Field
 from bdc_agents.types.base import Count, Frozen, Number
 from bdc_agents.types.problem import Problem
 from bdc_agents.types.program import Program, Verdict
-from bdc_agents.types.tree import Node
+from bdc_agents.types.tree import Move, Node
 
 
 class Usage(Frozen):
@@ -156,22 +156,53 @@ class Lineage(Frozen):
     hidden: str = ""
 
 
+class CallRecord(Frozen):
+    """One call of an LLM in a search.
+
+    Args:
+        order: Of the calls as they were planned, from 0.
+        purpose: What it asked for: thoughts (`expand`, `merge`, `refine`), a program (`boost`), a diagnosis
+            and a program (`repair`), a rating (`judge`), tests (`tests`).
+        node: Where it started.
+        move: The move it was planned as, with the gain that was believed of it; None for other calls.
+        prompt: Hash of its messages.
+        seed: Its seed, as sent to endpoints that take one.
+        error: Why no reply came; empty where one did.
+    """
+
+    order: Count
+    agent: str
+    purpose: str
+    node: str
+    move: Move | None = None
+    prompt: str
+    seed: Count
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    cost: Number | None = None
+    seconds: Number = 0.0
+    cached: bool = False
+    error: str = ""
+
+
 class Trace(Frozen):
     """A finished search as data, which all views and later stages read.
 
     Args:
         version: Version of this format.
+        calls: Every call in the order of the plan; empty in version 1.
         settings: The search settings, agents and seed that produced it.
         nodes: Every node of the tree, parents first.
         programs: Programs by the keys that the nodes' attempts name.
         decision, lineage: None for a search of a single problem.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     problem: Problem
     solution: Solution
     nodes: tuple[Node, ...] = Field(fail_fast=True)
     programs: dict[str, Program]
+    calls: tuple[CallRecord, ...] = Field(default=(), fail_fast=True)
     settings: dict[str, Any] = {}
     created: str = ""
     package: str = ""

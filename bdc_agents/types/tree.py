@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,30 @@ class Thought(Frozen):
     prior: float = Field(default=1.0, ge=0.0, le=1.0)
 
 
+Kind = Literal["answer", "think", "write", "repair", "rethink"]
+"""`answer`: a program for the problem alone; `think`: thoughts that continue a path; `write`: a program for
+a path; `repair`: a diagnosis and a program, from the facts of failing tests and the old code; `rethink`:
+likewise, from the facts alone."""
+
+
+class Move(Frozen):
+    """What an agent does next.
+
+    Args:
+        node: Where it starts: whose path is answered, continued or mended.
+        program: Key of the program that is mended; empty for other moves.
+        before: Outcome of that program, or of the best one that the path has; empty where there is none.
+        gain: What was believed of it: the chance that its program passes, and what a failed one would add.
+    """
+
+    kind: Kind
+    agent: str
+    node: str
+    program: str = ""
+    before: str = ""
+    gain: Number = 0.0
+
+
 class Attempt(Frozen):
     """That an agent wrote a program for a node.
 
@@ -26,6 +50,8 @@ class Attempt(Frozen):
         author: Who wrote the last thought of the path; empty for a direct answer.
         reward: Share of public tests passed.
         refined: Whether it was written for the refined thought.
+        outcome: What its tests gave: `error` where none gave a result, `wrong` where none passed, `part`
+            where some did, `pass` where all did; empty in what older versions wrote.
     """
 
     program: str
@@ -33,6 +59,7 @@ class Attempt(Frozen):
     author: str = ""
     reward: Number
     refined: bool = False
+    outcome: Literal["", "error", "wrong", "part", "pass"] = ""
 
 
 class Node(Frozen):
@@ -52,6 +79,8 @@ class Node(Frozen):
         expanded: How often agents were asked for children.
         pruned: Taken out of selection by reflection.
         closed: Nothing below is left to select.
+        mends: Key of the program of the node above that this one began from, where it is a repair.
+        kind: The move that made the node; empty in what older versions wrote, and at the root.
     """
 
     id: str = "0"
@@ -69,6 +98,8 @@ class Node(Frozen):
     expanded: Count = 0
     pruned: bool = False
     closed: bool = False
+    mends: str = ""
+    kind: Literal["", "think", "repair", "rethink"] = ""
 
     @property
     def depth(self) -> int:

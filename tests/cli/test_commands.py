@@ -118,7 +118,7 @@ def test_the_defaults_in_the_example_are_the_real_ones(call):
     search = text.split("[search]")[1].split("[budget]")[0]
     live = "\n".join(line.removeprefix("# ") for line in search.splitlines() if " = " in line)
     given = tomllib.loads(live)
-    for left_open in ("preset", "skills", "leaves", "rollouts"):
+    for left_open in ("preset", "skills", "beliefs", "leaves", "rollouts"):
         given.pop(left_open)
     assert given == {key: getattr(SearchConfig(), key) for key in given}
 

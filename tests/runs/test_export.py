@@ -58,7 +58,7 @@ def search_one(number: int) -> Trace:
             problem,
             [ScriptedAgent("one", respond), ScriptedAgent("two", respond)],
             executor=ScriptedExecutor(lambda job: rewarded(job.code)),
-            search=SearchConfig(rollouts=6, stop_when_solved=False, refine=False),
+            search=SearchConfig(policy="paper", rollouts=6, stop_when_solved=False, refine=False),
         )
     )
 

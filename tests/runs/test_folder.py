@@ -91,7 +91,7 @@ def test_a_long_half_line_is_found_beyond_one_block(tmp_path, make_trace):
     [
         ("{broken", "not JSON"),
         ("[1]", "JSON object"),
-        ('{"version": 2}', "version 2"),
+        ('{"version": 3}', "version 3"),
         ("{}", "no version"),
         ('{"version": 1}', "problem"),
     ],

@@ -131,7 +131,7 @@ def test_a_foreign_trace_is_refused_in_a_line(tmp_path: Path, name: str) -> None
     [
         (b"{}\n", "not a trace: it has no version; bdc solve --out"),
         (b'{"id": "a", "statement": "Do."}\n', "a problem, not a trace"),
-        (b'{"version": 2}\n', "update bdc-agents"),
+        (b'{"version": 3}\n', "update bdc-agents"),
         (b'{"version": "1"}\n', "its version is '1', not 1"),
         (b'{"version": 1,\n', "at column 15"),
     ],

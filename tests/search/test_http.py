@@ -185,6 +185,7 @@ async def test_a_faulty_agent_does_not_keep_a_sound_one_from_solving(
             problem, agents, executor=make_executor(), search=SearchConfig(rollouts=3, leaves=2)
         )
         await asyncio.gather(*(agent.aclose() for agent in agents))
-    assert set(trace.solution.set_aside) == {"x"}
+    assert set(trace.solution.set_aside) <= {"x"}
+    assert trace.solution.usage["x"].failed == trace.solution.usage["x"].calls > 0
     assert trace.solution.stopped_by == "rollouts"
     assert trace.programs

@@ -12,6 +12,7 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.errors import AgentError, ConfigError, ModelError, ProblemError
 from bdc_agents.search import asolve, create_search_graph, extract_traces, solve
+from bdc_agents.search.nodes import MOVES_AT_ONCE
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, StdinTest, Trace
 
@@ -48,7 +49,10 @@ async def test_the_shape_of_every_tree_holds_together(
         assert all(a.program in trace.programs for a in node.attempts if a.program)
         below = sum(nodes[child].returns for child in node.children)
         assert node.visits - 1 >= below
-        texts = [nodes[child].thought for child in node.children if nodes[child].refined is None]
+        thoughts = [nodes[child] for child in node.children if not nodes[child].mends]
+        texts = [child.thought for child in thoughts if child.refined is None]
+        for child in map(nodes.__getitem__, node.children):
+            assert not child.mends or child.mends in {attempt.program for attempt in node.attempts}
         assert len({t.text.casefold() for t in texts if t}) == len(texts)
     assert trace.solution.tree.rollouts <= config.rollouts
     assert trace.solution.reward == max(p.reward for p in trace.programs.values())
@@ -119,7 +123,7 @@ async def test_the_tree_does_not_depend_on_who_answers_first(
     assert replay(runs[0]) == replay(runs[1])
 
 
-async def test_a_long_search_evaluates_several_leaves_at_once_and_a_short_one_does_not(
+async def test_a_round_makes_several_moves_at_once(
     make_agent: MakeAgent, make_executor: MakeExecutor, problem: Problem
 ) -> None:
     class Watched(ScriptedAgent):
@@ -138,12 +142,12 @@ async def test_a_long_search_evaluates_several_leaves_at_once_and_a_short_one_do
         return await asolve(problem, [agent], executor=make_executor(), search=config), agent.most
 
     short, most = await search(rollouts=16)
-    one_at_a_time, _ = await search(rollouts=16, leaves=1)
+    assert short.solution.tree.rollouts == 16
+    assert most == MOVES_AT_ONCE
+    _, most = await search(rollouts=16, leaves=1)
     assert most == 1
-    assert replay(short) == replay(one_at_a_time)
-    long, most = await search(rollouts=48)
-    assert long.solution.tree.rollouts == 48
-    assert 3 <= most <= 5  # Programs for three leaves, and thoughts below two others.
+    _, most = await search(rollouts=16, leaves=8)
+    assert most > MOVES_AT_ONCE
 
 
 @pytest.mark.parametrize("kind", [AgentError, ModelError])

@@ -19,7 +19,10 @@ from .savers import memory, sqlite
 
 MakeExecutor = Callable[..., ScriptedExecutor]
 SHAPES = {
-    "one leaf": SearchConfig(rollouts=5, leaves=1),
+    # Thoughts are believed to help, so that some are asked for.
+    "one leaf": SearchConfig(
+        rollouts=5, leaves=1, beliefs={"counts": {f"write//{name}": (0, 0, 0, 30) for name in ("ann", "bob")}}
+    ),
     "side by side": SearchConfig(rollouts=6, leaves=2, expand="eager"),
     "paper": SearchConfig.preset("paper", rollouts=4),
 }

@@ -25,6 +25,7 @@ def replay(trace: Trace) -> dict[str, Any]:
     return trace.model_dump(
         mode="json",
         exclude={"created": True, "package": True, "settings": True, "problem": True, "programs": True}
+        | {"calls": {"__all__": {"seconds", "prompt"}}}
         | {"solution": {"seconds", "verdict"}},
         exclude_defaults=True,
     )

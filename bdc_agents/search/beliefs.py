@@ -1,0 +1,281 @@
+"""Beliefs: what a move by an agent leads to, as counts that a search starts from and adds to.
+
+A move is made from a program of some outcome (or from none), and gives a program of some outcome. What is
+believed of it is pooled in levels, so that a few calls are enough: all agents' moves of the kind first, then
+the agent's own, then those in this search, whose problem may be harder or easier than others. Each level is a
+Dirichlet distribution around the one above it.
+
+Nothing is drawn. The first success ends a search, so the move that is most likely to succeed now is the best
+next one; and as each failure makes its kind less likely here, every kind has its turn at a hard problem,
+which is where the next search learns of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from math import log, log2
+from operator import add, mul
+from typing import NamedTuple
+
+from bdc_agents.types import Frozen, Kind
+
+OUTCOMES = ("error", "wrong", "part", "pass")
+"""Of a program: none of its tests gave a result; none the right one; some did; all."""
+NOTHING = ""
+"""What a move starts from where there is no program yet."""
+MENDED = "+"
+"""Behind the outcome of a program that itself mends another: what a second repair gives is learnt apart."""
+
+Chances = tuple[float, float, float, float]
+"""How likely each of `OUTCOMES` is."""
+
+START: Mapping[str, Chances] = {
+    "answer/": (0.10, 0.25, 0.15, 0.50),
+    "write/": (0.15, 0.35, 0.15, 0.35),
+    "write/error": (0.40, 0.40, 0.12, 0.08),
+    "write/wrong": (0.10, 0.70, 0.15, 0.05),
+    "write/part": (0.05, 0.20, 0.65, 0.10),
+    "repair/error": (0.30, 0.33, 0.17, 0.20),
+    "repair/wrong": (0.10, 0.58, 0.15, 0.17),
+    "repair/part": (0.05, 0.18, 0.57, 0.20),
+    "rethink/error": (0.15, 0.45, 0.25, 0.15),
+    "rethink/wrong": (0.10, 0.50, 0.20, 0.20),
+    "rethink/part": (0.05, 0.30, 0.50, 0.15),
+}
+START_COUNTS = 4.0
+"""How many observations the table is worth: a run overrules it within a few problems."""
+AGENT_COUNTS = 8.0
+"""How many observations the mean of all agents is worth for one of them."""
+SPREADS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""How far problems differ, as the number of observations that what is known of an agent is worth at one: 1
+where most problems are easy or hopeless, so that one failure says nearly all; 32 where they are alike."""
+SPREAD = {"answer": 4.0}
+OTHER_SPREAD = 4.0
+"""What is thought before anything is known: where a direct answer fails, the next one mostly does, too."""
+SPREAD_COUNTS = 1.0
+"""How much that is worth against what is seen, in units of log likelihood for each doubling."""
+TRIES = 8
+"""Further tries of a move at one problem than this are counted as the last of them."""
+OTHERS = 0.5
+"""What a failure of another agent at the same problem counts."""
+
+
+class Told(NamedTuple):
+    """What a move gave.
+
+    Args:
+        before: Outcome of the program that it started from, with `MENDED` behind it where that one is a
+            repair; `NOTHING` where there was none.
+        after: Outcome of the program that it gave.
+        tries: How often the agent had made this move from such a program at this problem before.
+    """
+
+    kind: Kind
+    agent: str
+    before: str
+    after: str
+    tries: int = 0
+
+
+class Beliefs(Frozen):
+    """How often moves gave what.
+
+    Args:
+        counts: By `KIND/BEFORE/AGENT`, how often each of `OUTCOMES` came out.
+        tries: By the same, how often the move was made as the first of its kind at a problem and how
+            often it passed, as the second, and so on.
+    """
+
+    counts: dict[str, Chances] = {}
+    tries: dict[str, tuple[float, ...]] = {}
+
+    def tell(self, told: Iterable[Told]) -> "Beliefs":
+        """The beliefs after some more moves."""
+        counts, tries = dict(self.counts), dict(self.tries)
+        for kind, agent, before, after, tried in told:
+            key = f"{kind}/{before}/{agent}"
+            row = [*counts.get(key, _NONE)]
+            row[OUTCOMES.index(after)] += 1
+            counts[key] = (row[0], row[1], row[2], row[3])
+            made = [*tries.get(key, (0.0,) * 2 * TRIES)]
+            place = 2 * min(tried, TRIES - 1)
+            made[place] += 1
+            made[place + 1] += after == OUTCOMES[-1]
+            tries[key] = tuple(made)
+        return Beliefs(counts=counts, tries=tries)
+
+    def plus(self, other: "Beliefs") -> "Beliefs":
+        """Both together."""
+        counts, tries = dict(self.counts), dict(self.tries)
+        for key, row in other.counts.items():
+            counts[key] = _sum(counts.get(key), row)
+        for key, made in other.tries.items():
+            tries[key] = tuple(map(add, tries.get(key, (0.0,) * len(made)), made))
+        return Beliefs(counts=counts, tries=tries)
+
+    @cached_property
+    def seen(self) -> Mapping[str, Chances]:
+        """The counts, in which a further try counts less: it is made at problems where others failed."""
+        found: dict[str, Chances] = {}
+        for key, row in self.counts.items():
+            made, spread = self.tries.get(key, ()), self.spread(key.partition("/")[0])
+            passed, failed = row[-1], sum(row[:-1])
+            worth = sum(
+                spread / (spread + turn) * (made[2 * turn] - made[2 * turn + 1])
+                for turn in range(len(made) // 2)
+            )
+            scale = worth / failed if failed and made else 1.0
+            found[key] = (row[0] * scale, row[1] * scale, row[2] * scale, passed)
+        return found
+
+    @cached_property
+    def by_move(self) -> Mapping[str, Chances]:
+        """What all agents have seen together, by kind and what it started from."""
+        found: dict[str, Chances] = {}
+        for key, row in self.seen.items():
+            move = "/".join(key.split("/", 2)[:2])
+            found[move] = _sum(found.get(move), row)
+        return found
+
+    @cached_property
+    def _held(self) -> dict[str, float]:
+        passed, thought = dict[str, float](), dict[str, float]()
+        for move, row in self.by_move.items():
+            kind, before = move.split("/")
+            passed[kind] = passed.get(kind, START_COUNTS) + row[-1]
+            chance = START.get(f"{kind}/{before.rstrip(MENDED)}", START["answer/"])[-1]
+            thought[kind] = thought.get(kind, START_COUNTS) + chance * sum(row)
+        return {kind: min(passed[kind] / thought[kind], 1.0) for kind in passed}
+
+    def holds(self, kind: str) -> float:
+        """How often a move passes, as a share of what the table says; 1 before anything is known."""
+        return self._held.get(kind, 1.0)
+
+    @cached_property
+    def _spreads(self) -> dict[str, float]:
+        kinds: dict[str, list[tuple[float, ...]]] = {}
+        for key, made in self.tries.items():
+            kinds.setdefault(key.partition("/")[0], []).append(made)
+        return {
+            kind: max(SPREADS, key=partial(_likely, made=rows, before=SPREAD.get(kind, OTHER_SPREAD)))
+            for kind, rows in kinds.items()
+        }
+
+    def spread(self, kind: str) -> float:
+        """How far problems differ in what a move gives: of `SPREADS`, the one that is most likely."""
+        return self._spreads.get(kind, SPREAD.get(kind, OTHER_SPREAD))
+
+
+def _likely(spread: float, made: Iterable[tuple[float, ...]], before: float) -> float:
+    """Log likelihood of tries if problems differ so far.
+
+    Where the chance to pass is Beta distributed over problems, with mean m and strength s, it is
+    m s / (s + t) after t failures.
+    """
+    found = -SPREAD_COUNTS * abs(log2(spread / before))
+    for row in made:
+        tries, passes = row[::2], row[1::2]
+        shares = [spread / (spread + turn) for turn in range(len(tries))]
+        mean = (sum(passes) + 0.1) / (sum(map(mul, tries, shares)) + 0.5)
+        for count, passed, share in zip(tries, passes, shares, strict=True):
+            chance = min(max(mean * share, 1e-6), 1 - 1e-6)
+            found += passed * log(chance) + (count - passed) * log(1 - chance)
+    return found
+
+
+class Outlook:
+    """What each move is likely to give in one search: by beliefs, and by what it gave here.
+
+    Args:
+        beliefs: From problems before this one.
+        here: From this search.
+        skills: What is known of agents: how likely their direct answers pass.
+    """
+
+    def __init__(
+        self, beliefs: Beliefs, here: Beliefs | None = None, skills: Mapping[str, float] | None = None
+    ) -> None:
+        self._beliefs, self._skills = beliefs, skills or {}
+        self._agents: dict[tuple[str, str, str], tuple[Chances, float]] = {}
+        self._moves: dict[tuple[str, str], tuple[Chances, float]] = {}
+        self._now: dict[tuple[str, str, str], Chances] = {}
+        self._here: dict[tuple[str, str], dict[str, Chances]] = {}
+        for key, row in (here.counts if here else {}).items():
+            kind, before, agent = key.split("/", 2)
+            self._here.setdefault((kind, before), {})[agent] = row
+
+    def see(self, told: Told) -> None:
+        """Adds what a move gave; one that is planned is seen as one that fails."""
+        rows = self._here.setdefault((told.kind, told.before), {})
+        row = [*rows.get(told.agent, _NONE)]
+        row[OUTCOMES.index(told.after)] += 1
+        rows[told.agent] = (row[0], row[1], row[2], row[3])
+        for key in [key for key in self._now if key[0] == told.kind and key[2] == told.before]:
+            del self._now[key]
+
+    def chances(self, kind: str, agent: str, before: str) -> Chances:
+        """How likely each outcome is at this problem now."""
+        key = (kind, agent, before)
+        if key not in self._now:
+            self._now[key] = self._reckoned(*key)
+        return self._now[key]
+
+    def _reckoned(self, kind: str, agent: str, before: str) -> Chances:
+        known, strength = self._of_agent(kind, agent, before)
+        rows = self._here.get((kind, before))
+        if not rows:
+            return known
+        seen = [strength * one for one in known]
+        for other, row in rows.items():
+            weight = 1.0 if other == agent else OTHERS
+            for place, count in enumerate(row):
+                seen[place] += weight * count
+        return _share(seen)
+
+    def _of_agent(self, kind: str, agent: str, before: str) -> tuple[Chances, float]:
+        """What is known of an agent's move, and how many observations here that is worth.
+
+        The less is known of the move and of the agent, the more does this problem say of them, too: the
+        variances of all levels add up.
+        """
+        key = (kind, before, agent)
+        if key not in self._agents:
+            around, known = self._of_move(kind, before)
+            counts = self._beliefs.seen.get(f"{kind}/{before}/{agent}", _NONE)
+            rows = [AGENT_COUNTS * one + own for one, own in zip(around, counts, strict=True)]
+            strength = 1 / (1 / known + 1 / sum(rows) + 1 / self._beliefs.spread(kind))
+            self._agents[key] = (_share(rows), strength)
+        return self._agents[key]
+
+    def _of_move(self, kind: str, before: str) -> tuple[Chances, float]:
+        """What is known of a move from some outcome, whoever makes it."""
+        key = (kind, before)
+        if key not in self._moves:
+            if before.endswith(MENDED):
+                start, worth = self._of_move(kind, before.rstrip(MENDED))[0], AGENT_COUNTS
+            else:
+                start, worth = self._start(kind, before), START_COUNTS
+            counts = self._beliefs.by_move.get(f"{kind}/{before}", _NONE)
+            rows = [worth * one + own for one, own in zip(start, counts, strict=True)]
+            self._moves[key] = (_share(rows), sum(rows))
+        return self._moves[key]
+
+    def _start(self, kind: str, before: str) -> Chances:
+        """The table, in so far as it holds for what was seen of the move from other outcomes."""
+        found = START.get(f"{kind}/{before}", START["answer/"])
+        passes = found[-1] * self._beliefs.holds(kind)
+        rest = (1 - passes) / (1 - found[-1])
+        return (found[0] * rest, found[1] * rest, found[2] * rest, passes)
+
+
+_NONE: Chances = (0.0, 0.0, 0.0, 0.0)
+
+
+def _share(parts: Sequence[float]) -> Chances:
+    whole = sum(parts) or 1.0
+    return (parts[0] / whole, parts[1] / whole, parts[2] / whole, parts[3] / whole)
+
+
+def _sum(one: Chances | None, other: Chances) -> Chances:
+    if one is None:
+        return other
+    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])

@@ -1,0 +1,274 @@
+"""Moves: what an agent may do next, and which is worth it most.
+
+At each node of the tree stand its children and, for each kind of move and agent, a new child that is not
+there yet. P-UCB walks down to the best new child. It weighs by the gain that is believed of a move:
+the chance that its program passes, and what its program is worth to the next move where it fails.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+from operator import itemgetter
+from typing import NamedTuple
+
+from bdc_agents.config import SearchConfig
+from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Outlook, Told
+from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
+from bdc_agents.types import Attempt, Kind, Move, Node, Tree
+
+FAILED = OUTCOMES[:-1]
+MENDS: tuple[Kind, ...] = ("repair", "rethink")
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a round may use.
+
+    Args:
+        agents: Who takes part.
+        calls: LLM calls that are left; None for any number.
+        count: Moves at once, at most.
+        solved: Whether a program passes, and awaits another one that agrees with it.
+        doubtful: Agents that answered nothing when they were last asked; they get one move a round.
+    """
+
+    agents: Sequence[str]
+    calls: int | None = None
+    count: int = 1
+    solved: bool = False
+    doubtful: frozenset[str] = frozenset()
+
+
+def best_failed(node: Node, mended: Counter[str] | None = None) -> Attempt | None:
+    """The program of a node to mend: the best, of equals the one that was mended least, then the latest.
+
+    Args:
+        mended: How often each program was mended.
+    """
+    tries = mended or Counter()
+    failed = [one for one in node.attempts if one.program and one.outcome in FAILED]
+    return max(
+        enumerate(failed),
+        key=lambda at: (at[1].reward, OUTCOMES.index(at[1].outcome or "error"), -tries[at[1].program], at[0]),
+        default=(0, None),
+    )[1]
+
+
+def outcome_at(node: Node, attempt: Attempt | None) -> str:
+    """What a move that starts from a program of a node starts from."""
+    if attempt is None:
+        return NOTHING
+    return f"{attempt.outcome}{MENDED if node.kind == 'repair' else ''}"
+
+
+def plan(tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> list[Move]:
+    """The moves of a round, the best first; none where there is nothing more to do."""
+    if config.policy == "best-of-n":
+        written = len(tree["0"].attempts)
+        turns = (left.agents[(written + turn) % len(left.agents)] for turn in range(left.count))
+        return [Move(kind="answer", agent=agent, node="0") for agent in turns]
+    return Walk(tree, outlook, config, left).moves()
+
+
+class _Place(NamedTuple):
+    """What decides which moves there are at a node, and their gains: the same at many nodes."""
+
+    root: bool
+    before: str
+    write: bool
+    think: bool
+    mend: bool
+
+
+class Walk:
+    """Walks by P-UCB to the new children that are worth most, one move after another.
+
+    Args:
+        tree: The search tree.
+        outlook: What is believed of moves; what is planned is added to it.
+        config: Constants of P-UCB, and the largest depth.
+        left: What the round may use.
+    """
+
+    def __init__(self, tree: Tree, outlook: Outlook, config: SearchConfig, left: Left) -> None:
+        self.tree, self.outlook, self.config, self.left = tree, outlook, config, left
+        self._pending: Counter[str] = Counter()
+        self._mended: Counter[str] = Counter()
+        self._thinking: set[str] = set()
+        self._calls = left.calls
+        self._agents = [*left.agents]
+        self._worth = 0.0
+        self._gains: dict[_Place, list[tuple[Kind, str, float]]] = {}
+
+    def moves(self) -> list[Move]:
+        """The moves of a round, the best first."""
+        if not self.tree["0"].evaluations:
+            return self._first_answers()[: self._calls]
+        found: list[Move] = []
+        first = 0.0
+        while len(found) < self.left.count and (self._calls is None or self._calls > 0):
+            move = self._confirming(found) if self.left.solved else self._next(self.tree["0"])
+            if move is None or (found and self._worth < FILL * first):
+                break
+            first = first if found else self._worth
+            found.append(move)
+            self._plan(move)
+        return found
+
+    def _first_answers(self) -> list[Move]:
+        """A direct answer of each agent that is not known to be much worse at it than the best."""
+        chances = {agent: self.outlook.chances("answer", agent, NOTHING)[-1] for agent in self.left.agents}
+        best = max(chances.values())
+        able = [agent for agent in self.left.agents if chances[agent] >= FILL * best]
+        return [
+            Move(kind="answer", agent=agent, node="0", gain=round(chances[agent], 4))
+            for agent in sorted(able, key=lambda agent: -chances[agent])
+        ]
+
+    def _plan(self, move: Move) -> None:
+        self._pending.update(node.id for node in self.tree.path(move.node))
+        if self._calls is not None:
+            self._calls -= 1
+        if move.agent in self.left.doubtful:
+            self._agents.remove(move.agent)
+            self._gains.clear()
+        if move.kind == "think":
+            self._thinking.add(move.node)
+            return
+        self._mended[move.program] += bool(move.program)
+        self.outlook.see(Told(move.kind, move.agent, move.before, "wrong"))
+        self._gains.clear()
+
+    # --- the walk -----------------------------------------------------------------------------
+
+    def _next(self, node: Node) -> Move | None:
+        """The best new child, down from a node; None where it has none."""
+        while True:
+            visits = node.visits + self._pending[node.id]
+            scale = exploration(node.visits, self.config) * sqrt(log(max(visits, 2)))
+            children = [child for child in live(self.tree, node) if self._promise(child)]
+            new = max(self._options(node), key=itemgetter(2), default=None)
+            if not children:
+                self._worth = new[2] if new else 0.0
+                return self._move(node, *new) if new else None
+            best = max(children, key=lambda child: self._score(child, scale))
+            # A new child is thought to be no worse than the best of those there are.
+            top = max(child.best_return for child in children)
+            if new and top + scale * new[2] >= self._score(best, scale):
+                self._worth = new[2]
+                return self._move(node, *new)
+            node = best
+
+    def _score(self, child: Node, scale: float) -> float:
+        """P-UCB, with the gain that is believed of what goes on from a child as P."""
+        tries = max(child.returns - 1, 0) + self._pending[child.id]
+        return child.best_return + scale * self._promise(child) / (1 + tries)
+
+    def _promise(self, child: Node) -> float:
+        """The gain of the best that goes on from a child; 0 where nothing does."""
+        if child.value is None and self._pending[child.id]:
+            return 0.0
+        return max((gain for _, _, gain in self._options(child)), default=0.0)
+
+    def _move(self, node: Node, kind: Kind, agent: str, gain: float) -> Move:
+        gain = round(gain, 4)
+        if kind in ("answer", "think"):
+            return Move(kind=kind, agent=agent, node=node.id, gain=gain)
+        source = best_failed(node, self._mended_of(node))
+        program = source.program if source and kind != "write" else ""
+        before = outcome_at(node, source)
+        return Move(kind=kind, agent=agent, node=node.id, program=program, before=before, gain=gain)
+
+    def _mended_of(self, node: Node) -> Counter[str]:
+        return self._mended + Counter(self.tree[key].mends for key in node.children)
+
+    def _options(self, node: Node) -> Sequence[tuple[Kind, str, float]]:
+        """The new children of a node: by which move of whom, and the gain for a call."""
+        source = best_failed(node)
+        if source is None and node.attempts and node.parent is not None:
+            return ()
+        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
+        # A prompt that got no reply again and again, so that the node is given up, is not sent once more.
+        write = node.value is None or bool(node.attempts)
+        place = _Place(
+            node.parent is None, outcome_at(node, source), write, not deep and self._may_think(node), not deep
+        )
+        if place not in self._gains:
+            self._gains[place] = self._gains_at(place)
+        return self._gains[place]
+
+    def _may_think(self, node: Node) -> bool:
+        """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
+        if node.id in self._thinking or (self._calls is not None and self._calls < 2):
+            return False
+        if node.mends or node.expanded - len(node.children) >= EXPANSION_TRIES:
+            return False
+        return all(
+            self.tree[key].value is not None or self.tree[key].pruned or self._pending[key]
+            for key in node.children
+        )
+
+    # --- gains: the same wherever a node has the same to start from -------------------------------
+
+    def _gains_at(self, place: "_Place") -> list[tuple[Kind, str, float]]:
+        began = NOTHING if place.root else place.before
+        first: Kind = "answer" if place.root else "write"
+        base = max((self.outlook.chances(first, agent, began)[-1] for agent in self._agents), default=0.0)
+        kinds: list[tuple[Kind, str]] = [(first, began)] if place.write else []
+        if place.mend and place.before and self.config.refine:
+            kinds.extend((kind, place.before) for kind in MENDS)
+        found: list[tuple[Kind, str, float]] = []
+        for kind, start in kinds:
+            found.extend((kind, agent, self._gain(kind, agent, start, base)) for agent in self._agents)
+        if place.think:
+            found.extend(("think", agent, self._thinking_gain()) for agent in self._agents)
+        return found
+
+    def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:
+        """The chance to pass, and beyond it what a failed program would make more likely than before."""
+        chances = self.outlook.chances(kind, agent, before)
+        behind = MENDED if kind == "repair" else ""
+        ahead = 0.0
+        for outcome, chance in zip(FAILED, chances, strict=False):
+            better = self._best_mend(f"{outcome}{behind}") - base
+            ahead += chance * better if better > 0 else 0.0
+        return chances[-1] + self.config.gamma * ahead
+
+    def _best_mend(self, before: str) -> float:
+        """The best chance of a repair from a program of some outcome."""
+        return max(
+            self.outlook.chances(kind, agent, before)[-1] for kind in MENDS for agent in self.left.agents
+        )
+
+    def _thinking_gain(self) -> float:
+        """What thoughts are worth for each call: that for them, and one for a program."""
+        return max(self.outlook.chances("write", other, NOTHING)[-1] for other in self.left.agents) / 2
+
+    # --- where a program passes ---------------------------------------------------------------
+
+    def _confirming(self, planned: Sequence[Move]) -> Move | None:
+        """Another program, written apart: sooner by an agent that has none that passes."""
+        node = self.tree["0"]
+        while not node.passes and node.children:
+            node = max(map(self.tree.__getitem__, node.children), key=lambda one: one.best_return)
+        own = {one.agent for one in node.attempts if one.reward >= 1} | {one.agent for one in planned}
+        places: list[tuple[Kind, str]] = [("answer", "0")]
+        if node.parent is not None:
+            places.append(("write", node.id))
+        options = [
+            Move(kind=kind, agent=agent, node=place) for kind, place in places for agent in self._agents
+        ]
+        if not options:
+            return None
+
+        def worth(move: Move) -> float:
+            chance = self.outlook.chances(move.kind, move.agent, NOTHING)[-1]
+            return chance * (1.0 if move.agent in own else APART)
+
+        return max(options, key=worth)
+
+
+FILL = 0.5
+APART = 1.5
+"""How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
