@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bdc_agents.search.beliefs import OUTCOMES
+from bdc_agents.search.beliefs import Told
 from bdc_agents.search.boost import Draft
 from bdc_agents.search.execute import outcome_of
 from bdc_agents.search.step import Step
@@ -60,57 +60,63 @@ def credited(run: Step, attempts: Sequence[tuple[str, Attempt]]) -> dict[str, di
     return credit
 
 
-def with_repairs(
-    tree: Tree, drafts: Sequence[Draft], keys: Sequence[str]
-) -> tuple[Tree, list[Draft], list[str]]:
+def with_repairs(tree: Tree, drafts: Sequence[Draft], keys: Sequence[str]) -> tuple[Tree, list[Draft]]:
     """Adds a child for each repair, to which its program belongs.
 
-    A repair that gives the program that it began from, or one that a sibling holds, is no other state: it
-    stays with the node, so that the tree does not fill with copies.
+    A repair that gives a program which a sibling holds is no other state, nor is one that gives what it began
+    from: it is another attempt there, so that the tree does not fill with copies.
 
     Returns:
-        The tree, the drafts at their nodes, and the new nodes.
+        The tree, and the drafts at their nodes.
     """
     placed: list[Draft] = []
-    born: list[str] = []
+    born: dict[tuple[str, str], str] = {}
     for key, draft in zip(keys, drafts, strict=True):
         if draft.thought is None or draft.move is None:
             placed.append(draft)
             continue
-        node = tree[draft.node]
-        around = (node, *map(tree.__getitem__, node.children))
-        copied = {attempt.program for one in around for attempt in one.attempts}
-        copied |= {other for other, one in zip(keys, placed, strict=False) if one.node in node.children}
-        if not key or key in copied:
-            placed.append(draft)
-            continue
-        child = Node(
-            id=f"{node.id}.{len(node.children)}",
-            parent=node.id,
-            thought=draft.thought,
-            kind="repair" if draft.move.kind == "repair" else "rethink",
-            mends=draft.move.program,
-        )
-        tree = tree.with_nodes(child).change(node.id, children=(*node.children, child.id))
-        placed.append(draft.model_copy(update={"node": child.id}))
-        born.append(child.id)
-    return tree, placed, born
+        holder = born.get((draft.node, key)) or _holder(tree, draft.node, key)
+        if holder is None:
+            tree, holder = _with_child(tree, draft, draft.move)
+            born[draft.node, key] = holder
+        placed.append(draft.model_copy(update={"node": holder}))
+    return tree, placed
+
+
+def _holder(tree: Tree, node_id: str, key: str) -> str | None:
+    """The node or child that holds a program, to which one without any code belongs as well."""
+    node = tree[node_id]
+    for one in (*map(tree.__getitem__, node.children), node):
+        if key and any(attempt.program == key for attempt in one.attempts):
+            return one.id
+    return None if key else node_id
+
+
+def _with_child(tree: Tree, draft: Draft, move: Move) -> tuple[Tree, str]:
+    node = tree[draft.node]
+    child = Node(
+        id=f"{node.id}.{len(node.children)}",
+        parent=node.id,
+        thought=draft.thought,
+        kind="repair" if move.kind == "repair" else "rethink",
+        mends=move.program,
+    )
+    return tree.with_nodes(child).change(node.id, children=(*node.children, child.id)), child.id
 
 
 def told(
     run: Step, drafts: Sequence[Draft], keys: Sequence[str], fresh: Mapping[str, Program]
-) -> dict[str, list[float]]:
-    """What moves gave in this search, with those of this round."""
-    counts = dict(run.told)
+) -> dict[str, dict[str, list[float]]]:
+    """What moves gave in this search, with those of this round, as the fields of `Beliefs`."""
+    beliefs = before = run.told
     for key, draft in zip(keys, drafts, strict=True):
         program = run.known([key], fresh)[key] if key else None
         if draft.move is None or (program and program.verdict is None):
             continue
-        name = f"{draft.move.kind}/{draft.move.before}/{draft.agent}"
-        row = [*counts.get(name, (0.0, 0.0, 0.0, 0.0))]
-        row[OUTCOMES.index(outcome_of(program))] += 1
-        counts[name] = row
-    return counts
+        move = draft.move
+        tries = beliefs.times(move.kind, move.before, draft.agent)
+        beliefs = beliefs.tell([Told(move.kind, draft.agent, move.before, outcome_of(program), tries)])
+    return run.state.get("told", {}) if beliefs is before else beliefs.model_dump(mode="json")
 
 
 def in_vain(run: Step, drafts: Sequence[Draft]) -> list[Move]:

@@ -12,14 +12,19 @@ which is where the next search learns of it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from math import log, log2
+from math import inf, log, log2
 from operator import add, mul
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from pydantic import ValidationError
+
+from bdc_agents.config import explain
+from bdc_agents.errors import ConfigError
 from bdc_agents.types import Frozen, Kind
 
 OUTCOMES = ("error", "wrong", "part", "pass")
 """Of a program: none of its tests gave a result; none the right one; some did; all."""
+_KINDS = get_args(Kind)
 NOTHING = ""
 """What a move starts from where there is no program yet."""
 MENDED = "+"
@@ -103,6 +108,10 @@ class Beliefs(Frozen):
             tries[key] = tuple(made)
         return Beliefs(counts=counts, tries=tries)
 
+    def times(self, kind: str, before: str, agent: str) -> int:
+        """How often an agent has made a move."""
+        return int(sum(self.counts.get(f"{kind}/{before}/{agent}", _NONE)))
+
     def plus(self, other: "Beliefs") -> "Beliefs":
         """Both together."""
         counts, tries = dict(self.counts), dict(self.tries)
@@ -165,6 +174,26 @@ class Beliefs(Frozen):
         return self._spreads.get(kind, SPREAD.get(kind, OTHER_SPREAD))
 
 
+def read_beliefs(fields: Mapping[str, object]) -> Beliefs:
+    """Beliefs as settings and files hold them.
+
+    Raises:
+        ConfigError: If they are none; its message names the key.
+    """
+    try:
+        beliefs = Beliefs.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "beliefs", Beliefs)) from None
+    for key, row in (*beliefs.counts.items(), *beliefs.tries.items()):
+        kind, _, rest = key.partition("/")
+        before, slash, agent = rest.partition("/")
+        if kind not in _KINDS or before.rstrip(MENDED) not in ("", *OUTCOMES) or not (slash and agent):
+            raise ConfigError(f"beliefs: {key!r:.80} is no KIND/BEFORE/AGENT, such as repair/wrong/small")
+        if not all(0 <= count < inf for count in row):
+            raise ConfigError(f"beliefs: {key!r:.80}: counts are 0 or more, not {min(row)!r}")
+    return beliefs
+
+
 def _likely(spread: float, made: Iterable[tuple[float, ...]], before: float) -> float:
     """Log likelihood of tries if problems differ so far.
 
@@ -202,6 +231,10 @@ class Outlook:
         for key, row in (here.counts if here else {}).items():
             kind, before, agent = key.split("/", 2)
             self._here.setdefault((kind, before), {})[agent] = row
+
+    def spread(self, kind: str) -> float:
+        """How far problems differ in what a move gives; see `SPREADS`."""
+        return self._beliefs.spread(kind)
 
     def see(self, told: Told) -> None:
         """Adds what a move gave; one that is planned is seen as one that fails."""

@@ -20,6 +20,7 @@ from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.moves import Policy
 from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
 from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState
@@ -32,6 +33,7 @@ def create_search_graph(
     executor: Executor | None = None,
     search: SearchConfig | None = None,
     budget: Budget | None = None,
+    policy: Policy | None = None,
 ) -> StateGraph[SearchState, SearchContext, SearchInput, SearchOutput]:
     """The search as an uncompiled graph: the caller picks the checkpointer.
 
@@ -40,6 +42,8 @@ def create_search_graph(
         executor: Runs the programs; None creates the strongest sandbox of this machine.
         search: Settings; a run's context may change them.
         budget: Caps on what one search uses; a run's context may change them.
+        policy: Plans the moves of each round, in place of the policy that the settings name; see
+            `bdc_agents.search.moves.Policy`.
 
     Returns:
         A graph whose input is `{"problem": ...}` and whose output holds `solution`, `tree` and
@@ -54,6 +58,7 @@ def create_search_graph(
         executor or create_executor(),
         search or SearchConfig(),
         budget or Budget(),
+        policy,
     )
     graph = Graph(
         SearchState, context_schema=SearchContext, input_schema=SearchInput, output_schema=SearchOutput

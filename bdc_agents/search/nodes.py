@@ -18,6 +18,7 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
 from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.backpropagate import backpropagate, close
+from bdc_agents.search.beliefs import read_beliefs
 from bdc_agents.search.boost import MENDING, Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
 from bdc_agents.search.calls import Answer, Call, failures, read_each
@@ -27,7 +28,7 @@ from bdc_agents.search.expand import add_children, interleave, merge_call, read_
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.inputs import further_inputs
 from bdc_agents.search.judge import judge_calls, judged_reward, read_score
-from bdc_agents.search.moves import Left, plan
+from bdc_agents.search.moves import Left, Policy, plan, prune_branch
 from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
 from bdc_agents.search.premises import check_premises
@@ -51,22 +52,33 @@ class Nodes:
         executor: Runs the programs.
         search: Settings where a run's context does not change them.
         budget: Caps, likewise.
+        policy: Plans the rounds; None for the one that the settings name.
     """
 
     def __init__(
-        self, agents: Mapping[str, Agent], executor: Executor, search: SearchConfig, budget: Budget
+        self,
+        agents: Mapping[str, Agent],
+        executor: Executor,
+        search: SearchConfig,
+        budget: Budget,
+        policy: Policy | None = None,
     ) -> None:
+        self.policy = policy
         self.agents = agents
         self.executor = executor
         self.search = search
         self.budget = budget
         self._read_context = remembering(partial(read_context, search=search, budget=budget))
         self._read_problem = remembering(read_problem)
+        self._read_beliefs = remembering(read_beliefs)
         self._clock = Clock()
 
     def _step(self, state: SearchState, runtime: SearchRuntime, side: Side | None = None) -> Step:
         config, budget = self._read_context(runtime.context)
-        return Step(self.agents, config, budget, self._read_problem, state, runtime, self._clock, side)
+        beliefs = self._read_beliefs(config.beliefs)
+        return Step(
+            self.agents, config, budget, self._read_problem, state, runtime, self._clock, beliefs, side
+        )
 
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
@@ -118,7 +130,7 @@ class Nodes:
         stop = _stop(run)
         if stop:
             return _stopped(run, stop)
-        if run.config.policy != "paper":
+        if self._by_moves(run):
             return self._select_moves(run)
         chosen = select(run.tree, run.config, _places(run) - len(refining), refining)
         wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, chosen.evaluate))
@@ -139,9 +151,13 @@ class Nodes:
         }
         return news(state, changes)
 
+    def _by_moves(self, run: Step) -> bool:
+        """Whether rounds are planned as moves, rather than by the published walk."""
+        return self.policy is not None or run.config.policy != "paper"
+
     def _select_moves(self, run: Step) -> Json:
         """Plans a round of moves, or says what ends the search."""
-        moves = plan(run.tree, run.outlook(), _left(run), run.config)
+        moves = (self.policy or plan)(run.tree, run.outlook(), _left(run), run.config)
         if not moves:
             return _stopped(run, "exhausted")
         planned, cut = Round(run).plan_moves(moves)
@@ -216,11 +232,11 @@ class Nodes:
         _tell(run, fresh)
         judged = await _judge(run, state, fresh)
         leaves = [*state.get("evaluating", []), *state.get("refining", [])]
-        run.tree, drafts, born = with_repairs(run.tree, drafts, keys)
+        run.tree, drafts = with_repairs(run.tree, drafts, keys)
         attempts, passed = attempts_of(run, drafts, keys, fresh)
         tree = run.tree
-        missing = [move.node for move in in_vain(run, drafts)]
-        leaves += [leaf for leaf in (*born, *missing) if leaf not in leaves]
+        more = [*(draft.node for draft in drafts), *(move.node for move in in_vain(run, drafts))]
+        leaves += [leaf for leaf in dict.fromkeys(more) if leaf not in leaves]
         for leaf in leaves:
             own = [attempt for node, attempt in attempts if node == leaf]
             if own:
@@ -261,8 +277,8 @@ class Nodes:
         for leaf in (*refined, *state.get("evaluating", [])):
             if tree[leaf].value is None:
                 continue
-            if run.config.policy != "paper":
-                tree = backpropagate(tree, leaf, run.config)
+            if self._by_moves(run):
+                tree = prune_branch(backpropagate(tree, leaf, run.config), leaf, run.outlook(), run.config)
                 done += 1
                 continue
             if did_not_help(tree, leaf) and not solved:

@@ -145,8 +145,8 @@ class SearchState(SearchOutput, total=False):
         room: The token limit that an agent turned out to need, by agent.
         credit: By author of the last thought, then by coder: programs written, their total
             reward, and how many beat the parent's value.
-        told: What moves gave in this search, as `Beliefs.counts`.
-        unanswered: How often a move was asked for in vain, by the same keys.
+        told: What moves gave in this search, as the fields of `Beliefs`.
+        unanswered: How often a move was asked for in vain, by `KIND/BEFORE/AGENT`.
         rollouts: Leaves evaluated.
         best: The highest public reward so far.
         passing: How often each program that passes every public test was written.
@@ -166,7 +166,7 @@ class SearchState(SearchOutput, total=False):
     set_aside: Annotated[dict[str, str], _of_one(merge)]
     room: Annotated[dict[str, int], largest]
     credit: dict[str, dict[str, list[float]]]
-    told: dict[str, list[float]]
+    told: dict[str, dict[str, list[float]]]
     unanswered: dict[str, int]
     rollouts: int
     best: float

@@ -34,6 +34,7 @@ class Step:
         state: The state at the start of the step.
         runtime: Carries the run's context and the stream that events go to.
         clock: Counts from the end of the step before.
+        beliefs: What moves gave on problems before this one.
         side: Which of two steps it is that may run side by side.
     """
 
@@ -46,13 +47,14 @@ class Step:
         state: SearchState,
         runtime: SearchRuntime,
         clock: Clock,
+        beliefs: Beliefs,
         side: Side | None = None,
     ) -> None:
         self._clock = clock
         self.side: Side | None = side
         self.began = clock.began(state.get("seconds", 0.0))
         self.answers: list[Answer] = []
-        self.config, self.budget = config, budget
+        self.config, self.budget, self._beliefs = config, budget, beliefs
         self._read_problem = read_problem
         self.emit: Emit = runtime.stream_writer
         self.state = state
@@ -109,8 +111,7 @@ class Step:
 
     def outlook(self) -> Outlook:
         """What moves are likely to give in this search, now."""
-        here = Beliefs.model_validate({"counts": self.told})
-        outlook = Outlook(Beliefs.model_validate(self.config.beliefs), here, self.config.skills)
+        outlook = Outlook(self._beliefs, self.told, self.config.skills)
         # What was asked for in vain is asked for less, and nothing is learnt of it.
         for key, times in self.state.get("unanswered", {}).items():
             kind, before, agent = key.split("/", 2)
@@ -118,10 +119,10 @@ class Step:
                 outlook.see(Told(kind, agent, before, "error"))  # pyright: ignore[reportArgumentType]
         return outlook
 
-    @property
-    def told(self) -> dict[str, list[float]]:
+    @cached_property
+    def told(self) -> Beliefs:
         """What moves gave in this search."""
-        return self.state.get("told", {})
+        return Beliefs.model_validate(self.state.get("told") or {})
 
     @property
     def used(self) -> Usage:

@@ -33,7 +33,7 @@ from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Problem
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {"rollouts": 8},
+    "default": {"rollouts": 14},
     "leaves": {"rollouts": 6, "leaves": 3, "expand": "eager", "judge": True, "merge": True},
 }
 TESTS = tuple(CallTest(call=f"double({n})", expected=(str(2 * n),)) for n in range(4))
