@@ -6,10 +6,13 @@
     python benchmarks/mutants.py report --out FOLDER     the share that was killed, and the survivors
 
 Each mutant is written into a copy of the tree and meets the tests that run its line, quickest first, up
-to the first that fails; one that runs far longer than they do without it counts as killed, too. Nothing
-in the tree itself is changed. `--minutes` ends a run early, `--only` takes modules whose path has
-a pattern, `--again` forgets what survived, to try it on new tests. Results are lines of JSON in FOLDER; they
-hold for the sources they were made with, so after a change to a module start with a fresh FOLDER.
+to the first that fails; one that runs far longer than they do without it counts as killed, too. Slow tests
+are among them where their file imports one of the modules. Others, which come past these lines on their
+way, would take hours and could only kill more. Nothing in the tree itself is changed.
+
+`--minutes` ends a run early, `--only` takes modules whose path has a pattern, `--again` forgets what
+survived, to try it on new tests. Results are lines of JSON in FOLDER; they hold for the sources they were
+made with, so after a change to a module start with a fresh FOLDER.
 
 Why not mutmut or cosmic-ray: neither draws a sample by a seed. mutmut 3 leaves out decorated functions
 and all that stands outside of functions, such as the fields and limits of a model; cosmic-ray runs one
@@ -32,9 +35,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +81,14 @@ anything or asks for the time (`check_pure`); some read a file that they are giv
 writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
-TESTS = (
-    "tests/evaluate",
-    "tests/runs",
-    "tests/search",
-    "tests/sandbox",
-    "tests/distill",
-    "tests/serve",
-    "tests/cli",
-)
-SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_vllm_real.py", "*/killed_search.py")
+TESTS = ("tests/cli/", "tests/evaluate/", "tests/runs/", "tests/search/")
+"""Where every quick test is run. The other folders have none: of theirs, see `is_about`."""
+SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_llamacpp.py", "*/test_vllm_real.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
+FILE_SECONDS = 150.0
+"""After this time the rest of a file of tests is left out of `cover`, which would else take over an hour."""
+MUTANT_SECONDS = 60.0
+"""The tests that a mutant meets take no longer than this without it: each survivor meets all of them."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
 TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
@@ -214,6 +216,8 @@ class Contexts:
 
     def __init__(self, coverage: Any) -> None:
         self._coverage = coverage
+        self._end = time.monotonic() + FILE_SECONDS
+        self.session: Any = None
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
 
@@ -226,14 +230,36 @@ class Contexts:
 
         return hook
 
+    def pytest_runtest_logfinish(self) -> None:
+        if time.monotonic() > self._end and self.session is not None:
+            self.session.shouldstop = f"{FILE_SECONDS:.0f} s are over"
+
+    def pytest_sessionstart(self, session: Any) -> None:
+        self.session = session
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed or report.skipped:
             self.failed.add(report.nodeid)
 
 
+def is_about(file: str) -> bool:
+    """Whether a file of tests imports one of the modules that is tested here, or that only slow tests run."""
+    text = re.sub(r"\(\s+([^)]*)\)", lambda found: " ".join(found[1].split()), (ROOT / file).read_text())
+    imported = re.findall(r"^\s*from bdc_agents\.([\w.]+) import (.*)$", text, re.M)
+    for module in PURE:
+        package, name = module.removesuffix(".py").split("/")
+        quick = f"tests/{package}/" in TESTS
+        if quick and not file.startswith(f"tests/{package}/"):
+            continue
+        for source, names in imported:
+            if source == f"{package}.{name}" or (source == package and name in re.findall(r"\w+", names)):
+                return True
+    return False
+
+
 def covered_by(file: str, into: Path) -> int:
-    """Runs a file of tests under coverage."""
+    """Runs a file of tests under coverage: all of it if it is about a module, or what is quick."""
     import coverage  # pyright: ignore[reportMissingImports]
     import pytest
 
@@ -243,7 +269,8 @@ def covered_by(file: str, into: Path) -> int:
     for phase in ("setup", "call", "teardown"):
         setattr(plugin, f"pytest_runtest_{phase}", plugin._named(phase))
     measure.start()
-    pytest.main(pytest_arguments(file), plugins=[plugin])
+    chosen = [file] if is_about(file) else ["-m", "not slow", file]
+    pytest.main(pytest_arguments(*chosen), plugins=[plugin])
     measure.stop()
     data = measure.get_data()
     lines: dict[str, dict[str, list[str]]] = {}
@@ -255,11 +282,12 @@ def covered_by(file: str, into: Path) -> int:
     return 0
 
 
-def cover(out: Path, minutes: float, only: str) -> None:
+def cover(out: Path, minutes: float, only: str, workers: int) -> None:
     """Runs each file of tests once, and keeps what it runs."""
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
-    every = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
+    found = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py"))
+    every = [file for file in found if file.startswith(TESTS) or is_about(file)]
     into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if re.search(only, file)}
     files = [file for file, into in into_of.items() if not into.exists()]
     files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
@@ -267,15 +295,20 @@ def cover(out: Path, minutes: float, only: str) -> None:
         return
     preload(files)
     tree, end = copied(out / "copy-cover"), time.monotonic() + minutes * 60
-    for file in files:
-        into = into_of[file]
-        if time.monotonic() > end:
-            sys.exit("time is up; the same command goes on")
-        began = time.monotonic()
-        child = forked(tree, into.with_suffix(".log"), lambda file=file, into=into: covered_by(file, into))
-        os.waitpid(child, 0)
+    running: dict[int, tuple[str, float]] = {}
+    while running or (files and time.monotonic() < end):
+        while files and len(running) < workers and time.monotonic() < end:
+            file = files.pop(0)
+            into = into_of[file]
+            work = partial(covered_by, file, into)
+            running[forked(tree, into.with_suffix(".log"), work)] = file, time.monotonic()
+        child, _ = os.wait()
         killed(child)
-        print(f"{file}: {time.monotonic() - began:.0f} s{'' if into.exists() else ', FAILED'}", flush=True)
+        file, began = running.pop(child)
+        told = "" if into_of[file].exists() else ", FAILED"
+        print(f"{file}: {time.monotonic() - began:.0f} s{told}", flush=True)
+    if files:
+        sys.exit("time is up; the same command goes on")
 
 
 class Cover:
@@ -307,7 +340,10 @@ class Cover:
         lines = range(job.mutant.line, job.mutant.end + 1)
         lines = {*lines, self._first[job.module].get(job.mutant.line, job.mutant.line)}
         found = set().union(*(self._at.get((job.module, line), set()) for line in lines))
-        return sorted(found or self._of.get(job.module, set()), key=lambda test: (self.seconds[test], test))
+        found = found or self._of.get(job.module, set())
+        quickest = sorted(found, key=lambda test: (self.seconds[test], test))
+        spent = accumulate(self.seconds[test] for test in quickest)
+        return [test for test, so_far in zip(quickest, spent, strict=True) if so_far <= MUTANT_SECONDS]
 
 
 # --- mutants meet tests -----------------------------------------------------------------------------------
@@ -481,7 +517,7 @@ def main() -> None:
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if given.what == "cover":
-        cover(out, given.minutes, given.only)
+        cover(out, given.minutes, given.only, given.workers)
         return
     jobs = drawn(given.mutants, given.seed, given.only)
     if given.again:
