@@ -43,6 +43,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from mutants_live import Loaded, in_a_body, swap
 from mutations import Mutant, first_lines, mutants
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -349,6 +350,10 @@ class Cover:
 # --- mutants meet tests -----------------------------------------------------------------------------------
 
 
+ALIVE = "alive"
+"""A mutant that no test noticed in a process that has all loaded, and which is to be loaded anew."""
+
+
 @dataclass
 class Running:
     """A mutant in its process."""
@@ -363,16 +368,25 @@ class Running:
 
 
 def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
-    """Runs what has no result yet."""
+    """Runs what has no result yet: first in processes that have all tests loaded, then what lives anew."""
     results = out / "results.jsonl"
-    done = {line["id"] for line in read(results)}
+    end = time.monotonic() + minutes * 60
+    cover_of = Cover(out / "cover")
+    met = {line["id"] for line in read(results)}
+    if waiting := [job for job in jobs if job.id not in met and in_body(job) and cover_of.tests(job)]:
+        print(f"{len(jobs)} mutants, {len(waiting)} to meet tests that are loaded", flush=True)
+        loader = forked(
+            copied(out / "copy-live"), out / "live.log", partial(live, waiting, out, end, workers)
+        )
+        _, status = os.waitpid(loader, 0)
+        if status:
+            sys.exit(f"{out}/live.log says why the tests could not be run")
+    done = {line["id"] for line in read(results) if line["status"] != ALIVE}
     waiting = [job for job in jobs if job.id not in done]
     preload(job.module for job in waiting)
-    cover_of = Cover(out / "cover")
     trees = [copied(out / f"copy-{n}") for n in range(workers)]
-    end = time.monotonic() + minutes * 60
     running: list[Running] = []
-    print(f"{len(jobs)} mutants, {len(waiting)} to run", flush=True)
+    print(f"{len(jobs)} mutants, {len(waiting)} to run anew", flush=True)
     for job in [job for job in waiting if cover_of.tests(job)][:1]:
         control(job, trees[0], cover_of)
     while running or (waiting and time.monotonic() < end):
@@ -389,6 +403,50 @@ def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
         time.sleep(0.05)
     if waiting:
         sys.exit(f"time is up, {len(waiting)} are left; the same command goes on")
+
+
+def in_body(job: Job) -> bool:
+    """Whether a mutant can be put into a loaded module."""
+    return in_a_body(job.mutant, (ROOT / "bdc_agents" / job.module).read_text())
+
+
+def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
+    """Loads all tests of some mutants, and forks a process for each of these."""
+    import pytest
+
+    cover_of, tree = Cover(out / "cover"), Path.cwd()
+    files = sorted({test.partition("::")[0] for job in jobs for test in cover_of.tests(job)})
+    preload([*files, *(job.module for job in jobs)])
+    results = out / "results.jsonl"
+
+    def meet(job: Job, tests: list[str], loaded: Loaded) -> int:
+        if not swap(tree / "bdc_agents" / job.module, job.mutant, loaded.functions):
+            return 0
+        found = loaded.failing(tests)
+        print(*(f"FAILED {test}" for test in found), sep="\n", flush=True)
+        return len(found)
+
+    def work(loaded: Loaded) -> None:
+        waiting, running, logs = [*jobs], list[Running](), [out / f"live-{n}.log" for n in range(workers)]
+        while running or (waiting and time.monotonic() < end):
+            while waiting and len(running) < workers and time.monotonic() < end:
+                job, log = waiting.pop(0), next(one for one in logs if all(one != r.log for r in running))
+                tests = cover_of.tests(job)
+                limit = SPARE_SECONDS + 4 * sum(cover_of.seconds[test] for test in tests)
+                child = forked(tree, log, partial(meet, job, tests, loaded))
+                running.append(Running(job, child, tree, log, tests, time.monotonic(), limit))
+            for one in tuple(running):
+                if (status := ended(one)) is not None:
+                    running.remove(one)
+                    note(results, one, ALIVE if status == "survived" else status)
+            time.sleep(0.02)
+        # What kills a mutant passes without one.
+        killers = sorted({line["by"] for line in read(results)} & cover_of.seconds.keys())
+        if found := loaded.failing(killers, first=False):
+            print("These fail without a mutant:", *found, sep="\n", flush=True)
+            os._exit(1)
+
+    return int(pytest.main(pytest_arguments("-s", *files), plugins=[Loaded(work)]))
 
 
 def control(job: Job, tree: Path, cover_of: Cover) -> None:
@@ -449,8 +507,8 @@ def restore(one: Running) -> None:
 def note(results: Path, one: Running, status: str) -> None:
     """Keeps a result."""
     said = one.log.read_text(errors="replace") if one.log.exists() else ""
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.M)
-    by = failed[1] if failed else "" if status == "survived" else said.strip()[-200:]
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.M)
+    by = failed[1] if failed else "" if status in ("survived", ALIVE) else said.strip()[-200:]
     record(results, one.job, status, by, len(one.tests), time.monotonic() - one.began)
 
 
@@ -481,10 +539,10 @@ def report(out: Path, jobs: list[Job]) -> None:
     reasons: dict[str, str] = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
     told = [results[job.id] for job in jobs if job.id in results]
     told = [line for line in told if line["status"] != "invalid"]
-    alive = [line for line in told if line["status"] == "survived"]
+    alive = [line for line in told if line["status"] in ("survived", ALIVE)]
     for module in sorted({line["module"] for line in told}):
         mine = [line for line in told if line["module"] == module]
-        dead = sum(line["status"] != "survived" for line in mine)
+        dead = sum(line not in alive for line in mine)
         print(f"{module:28} {dead:4} of {len(mine):4} killed")
     dead = len(told) - len(alive)
     print(f"{'all':28} {dead:4} of {len(told):4} killed: {100 * dead / max(1, len(told)):.1f} %")
