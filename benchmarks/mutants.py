@@ -423,7 +423,7 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
         if not swap(tree / "bdc_agents" / job.module, job.mutant, loaded.functions):
             return 0
         found = loaded.failing(tests)
-        print(*(f"FAILED {test}" for test in found), sep="\n", flush=True)
+        print("", *(f"FAILED {test}" for test in found), sep="\n", flush=True)  # After the dots.
         return len(found)
 
     def work(loaded: Loaded) -> None:

@@ -238,3 +238,10 @@ def test_the_splits_of_mbpp_share_problems_and_this_is_found():
     overlap = evaluated.overlap(problem(copied, "mbpp:602"))
     assert overlap
     assert overlap.other == "mbpp:217"
+
+
+def test_statements_without_words_are_equal_where_their_signs_are():
+    seen = Problems()
+    assert seen.duplicate_of(problem("→ ?", "a")) is None
+    assert seen.duplicate_of(problem("→ !", "b")) is None
+    assert seen.duplicate_of(problem("→ ?", "c")) == "a"
