@@ -255,3 +255,13 @@ def test_the_ends_of_wilson_are_exact() -> None:
     for trials in range(1, 400):
         assert wilson(0, trials).low == 0.0
         assert wilson(trials, trials).high == 1.0
+
+
+def test_more_budgets_than_fit_leave_out_every_other() -> None:
+    assert budgets([1.0, 200.0]) == [1.0, 5.0, 20.0, 100.0, 200.0]
+    assert budgets([1.0, 100.0]) == [1.0, 5.0, 20.0, 100.0]
+
+
+def test_losses_that_never_differ_have_no_room_for_a_difference() -> None:
+    found = paired([2.5] * 9, [2.5] * 9, shares=False)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)

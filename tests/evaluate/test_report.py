@@ -248,3 +248,16 @@ def test_a_report_on_one_problem_says_so(tmp_path: Path, make_task: Callable[...
     page = write_report(tmp_path, [make_task("p")]).read_text()
     assert "on 1 problem" in page
     assert "1 problems" not in page
+
+
+def test_of_many_solvers_each_is_compared_with_the_first(
+    tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    solvers = ["zero", "one", "two", "three", "four"]
+    section = {"datasets": ["d"], "solvers": solvers, "samples": 1, "k": [1], "limit": None}
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        for solver in solvers:
+            results._write(row("p0", solver, 2, solver != "zero").model_dump_json().encode() + b"\n")
+    pairs = summarise(tmp_path, [make_task("p0")]).pairs
+    assert [(pair.first, pair.second) for pair in pairs] == [(name, "zero") for name in solvers[1:]]
+    assert all((pair.solved.value, pair.pass_rate.value) == (1.0, 1.0) for pair in pairs)

@@ -11,6 +11,7 @@ from bdc_agents.config import SearchConfig
 from bdc_agents.errors import UsageError
 from bdc_agents.search import create_search_graph
 from bdc_agents.search.state import check_whole
+from bdc_agents.search.traces import trace_of
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Problem
 
@@ -51,3 +52,10 @@ async def test_a_leaf_to_evaluate_that_is_lost_is_told(whole: Any) -> None:
 async def test_programs_that_were_credited_and_are_not_there_are_told(whole: Any) -> None:
     with pytest.raises(UsageError, match="1000 programs were written"):
         check_whole(whole | {"credit": {"ann": {"bob": [1000.0, 0.0, 0.0]}}})
+
+
+async def test_a_search_that_was_cut_off_has_a_trace_that_says_so(whole: Any) -> None:
+    cut = {key: value for key, value in whole.items() if key not in ("solution", "stopped_by")}
+    trace = trace_of(cut)  # type: ignore[arg-type]
+    assert trace.solution.stopped_by == "interrupted"
+    assert trace.solution.code == whole["solution"]["code"]
