@@ -9,6 +9,7 @@ cache has kept), or in another process: such a mutant needs the slower way.
 
 import ast
 import gc
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -40,18 +41,24 @@ def swap(path: Path, mutant: Mutant, functions: Sequence[FunctionType]) -> bool:
         changed = compile(mutant.applied(source), str(path), "exec")
     except SyntaxError:
         return False
-    old, new = [*_codes(compile(source, str(path), "exec"))], [*_codes(changed)]
-    if [code.co_qualname for code in old] != [code.co_qualname for code in new]:
-        return False
-    instead = {(one.co_qualname, one.co_firstlineno): other for one, other in zip(old, new, strict=True)}
+    old, new = _by_name(compile(source, str(path), "exec")), _by_name(changed)
     mine = [one for one in functions if one.__code__.co_filename == str(path)]
     for function in mine:
         code = function.__code__
-        other = instead.get((code.co_qualname, code.co_firstlineno))
-        if other is None or other.co_freevars != code.co_freevars:
+        same, others = old[code.co_qualname], new.get(code.co_qualname, [])
+        first = next((n for n, one in enumerate(same) if one.co_firstlineno == code.co_firstlineno), None)
+        if first is None or len(same) != len(others) or others[first].co_freevars != code.co_freevars:
             return False
-        function.__code__ = other
+        function.__code__ = others[first]
     return bool(mine)
+
+
+def _by_name(module: CodeType) -> dict[str, list[CodeType]]:
+    """Every code of a module, those of one name in order."""
+    found: dict[str, list[CodeType]] = defaultdict(list)
+    for code in _codes(module):
+        found[code.co_qualname].append(code)
+    return found
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

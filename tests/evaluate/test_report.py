@@ -14,7 +14,7 @@ from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import Point, Results, Row
-from bdc_agents.evaluate.summary import count_of, summarise
+from bdc_agents.evaluate.summary import count_of, summarise, weak_tests
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'
@@ -261,3 +261,15 @@ def test_of_many_solvers_each_is_compared_with_the_first(
     pairs = summarise(tmp_path, [make_task("p0")]).pairs
     assert [(pair.first, pair.second) for pair in pairs] == [(name, "zero") for name in solvers[1:]]
     assert all((pair.solved.value, pair.pass_rate.value) == (1.0, 1.0) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("fooled", "right", "told"), [(9, 0, False), (2, 8, True), (1, 9, False), (0, 10, False)]
+)
+def test_public_tests_are_weak_from_a_fifth_of_ten_programs_on(fooled: int, right: int, told: bool) -> None:
+    rows = [row(f"p{n}", "s", 1, n >= fooled) for n in range(fooled + right)]
+    found = weak_tests(rows)
+    assert (found is not None) == told
+    assert found is None or found.value == fooled / len(rows)
+    missed = [one.model_copy(update={"public": Hidden(passed=1, total=2)}) for one in rows]
+    assert weak_tests(missed) is None, "a program that fails in public fools nobody"
