@@ -251,4 +251,5 @@ def test_statements_without_words_are_equal_where_their_signs_are():
 def test_a_set_is_named_whole_too():
     first = next(load_tasks("demo"))
     found = evaluation_set(["demo"]).overlap(first.problem)
-    assert found and found.why == "id"
+    assert found is not None
+    assert found.why == "id"
