@@ -124,7 +124,8 @@ def test_agents_that_write_the_same_programs(make: Make) -> None:
 
 
 def test_a_program_that_was_not_written_is_not_the_same_as_another(make: Make) -> None:
-    assert program_identity([make(programs=("", ""))]) is None
+    for programs in (("", ""), ("", "a"), ("a", "")):
+        assert program_identity([make(programs=programs)]) is None
 
 
 def test_an_agent_that_never_has_a_part(make: Make) -> None:

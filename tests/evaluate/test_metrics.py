@@ -265,3 +265,8 @@ def test_more_budgets_than_fit_leave_out_every_other() -> None:
 def test_losses_that_never_differ_have_no_room_for_a_difference() -> None:
     found = paired([2.5] * 9, [2.5] * 9, shares=False)
     assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_difference_over_no_problems_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one problem"):
+        paired([], [])

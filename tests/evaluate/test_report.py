@@ -13,8 +13,8 @@ import pytest
 from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
-from bdc_agents.evaluate.results import Point, Results, Row
-from bdc_agents.evaluate.summary import count_of, summarise, weak_tests
+from bdc_agents.evaluate.results import SUMMARY_FILE, Point, Results, Row
+from bdc_agents.evaluate.summary import Summary, count_of, summarise, weak_tests, write_summary
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'
@@ -77,6 +77,9 @@ def test_the_figures_are_what_the_rows_say(evaluation: tuple[Path, list[Task]]) 
     assert (pair.first, pair.second) == (second.solver, first.solver)
     assert (pair.solved.better, pair.solved.worse, pair.solved.problems) == (10, 0, 30)
     assert pair.solved.clear
+    assert all([*match.differences] == [second.solver] for match in summary.matched)
+    assert write_summary(folder, tasks) == summary
+    assert Summary.model_validate_json((folder / SUMMARY_FILE).read_text()) == summary
     at = {(match.axis, match.budget): match.solved for match in summary.matched}
     assert at["calls", 2.0][first.solver].value == pytest.approx(1 / 3)
     assert at["calls", 2.0][second.solver].value == 0.0

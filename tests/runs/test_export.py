@@ -303,6 +303,15 @@ def test_broken_escapes_of_an_llm_do_not_break_the_export(tmp_path, searched):
     assert next(scan_traces(tmp_path / "t.jsonl")).solution.code == code
 
 
+def test_where_all_overlaps_an_evaluation_set_that_is_the_reason(run, tmp_path):
+    evaluated = [Task(problem=Problem(id=f"eval:{n}", statement=text)) for n, text in enumerate(STORIES)]
+    with pytest.raises(UsageError, match="2 overlap an evaluation set"):
+        export([run], tmp_path / "sft.jsonl", "sft", against=EvaluationSet(evaluated))
+    with pytest.raises(UsageError) as caught:
+        export([open_run(tmp_path / "empty")], tmp_path / "sft.jsonl", "sft")
+    assert "overlap" not in str(caught.value)
+
+
 def test_a_problem_solved_at_once_gives_one_direct_row(searched):
     at_root = searched[0].solution.model_copy(update={"node": "0"})
     rows = training_rows(searched[0].model_copy(update={"solution": at_root}))
