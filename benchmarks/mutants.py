@@ -568,7 +568,7 @@ def main() -> None:
         "--only", default="", help="modules whose path holds this text; draws from them alone"
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="end early; the same command goes on")
-    parser.add_argument("--workers", type=int, choices=(1, 2), default=2, help="mutants at a time")
+    parser.add_argument("--workers", type=int, choices=range(1, 17), default=2, help="mutants at a time")
     parser.add_argument("--again", action="store_true", help="run those once more that survived")
     given = parser.parse_args()
     check_pure()
