@@ -89,7 +89,7 @@ SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_llamacpp.py", "*/test_
 FILE_SECONDS = 150.0
 """After this time the rest of a file of tests is left out of `cover`, which would else take over an hour."""
 MUTANT_SECONDS = 60.0
-"""The tests that a mutant meets take no longer than this without it: each survivor meets all of them."""
+"""A mutant meets no further test once those before take this long without it: survivors meet them all."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
 TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
@@ -341,10 +341,11 @@ class Cover:
         lines = range(job.mutant.line, job.mutant.end + 1)
         lines = {*lines, self._first[job.module].get(job.mutant.line, job.mutant.line)}
         found = set().union(*(self._at.get((job.module, line), set()) for line in lines))
-        found = found or self._of.get(job.module, set())
+        if not found or not in_body(job):  # Whichever test is the first to import the module says little.
+            found = self._of.get(job.module, set())
         quickest = sorted(found, key=lambda test: (self.seconds[test], test))
-        spent = accumulate(self.seconds[test] for test in quickest)
-        return [test for test, so_far in zip(quickest, spent, strict=True) if so_far <= MUTANT_SECONDS]
+        before = accumulate((self.seconds[test] for test in quickest), initial=0.0)
+        return [test for test, spent in zip(quickest, before, strict=False) if spent < MUTANT_SECONDS]
 
 
 # --- mutants meet tests -----------------------------------------------------------------------------------

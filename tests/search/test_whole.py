@@ -10,10 +10,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from bdc_agents.config import SearchConfig
 from bdc_agents.errors import UsageError
 from bdc_agents.search import create_search_graph
-from bdc_agents.search.state import check_whole
+from bdc_agents.search.state import add_usage, check_whole
 from bdc_agents.search.traces import trace_of
 from bdc_agents.testing import ScriptedExecutor
-from bdc_agents.types import Problem
+from bdc_agents.types import Problem, Usage
 
 
 @pytest.fixture
@@ -59,3 +59,9 @@ async def test_a_search_that_was_cut_off_has_a_trace_that_says_so(whole: Any) ->
     trace = trace_of(cut)  # type: ignore[arg-type]
     assert trace.solution.stopped_by == "interrupted"
     assert trace.solution.code == whole["solution"]["code"]
+
+
+def test_what_a_step_used_is_added_and_what_an_edit_says_replaces() -> None:
+    one, two = Usage(calls=1).model_dump(), Usage(calls=2).model_dump()
+    assert add_usage({"ann": two, "bob": one}, [{"ann": one}, {"ann": one}])["ann"]["calls"] == 4
+    assert add_usage({"ann": two, "bob": one}, {"ann": one}) == {"ann": one, "bob": one}
