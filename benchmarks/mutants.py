@@ -6,10 +6,13 @@
     python benchmarks/mutants.py report --out FOLDER     the share that was killed, and the survivors
 
 Each mutant is written into a copy of the tree and meets the tests that run its line, quickest first, up
-to the first that fails; one that runs far longer than they do without it counts as killed, too. Nothing
-in the tree itself is changed. `--minutes` ends a run early, `--only` takes modules whose path has
-a pattern, `--again` forgets what survived, to try it on new tests. Results are lines of JSON in FOLDER; they
-hold for the sources they were made with, so after a change to a module start with a fresh FOLDER.
+to the first that fails; one that runs far longer than they do without it counts as killed, too. Slow tests
+are among them where their file imports one of the modules. Others, which come past these lines on their
+way, would take hours and could only kill more. Nothing in the tree itself is changed.
+
+`--minutes` ends a run early, `--only` takes modules whose path has a pattern, `--again` forgets what
+survived, to try it on new tests. Results are lines of JSON in FOLDER; they hold for the sources they were
+made with, so after a change to a module start with a fresh FOLDER.
 
 Why not mutmut or cosmic-ray: neither draws a sample by a seed. mutmut 3 leaves out decorated functions
 and all that stands outside of functions, such as the fields and limits of a model; cosmic-ray runs one
@@ -32,12 +35,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from mutants_live import Loaded, in_a_body, swap
 from mutations import Mutant, first_lines, mutants
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,17 +82,14 @@ anything or asks for the time (`check_pure`); some read a file that they are giv
 writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
-TESTS = (
-    "tests/evaluate",
-    "tests/runs",
-    "tests/search",
-    "tests/sandbox",
-    "tests/distill",
-    "tests/serve",
-    "tests/cli",
-)
-SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_vllm_real.py", "*/killed_search.py")
+TESTS = ("tests/cli/", "tests/evaluate/", "tests/runs/", "tests/search/")
+"""Where every quick test is run. The other folders have none: of theirs, see `is_about`."""
+SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_llamacpp.py", "*/test_vllm_real.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
+FILE_SECONDS = 150.0
+"""After this time the rest of a file of tests is left out of `cover`, which would else take over an hour."""
+MUTANT_SECONDS = 200.0
+"""A mutant meets no further test once those before take this long without it: survivors meet them all."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
 TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
@@ -214,6 +217,8 @@ class Contexts:
 
     def __init__(self, coverage: Any) -> None:
         self._coverage = coverage
+        self._end = time.monotonic() + FILE_SECONDS
+        self.session: Any = None
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
 
@@ -226,14 +231,36 @@ class Contexts:
 
         return hook
 
+    def pytest_runtest_logfinish(self) -> None:
+        if time.monotonic() > self._end and self.session is not None:
+            self.session.shouldstop = f"{FILE_SECONDS:.0f} s are over"
+
+    def pytest_sessionstart(self, session: Any) -> None:
+        self.session = session
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed or report.skipped:
             self.failed.add(report.nodeid)
 
 
+def is_about(file: str) -> bool:
+    """Whether a file of tests imports one of the modules that is tested here, or that only slow tests run."""
+    text = re.sub(r"\(\s+([^)]*)\)", lambda found: " ".join(found[1].split()), (ROOT / file).read_text())
+    imported = re.findall(r"^\s*from bdc_agents\.([\w.]+) import (.*)$", text, re.M)
+    for module in PURE:
+        package, name = module.removesuffix(".py").split("/")
+        quick = f"tests/{package}/" in TESTS
+        if quick and not file.startswith(f"tests/{package}/"):
+            continue
+        for source, names in imported:
+            if source == f"{package}.{name}" or (source == package and name in re.findall(r"\w+", names)):
+                return True
+    return False
+
+
 def covered_by(file: str, into: Path) -> int:
-    """Runs a file of tests under coverage."""
+    """Runs a file of tests under coverage: all of it if it is about a module, or what is quick."""
     import coverage  # pyright: ignore[reportMissingImports]
     import pytest
 
@@ -243,7 +270,8 @@ def covered_by(file: str, into: Path) -> int:
     for phase in ("setup", "call", "teardown"):
         setattr(plugin, f"pytest_runtest_{phase}", plugin._named(phase))
     measure.start()
-    pytest.main(pytest_arguments(file), plugins=[plugin])
+    chosen = [file] if is_about(file) else ["-m", "not slow", file]
+    pytest.main(pytest_arguments(*chosen), plugins=[plugin])
     measure.stop()
     data = measure.get_data()
     lines: dict[str, dict[str, list[str]]] = {}
@@ -255,11 +283,12 @@ def covered_by(file: str, into: Path) -> int:
     return 0
 
 
-def cover(out: Path, minutes: float, only: str) -> None:
+def cover(out: Path, minutes: float, only: str, workers: int) -> None:
     """Runs each file of tests once, and keeps what it runs."""
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
-    every = [str(file.relative_to(ROOT)) for top in TESTS for file in sorted((ROOT / top).rglob("test_*.py"))]
+    found = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py"))
+    every = [file for file in found if file.startswith(TESTS) or is_about(file)]
     into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if re.search(only, file)}
     files = [file for file, into in into_of.items() if not into.exists()]
     files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
@@ -267,15 +296,20 @@ def cover(out: Path, minutes: float, only: str) -> None:
         return
     preload(files)
     tree, end = copied(out / "copy-cover"), time.monotonic() + minutes * 60
-    for file in files:
-        into = into_of[file]
-        if time.monotonic() > end:
-            sys.exit("time is up; the same command goes on")
-        began = time.monotonic()
-        child = forked(tree, into.with_suffix(".log"), lambda file=file, into=into: covered_by(file, into))
-        os.waitpid(child, 0)
+    running: dict[int, tuple[str, float]] = {}
+    while running or (files and time.monotonic() < end):
+        while files and len(running) < workers and time.monotonic() < end:
+            file = files.pop(0)
+            into = into_of[file]
+            work = partial(covered_by, file, into)
+            running[forked(tree, into.with_suffix(".log"), work)] = file, time.monotonic()
+        child, _ = os.wait()
         killed(child)
-        print(f"{file}: {time.monotonic() - began:.0f} s{'' if into.exists() else ', FAILED'}", flush=True)
+        file, began = running.pop(child)
+        told = "" if into_of[file].exists() else ", FAILED"
+        print(f"{file}: {time.monotonic() - began:.0f} s{told}", flush=True)
+    if files:
+        sys.exit("time is up; the same command goes on")
 
 
 class Cover:
@@ -307,10 +341,18 @@ class Cover:
         lines = range(job.mutant.line, job.mutant.end + 1)
         lines = {*lines, self._first[job.module].get(job.mutant.line, job.mutant.line)}
         found = set().union(*(self._at.get((job.module, line), set()) for line in lines))
-        return sorted(found or self._of.get(job.module, set()), key=lambda test: (self.seconds[test], test))
+        if not found or not in_body(job):  # Whichever test is the first to import the module says little.
+            found = self._of.get(job.module, set())
+        quickest = sorted(found, key=lambda test: (self.seconds[test], test))
+        before = accumulate((self.seconds[test] for test in quickest), initial=0.0)
+        return [test for test, spent in zip(quickest, before, strict=False) if spent < MUTANT_SECONDS]
 
 
 # --- mutants meet tests -----------------------------------------------------------------------------------
+
+
+ALIVE = "alive"
+"""A mutant that no test noticed in a process that has all loaded, and which is to be loaded anew."""
 
 
 @dataclass
@@ -327,16 +369,26 @@ class Running:
 
 
 def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
-    """Runs what has no result yet."""
-    results = out / "results.jsonl"
-    done = {line["id"] for line in read(results)}
+    """Runs what has no result yet: first in processes that have all tests loaded, then what lives anew."""
+    results, equal = out / "results.jsonl", known_equivalent()
+    end = time.monotonic() + minutes * 60
+    jobs = sorted(jobs, key=lambda job: job.name in equal)  # These meet all their tests: they come last.
+    cover_of = Cover(out / "cover")
+    met = {line["id"] for line in read(results)}
+    if waiting := [job for job in jobs if job.id not in met and in_body(job) and cover_of.tests(job)]:
+        print(f"{len(jobs)} mutants, {len(waiting)} to meet tests that are loaded", flush=True)
+        loader = forked(
+            copied(out / "copy-live"), out / "live.log", partial(live, waiting, out, end, workers)
+        )
+        _, status = os.waitpid(loader, 0)
+        if status:
+            sys.exit(f"{out}/live.log says why the tests could not be run")
+    done = {line["id"] for line in read(results) if line["status"] != ALIVE}
     waiting = [job for job in jobs if job.id not in done]
     preload(job.module for job in waiting)
-    cover_of = Cover(out / "cover")
     trees = [copied(out / f"copy-{n}") for n in range(workers)]
-    end = time.monotonic() + minutes * 60
     running: list[Running] = []
-    print(f"{len(jobs)} mutants, {len(waiting)} to run", flush=True)
+    print(f"{len(jobs)} mutants, {len(waiting)} to run anew", flush=True)
     for job in [job for job in waiting if cover_of.tests(job)][:1]:
         control(job, trees[0], cover_of)
     while running or (waiting and time.monotonic() < end):
@@ -353,6 +405,50 @@ def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
         time.sleep(0.05)
     if waiting:
         sys.exit(f"time is up, {len(waiting)} are left; the same command goes on")
+
+
+def in_body(job: Job) -> bool:
+    """Whether a mutant can be put into a loaded module."""
+    return in_a_body(job.mutant, (ROOT / "bdc_agents" / job.module).read_text())
+
+
+def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
+    """Loads all tests of some mutants, and forks a process for each of these."""
+    import pytest
+
+    cover_of, tree = Cover(out / "cover"), Path.cwd()
+    files = sorted({test.partition("::")[0] for job in jobs for test in cover_of.tests(job)})
+    preload([*files, *(job.module for job in jobs)])
+    results = out / "results.jsonl"
+
+    def meet(job: Job, tests: list[str], loaded: Loaded) -> int:
+        if not swap(tree / "bdc_agents" / job.module, job.mutant, loaded.functions):
+            return 0
+        found = loaded.failing(tests)
+        print("", *(f"FAILED {test}" for test in found), sep="\n", flush=True)  # After the dots.
+        return len(found)
+
+    def work(loaded: Loaded) -> None:
+        waiting, running, logs = [*jobs], list[Running](), [out / f"live-{n}.log" for n in range(workers)]
+        while running or (waiting and time.monotonic() < end):
+            while waiting and len(running) < workers and time.monotonic() < end:
+                job, log = waiting.pop(0), next(one for one in logs if all(one != r.log for r in running))
+                tests = cover_of.tests(job)
+                limit = SPARE_SECONDS + 4 * sum(cover_of.seconds[test] for test in tests)
+                child = forked(tree, log, partial(meet, job, tests, loaded))
+                running.append(Running(job, child, tree, log, tests, time.monotonic(), limit))
+            for one in tuple(running):
+                if (status := ended(one)) is not None:
+                    running.remove(one)
+                    note(results, one, ALIVE if status == "survived" else status)
+            time.sleep(0.02)
+        # What kills a mutant passes without one.
+        killers = sorted({line["by"] for line in read(results)} & cover_of.seconds.keys())
+        if found := loaded.failing(killers, first=False):
+            print("These fail without a mutant:", *found, sep="\n", flush=True)
+            os._exit(1)
+
+    return int(pytest.main(pytest_arguments("-s", *files), plugins=[Loaded(work)]))
 
 
 def control(job: Job, tree: Path, cover_of: Cover) -> None:
@@ -413,8 +509,8 @@ def restore(one: Running) -> None:
 def note(results: Path, one: Running, status: str) -> None:
     """Keeps a result."""
     said = one.log.read_text(errors="replace") if one.log.exists() else ""
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.M)
-    by = failed[1] if failed else "" if status == "survived" else said.strip()[-200:]
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.M)
+    by = failed[1] if failed else "" if status in ("survived", ALIVE) else said.strip()[-200:]
     record(results, one.job, status, by, len(one.tests), time.monotonic() - one.began)
 
 
@@ -439,16 +535,21 @@ def read(results: Path) -> Iterator[dict[str, Any]]:
 # --- what came of it --------------------------------------------------------------------------------------
 
 
+def known_equivalent() -> dict[str, str]:
+    """Mutants that no test can tell, or need not, each with its reason."""
+    return json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
+
+
 def report(out: Path, jobs: list[Job]) -> None:
     """Prints the share that was killed, for each module, and every survivor with its reason."""
     results = {line["id"]: line for line in read(out / "results.jsonl")}
-    reasons: dict[str, str] = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
+    reasons = known_equivalent()
     told = [results[job.id] for job in jobs if job.id in results]
     told = [line for line in told if line["status"] != "invalid"]
-    alive = [line for line in told if line["status"] == "survived"]
+    alive = [line for line in told if line["status"] in ("survived", ALIVE)]
     for module in sorted({line["module"] for line in told}):
         mine = [line for line in told if line["module"] == module]
-        dead = sum(line["status"] != "survived" for line in mine)
+        dead = sum(line not in alive for line in mine)
         print(f"{module:28} {dead:4} of {len(mine):4} killed")
     dead = len(told) - len(alive)
     print(f"{'all':28} {dead:4} of {len(told):4} killed: {100 * dead / max(1, len(told)):.1f} %")
@@ -474,14 +575,14 @@ def main() -> None:
         "--only", default="", help="modules whose path holds this text; draws from them alone"
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="end early; the same command goes on")
-    parser.add_argument("--workers", type=int, choices=(1, 2), default=2, help="mutants at a time")
+    parser.add_argument("--workers", type=int, choices=range(1, 17), default=2, help="mutants at a time")
     parser.add_argument("--again", action="store_true", help="run those once more that survived")
     given = parser.parse_args()
     check_pure()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if given.what == "cover":
-        cover(out, given.minutes, given.only)
+        cover(out, given.minutes, given.only, given.workers)
         return
     jobs = drawn(given.mutants, given.seed, given.only)
     if given.again:

@@ -124,7 +124,8 @@ def test_agents_that_write_the_same_programs(make: Make) -> None:
 
 
 def test_a_program_that_was_not_written_is_not_the_same_as_another(make: Make) -> None:
-    assert program_identity([make(programs=("", ""))]) is None
+    for programs in (("", ""), ("", "a"), ("a", "")):
+        assert program_identity([make(programs=programs)]) is None
 
 
 def test_an_agent_that_never_has_a_part(make: Make) -> None:
@@ -191,3 +192,41 @@ def test_programs_that_pass_limits(make: Make, outcome: str, kind: str) -> None:
 def test_problems_with_nothing_to_aim_at(make: Make) -> None:
     traces = [make(), make(public=False, solved=False, usage={})]
     assert kinds(traces) == {"no-public-tests"}
+
+
+@pytest.mark.parametrize(
+    ("calls", "failed", "told"), [(10, 10, True), (19, 1, True), (20, 1, False), (9, 9, False), (0, 9, False)]
+)
+def test_failed_requests_are_told_from_one_in_twenty_of_ten_calls(
+    make: Make, calls: int, failed: int, told: bool
+) -> None:
+    found = diagnose([make(usage={"ann": Usage(calls=calls, failed=failed)})])
+    assert [finding.kind for finding in found] == ["failed-calls"] * told
+    assert all(finding.value == failed / (calls + failed) for finding in found)
+
+
+def test_replies_that_cannot_be_read_are_told_from_ten_calls_on(make: Make) -> None:
+    assert kinds([make(usage={"ann": Usage(calls=9, malformed=9)})]) == set()
+    assert kinds([make(usage={"ann": Usage(calls=10, malformed=1)})]) == {"malformed"}
+    assert kinds([make(usage={"ann": Usage(calls=30, malformed=1)})]) == set()
+
+
+def test_few_solved_problems_make_no_agent_idle(make: Make) -> None:
+    assert kinds([make(by="ann") for _ in range(4)]) == set()
+    (found,) = diagnose([make(by="ann") for _ in range(5)])
+    assert (found.kind, found.value) == ("idle-agent", 0.0)
+
+
+def test_few_pairs_of_thoughts_say_nothing(make: Make) -> None:
+    alike = [make(thoughts=("sort the list", "sort the list"), by=name) for name in ("ann", "bob") * 5]
+    (found,) = diagnose(alike)
+    assert (found.kind, found.value) == ("similar-thoughts", 1.0)
+    assert diagnose(alike[1:]) == ()
+
+
+def test_searches_of_which_few_are_flat_converge(make: Make) -> None:
+    flat = [make(rewards=(0.5, *[0.0] * 5), solved=False) for _ in range(4)]
+    better = [make(rewards=(*[0.0] * 5, 0.5), solved=False) for _ in range(5)]
+    assert kinds(flat) == set()
+    assert kinds(flat + better) == set()
+    assert kinds(flat + better[:4]) == {"flat"}

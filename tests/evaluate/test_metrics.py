@@ -235,3 +235,38 @@ def test_budgets_begin_where_a_twentieth_of_the_rows_has_ended() -> None:
 
 def test_no_spend_gives_no_budgets() -> None:
     assert budgets([0.0, 0.0]) == []
+
+
+def test_of_nineteen_rows_the_cheapest_counts_and_of_twenty_the_next() -> None:
+    assert budgets([1.0] + [100.0] * 18)[0] == 1.0
+    assert budgets([1.0] + [100.0] * 19) == [100.0]
+
+
+def test_rows_that_took_nothing_have_no_budget() -> None:
+    assert budgets([0.0, 3.0]) == budgets([3.0])
+
+
+def test_a_budget_below_the_cheapest_row_is_shown_where_the_next_is_far() -> None:
+    assert budgets([1.4, 5.0]) == [2.0, 5.0]
+    assert budgets([1.3, 5.0]) == [1.0, 2.0, 5.0]
+
+
+def test_the_ends_of_wilson_are_exact() -> None:
+    for trials in range(1, 400):
+        assert wilson(0, trials).low == 0.0
+        assert wilson(trials, trials).high == 1.0
+
+
+def test_more_budgets_than_fit_leave_out_every_other() -> None:
+    assert budgets([1.0, 200.0]) == [1.0, 5.0, 20.0, 100.0, 200.0]
+    assert budgets([1.0, 100.0]) == [1.0, 5.0, 20.0, 100.0]
+
+
+def test_losses_that_never_differ_have_no_room_for_a_difference() -> None:
+    found = paired([2.5] * 9, [2.5] * 9, shares=False)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_difference_over_no_problems_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one problem"):
+        paired([], [])

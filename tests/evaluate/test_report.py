@@ -13,8 +13,8 @@ import pytest
 from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
-from bdc_agents.evaluate.results import Point, Results, Row
-from bdc_agents.evaluate.summary import count_of, summarise
+from bdc_agents.evaluate.results import SUMMARY_FILE, Point, Results, Row
+from bdc_agents.evaluate.summary import Summary, count_of, summarise, weak_tests, write_summary
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'
@@ -77,6 +77,9 @@ def test_the_figures_are_what_the_rows_say(evaluation: tuple[Path, list[Task]]) 
     assert (pair.first, pair.second) == (second.solver, first.solver)
     assert (pair.solved.better, pair.solved.worse, pair.solved.problems) == (10, 0, 30)
     assert pair.solved.clear
+    assert all([*match.differences] == [second.solver] for match in summary.matched)
+    assert write_summary(folder, tasks) == summary
+    assert Summary.model_validate_json((folder / SUMMARY_FILE).read_text()) == summary
     at = {(match.axis, match.budget): match.solved for match in summary.matched}
     assert at["calls", 2.0][first.solver].value == pytest.approx(1 / 3)
     assert at["calls", 2.0][second.solver].value == 0.0
@@ -248,3 +251,28 @@ def test_a_report_on_one_problem_says_so(tmp_path: Path, make_task: Callable[...
     page = write_report(tmp_path, [make_task("p")]).read_text()
     assert "on 1 problem" in page
     assert "1 problems" not in page
+
+
+def test_of_many_solvers_each_is_compared_with_the_first(
+    tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    solvers = ["zero", "one", "two", "three", "four"]
+    section = {"datasets": ["d"], "solvers": solvers, "samples": 1, "k": [1], "limit": None}
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        for solver in solvers:
+            results._write(row("p0", solver, 2, solver != "zero").model_dump_json().encode() + b"\n")
+    pairs = summarise(tmp_path, [make_task("p0")]).pairs
+    assert [(pair.first, pair.second) for pair in pairs] == [(name, "zero") for name in solvers[1:]]
+    assert all((pair.solved.value, pair.pass_rate.value) == (1.0, 1.0) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("fooled", "right", "told"), [(9, 0, False), (2, 8, True), (1, 9, False), (0, 10, False)]
+)
+def test_public_tests_are_weak_from_a_fifth_of_ten_programs_on(fooled: int, right: int, told: bool) -> None:
+    rows = [row(f"p{n}", "s", 1, n >= fooled) for n in range(fooled + right)]
+    found = weak_tests(rows)
+    assert (found is not None) == told
+    assert found is None or found.value == fooled / len(rows)
+    missed = [one.model_copy(update={"public": Hidden(passed=1, total=2)}) for one in rows]
+    assert weak_tests(missed) is None, "a program that fails in public fools nobody"

@@ -159,6 +159,7 @@ def test_parquet_has_columns_to_query(run, tmp_path):
     assert [row["kept"] for row in rows] == [True, True, False]
     assert [row["reasons"] for row in rows] == [[], [], ["hidden"]]
     assert [row["hidden_passed"] for row in rows] == [3, 3, 2]
+    assert [(row["difficulty"], row["dataset"], row["seed"]) for row in rows] == [("", "", 0)] * 3
 
 
 def test_equal_rows_and_equal_problems_are_written_once(run, tmp_path, searched):
@@ -300,6 +301,15 @@ def test_broken_escapes_of_an_llm_do_not_break_the_export(tmp_path, searched):
     assert "\\ud83d" not in (tmp_path / "sft.jsonl").read_text()
     export([folder], tmp_path / "t.jsonl", "traces")
     assert next(scan_traces(tmp_path / "t.jsonl")).solution.code == code
+
+
+def test_where_all_overlaps_an_evaluation_set_that_is_the_reason(run, tmp_path):
+    evaluated = [Task(problem=Problem(id=f"eval:{n}", statement=text)) for n, text in enumerate(STORIES)]
+    with pytest.raises(UsageError, match="2 overlap an evaluation set"):
+        export([run], tmp_path / "sft.jsonl", "sft", against=EvaluationSet(evaluated))
+    with pytest.raises(UsageError) as caught:
+        export([open_run(tmp_path / "empty")], tmp_path / "sft.jsonl", "sft")
+    assert "overlap" not in str(caught.value)
 
 
 def test_a_problem_solved_at_once_gives_one_direct_row(searched):

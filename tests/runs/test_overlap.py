@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bdc_agents.data import load_tasks
 from bdc_agents.runs.overlap import (
     EvaluationSet,
     Problems,
@@ -238,3 +239,17 @@ def test_the_splits_of_mbpp_share_problems_and_this_is_found():
     overlap = evaluated.overlap(problem(copied, "mbpp:602"))
     assert overlap
     assert overlap.other == "mbpp:217"
+
+
+def test_statements_without_words_are_equal_where_their_signs_are():
+    seen = Problems()
+    assert seen.duplicate_of(problem("→ ?", "a")) is None
+    assert seen.duplicate_of(problem("→ !", "b")) is None
+    assert seen.duplicate_of(problem("→ ?", "c")) == "a"
+
+
+def test_a_set_is_named_whole_too():
+    first = next(load_tasks("demo"))
+    found = evaluation_set(["demo"]).overlap(first.problem)
+    assert found is not None
+    assert found.why == "id"

@@ -9,7 +9,7 @@ import pytest
 from bdc_agents.sandbox.inside.reports import OUT_OF_MEMORY
 from bdc_agents.sandbox.inside.values import encode
 from bdc_agents.sandbox.inside.wire import Ending
-from bdc_agents.sandbox.judge import TEXT_BUDGET, accepted_values, judge, lost, trim
+from bdc_agents.sandbox.judge import TEXT_BUDGET, accepted_values, judge, lost, printed, trim
 from bdc_agents.types import CallTest, Checker, ScriptTest, StdinTest, TestResult
 
 STDIN = StdinTest(stdin="3\n", expected=("6\n",))
@@ -257,3 +257,18 @@ def test_what_leaves_the_sandbox_is_printable(result: TestResult) -> None:
 
 def test_what_nobody_sees_is_written_as_in_a_literal() -> None:
     assert judged(STDIN, output="a\tb\n\x1b[2J\u200bä").actual == "a\tb\n\\x1b[2J\\u200bä"
+
+
+def test_what_was_printed_is_judged_only_where_the_program_ended_well() -> None:
+    def ended(reason: str = "exit", status: int = 0, report: Any = None) -> Ending:
+        told = json.dumps(report).encode()
+        return Ending(reason, status, report is not None, 0.1, b"6\xff\n", told)
+
+    assert printed(STDIN, ended()) == "6\ufffd\n"
+    assert printed(STDIN, ended(report={"done": True})) == "6\ufffd\n"
+    assert printed(CALL, ended()) is None
+    assert printed(SCRIPT, ended()) is None
+    assert printed(STDIN, ended(reason="wall")) is None
+    assert printed(STDIN, ended(status=1)) is None
+    assert printed(STDIN, ended(status=-9)) is None
+    assert printed(STDIN, ended(report={"error": "KeyError"})) is None

@@ -103,6 +103,7 @@ def test_the_order_of_dicts_and_sets_and_last_digits_are_no_difference() -> None
     two = behaviour(results("{'a': {4, 3}, 1: 2}", "0.3", "took 0.1 s", "[2, 1]"))
     assert one[:3] == two[:3]
     assert one[3] != two[3]
+    assert len(set(behaviour(results("{3, 4}", "{3, 5}", "{3}", "{3: 4}", "{3: 5}")))) == 5
 
 
 @given(

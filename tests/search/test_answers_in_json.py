@@ -3,11 +3,12 @@
 import pytest
 
 from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.config import SearchConfig
 from bdc_agents.search.calls import Answer, Call
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.judge import read_score
-from bdc_agents.search.self_tests import read_tests
-from bdc_agents.types import CallTest, StdinTest, Usage
+from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
+from bdc_agents.types import CallTest, Problem, StdinTest, Usage
 
 
 def answered(text):
@@ -70,3 +71,21 @@ def test_tests_whose_values_are_no_texts():
         StdinTest(stdin="2\n1 2", expected=("3",)),
         StdinTest(stdin="5", expected=("5\n",)),
     ]
+
+
+@pytest.mark.parametrize(("entry_point", "given"), [(None, "stdin"), ("double", "call")])
+def test_tests_are_asked_for_as_the_problem_takes_them(entry_point, given):
+    problem = Problem(id="p", statement="Double a number.", entry_point=entry_point)
+    (call,) = self_test_calls(problem, ["ann"], SearchConfig())
+    asked = call.request.json_schema["properties"]["tests"]
+    assert set(asked["items"]["properties"]) == {given, "expected"}
+    assert 1 < asked["maxItems"] < 20
+
+
+def test_of_contradicting_tests_the_one_of_most_agents_is_used():
+    six, seven = (CallTest(call="double(3)", expected=(value,)) for value in ("6", "7"))
+    other = CallTest(call="double(0)", expected=("0",))
+    assert agree([[six], [six, other], [seven]]) == (six, other)
+    assert agree([[six], [seven]]) == ()
+    assert agree([[six, six], [seven]]) == ()
+    assert agree([]) == ()

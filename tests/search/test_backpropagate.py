@@ -71,3 +71,9 @@ def test_an_evaluated_leaf_at_the_largest_depth_closes() -> None:
     shallow = SearchConfig(max_depth=2, resample=0)
     assert close(chain(2, 0.5), "0.0.0", shallow)["0"].closed
     assert not close(chain(2, 0.5), "0.0.0", CONFIG)["0.0.0"].closed
+
+
+def test_where_the_root_gets_programs_again_all_but_the_root_closes() -> None:
+    again = SearchConfig(max_depth=2, resample=0.5)
+    closed = close(chain(2, 0.5), "0.0.0", again)
+    assert [closed[key].closed for key in ("0.0.0", "0.0", "0")] == [True, True, False]

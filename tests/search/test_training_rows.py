@@ -153,6 +153,8 @@ def test_a_program_with_fences_of_its_own_is_read_whole(code: str) -> None:
     draft = read_draft(answer(row.completion), PROBLEM)
     assert draft is not None
     assert draft.code == code
+    (plain,) = [row for row in extract_traces(trace_of([], [], DOUBLE)) if row.kind == "direct"]
+    assert plain.completion.startswith("```python\n")
 
 
 def test_a_pair_of_equal_thoughts_is_no_pair(tmp_path) -> None:
