@@ -50,7 +50,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 
 PURE = {
-    "evaluate/choose.py": "which answer of several is taken",
     "evaluate/diagnose.py": "what a search's trace says about its parts",
     "evaluate/groups.py": "how problems are grouped",
     "evaluate/matching.py": "which answers are compared",
@@ -61,12 +60,14 @@ PURE = {
     "runs/overlap.py": "which texts are too much alike",
     "runs/selection.py": "which problems a run takes",
     "search/agreement.py": "which programs do the same",
+    "search/beliefs.py": "what a move is likely to give",
     "search/backpropagate.py": "values of the tree",
     "search/bandit.py": "which agent is asked",
     "search/budget.py": "what may still be spent",
     "search/expand.py": "what thoughts are read from a reply",
     "search/finish.py": "which program is handed over",
     "search/judge.py": "what a judge's reply says",
+    "search/moves.py": "which moves are planned",
     "search/path.py": "the way to a node",
     "search/reflect.py": "what is thought again",
     "search/select.py": "which node is next",

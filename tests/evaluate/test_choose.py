@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bdc_agents.errors import ProblemError
-from bdc_agents.evaluate.choose import choose_tasks
 from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.setup import choose_tasks
 
 PLAIN = {"id": "a", "statement": "Give back x.", "public_tests": ["f(1) -> 1"]}
 
