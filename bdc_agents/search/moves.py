@@ -69,7 +69,7 @@ def outcome_at(node: Node, attempt: Attempt | None) -> str:
 class Policy(Protocol):
     """Plans the moves of a round. It is pure: the same arguments give the same plan."""
 
-    def __call__(self, tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> Sequence[Move]:
+    def __call__(self, tree: Tree, outlook: Outlook, left: Left, config: SearchConfig, /) -> Sequence[Move]:
         """The moves, the most important first; none ends the search.
 
         Args:

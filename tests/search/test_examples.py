@@ -52,3 +52,7 @@ def test_embed_the_search_in_another_app(run: Callable[..., str]) -> None:
 def test_fork_a_past_step_with_another_agent(run: Callable[..., str]) -> None:
     out = run("fork.py", "wrong", "right")
     assert out.splitlines() == ["wrong not solved rollouts", "right solved solved"]
+
+
+def test_plan_a_search_by_a_policy_of_ones_own(run: Callable[..., str]) -> None:
+    assert run("ab_mcts.py", "wrong", "right").startswith("solved after ")
