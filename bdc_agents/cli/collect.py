@@ -22,6 +22,7 @@ from bdc_agents.cli.options import (
     Config,
     Data,
     EngineName,
+    KnownBeliefs,
     NoCache,
     Preset,
     Quiet,
@@ -32,6 +33,7 @@ from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.evaluate.report.collection import write_collection_report
 from bdc_agents.evaluate.summary import skills_line
 from bdc_agents.evaluate.survey import Survey, survey
+from bdc_agents.runs.beliefs import keep_beliefs
 from bdc_agents.runs.collect import CollectConfig, Collected
 from bdc_agents.runs.collect import collect as run
 from bdc_agents.runs.engine import Engine
@@ -94,6 +96,7 @@ def collect(
     money: Annotated[float | None, typer.Option(help="Cap on US dollars for each problem.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random in a search.")] = None,
+    beliefs: KnownBeliefs = None,
     concurrency: Annotated[
         int | None,
         typer.Option(min=1, help="Searches at once. Default: as many as keep the endpoints busy."),
@@ -125,6 +128,7 @@ def collect(
         preset=preset,
         search={"rollouts": rollouts, "seed": seed},
         budget={"calls": calls, "tokens": tokens, "money": money, "seconds": seconds},
+        beliefs=beliefs,
         cache=not no_cache,
         allow_unsafe=allow_unsafe,
     )
@@ -172,11 +176,14 @@ def _collect(
             on_stop=lambda _: view.on_stop(),
         )
     found = write_report(out)
+    known = keep_beliefs(out) if found else None
     if as_json:
         signs = [finding.model_dump() for finding in found.findings] if found else []
         print(json.dumps(as_object(collected) | {"findings": signs}))
     else:
         _report(collected, found)
+        if known:
+            note(f"what moves gave, for searches to come: --beliefs {collected.folder}")
     if signal is not None:
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.

@@ -27,6 +27,7 @@ def read_settings(
     preset: str | None = None,
     search: Mapping[str, Any] | None = None,
     budget: Mapping[str, Any] | None = None,
+    beliefs: Path | None = None,
     cache: bool = True,
     allow_unsafe: bool = False,
 ) -> Settings:
@@ -36,6 +37,7 @@ def read_settings(
         config: A settings file; None for `bdc.toml` of the working directory.
         preset: Replaces all search settings.
         search, budget: Options by name; those that are None were not given.
+        beliefs: A run or file whose beliefs the search starts from; None for those of the settings.
         cache: False leaves the reply cache out.
         allow_unsafe: True runs programs where there is no isolation.
 
@@ -44,8 +46,9 @@ def read_settings(
     """
     settings = load_settings(config)
     base = SearchConfig.preset(preset) if preset else settings.search
+    known = {"beliefs": _beliefs(beliefs)} if beliefs else {}
     changes: dict[str, Any] = {
-        "search": _changed(base, search or {}),
+        "search": _changed(base, dict(search or {}) | known),
         "budget": _changed(settings.budget, budget or {}),
     }
     if not cache:
@@ -55,10 +58,16 @@ def read_settings(
     return settings.model_copy(update=changes)
 
 
+def _beliefs(path: Path) -> dict[str, Any]:
+    from bdc_agents.runs.beliefs import load_beliefs  # It imports what searches, which takes two seconds.
+
+    return load_beliefs(path).model_dump()
+
+
 def _changed(base: F, options: Mapping[str, Any]) -> F:
     given = {key: value for key, value in options.items() if value is not None}
     try:
-        return type(base).model_validate(base.model_dump() | given)
+        return type(base).model_validate(base.model_dump(exclude_unset=True) | given)
     except ValidationError as error:
         raise ConfigError(explain(error, "options", type(base))) from None
 

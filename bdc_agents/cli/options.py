@@ -43,6 +43,14 @@ Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the da
 Preset = Annotated[
     str | None, typer.Option(metavar="NAME", help="default, or paper: the published constants.")
 ]
+KnownBeliefs = Annotated[
+    Path | None,
+    typer.Option(
+        "--beliefs",
+        metavar="RUN",
+        help="What moves by these agents gave before: a run of bdc collect, or its beliefs.json.",
+    ),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(

@@ -15,7 +15,17 @@ from rich.text import Text
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
 from bdc_agents.cli.inputs import agent_names, check_tests, closing, find_task, read_settings
-from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, Data, NoCache, Preset, Quiet
+from bdc_agents.cli.options import (
+    Agents,
+    AllowUnsafe,
+    AsJson,
+    Config,
+    Data,
+    KnownBeliefs,
+    NoCache,
+    Preset,
+    Quiet,
+)
 from bdc_agents.config import Settings
 from bdc_agents.errors import UsageError
 from bdc_agents.types import Hidden, Solution, Task, Trace
@@ -61,6 +71,7 @@ def solve(
     money: Annotated[float | None, typer.Option(help="Cap on US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    beliefs: KnownBeliefs = None,
     config: Config = None,
     out: Annotated[
         Path | None,
@@ -91,6 +102,7 @@ def solve(
         preset=preset,
         search=options,
         budget=caps,
+        beliefs=beliefs,
         cache=not no_cache,
         allow_unsafe=allow_unsafe,
     )

@@ -61,6 +61,7 @@ def trace_of(state: SearchState, settings: Mapping[str, Any] | None = None) -> T
         nodes=Tree(state.get("tree")).nodes(),
         programs={key: Program.model_validate(value) for key, value in state.get("programs", {}).items()},
         calls=_in_order(state.get("calls", {})),
+        beliefs=state.get("told", {}),  # pyright: ignore[reportArgumentType]
         settings=dict(settings or {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         package=version("bdc-agents"),

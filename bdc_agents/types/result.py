@@ -191,6 +191,7 @@ class Trace(Frozen):
     Args:
         version: Version of this format.
         calls: Every call in the order of the plan; empty in version 1.
+        beliefs: What moves gave in this search, as the fields of `Beliefs`; empty in version 1.
         settings: The search settings, agents and seed that produced it.
         nodes: Every node of the tree, parents first.
         programs: Programs by the keys that the nodes' attempts name.
@@ -203,6 +204,7 @@ class Trace(Frozen):
     nodes: tuple[Node, ...] = Field(fail_fast=True)
     programs: dict[str, Program]
     calls: tuple[CallRecord, ...] = Field(default=(), fail_fast=True)
+    beliefs: dict[str, dict[str, tuple[Number, ...]]] = {}
     settings: dict[str, Any] = {}
     created: str = ""
     package: str = ""
