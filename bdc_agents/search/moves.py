@@ -23,6 +23,11 @@ from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
 FAILED = OUTCOMES[:-1]
 MENDS: tuple[Kind, ...] = ("repair", "rethink")
+FILL = 0.5
+"""Share of the best move's gain that others of a round must have: a slot that stands empty costs less than a
+call that helps half as likely."""
+APART = 1.5
+"""How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,8 @@ class Walk:
 
     def _best_mend(self, before: str) -> float:
         """The best chance of a repair from a program of some outcome."""
+        if not self.config.refine:
+            return 0.0
         return max(
             self.outlook.chances(kind, agent, before)[-1] for kind in MENDS for agent in self.left.agents
         )
@@ -288,11 +295,6 @@ class Walk:
         return max(options, key=worth)
 
 
-FILL = 0.5
-APART = 1.5
-"""How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
-
-
 # --- pruning ----------------------------------------------------------------------------------
 
 SURE = 0.95
@@ -311,11 +313,17 @@ def prune_branch(tree: Tree, leaf: str, outlook: Outlook, config: SearchConfig) 
     if not config.prune:
         return tree
     for parent, node in pairwise(tree.path(leaf)):
-        if node.returns < PROGRAMS or node.pruned or not did_not_help(tree, node.id):
+        if not _is_due(node.returns) or node.pruned:
             continue
-        if _worth_less(parent, node, outlook):
+        if _worth_less(parent, node, outlook) and did_not_help(tree, node.id):
             return prune(tree, node.id)
     return tree
+
+
+def _is_due(programs: int) -> bool:
+    """Whether a branch is looked at: at 3 programs, 6, 12 and so on, so that a large one costs no more."""
+    turns, rest = divmod(programs, PROGRAMS)
+    return turns > 0 and not rest and turns & (turns - 1) == 0
 
 
 def _worth_less(parent: Node, node: Node, outlook: Outlook) -> bool:

@@ -90,6 +90,17 @@ def test_how_far_problems_differ_is_learnt() -> None:
     assert left(easy_or_hopeless) < 0.6 < 0.8 < left(alike)
 
 
+def test_skills_say_whose_moves_pass_until_they_are_seen() -> None:
+    skills = {"small": 0.05, "large": 0.2}
+    outlook = Outlook(Beliefs(), skills=skills)
+    small, large, other = (outlook.chances("answer", agent, "")[-1] for agent in ("small", "large", "other"))
+    assert small < other < large
+    told = [Told("answer", "large", "", "wrong")] * 40 + [Told("answer", "small", "", "pass")] * 40
+    known = Outlook(Beliefs().tell(told), skills=skills)
+    assert known.chances("answer", "large", "")[-1] < known.chances("answer", "small", "")[-1]
+    assert Outlook(Beliefs(), skills={"a": 0.0}).chances("answer", "a", "")[-1] > 0
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -149,11 +149,11 @@ def test_a_branch_is_pruned_when_it_is_nearly_sure_to_be_worth_less() -> None:
     def pruned(tree: Tree, config: SearchConfig = CONFIG) -> bool:
         return prune_branch(tree, "0.0", outlook, config)["0.0"].pruned
 
-    assert pruned(branch(40))
+    assert pruned(branch(48))
     assert not pruned(branch(2))
-    assert not pruned(branch(40, reward=0.5)), "what did better than its parent stays"
-    assert not pruned(branch(40, siblings=0)), "so does the last one"
-    assert not pruned(branch(40), SearchConfig(prune=False))
+    assert not pruned(branch(48, reward=0.5)), "what did better than its parent stays"
+    assert not pruned(branch(48, siblings=0)), "so does the last one"
+    assert not pruned(branch(48), SearchConfig(prune=False))
 
 
 # --- in a search --------------------------------------------------------------------------------
