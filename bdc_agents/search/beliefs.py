@@ -33,9 +33,9 @@ MENDED = "+"
 Chances = tuple[float, float, float, float]
 """How likely each of `OUTCOMES` is."""
 
-# Chosen on the development families of benchmarks/allocation.py, not taken from published figures: half of direct
-# answers pass; where they fail, a repair, a fresh program from the facts, or one for a thought passes one time
-# in six to one in three. Self-repair is worth little to some models and much to others (arXiv 2306.09896).
+# Chosen on the development families of benchmarks/allocation.py, not taken from published figures: half of
+# direct answers pass; where they fail, a repair, a fresh program from the facts, or one for a thought passes
+# one time in six to one in three. To some models repair is worth little, to others much (arXiv 2306.09896).
 START: Mapping[str, Chances] = {
     "answer/": (0.10, 0.25, 0.15, 0.50),
     "write/": (0.15, 0.35, 0.15, 0.35),
