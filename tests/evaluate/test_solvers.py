@@ -273,7 +273,7 @@ async def test_the_course_of_a_search_ends_with_its_solution(
 
     written: list[int] = []
     agent = make_agent(respond)
-    answer = await solver("search,rollouts=6,refine=false,confirm=1", make_tools(agent)).solve(
+    answer = await solver("search,rollouts=6,refine=false,confirm=1,leaves=1", make_tools(agent)).solve(
         make_task().problem, 1
     )
     assert answer.trace.solution.solved

@@ -11,7 +11,7 @@ import pytest
 
 from bdc_agents.agents import load_agents
 from bdc_agents.errors import BDCError
-from bdc_agents.runs.ray import spread, worker
+from bdc_agents.runs.ray import node, spread
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.desk import NodeLost
 from bdc_agents.testing import ScriptedExecutor
@@ -116,7 +116,7 @@ class FakeCluster(RayCluster):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(worker, "REPORT_SECONDS", 0.05)
+    monkeypatch.setattr(node, "REPORT_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from bdc_agents.data import load_tasks
 from bdc_agents.errors import BDCError, ConfigError, ModelError, ProblemError
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import OpenRun, local_engine
-from bdc_agents.runs.ray import connect, search, spread, worker
+from bdc_agents.runs.ray import connect, engine, node, spread
 from bdc_agents.runs.ray.desk import Desk, NodeLost, Service
 from bdc_agents.runs.ray.engine import plan_for, search_on
 
@@ -216,7 +216,7 @@ async def test_a_node_without_the_data_takes_no_problem(
     def missing(address: str, **_: Any) -> Any:
         raise ProblemError(f"{address}: no such folder")
 
-    monkeypatch.setattr(search, "load_task", missing)
+    monkeypatch.setattr(engine, "load_task", missing)
     with pytest.raises(ConfigError, match=r"node a: it cannot load .*BDC_DATA"):
         await collect(world, nodes("a"))
     monkeypatch.undo()
@@ -228,7 +228,7 @@ async def test_a_node_with_other_prompts_is_left_out(
     world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = iter(["the driver's", "the node's"])
-    monkeypatch.setattr(worker, "prompts_hash", lambda: next(hashes))
+    monkeypatch.setattr(node, "prompts_hash", lambda: next(hashes))
     with pytest.raises(ConfigError, match="install the same there"):
         await collect(world, nodes("a"))
 
