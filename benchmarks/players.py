@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from simulated import Idea, Program, World
@@ -13,7 +12,9 @@ from simulated_agents import Crowd
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search import create_search_graph
 from bdc_agents.search.backpropagate import backpropagate
+from bdc_agents.search.beliefs import Beliefs, Outlook
 from bdc_agents.search.execute import evaluate
+from bdc_agents.search.moves import Left, plan
 from bdc_agents.types import Attempt, Node, Thought, Tree
 
 if TYPE_CHECKING:
@@ -78,16 +79,6 @@ class Move(NamedTuple):
     node: str
     program: str = ""
     before: str = ""
-
-
-@dataclass(frozen=True)
-class Left:
-    """What a policy may use; see `bdc_agents.search.moves`."""
-
-    agents: Sequence[str]
-    calls: int | None = None
-    count: int = 1
-    solved: bool = False
 
 
 class Policy(Protocol):
@@ -239,8 +230,6 @@ class Walking:
     """The search's own choice of moves, without its graph."""
 
     def start(self) -> Any:
-        from bdc_agents.search.beliefs import Beliefs  # pyright: ignore[reportMissingImports]
-
         return Beliefs()
 
     def tell(self, known: Any, told: Sequence[Told]) -> Any:
@@ -248,9 +237,6 @@ class Walking:
 
     def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Any]:
         del seed
-        from bdc_agents.search.beliefs import Outlook  # pyright: ignore[reportMissingImports]
-        from bdc_agents.search.moves import plan  # pyright: ignore[reportMissingImports]
-
         return plan(tree, Outlook(known, self.start().tell(told)), left, SearchConfig())
 
 
