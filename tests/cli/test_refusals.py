@@ -152,7 +152,8 @@ def test_what_nobody_has_answered_before_the_budget_ends_is_left_open(call, work
         assert "no trace of demo:longest-streak: no agent answered: one: 1 request failed" in result.stderr
         assert "cannot reach http://127.0.0.1:9/v1" in result.stderr
         assert not read_traces("r")
-    result = call("eval", "demo:longest-streak", "--solver", "search", "--out", "e", "--quiet", "--calls", "1")
+    words = ["eval", "demo:longest-streak", "--solver", "search", "--out", "e", "--quiet", "--calls", "1"]
+    result = call(*words)
     assert result.exit_code == 3, result.stderr
     assert "1 row could not be made, as no agent answered" in result.stderr
 
