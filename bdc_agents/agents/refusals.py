@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Literal
 
 _TEXTS = (
@@ -193,10 +193,26 @@ def mentions(text: str, name: str) -> bool:
     if "_" in name or name == "temperature":
         return bool(re.search(rf"(?<![\w.]){told}(?!\w)", text))
     quoted = rf"""(?<!\w)['"`]{told}['"`]"""
-    asked = rf"\b(?:parameters?|arguments?|fields?|options?|supports?)[\s:]+['\"`]?{told}(?!\w)"
+    kinds = "parameters?|arguments?|fields?|options?|property|properties|supports?"
+    asked = rf"\b(?:{kinds})[\s:]+['\"`]?{told}(?!\w)"
+    called = rf"(?<![\w.]){told}\s+(?:parameter|argument|field|option)\b"
     # Only at the start of a sentence: "the vector store cannot be reached" is about no parameter.
     judged = rf"(?:^|[.;:]\s+){told}(?::|\s+(?:is|are|does|must|cannot|value|parameter|not|should)\b)"
-    return any(re.search(pattern, text) for pattern in (quoted, asked, judged))
+    return any(re.search(pattern, text) for pattern in (quoted, asked, called, judged)) or _lists(text, name)
+
+
+_KINDS = re.compile(r"\b(?:parameter|argument|field|option|key|property|properties|input)", re.IGNORECASE)
+_NAMES_ALONE = re.compile(r"(?:[\w'\"`]{1,60},\s*){0,20}[\w'\"`]{1,60}(?=\s*(?:[.;)}\](]|$))")
+
+
+def _lists(text: str, name: str) -> bool:
+    """Whether a text refuses parameters and lists the name: `Unrecognized arguments supplied: a, b`."""
+    for before, after in pairwise(re.split(r":\s", text)):
+        clause = re.split(r"[.;\n]", before)[-1][-120:]  # What refuses stands near: a bounded part is read.
+        listed = _NAMES_ALONE.match(after)
+        if listed and _KINDS.search(clause) and refuses(clause) and name in re.findall(r"\w+", listed[0]):
+            return True
+    return False
 
 
 _CONTEXT = re.compile(

@@ -21,7 +21,7 @@ from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, gua
 from bdc_agents.cli.inputs import closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
 from bdc_agents.cli.search_record import run_settings
-from bdc_agents.cli.solve import as_object, silence
+from bdc_agents.cli.solve import as_object, silent
 from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
@@ -143,7 +143,7 @@ def _demo(
         return INTERRUPTED
     if not any(_solved(finished) for _, finished in done):
         solutions = [finished.trace.solution for _, finished in done if finished.trace]
-        reasons = [why for solution in solutions if (why := silence(solution))]
+        reasons = [why for solution in solutions if (why := silent(solution))]
         # Some searches may have ended before their first request had.
         if not reasons or any(used.tokens for solution in solutions for used in solution.usage.values()):
             return UNSOLVED

@@ -38,7 +38,7 @@ def export(
         typer.Option(
             metavar="ROWS",
             help="Rows of sft: p2t (problem to thoughts), t2s (with thoughts to program), direct (to "
-            "program). Default: all. May be repeated.",
+            "program), repair (failed program to mended). Default: all. May be repeated.",
         ),
     ] = None,
     against: Annotated[

@@ -294,22 +294,19 @@ def _exit_code(finished: "Finished") -> int:
     solution = finished.trace.solution
     if solution.solved:
         return SOLVED
-    if why := silence(solution):
+    if why := silent(solution):
         note(f"error: {why}")
         return ENVIRONMENT
     return UNSOLVED
 
 
-def silence(solution: Solution) -> str:
-    """That no agent answers, and why; empty where one does.
+def silent(solution: Solution) -> str:
+    """That no agent answers, and why; empty where one does."""
+    from bdc_agents.search.standing import silence
 
-    A small budget ends before an agent is set aside. Every reply has tokens, which are estimated where its
-    endpoint tells none, so agents without any have answered nothing.
-    """
-    if solution.stopped_by == "agents":
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in solution.set_aside.items())
-        return f"no agent answers any more:\n{reasons}"
-    used = solution.usage.values()
-    if used and all(one.failed and not one.tokens for one in used):
-        return "no agent has answered, and the budget is used up:\n  " + "\n  ".join(solution.notes)
-    return ""
+    reasons = silence(solution)
+    if not reasons:
+        return ""
+    ended = solution.stopped_by == "agents"
+    what = "no agent answers any more" if ended else "no agent has answered, and the budget is used up"
+    return "\n  ".join([f"{what}:", *reasons])

@@ -124,16 +124,28 @@ def explain(error: ValidationError, source: str, known: Iterable[str] = ()) -> s
 def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str:
     place = _place(item["loc"])
     if item["type"] == "extra_forbidden":
-        if len(item["loc"]) > 1:
+        *parents, name = (str(part) for part in item["loc"])
+        inside = _fields_of(parents)
+        if parents and not inside:
             return f"{source}: {place}: not a field; leave it out"
-        return f"{source}: {unknown('field', place, known)}"
+        what = f"field of {parents[0]}" if parents else "field"
+        return f"{source}: {unknown(what, name, inside or known)}"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "model_type" and (fields := _fields_of([str(part) for part in item["loc"]])):
+        message = f"an object is needed, with fields such as {fields[0]}"
     # A row can be megabytes: show the value only where it says something short.
     shown = _shown(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
     # A test that cannot be read says itself what was found.
     found = f" (found {shown:.80})" if shown and item["type"] not in ("missing", "test") else ""
     # What is wrong with the whole of it has no place.
     return f"{source}: {place}: {message}{found}" if place else f"{source}: {message}{found}"
+
+
+def _fields_of(parents: list[str]) -> list[str]:
+    """The fields of the object at a place in a problem, such as its checker; empty if it is none."""
+    field = Problem.model_fields.get(parents[0]) if len(parents) == 1 else None
+    kind = field.annotation if field else None
+    return [*kind.model_fields] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
 def _shown(value: Any) -> str:

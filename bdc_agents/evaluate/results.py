@@ -24,10 +24,10 @@ from bdc_agents.disk import own, try_lock
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import difference
 from bdc_agents.runs import open_run, read_traces, write_text, write_trace
+from bdc_agents.runs.folder import EVAL_FILE
 from bdc_agents.types import Frozen, Hidden, Trace, Usage, content_hash
 
-EVAL_FILE, RESULTS_FILE, SUMMARY_FILE, REPORT_FILE = (
-    "eval.json",
+RESULTS_FILE, SUMMARY_FILE, REPORT_FILE = (
     "results.jsonl",
     "summary.json",
     "report.html",

@@ -13,6 +13,7 @@ from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.calls import derive_seed
+from bdc_agents.search.standing import silence
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
 
 FAILURES_ALLOWED = 5
@@ -196,8 +197,7 @@ async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | U
     """
     answer = await job.solver.solve(job.task.problem, derive_seed(seed, job.solver.name, job.sample))
     trace = answer.trace
-    if trace.solution.stopped_by == "agents":
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in trace.solution.set_aside.items())
+    if reasons := "; ".join(silence(trace.solution)):
         return Unanswered(
             problem=job.task.problem.id, solver=job.solver.name, sample=job.sample, reason=reasons
         )

@@ -30,6 +30,8 @@ from bdc_agents.untrusted import read_json, read_lines
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.jsonl"
 CHECKPOINT_FILE = "checkpoint.sqlite"
+EVAL_FILE = "eval.json"
+"""By it the folder of an evaluation, whose runs lie further inside, is told from a run."""
 _CALLERS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
     errno.ELOOP,  # A link in the place of a file of the run.
@@ -90,7 +92,7 @@ def read_run(folder: Path | str) -> Run:
     """
     file = Path(folder) / RUN_FILE
     if not file.is_file():
-        raise UsageError(f"no run at {str(folder)!r}: there is no file {str(file)!r}")
+        raise no_run(folder, file)
     try:
         return Run.model_validate_json(_try("read", file, file.read_bytes))
     except ValidationError as error:
@@ -101,6 +103,18 @@ def trace_file(path: Path | str) -> Path:
     """The file that holds the traces of a run folder, or the file itself."""
     path = Path(path)
     return path / TRACE_FILE if path.is_dir() else path
+
+
+def no_run(path: Path | str, file: Path) -> UsageError:
+    """The error for a path without this file of a run; of an evaluation, it names what that holds."""
+    folder = Path(path)
+    if not (folder / EVAL_FILE).is_file():
+        return UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
+    runs = sorted(str(file.parent) for file in folder.glob(f"*/*/{TRACE_FILE}"))
+    kept = f"; name the traces of a solver: {', '.join(runs)}" if runs else ""
+    report = folder / "report.html"
+    figures = f"; its report is {report}" if report.is_file() else ""
+    return UsageError(f"{str(path)!r} is an evaluation, not a run{kept}{figures}")
 
 
 def write_trace(folder: Path | str, trace: Trace) -> None:
@@ -157,7 +171,7 @@ def read_traces(path: Path | str) -> list[Trace]:
     """
     file = trace_file(path)
     if not file.is_file():
-        raise UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
+        raise no_run(path, file)
     traces: list[Trace] = []
     lines = enumerate(read_lines(file), 1)
     try:

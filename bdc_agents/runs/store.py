@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.errors import UsageError
-from bdc_agents.runs.folder import parse_trace, trace_file
+from bdc_agents.runs.folder import no_run, parse_trace, trace_file
 from bdc_agents.runs.honest import signs_in
 from bdc_agents.types import Decision, Frozen, Hidden, HiddenTests, Lineage, Trace, content_hash
 from bdc_agents.untrusted import read_lines
@@ -138,7 +138,7 @@ def scan_traces(
     """
     file = trace_file(path)
     if not file.is_file():
-        raise UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
+        raise no_run(path, file)
     return _scan(file, on_damage or (lambda damage: log.warning("%s; the line is left out", damage)), latest)
 
 

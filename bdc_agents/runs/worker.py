@@ -21,6 +21,7 @@ from bdc_agents.runs.jobs.table import LEASE_SECONDS, Job
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve
+from bdc_agents.search.standing import silence
 from bdc_agents.types import Frozen, Task, Trace
 
 log = logging.getLogger(__name__)
@@ -247,9 +248,9 @@ class Worker:
             budget=config.budget,
             on_event=lambda event: self._on_event(job.id, event),
         )
-        if trace.solution.stopped_by == "agents":
-            self._count_silent(trace)
-            raise BDCError(f"no agent answered: {_reasons(trace)}")
+        if reasons := "; ".join(silence(trace.solution)):
+            self._count_silent(trace.problem.id, reasons)
+            raise BDCError(f"no agent answered: {reasons}")
         self._silent.clear()
         hidden = await score_hidden(task, trace.solution.code, self._executor)
         right = await right_programs(task, trace, hidden, self._executor)
@@ -263,11 +264,11 @@ class Worker:
         if event["type"] == "asked":
             self._starting.discard(job_id)
 
-    def _count_silent(self, trace: Trace) -> None:
+    def _count_silent(self, problem: str, reasons: str) -> None:
         """Ends the worker if search after search finds no agent that answers."""
-        self._silent.append(trace.problem.id)
+        self._silent.append(problem)
         if len(self._silent) >= SILENT_IN_A_ROW:
-            self._end(BDCError(f"no agent answers any more: {_reasons(trace)}"))
+            self._end(BDCError(f"no agent answers any more: {reasons}"))
 
     def _end(self, error: Exception) -> None:
         """Ends the worker; `run` raises the first such error."""
@@ -305,7 +306,3 @@ class Worker:
             await self._coordinator.release(ids)
         except Exception as error:
             log.warning("%d problems could not be given back; their leases expire: %s", len(ids), error)
-
-
-def _reasons(trace: Trace) -> str:
-    return "; ".join(f"{name}: {reason}" for name, reason in trace.solution.set_aside.items())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bdc_agents.search.calls import Answer
 from bdc_agents.search.state import Json
+from bdc_agents.types import Solution
 
 FAILURES_IN_A_ROW = 3
 """Rounds in which an agent answers nothing it is asked, until it is set aside: one may be the prompt's fault
@@ -49,3 +50,17 @@ def set_aside(answers: Sequence[Answer], failing: Mapping[str, Json]) -> dict[st
         if row["rounds"] >= FAILURES_IN_A_ROW
     }
     return aside | {answer.call.agent: answer.error for answer in answers if answer.lasting}
+
+
+def silence(solution: Solution) -> tuple[str, ...]:
+    """Why no agent answers, one reason for each agent; empty where one does.
+
+    A small budget ends before an agent is set aside. Every reply has tokens, which are estimated where its
+    endpoint tells none, so agents without any have answered nothing.
+    """
+    aside = tuple(f"{name}: {reason}" for name, reason in solution.set_aside.items())
+    if solution.stopped_by == "agents":
+        return aside
+    used = solution.usage.values()
+    unheard = used and all(one.failed and not one.tokens for one in used)
+    return aside + solution.notes if unheard else ()

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from bdc_agents.errors import ProblemError
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import PARSE_ERRORS, syntax_tree
 from bdc_agents.types.base import Frozen
 from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.program import content_hash
@@ -81,7 +81,9 @@ class Checker(Frozen):
     @classmethod
     def _read(cls, given: Any) -> Any:
         if not isinstance(given, str):
-            return given
+            if not isinstance(given, Mapping | cls):
+                raise ValueError(_NO_CHECKER)
+            return cast(Any, given)
         if given in ("exact", "lines", "tokens"):
             return {"text": given}
         if _CHECKER_FILE.fullmatch(given.strip()):
@@ -123,9 +125,13 @@ def checker_of(code: str, function: str = "") -> dict[str, str]:
 
 
 def _functions(code: str) -> list[str]:
-    tree = parse(code)
-    if tree is None:
-        raise ValueError(_NO_CHECKER)
+    try:
+        tree = syntax_tree(code)
+    except SyntaxError as error:
+        place = f" in line {error.lineno}" if error.lineno else ""  # A NUL byte has none.
+        raise ValueError(f"the checker's code has a syntax error{place}: {error.msg}") from None
+    except PARSE_ERRORS:
+        raise ValueError(_NO_CHECKER) from None
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 

@@ -94,6 +94,7 @@ REFUSALS = [
         openai("Unrecognized request argument supplied: reasoning_effort"),
         options={"reasoning_effort": "low"},
     ),
+    Refusal("openai", ("seed",), openai("Unrecognized request argument supplied: seed")),
     Refusal(
         "azure",
         ("max_tokens",),

@@ -1,12 +1,14 @@
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.config import AgentConfig, Budget, SandboxConfig, SearchConfig, Settings, StoreConfig
 from bdc_agents.runs import open_run, read_traces, write_trace
+from bdc_agents.runs.export import SFT_ROWS
 from bdc_agents.sandbox import TIERS
 
 DOUBLE = ["solve", "Write double(x), which returns twice x.", "--test", "assert double(2) == 4"]
@@ -49,6 +51,37 @@ def test_view_lists_several_problems_and_picks_one(call, finished):
     result = call("view", str(finished), "--problem", "othr")
     assert result.exit_code == 2
     assert "did you mean other" in result.stderr
+
+
+def test_every_kind_of_training_row_is_in_the_help_and_on_the_page(call):
+    page = (Path(__file__).parents[2] / "docs" / "traces.md").read_text()
+    (line,) = (line for line in page.splitlines() if line.startswith("| sft |"))
+    told = re.sub(r"[\s│]+", " ", call("export", "--help").stdout)
+    for kind in SFT_ROWS:
+        assert f"`{kind}` (" in line
+        assert f"{kind} (" in told
+
+
+def test_an_evaluation_is_told_from_a_run_with_what_it_holds(call, configure, workplace):
+    configure()
+    assert (
+        call("eval", "demo:longest-streak", "--solver", "single:one", "--out", "e", "--quiet").exit_code == 0
+    )
+    (run,) = (path.parent for path in (workplace / "e").glob("traces/*/trace.jsonl"))
+    for words in (
+        ["view", "e"],
+        ["view", "e", "--report"],
+        ["export", "e", "--kind", "sft", "--out", "x.jsonl"],
+    ):
+        result = call(*words)
+        assert result.exit_code == 2
+        told = " ".join(result.stderr.split())
+        assert (
+            f"'e' is an evaluation, not a run; name the traces of a solver: {run.relative_to(workplace)}"
+            in told
+        )
+        assert "its report is e/report.html" in told
+    assert call("view", str(run)).exit_code == 0
 
 
 def test_agents_are_listed_and_asked(call, configure):

@@ -141,6 +141,23 @@ def test_a_budget_that_ends_before_anybody_has_answered_is_no_unsolved_problem(
     assert "cannot reach http://127.0.0.1:9/v1" in result.stderr
 
 
+def test_what_nobody_has_answered_before_the_budget_ends_is_left_open(call, workplace):
+    agent = '[agents.one]\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0\n'
+    (workplace / "bdc.toml").write_text(agent)
+    words = ["collect", "demo:longest-streak", "--out", "r", "--quiet", "--calls", "1"]
+    for _ in range(2):  # The second time it is searched once more.
+        result = call(*words)
+        assert result.exit_code == 3, result.stderr
+        assert "0 of 1 problem done" in result.stdout
+        assert "no trace of demo:longest-streak: no agent answered: one: 1 request failed" in result.stderr
+        assert "cannot reach http://127.0.0.1:9/v1" in result.stderr
+        assert not read_traces("r")
+    words = ["eval", "demo:longest-streak", "--solver", "search", "--out", "e", "--quiet", "--calls", "1"]
+    result = call(*words)
+    assert result.exit_code == 3, result.stderr
+    assert "1 row could not be made, as no agent answered" in result.stderr
+
+
 def test_where_nothing_ran_no_counts_of_tests_are_told(call, configure, workplace):
     configure("I do not know.")
     row = {
