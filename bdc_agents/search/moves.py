@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log, sqrt
+from math import inf, log, sqrt
 from operator import itemgetter
 from random import Random
 from typing import NamedTuple, Protocol
@@ -105,6 +105,13 @@ class _Place(NamedTuple):
     mend: bool
 
 
+class _Menu(NamedTuple):
+    """The moves there are at a place, each with its agent and its gain, and the largest gain."""
+
+    options: Sequence[tuple[Kind, str, float]] = ()
+    best: float = 0.0
+
+
 class Walk:
     """Walks by P-UCB to the new children that are worth most, one move after another.
 
@@ -123,7 +130,10 @@ class Walk:
         self._calls = left.calls
         self._agents = [*left.agents]
         self._worth = 0.0
-        self._gains: dict[_Place, list[tuple[Kind, str, float]]] = {}
+        self._gains: dict[_Place, _Menu] = {}
+        self._mends: dict[str, float] = {}
+        self._places: dict[str, _Place] = {}
+        self._live: dict[str, Sequence[Node]] = {}
 
     def moves(self) -> list[Move]:
         """The moves of a round, the best first."""
@@ -156,13 +166,18 @@ class Walk:
             self._calls -= 1
         if move.agent in self.left.doubtful:
             self._agents.remove(move.agent)
-            self._gains.clear()
+            self._forget()
         if move.kind == "think":
             self._thinking.add(move.node)
             return
         self._mended[move.program] += bool(move.program)
         self.outlook.see(Told(move.kind, move.agent, move.before, "wrong"))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Gains are reckoned anew after each planned move."""
         self._gains.clear()
+        self._mends.clear()
 
     # --- the walk -----------------------------------------------------------------------------
 
@@ -171,29 +186,34 @@ class Walk:
         while True:
             visits = node.visits + self._pending[node.id]
             scale = exploration(node.visits, self.config) * sqrt(log(max(visits, 2)))
-            children = [child for child in live(self.tree, node) if self._promise(child)]
-            new = max(self._options(node), key=itemgetter(2), default=None)
-            if not children:
+            new = max(self._menu(node).options, key=itemgetter(2), default=None)
+            best, top, chosen = -inf, 0.0, None
+            for child in self._children(node):
+                if not (promise := self._promise(child)):
+                    continue
+                # P-UCB, with the gain that is believed of what goes on from a child as P.
+                tries = max(child.returns - 1, 0) + self._pending[child.id]
+                score = child.best_return + scale * promise / (1 + tries)
+                top = max(top, child.best_return)
+                if score > best:
+                    best, chosen = score, child
+            # A new child is thought to be no worse than the best of those there are.
+            if chosen is None or (new and top + scale * new[2] >= best):
                 self._worth = new[2] if new else 0.0
                 return self._move(node, *new) if new else None
-            best = max(children, key=lambda child: self._score(child, scale))
-            # A new child is thought to be no worse than the best of those there are.
-            top = max(child.best_return for child in children)
-            if new and top + scale * new[2] >= self._score(best, scale):
-                self._worth = new[2]
-                return self._move(node, *new)
-            node = best
+            node = chosen
 
-    def _score(self, child: Node, scale: float) -> float:
-        """P-UCB, with the gain that is believed of what goes on from a child as P."""
-        tries = max(child.returns - 1, 0) + self._pending[child.id]
-        return child.best_return + scale * self._promise(child) / (1 + tries)
+    def _children(self, node: Node) -> Sequence[Node]:
+        """The children that are in selection, found once a round."""
+        if node.id not in self._live:
+            self._live[node.id] = live(self.tree, node)
+        return self._live[node.id]
 
     def _promise(self, child: Node) -> float:
         """The gain of the best that goes on from a child; 0 where nothing does."""
         if child.value is None and self._pending[child.id]:
             return 0.0
-        return max((gain for _, _, gain in self._options(child)), default=0.0)
+        return self._menu(child).best
 
     def _move(self, node: Node, kind: Kind, agent: str, gain: float) -> Move:
         gain = round(gain, 4)
@@ -207,26 +227,34 @@ class Walk:
     def _mended_of(self, node: Node) -> Counter[str]:
         return self._mended + Counter(self.tree[key].mends for key in node.children)
 
-    def _options(self, node: Node) -> Sequence[tuple[Kind, str, float]]:
+    def _menu(self, node: Node) -> _Menu:
         """The new children of a node: by which move of whom, and the gain for a call."""
+        place = self._places.get(node.id)
+        if place is None:
+            place = self._places[node.id] = self._place(node)
+        if place.think and not self._may_think(node):
+            place = place._replace(think=False)
+        if place not in self._gains:
+            self._gains[place] = self._menu_at(place)
+        return self._gains[place]
+
+    def _place(self, node: Node) -> _Place:
         source = best_failed(node)
-        if source is None and node.attempts and node.parent is not None:
-            return ()
-        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
+        root, deep = (
+            node.parent is None,
+            self.config.max_depth is not None and node.depth >= self.config.max_depth,
+        )
+        if source is None and node.attempts and not root:
+            return _Place(root, NOTHING, write=False, think=False, mend=False)
         # A prompt that got no reply again and again, so that the node is given up, is not sent once more.
         write = node.value is None or bool(node.attempts)
-        place = _Place(
-            node.parent is None, outcome_at(node, source), write, not deep and self._may_think(node), not deep
-        )
-        if place not in self._gains:
-            self._gains[place] = self._gains_at(place)
-        return self._gains[place]
+        return _Place(root, outcome_at(node, source), write, think=not (deep or node.mends), mend=not deep)
 
     def _may_think(self, node: Node) -> bool:
         """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
         if node.id in self._thinking or (self._calls is not None and self._calls < 2):
             return False
-        if node.mends or node.expanded - len(node.children) >= EXPANSION_TRIES:
+        if node.expanded - len(node.children) >= EXPANSION_TRIES:
             return False
         return all(
             self.tree[key].value is not None or self.tree[key].pruned or self._pending[key]
@@ -235,7 +263,7 @@ class Walk:
 
     # --- gains: the same wherever a node has the same to start from -------------------------------
 
-    def _gains_at(self, place: "_Place") -> list[tuple[Kind, str, float]]:
+    def _menu_at(self, place: _Place) -> _Menu:
         began = NOTHING if place.root else place.before
         first: Kind = "answer" if place.root else "write"
         base = max((self.outlook.chances(first, agent, began)[-1] for agent in self._agents), default=0.0)
@@ -247,7 +275,7 @@ class Walk:
             found.extend((kind, agent, self._gain(kind, agent, start, base)) for agent in self._agents)
         if place.think:
             found.extend(("think", agent, self._thinking_gain()) for agent in self._agents)
-        return found
+        return _Menu(found, max((gain for _, _, gain in found), default=0.0))
 
     def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:
         """The chance to pass, and beyond it what a failed program would make more likely than before."""
@@ -263,9 +291,11 @@ class Walk:
         """The best chance of a repair from a program of some outcome."""
         if not self.config.refine:
             return 0.0
-        return max(
-            self.outlook.chances(kind, agent, before)[-1] for kind in MENDS for agent in self.left.agents
-        )
+        if before not in self._mends:
+            agents = self.left.agents
+            ways = (self.outlook.chances(kind, agent, before) for kind in MENDS for agent in agents)
+            self._mends[before] = max(chances[-1] for chances in ways)
+        return self._mends[before]
 
     def _thinking_gain(self) -> float:
         """What thoughts are worth for each call: that for them, and one for a program."""
