@@ -49,16 +49,20 @@ async def test_two_agents_solve_an_easy_problem(agents: list[Agent]) -> None:
     assert extract_traces(trace)
 
 
-async def test_thoughts_come_as_json_and_grow_the_tree(agents: list[Agent]) -> None:
+@pytest.mark.parametrize("move", ["write//", "repair/wrong/"])
+async def test_thoughts_and_repairs_of_a_real_model_grow_the_tree(agents: list[Agent], move: str) -> None:
+    """Thoughts come as JSON, and a repair is a diagnosis and a program: each where it is believed to help."""
     hard = PROBLEM.model_copy(
         update={"public_tests": problem_from_statement("x", ["assert add(1, 2) == 4"]).public_tests}
     )
     executor = create_executor()
-    trace = await asolve(
-        hard, agents, executor=executor, budget=Budget(calls=10), search=SearchConfig(rollouts=3, width=2)
-    )
+    known = {"counts": {f"{move}{agent.name}": (0, 0, 0, 30) for agent in agents}}
+    search = SearchConfig(rollouts=6, width=2, beliefs=known)
+    trace = await asolve(hard, agents, executor=executor, budget=Budget(calls=10), search=search)
     await executor.aclose()
     thoughts = [node.thought for node in trace.nodes if node.thought]
+    kinds = {call.move.kind if call.move else call.purpose for call in trace.calls}
+    assert kinds & ({"expand"} if move == "write//" else {"repair"})
     assert thoughts
     assert all(thought.text.strip() and 0 <= thought.prior <= 1 for thought in thoughts)
     assert sum(usage.calls for usage in trace.solution.usage.values()) <= 10
