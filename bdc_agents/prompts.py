@@ -124,8 +124,7 @@ def repair_program(
     asked: Sequence[BaseMessage], program: Program, failures_shown: int
 ) -> tuple[BaseMessage, ...]:
     """Asks for a correction: the first request, the program as its answer, and what is wrong with it."""
-    failed = program.verdict.failures[:failures_shown] if program.verdict else ()
-    shown = "\n".join(_show_failure(result) for result in failed)
+    shown = _failures(program, failures_shown)
     ask = (
         f"This program is wrong. It fails these tests:\n{shown}\n\nFind the mistake and write the corrected, "
         "complete program. Reply with one ```python block and nothing else."
@@ -145,7 +144,7 @@ def mend_program(
         failures_shown: Failing tests to show, at most.
         code: Whether its code is shown, too, behind the facts: what a program does says more than its text.
     """
-    shown = "\n".join(_show_failure(result) for result in _failures(failed, failures_shown))
+    shown = _failures(failed, failures_shown)
     facts = f"A colleague's program is wrong. It fails these tests:\n{shown}" if shown else ""
     if not facts:
         facts = "A colleague's program is wrong: no test of it gave a result."
@@ -162,8 +161,9 @@ def mend_program(
     return _conversation([describe(problem), _plan(thoughts, "The plan so far:"), facts, text, ask])
 
 
-def _failures(program: Program, most: int) -> tuple[TestResult, ...]:
-    return program.verdict.failures[:most] if program.verdict else ()
+def _failures(program: Program, most: int) -> str:
+    failed = program.verdict.failures[:most] if program.verdict else ()
+    return "\n".join(map(_show_failure, failed))
 
 
 def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:
@@ -209,7 +209,7 @@ def _plan(thoughts: Sequence[Thought], heading: str) -> str:
 def _previous(program: Program | None, failures_shown: int) -> str:
     if program is None or program.verdict is None or program.verdict.passed:
         return ""
-    shown = "\n".join(_show_failure(result) for result in program.verdict.failures[:failures_shown])
+    shown = _failures(program, failures_shown)
     code = _fence(trim(program.code, PROGRAM_LIMIT))
     return f"An earlier program is wrong:\n{code}\n\nIt fails these tests:\n{shown}"
 

@@ -125,10 +125,10 @@ def in_vain(run: Step, drafts: Sequence[Draft]) -> list[Move]:
     return [move for move in run.plan.moves if move not in made]
 
 
-def unanswered(run: Step, drafts: Sequence[Draft]) -> dict[str, int]:
-    """How often each move was asked for in vain, with this round."""
+def unanswered(run: Step, missing: Sequence[Move]) -> dict[str, int]:
+    """How often each move was asked for in vain, with those of this round."""
     found = dict(run.state.get("unanswered", {}))
-    for move in in_vain(run, drafts):
+    for move in missing:
         key = f"{move.kind}/{move.before}/{move.agent}"
         found[key] = found.get(key, 0) + 1
     return found

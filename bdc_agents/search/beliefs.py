@@ -24,6 +24,8 @@ from bdc_agents.types import Frozen, Kind
 
 OUTCOMES = ("error", "wrong", "part", "pass")
 """Of a program: none of its tests gave a result; none the right one; some did; all."""
+MENDS: tuple[Kind, ...] = ("repair", "rethink")
+"""Moves that begin from the facts of a failed program, and give a child with a diagnosis and a program."""
 _KINDS = get_args(Kind)
 NOTHING = ""
 """What a move starts from where there is no program yet."""

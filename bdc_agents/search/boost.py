@@ -7,13 +7,12 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.agents.replies.reading import MAX_CHARS, extract_code, strip_thinking
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, write_program
+from bdc_agents.search.beliefs import MENDS
 from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.path import thoughts_of
 from bdc_agents.search.state import Json
 from bdc_agents.types import Frozen, Move, Problem, Program, Thought, Tree
 
-MENDING = ("repair", "rethink")
-"""Moves that begin from the facts of a failed program, and give a child with a diagnosis and a program."""
 LONGEST = 600
 """Characters of a diagnosis, as many as a thought may have (see `thoughts_schema`)."""
 _SHORTEST = 12
@@ -70,7 +69,7 @@ def move_calls(
     asked, calls = Counter[tuple[str, ...]](), list[Call]()
     for move in moves:
         path = thoughts_of(tree, move.node)
-        if move.kind in MENDING:
+        if move.kind in MENDS:
             program = Program.model_validate(programs[move.program])
             messages = mend_program(problem, path, program, config.failures_shown, code=move.kind == "repair")
         else:
@@ -79,7 +78,7 @@ def move_calls(
         seed = derive_seed(config.seed, *place, _written(tree, move) + asked[place])
         asked[place] += 1
         request = Request(messages=messages, temperature=config.temperature, seed=seed)
-        purpose = "repair" if move.kind in MENDING else "boost"
+        purpose = "repair" if move.kind in MENDS else "boost"
         calls.append(Call(agent=move.agent, purpose=purpose, node=move.node, request=request, move=move))
     return calls
 

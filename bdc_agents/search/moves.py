@@ -15,14 +15,13 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.beliefs import MENDED, NOTHING, OUTCOMES, Outlook, Told
+from bdc_agents.search.beliefs import MENDED, MENDS, NOTHING, OUTCOMES, Outlook, Told
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.reflect import did_not_help, prune
 from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
 from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
 FAILED = OUTCOMES[:-1]
-MENDS: tuple[Kind, ...] = ("repair", "rethink")
 FILL = 0.5
 """Share of the best move's gain that others of a round must have: a slot that stands empty costs less than a
 call that helps half as likely."""
@@ -274,7 +273,8 @@ class Walk:
         for kind, start in kinds:
             found.extend((kind, agent, self._gain(kind, agent, start, base)) for agent in self._agents)
         if place.think:
-            found.extend(("think", agent, self._thinking_gain()) for agent in self._agents)
+            gain = self._thinking_gain()
+            found.extend(("think", agent, gain) for agent in self._agents)
         return _Menu(found, max((gain for _, _, gain in found), default=0.0))
 
     def _gain(self, kind: Kind, agent: str, before: str, base: float) -> float:

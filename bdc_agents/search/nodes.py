@@ -18,8 +18,8 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
 from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.backpropagate import backpropagate, close
-from bdc_agents.search.beliefs import read_beliefs
-from bdc_agents.search.boost import MENDING, Draft, boost_calls, read_draft
+from bdc_agents.search.beliefs import MENDS, read_beliefs
+from bdc_agents.search.boost import Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
 from bdc_agents.search.calls import Answer, Call, failures, read_each
 from bdc_agents.search.clock import Clock
@@ -164,7 +164,7 @@ class Nodes:
         if cut and not planned.calls:
             return _stopped(run, cut)
         run.emit({"type": "selected", "leaves": [*dict.fromkeys(move.node for move in moves)]})
-        writing = [move.node for move in planned.moves if move.kind not in MENDING]
+        writing = [move.node for move in planned.moves if move.kind not in MENDS]
         changes = {
             "evaluating": [*dict.fromkeys(writing)],
             "expanding": [*planned.expand],
@@ -235,7 +235,8 @@ class Nodes:
         run.tree, drafts = with_repairs(run.tree, drafts, keys)
         attempts, passed = attempts_of(run, drafts, keys, fresh)
         tree = run.tree
-        more = [*(draft.node for draft in drafts), *(move.node for move in in_vain(run, drafts))]
+        missing = in_vain(run, drafts)
+        more = [*(draft.node for draft in drafts), *(move.node for move in missing)]
         leaves += [leaf for leaf in dict.fromkeys(more) if leaf not in leaves]
         for leaf in leaves:
             own = [attempt for node, attempt in attempts if node == leaf]
@@ -258,7 +259,7 @@ class Nodes:
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
             "credit": credited(run, attempts),
             "told": told(run, drafts, keys, fresh),
-            "unanswered": unanswered(run, drafts),
+            "unanswered": unanswered(run, missing),
             "evaluating": [leaf for leaf in leaves if leaf not in state.get("refining", [])],
             "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
             "passing": dict(passing),
@@ -274,11 +275,12 @@ class Nodes:
         tree, refined = run.tree, state.get("refining", [])
         solved = run.config.stop_when_solved and state.get("best", 0.0) >= 1
         again, done, due = list[str](), 0, [*state.get("expanding", [])]
+        outlook = run.outlook() if self._by_moves(run) else None
         for leaf in (*refined, *state.get("evaluating", [])):
             if tree[leaf].value is None:
                 continue
-            if self._by_moves(run):
-                tree = prune_branch(backpropagate(tree, leaf, run.config), leaf, run.outlook(), run.config)
+            if outlook:
+                tree = prune_branch(backpropagate(tree, leaf, run.config), leaf, outlook, run.config)
                 done += 1
                 continue
             if did_not_help(tree, leaf) and not solved:

@@ -1,13 +1,13 @@
 """A round of the search: its plan is made from the state and the budget, and then followed by its steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from bdc_agents.search.boost import boost_calls, move_calls
 from bdc_agents.search.budget import Account, caps_on_calls
 from bdc_agents.search.calls import Call
 from bdc_agents.search.expand import expand_calls
-from bdc_agents.search.plan import Plan, Want, afford, names, shares
+from bdc_agents.search.plan import Plan, Side, Want, afford, names, shares
 from bdc_agents.search.reflect import refine_call
 from bdc_agents.search.step import Step
 from bdc_agents.types import Move, Tree
@@ -36,59 +36,67 @@ class Round:
             evaluating, refining, expanding: Leaves that need programs, a better thought, and
                 children.
         """
-        step, caps = self.step, caps_on_calls(self.step.budget)
-        account = Account(caps, step.used)
-        before = account.used
         wants = [Want(call) for leaf in evaluating for call in self.programs_for(leaf)]
         wants += [want for leaf in refining for want in self._refinement(leaf)]
-        boosts, cut = afford(wants, step.agents, account)
-        between, alone = account.used, not wants
-        wants = list[Want]()
-        for leaf in expanding:
-            for call in self._thoughts_for(leaf):
-                wants.append(Want(call, self._program(leaf) if alone else ()))
-                alone = False
-        expands, also_cut = afford(wants, step.agents, account)
-        sides = shares(caps, before, between.plus(before, -1), account.used.plus(between, -1))
+
+        def children(_: Sequence[Call]) -> list[Want]:
+            alone, found = not wants, list[Want]()
+            for leaf in expanding:
+                for call in self._thoughts_for(leaf):
+                    found.append(Want(call, self._program(leaf) if alone else ()))
+                    alone = False
+            return found
+
+        boosts, expands, caps, cut = self._divided(wants, children)
         refine = {call.node: call.agent for call in boosts if call.purpose == "refine"}
         plan = Plan(
             write=names(boosts, "boost"),
             refine=refine,
             rewrite={leaf: tuple(self._writers(leaf)) for leaf in refine},
             expand=names(expands, "expand"),
-            caps=sides if caps and boosts and expands else {},
+            caps=caps,
         )
-        return plan, also_cut or cut
+        return plan, cut
 
     def plan_moves(self, moves: Sequence[Move]) -> tuple[Plan, str | None]:
         """The moves within the budget, and the cap that left one out.
 
         Thoughts are asked for only where a program can still be written for one of them.
         """
+        wants = [Want(call) for call in self.moving([move for move in moves if move.kind != "think"])]
+
+        def thoughts(boosts: Sequence[Call]) -> list[Want]:
+            return [
+                Want(call, () if boosts else tuple(self.programs_for(move.node, [move.agent])))
+                for move in moves
+                if move.kind == "think"
+                for call in self._thoughts_for(move.node, [move.agent])
+            ]
+
+        boosts, expands, caps, cut = self._divided(wants, thoughts)
+        written = tuple(call.move for call in boosts if call.move)
+        return Plan(moves=written, expand=names(expands, "expand"), caps=caps), cut
+
+    def _divided(
+        self, wants: Sequence[Want], thoughts: Callable[[Sequence[Call]], Sequence[Want]]
+    ) -> tuple[list[Call], list[Call], dict[Side, dict[str, float]], str | None]:
+        """What the budget carries of the calls of `boost` and of `expand`, which run side by side.
+
+        Args:
+            wants: Calls of `boost`.
+            thoughts: Gives the calls of `expand` for those of `boost` that fit.
+
+        Returns:
+            Both sides' calls, the caps on each where both have some, and the cap that left one out.
+        """
         step, caps = self.step, caps_on_calls(self.step.budget)
         account = Account(caps, step.used)
         before = account.used
-        boosts, cut = afford(
-            [Want(call) for call in self.moving([one for one in moves if one.kind != "think"])],
-            step.agents,
-            account,
-        )
-        between, wants = account.used, list[Want]()
-        for move in moves:
-            if move.kind == "think":
-                program = self.programs_for(move.node, [move.agent])
-                wants += [
-                    Want(call, () if boosts else tuple(program))
-                    for call in self._thoughts_for(move.node, [move.agent])
-                ]
-        expands, also_cut = afford(wants, step.agents, account)
+        boosts, cut = afford(wants, step.agents, account)
+        between = account.used
+        expands, also_cut = afford(thoughts(boosts), step.agents, account)
         sides = shares(caps, before, between.plus(before, -1), account.used.plus(between, -1))
-        plan = Plan(
-            moves=tuple(call.move for call in boosts if call.move),
-            expand=names(expands, "expand"),
-            caps=sides if caps and boosts and expands else {},
-        )
-        return plan, also_cut or cut
+        return boosts, expands, sides if caps and boosts and expands else {}, also_cut or cut
 
     def moving(self, moves: Sequence[Move]) -> list[Call]:
         """The calls of moves that write programs."""

@@ -80,7 +80,7 @@ class Node(Frozen):
         pruned: Taken out of selection by reflection.
         closed: Nothing below is left to select.
         mends: Key of the program of the node above that this one began from, where it is a repair.
-        kind: The move that made the node; empty in what older versions wrote, and at the root.
+        kind: The move that made the node, where it is a repair.
     """
 
     id: str = "0"
@@ -99,7 +99,7 @@ class Node(Frozen):
     pruned: bool = False
     closed: bool = False
     mends: str = ""
-    kind: Literal["", "think", "repair", "rethink"] = ""
+    kind: Literal["", "repair", "rethink"] = ""
 
     @property
     def depth(self) -> int:
