@@ -12,28 +12,15 @@ from simulated_agents import Crowd
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search import create_search_graph
 from bdc_agents.search.backpropagate import backpropagate
-from bdc_agents.search.beliefs import Beliefs, Outlook
+from bdc_agents.search.beliefs import MENDS, Beliefs, Outlook, Told
 from bdc_agents.search.execute import evaluate
 from bdc_agents.search.moves import Left, plan
-from bdc_agents.types import Attempt, Node, Thought, Tree
+from bdc_agents.types import Attempt, Move, Node, Thought, Tree
 
 if TYPE_CHECKING:
     from allocation import Group, Options, Rows
 
 ROOT = "0"
-
-
-class _Attempt(Attempt):
-    """With the outcome, which not every version of the package has."""
-
-    outcome: str = ""
-
-
-class _Node(Node):
-    """With the key of the program that it mends, likewise."""
-
-    kind: str = ""
-    mends: str = ""
 
 
 class Played(NamedTuple):
@@ -53,32 +40,6 @@ class Played(NamedTuple):
     calls: int
     depth: int = 0
     shared: bool = False
-
-
-class Told(NamedTuple):
-    """What a move gave.
-
-    Args:
-        before: Outcome of the program that it started from; empty without one.
-        after: Outcome of its own program.
-        tries: How often the agent had made this move from such a program at this problem.
-    """
-
-    kind: str
-    agent: str
-    before: str
-    after: str
-    tries: int = 0
-
-
-class Move(NamedTuple):
-    """What an agent does at a node; `program` is the key of the one that it mends."""
-
-    kind: str
-    agent: str
-    node: str
-    program: str = ""
-    before: str = ""
 
 
 class Policy(Protocol):
@@ -105,7 +66,7 @@ def searched(
     world: World, policy: Policy, known: Any, seed: int, calls: int, at_once: int, told: list[Told]
 ) -> Iterator[Program | None]:
     """Plays a policy's moves; what came out is added to `told`."""
-    tree, passing, tries = Tree().with_nodes(_Node()), 0, Counter[tuple[str, ...]]()
+    tree, passing, tries = Tree().with_nodes(Node()), 0, Counter[tuple[str, ...]]()
     while True:
         left = Left([*world.setting.agents], calls, 1 if passing else at_once, passing > 0)
         moves = policy.plan(tree, known, told, left, seed)
@@ -130,7 +91,7 @@ def _played(tree: Tree, move: Any, world: World) -> tuple[Tree, Program | None]:
             tree, _ = _child(tree, move, idea)
         return tree.change(move.node, expanded=tree[move.node].expanded + 1), None
     leaf = move.node
-    if move.kind in ("repair", "rethink"):
+    if move.kind in MENDS:
         idea, program = getattr(world, move.kind)(move.agent, world.programs[int(move.program)])
         around = (tree[leaf], *map(tree.__getitem__, tree[leaf].children))
         # A program that stands there already is no new state.
@@ -139,7 +100,7 @@ def _played(tree: Tree, move: Any, world: World) -> tuple[Tree, Program | None]:
     else:
         program = world.write(move.agent, path)
     thought = tree[leaf].thought
-    attempt = _Attempt(
+    attempt = Attempt(
         program=str(program.number),
         agent=move.agent,
         author=thought.agent if thought else "",
@@ -154,7 +115,9 @@ def _child(tree: Tree, move: Any, idea: Idea) -> tuple[Tree, str]:
     key = f"{parent.id}.{len(parent.children)}"
     text = f"{idea.number}, wording {len(parent.children)}"
     thought = Thought(text=text, agent=move.agent, prior=idea.rating)
-    child = _Node(id=key, parent=parent.id, thought=thought, mends=move.program, kind=move.kind)
+    child = Node(id=key, parent=parent.id, thought=thought, mends=move.program)
+    if move.kind in MENDS:
+        child = child.model_copy(update={"kind": move.kind})
     return tree.with_nodes(child).change(parent.id, children=(*parent.children, key)), key
 
 
@@ -177,20 +140,19 @@ class Arms:
 
     def plan(self, tree: Tree, known: Any, told: Sequence[Told], left: Left, seed: int) -> Sequence[Move]:
         here = self.tell(known, told)
-        thoughts = [
-            node for node in map(tree.__getitem__, tree[ROOT].children) if not getattr(node, "mends", "")
-        ]
+        thoughts = [node for node in map(tree.__getitem__, tree[ROOT].children) if not node.mends]
         fresh = [node for node in thoughts if not node.attempts]
         if fresh and tree[ROOT].expanded > len(thoughts) - len(fresh):
             best = max(fresh, key=lambda node: node.thought.prior if node.thought else 0.0)
             _, agent, _ = self._best("write", [""], here, left, seed, len(told))
-            return [Move("write", agent, best.id)]
+            return [Move(kind="write", agent=agent, node=best.id)]
         failed = _to_mend(tree)
-        outcomes = ["", failed.before] if failed else [""]
+        outcomes = ["", failed[1].outcome] if failed else [""]
         kind, agent, before = self._best("answer write repair rethink", outcomes, here, left, seed, len(told))
         if before and failed:
-            return [failed._replace(kind=kind, agent=agent)]
-        return [Move("think" if kind == "write" else kind, agent, ROOT)]
+            node, attempt = failed
+            return [Move(kind=kind, agent=agent, node=node, program=attempt.program, before=before)]
+        return [Move(kind="think" if kind == "write" else kind, agent=agent, node=ROOT)]
 
     def _best(
         self, kinds: str, outcomes: Sequence[str], here: Any, left: Left, *seed: int
@@ -201,7 +163,7 @@ class Arms:
             for kind in kinds.split()
             for before in outcomes
             for agent in left.agents
-            if bool(before) == (kind in ("repair", "rethink"))
+            if bool(before) == (kind in MENDS)
         ]
 
         def worth(arm: tuple[str, str, str]) -> float:
@@ -212,18 +174,18 @@ class Arms:
         return max(arms, key=worth)
 
 
-def _to_mend(tree: Tree) -> Move | None:
-    """The deepest failing program of the best outcome."""
+def _to_mend(tree: Tree) -> tuple[str, Attempt] | None:
+    """The deepest failing program of the best outcome, behind its node."""
     failed = [
         (("error", "wrong", "part").index(attempt.outcome), node.depth, number, node.id, attempt)
         for number, node in enumerate(tree.nodes())
         for attempt in node.attempts
-        if isinstance(attempt, _Attempt) and attempt.reward < 1
+        if attempt.reward < 1
     ]
     if not failed:
         return None
     *_, node, attempt = max(failed, key=lambda one: one[:3])
-    return Move("", "", node, attempt.program, attempt.outcome)
+    return node, attempt
 
 
 class Walking:
