@@ -15,7 +15,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.beliefs import MENDED, MENDS, NOTHING, OUTCOMES, Outlook, Told
+from bdc_agents.search.beliefs import MENDED, MENDS, NOTHING, OUTCOMES, PASSED, Outlook, Told
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.reflect import did_not_help, prune
 from bdc_agents.search.select import EXPANSION_TRIES, exploration, live
@@ -27,6 +27,9 @@ FILL = 0.5
 call that helps half as likely."""
 APART = 1.5
 """How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
+IDEAS = 3
+"""Programs that the thoughts of one call are good for, where it is weighed what they are worth: five are
+asked for, and some are one idea in other words. Simulated searches solved as much with 5, and 0.03 less with 1."""
 
 
 @dataclass(frozen=True)
@@ -298,8 +301,10 @@ class Walk:
         return self._mends[before]
 
     def _thinking_gain(self) -> float:
-        """What thoughts are worth for each call: that for them, and one for a program."""
-        return max(self.outlook.chances("write", other, NOTHING)[-1] for other in self.left.agents) / 2
+        """What thoughts are worth for each call: that for them, and those for programs that follow them."""
+        best = max(self.outlook.chances("write", other, NOTHING)[-1] for other in self.left.agents)
+        programs = IDEAS if self._calls is None else min(IDEAS, self._calls - 1)
+        return best * programs / (programs + 1)
 
     # --- where a program passes ---------------------------------------------------------------
 
@@ -313,16 +318,15 @@ class Walk:
         if node.parent is not None:
             places.append(("write", node.id))
         options = [
-            Move(kind=kind, agent=agent, node=place) for kind, place in places for agent in self._agents
+            Move(kind=kind, agent=agent, node=place, before=PASSED, gain=round(self._agrees(kind, agent), 4))
+            for kind, place in places
+            for agent in self._agents
         ]
-        if not options:
-            return None
+        return max(options, key=lambda move: move.gain * (1.0 if move.agent in own else APART), default=None)
 
-        def worth(move: Move) -> float:
-            chance = self.outlook.chances(move.kind, move.agent, NOTHING)[-1]
-            return chance * (1.0 if move.agent in own else APART)
-
-        return max(options, key=worth)
+    def _agrees(self, kind: Kind, agent: str) -> float:
+        """The chance that an agent's program passes where another one has."""
+        return self.outlook.chances(kind, agent, PASSED)[-1]
 
 
 # --- pruning ----------------------------------------------------------------------------------

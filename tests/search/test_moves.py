@@ -87,6 +87,30 @@ def test_a_program_that_passes_is_confirmed_by_another_agent() -> None:
     assert (move.kind, move.agent) == ("answer", "bob")
 
 
+def test_a_confirmation_says_little_of_programs_that_are_to_pass_first() -> None:
+    """A thought whose program passed is good: another program for it says nothing of untried thoughts."""
+    solved = root(attempt("p", outcome="pass", reward=1.0))
+    (move,) = planned(solved, calls=9, count=1, solved=True)
+    assert (move.before, move.gain > 0) == ("pass", True)
+    before, after = Outlook(Beliefs()), Outlook(Beliefs().tell([Told("write", "ann", "pass", "pass")] * 30))
+    assert after.chances("write", "ann", "") == before.chances("write", "ann", "")
+    assert after.chances("write", "ann", "pass")[-1] > before.chances("write", "ann", "pass")[-1]
+
+
+def test_thoughts_are_worth_what_the_calls_that_are_left_make_of_them() -> None:
+    """One call gives several thoughts: it is shared among as many programs as there is room for."""
+    likely = Beliefs().tell(
+        [Told("write", "ann", "", "pass")] * 30 + [Told("answer", "ann", "", "wrong")] * 30
+    )
+    failed = root(attempt("p", outcome="wrong"))
+
+    def gain(calls: int) -> float:
+        moves = planned(failed, likely, agents=("ann",), calls=calls, count=1)
+        return moves[0].gain if moves[0].kind == "think" else 0.0
+
+    assert 0 < gain(2) < gain(3) < gain(4) == gain(40)
+
+
 @given(
     st.lists(st.sampled_from(["error", "wrong", "part"]), max_size=6),
     st.integers(1, 8),
