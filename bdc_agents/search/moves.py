@@ -29,7 +29,8 @@ APART = 1.5
 """How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
 IDEAS = 3
 """Programs that the thoughts of one call are good for, where it is weighed what they are worth: five are
-asked for, and some are one idea in other words. Simulated searches solved as much with 5, and 0.03 less with 1."""
+asked for, and some are one idea in other words. Simulated searches solved
+as much with 5, and 0.03 less with 1."""
 
 
 @dataclass(frozen=True)
