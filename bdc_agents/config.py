@@ -264,9 +264,10 @@ class SearchConfig(WithPresets):
             tests; passing attempts that disagree count against them. 1 ends at the first that passes.
             More cost calls, and help where few public tests accept many wrong programs.
         max_depth: Longest path of thoughts; None for any.
-        leaves: Leaves evaluated at once, kept apart by virtual loss. None starts with one, since each may
-            end the search, and adds one for every 16 rollouts, up to 8: a problem that is not solved by
-            then is hard, and its tree is large enough to keep them apart.
+        leaves: Moves of a round at most; each is planned as if those before it failed. None lets all agents
+            answer first, then makes up to four at once, and one more for every 16 programs, up to 12: a
+            problem that is not solved by then is hard. The published walk evaluates so many leaves at once,
+            kept apart by virtual loss; there None is one at first, one more for every 16 rollouts, up to 8.
         priors: Use the agents' self-ratings as P; otherwise all are 1.
         judge: An agent rates programs that pass; the reward is 0.8 r + 0.2 judge.
         merge: One agent reads all proposals of a node and adds one thought made of them.

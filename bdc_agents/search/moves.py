@@ -27,6 +27,8 @@ FILL = 0.5
 call that helps half as likely."""
 APART = 1.5
 """How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
+THOUGHT_AND_PROGRAM = 2
+"""Calls without which no thought is asked for."""
 IDEAS = 3
 """Programs that the thoughts of one call are good for, where it is weighed what they are worth: five are
 asked for, and some are one idea in other words. Simulated searches solved
@@ -58,12 +60,13 @@ def best_failed(node: Node, mended: Counter[str] | None = None) -> Attempt | Non
     Args:
         mended: How often each program was mended.
     """
-    tries = mended or Counter()
     failed = [one for one in node.attempts if one.program and one.outcome in FAILED]
+    if len(failed) < 2:
+        return failed[0] if failed else None
+    tries = mended or Counter()
     return max(
         enumerate(failed),
         key=lambda at: (at[1].reward, OUTCOMES.index(at[1].outcome or "error"), -tries[at[1].program], at[0]),
-        default=(0, None),
     )[1]
 
 
@@ -136,7 +139,7 @@ class Walk:
         self._gains: dict[_Place, _Menu] = {}
         self._mends: dict[str, float] = {}
         self._places: dict[str, _Place] = {}
-        self._live: dict[str, Sequence[Node]] = {}
+        self._rows: dict[str, Sequence[tuple[Node, int, _Place]]] = {}
 
     def moves(self) -> list[Move]:
         """The moves of a round, the best first."""
@@ -167,6 +170,8 @@ class Walk:
         self._pending.update(node.id for node in self.tree.path(move.node))
         if self._calls is not None:
             self._calls -= 1
+            if self._calls < THOUGHT_AND_PROGRAM:
+                self._rows.clear()  # No place has thoughts any more.
         if move.agent in self.left.doubtful:
             self._agents.remove(move.agent)
             self._forget()
@@ -191,12 +196,14 @@ class Walk:
             scale = exploration(node.visits, self.config) * sqrt(log(max(visits, 2)))
             new = max(self._menu(node).options, key=itemgetter(2), default=None)
             best, top, chosen = -inf, 0.0, None
-            for child in self._children(node):
-                if not (promise := self._promise(child)):
+            for child, tries, place in self._rows_of(node):
+                # What was planned below a child in this round counts as tries that failed.
+                pending = self._pending[child.id]
+                promise = self._promise(child) if pending else self._menu_of(place).best
+                if not promise:
                     continue
                 # P-UCB, with the gain that is believed of what goes on from a child as P.
-                tries = max(child.returns - 1, 0) + self._pending[child.id]
-                score = child.best_return + scale * promise / (1 + tries)
+                score = child.best_return + scale * promise / (1 + tries + pending)
                 top = max(top, child.best_return)
                 if score > best:
                     best, chosen = score, child
@@ -206,11 +213,13 @@ class Walk:
                 return self._move(node, *new) if new else None
             node = chosen
 
-    def _children(self, node: Node) -> Sequence[Node]:
-        """The children that are in selection, found once a round."""
-        if node.id not in self._live:
-            self._live[node.id] = live(self.tree, node)
-        return self._live[node.id]
+    def _rows_of(self, node: Node) -> Sequence[tuple[Node, int, _Place]]:
+        """The children that are in selection, with their tries and places: found once a round."""
+        if node.id not in self._rows:
+            self._rows[node.id] = [
+                (child, max(child.returns - 1, 0), self._place_now(child)) for child in live(self.tree, node)
+            ]
+        return self._rows[node.id]
 
     def _promise(self, child: Node) -> float:
         """The gain of the best that goes on from a child; 0 where nothing does."""
@@ -232,14 +241,20 @@ class Walk:
 
     def _menu(self, node: Node) -> _Menu:
         """The new children of a node: by which move of whom, and the gain for a call."""
+        return self._menu_of(self._place_now(node))
+
+    def _menu_of(self, place: _Place) -> _Menu:
+        menu = self._gains.get(place)
+        if menu is None:
+            menu = self._gains[place] = self._menu_at(place)
+        return menu
+
+    def _place_now(self, node: Node) -> _Place:
+        """The place of a node, with what was planned so far."""
         place = self._places.get(node.id)
         if place is None:
             place = self._places[node.id] = self._place(node)
-        if place.think and not self._may_think(node):
-            place = place._replace(think=False)
-        if place not in self._gains:
-            self._gains[place] = self._menu_at(place)
-        return self._gains[place]
+        return place._replace(think=False) if place.think and not self._may_think(node) else place
 
     def _place(self, node: Node) -> _Place:
         source = best_failed(node)
@@ -255,7 +270,7 @@ class Walk:
 
     def _may_think(self, node: Node) -> bool:
         """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
-        if node.id in self._thinking or (self._calls is not None and self._calls < 2):
+        if node.id in self._thinking or (self._calls is not None and self._calls < THOUGHT_AND_PROGRAM):
             return False
         if node.expanded - len(node.children) >= EXPANSION_TRIES:
             return False

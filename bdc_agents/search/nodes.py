@@ -42,6 +42,9 @@ from bdc_agents.types import Node, Problem, Program, Thought, Tree
 
 MOVES_AT_ONCE = 4
 """Moves of a round once direct answers have failed: as many slots as small endpoints have."""
+MORE_AFTER, MOST_AT_ONCE = 16, 12
+"""A round has one move more after so many programs, up to so many: each may end the search, but the more have
+failed, the less likely; and the rounds' super-steps are most of what a long search costs itself."""
 
 
 class Nodes:
@@ -382,9 +385,11 @@ def _left(run: Step) -> Left:
     calls = None if run.budget.calls is None else run.budget.calls - run.used.calls
     passing = bool(run.state.get("passing"))
     first = not run.tree["0"].evaluations
-    count = run.config.leaves or (len(run.agents) if first else 1 if passing else MOVES_AT_ONCE)
+    tried = run.state.get("rollouts", 0)
+    many = min(MOVES_AT_ONCE + tried // MORE_AFTER, MOST_AT_ONCE)
+    count = run.config.leaves or (len(run.agents) if first else 1 if passing else many)
     if run.rollouts is not None:
-        count = min(count, run.rollouts - run.state.get("rollouts", 0))
+        count = min(count, run.rollouts - tried)
     doubtful = frozenset(name for name, row in run.state.get("failing", {}).items() if row["rounds"])
     return Left(tuple(run.agents), calls, count, passing and run.config.stop_when_solved, doubtful)
 

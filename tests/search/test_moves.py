@@ -286,6 +286,24 @@ async def test_any_policy_can_plan_a_search(problem: Problem) -> None:
     assert seen == [1, 1, 2, 3, 4]
 
 
+async def test_a_long_search_makes_more_moves_at_once(problem: Problem) -> None:
+    counts: list[int] = []
+
+    def more(tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> list[Move]:
+        counts.append(left.count)
+        return plan(tree, outlook, left, config)
+
+    agents = [mender(name, [], can=False) for name in AGENTS]
+    await (
+        create_search_graph(agents, executor=executor(), budget=Budget(calls=400), policy=more)
+        .compile()
+        .ainvoke({"problem": problem.model_dump(mode="json")}, {"recursion_limit": 10_000})
+    )
+    assert counts[:2] == [2, 4], "direct answers, then as many as a small endpoint has slots"
+    assert counts[1:] == sorted(counts[1:])
+    assert counts[-1] == 12
+
+
 async def test_beliefs_of_earlier_problems_change_what_is_asked(problem: Problem) -> None:
     async def kinds(known: Beliefs) -> Counter[str]:
         trace = await search(
