@@ -265,7 +265,7 @@ class SearchConfig(WithPresets):
             More cost calls, and help where few public tests accept many wrong programs.
         max_depth: Longest path of thoughts; None for any.
         leaves: Moves of a round at most; each is planned as if those before it failed. None lets all agents
-            answer first, then makes up to four at once, and one more for every 16 programs, up to 12: a
+            answer first, then makes up to four at once, and four more for every 32 programs, up to 12: a
             problem that is not solved by then is hard. The published walk evaluates so many leaves at once,
             kept apart by virtual loss; there None is one at first, one more for every 16 rollouts, up to 8.
         priors: Use the agents' self-ratings as P; otherwise all are 1.

@@ -4,8 +4,9 @@
 
 The endpoint answers each request after `--latency` seconds and serves `--slots` at once; more wait.
 Its busy share is slot seconds in use over slot seconds from the first request to the last answer: of
-one search with 8 leaves at once, and of 8 such searches side by side over shared agents. How long one
-search takes with the default settings and with one leaf at a time is measured, too.
+one search by the published walk with 8 leaves at once, of 8 such searches side by side over shared agents,
+and of one with the default settings, and with one leaf at a time. `busy_after_answers` counts from the
+moment that all agents' direct answers have failed.
 """
 
 import argparse
@@ -29,8 +30,8 @@ from bdc_agents.types import CallTest, Problem
 class Endpoint:
     """An OpenAI-compatible endpoint in this process, on a loop of its own thread."""
 
-    def __init__(self, latency: float, slots: int) -> None:
-        self.latency = latency
+    def __init__(self, latency: float, slots: int, jitter: float) -> None:
+        self.latency, self.jitter = latency, jitter
         self.slots = asyncio.Semaphore(slots)
         self.spans: list[tuple[float, float]] = []
 
@@ -43,7 +44,9 @@ class Endpoint:
                 body = json.loads(await reader.readexactly(length))
                 async with self.slots:
                     begun = time.perf_counter()
-                    await asyncio.sleep(self.latency)
+                    await asyncio.sleep(
+                        self.latency * (1 + self.jitter * (noise(str(body)) % 2001 / 1000 - 1))
+                    )
                     self.spans.append((begun, time.perf_counter()))
                 payload = json.dumps(completion(body)).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ")
@@ -79,7 +82,7 @@ def noise(text: str) -> int:
 
 
 async def measure(searches: int, leaves: int | None, options: argparse.Namespace) -> dict[str, Any]:
-    endpoint = Endpoint(options.latency, options.slots)
+    endpoint = Endpoint(options.latency, options.slots, options.jitter)
     server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     config = AgentConfig(model="m", base_url=url, api_key="k", concurrency=64)  # type: ignore[arg-type]
@@ -92,7 +95,9 @@ async def measure(searches: int, leaves: int | None, options: argparse.Namespace
             id=f"f{number}", statement=f"Write f(x), number {number}.", entry_point="f", public_tests=tests
         )
 
-    search = SearchConfig(rollouts=options.rollouts, leaves=leaves, expand=options.expand)
+    # The default plans moves; a number of leaves is a setting of the published walk here.
+    walk: Any = {} if leaves is None else {"policy": "paper", "leaves": leaves, "expand": options.expand}
+    search = SearchConfig(rollouts=options.rollouts, **walk)
     await asyncio.gather(
         *(asolve(problem(n), agents, executor=executor, search=search) for n in range(searches))
     )
@@ -107,7 +112,15 @@ async def measure(searches: int, leaves: int | None, options: argparse.Namespace
         "seconds": round(span, 2),
         "busy_share": round(used / (span * options.slots), 3),
         "ideal_share": round(ideal(endpoint.spans, options) / span, 3),
+        "busy_after_answers": round(after_answers(endpoint.spans, len(agents), options.slots), 3),
     }
+
+
+def after_answers(spans: list[tuple[float, float]], agents: int, slots: int) -> float:
+    """The busy share from the moment that all agents' direct answers have failed."""
+    began = sorted(end for _, end in spans)[agents - 1]
+    used = sum(end - max(begin, began) for begin, end in spans if end > began)
+    return used / ((max(end for _, end in spans) - began) * slots)
 
 
 def ideal(spans: list[tuple[float, float]], options: argparse.Namespace) -> float:
@@ -118,6 +131,7 @@ def ideal(spans: list[tuple[float, float]], options: argparse.Namespace) -> floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--latency", type=float, default=0.5)
+    parser.add_argument("--jitter", type=float, default=0.0, help="share by which latencies differ")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--leaves", type=int, default=8)
     parser.add_argument("--rollouts", type=int, default=64)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console, Group
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -23,12 +24,14 @@ from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
 from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
+from bdc_agents.evaluate.advice import CALLS, PROBLEMS, advise, as_markdown, solvers_to_try
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
+from bdc_agents.evaluate.groups import by_solver
 from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.metrics import Interval
 from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
 from bdc_agents.evaluate.report.page import write_report
-from bdc_agents.evaluate.results import REPORT_FILE, Results
+from bdc_agents.evaluate.results import REPORT_FILE, Results, read_rows, trace_folder
 from bdc_agents.evaluate.run import Report, lineage
 from bdc_agents.evaluate.run import evaluate as evaluate_all
 from bdc_agents.evaluate.setup import (
@@ -41,12 +44,15 @@ from bdc_agents.evaluate.setup import (
 )
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
+from bdc_agents.runs import write_text
+from bdc_agents.runs.beliefs import keep_beliefs
 from bdc_agents.runs.hidden import examine, with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
 from bdc_agents.view.text import count, money, one_line, plural
 
+ADVICE_FILE = "advice.md"
 EXAMPLES = (
     "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
     "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
@@ -54,6 +60,7 @@ EXAMPLES = (
     "bdc eval humaneval --solver repair:4,agents=large --solver search:paper,rollouts=8 --out runs/he",
     "bdc eval humaneval --solver single:my-model@http://localhost:8000/v1 --json",
     "bdc eval humaneval --solver search --engine ray --ray-address 10.0.0.1:6379",
+    "bdc eval problems.jsonl --advise                # what pays for these problems and your agents",
     "bdc eval --config eval.toml --out runs/again    # a file with [eval], or an earlier eval.json",
 )
 
@@ -127,6 +134,15 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Settings with a table [eval], or an eval.json; else bdc.toml."),
     ] = None,
+    advice: Annotated[
+        bool,
+        typer.Option(
+            "--advise",
+            help="Say what pays here: which solver, moves, agents and settings. Where they are not given, "
+            f"takes {PROBLEMS} problems, {CALLS} calls for each, and the search beside best-of-N and "
+            "self-repair by each agent.",
+        ),
+    ] = False,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Also write logs for inspect_ai, into OUT/inspect.")
     ] = False,
@@ -165,6 +181,7 @@ def evaluate(
         engine=engine.value,
         ray_address=ray_address,
         inspect=inspect,
+        advice=advice,
         cache=not no_cache,
         allow_unsafe=allow_unsafe,
         as_json=as_json,
@@ -182,6 +199,7 @@ def _evaluate(
     engine: str = "local",
     ray_address: str | None = None,
     inspect: bool,
+    advice: bool = False,
     cache: bool,
     allow_unsafe: bool,
     as_json: bool,
@@ -198,6 +216,7 @@ def _evaluate(
         engine: `local`, or `ray` for the nodes of a Ray cluster.
         ray_address: Of the cluster.
         inspect: Whether to write logs of inspect_ai too.
+        advice: Whether to say what pays, and to try for that what nobody named.
         cache: False leaves the reply cache out.
         allow_unsafe: True runs programs where there is no isolation.
         as_json: The summary as one JSON object on stdout.
@@ -211,6 +230,8 @@ def _evaluate(
     config, settings = read_config(file)
     config = _changed(config, options)
     settings = _settings(settings, caps, cache, allow_unsafe)
+    if advice:
+        config, settings = _to_advise(config, settings)
     named = specs(config)
     tasks = choose_tasks(config, data, settings.sandbox.packages)
     if config.reference_tests:
@@ -229,6 +250,8 @@ def _evaluate(
         summary = write_summary(out, tasks)
     _conclude(summary, out, tasks, inspect=inspect)
     _tell(summary, report, out, as_json)
+    if advice and summary.solvers:
+        _advise(summary, out, as_json)
     if report.interrupted:
         note(f"interrupted after {len(results.rows)} of {report.wanted} rows; the same command goes on")
         return INTERRUPTED
@@ -252,6 +275,36 @@ def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_un
     if allow_unsafe:
         changes["sandbox"] = settings.sandbox.model_copy(update={"allow_unsafe": True})
     return settings.model_copy(update=changes)
+
+
+def _to_advise(config: EvalConfig, settings: Settings) -> tuple[EvalConfig, Settings]:
+    """Solvers, problems and calls where nobody named them."""
+    changes: dict[str, Any] = {} if config.limit else {"limit": PROBLEMS}
+    if settings.budget.calls is None:
+        settings = settings.model_copy(update={"budget": settings.budget.model_copy(update={"calls": CALLS})})
+    if not config.solvers:
+        _, team = _team(config, settings, ())
+        changes["solvers"] = tuple(solvers_to_try(team, settings.budget.calls or CALLS))
+    config = config.model_copy(update=changes)
+    calls, problems = settings.budget.calls or CALLS, config.limit or PROBLEMS
+    note(
+        f"up to {len(config.solvers) * calls * problems:,} calls: {plural(len(config.solvers), 'solver')}, "
+        f"{plural(problems, 'problem')}, {plural(calls, 'call')} for each"
+    )
+    return config, settings
+
+
+def _advise(summary: Summary, out: Path, as_json: bool) -> None:
+    """Writes what pays here, and prints it."""
+    rows = by_solver(read_rows(out), [one.solver for one in summary.solvers])
+    beliefs = {name: str(folder) for name in summary.moves if keep_beliefs(folder := trace_folder(out, name))}
+    text = as_markdown(advise(summary, rows, beliefs))
+    write_text(out / ADVICE_FILE, text)
+    if as_json:
+        note(f"advice: {out / ADVICE_FILE}")
+    else:
+        Console().print(Markdown(text))
+        print(f"advice: {out / ADVICE_FILE}")
 
 
 def _with_reference_tests(tasks: Sequence[Task], settings: Settings, engine: str) -> list[Task]:

@@ -12,6 +12,7 @@ from bdc_agents.evaluate.diagnose import Finding, diagnose
 from bdc_agents.evaluate.groups import by_problem, by_solver, difference
 from bdc_agents.evaluate.matching import Match, matched
 from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, pass_at_k
+from bdc_agents.evaluate.moves import Moves, moves_of
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, read_rows, solver_traces
 from bdc_agents.evaluate.solvers import Spec
 from bdc_agents.runs import write_text
@@ -99,6 +100,7 @@ class Summary(Frozen):
         solvers: Figures of each solver, in the order of the configuration.
         pairs: Every pair of solvers; with many solvers, each against the first.
         matched: Figures at equal compute.
+        moves: By solver that makes moves, what they gave and how its trees grew.
         signs: Signs of something that does not work as it should.
         skills: By agent that was evaluated alone, the share of problems that its program solves: a value
             for `skills` under `[search]`.
@@ -113,6 +115,7 @@ class Summary(Frozen):
     solvers: tuple[Figures, ...] = ()
     pairs: tuple[Pair, ...] = ()
     matched: tuple[Match, ...] = ()
+    moves: dict[str, Moves] = {}
     signs: tuple[Sign, ...] = ()
     skills: dict[str, float] = {}
     created: str
@@ -156,6 +159,7 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
         solvers=figures,
         pairs=tuple(_pairs(rows)),
         matched=tuple(matched(rows)),
+        moves={name: found for name in rows if (found := moves_of(traces[name]))},
         signs=(*signs, *_signs(rows, figures)),
         skills=_skills(figures),
         created=record.created,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bdc_agents.evaluate.diagnose import Finding, contributions, diagnose
 from bdc_agents.evaluate.metrics import Interval, wilson
+from bdc_agents.evaluate.moves import Moves, moves_of
 from bdc_agents.evaluate.results import Point, Row
 from bdc_agents.evaluate.summary import Figures, figures_of, weak_tests
 from bdc_agents.runs.matrix import Matrix
@@ -75,6 +76,7 @@ class Survey(Frozen):
         rows: One row for each problem, likewise.
         agents: Figures of each agent, in the order of names.
         matrix: Figures by author and coder.
+        moves: What moves gave and how trees grew; None where the traces do not tell.
         skills: By agent, the share of its programs for a path of thoughts that were better than the step
             before, if there are enough: a value for `skills` under `[search]`.
         findings: Signs that something does not work as it should.
@@ -93,6 +95,7 @@ class Survey(Frozen):
     rows: tuple[Row, ...]
     agents: tuple[AgentFigures, ...]
     matrix: tuple[Cell, ...]
+    moves: Moves | None = None
     skills: dict[str, float] = {}
     findings: tuple[Finding, ...]
 
@@ -135,6 +138,7 @@ def survey_of(name: str, traces: Sequence[Trace]) -> Survey:
         rows=rows,
         agents=tuple(_agents(traces)),
         matrix=matrix,
+        moves=moves_of(traces),
         skills=_skills(matrix),
         findings=(*diagnose(traces), *([weak] if weak else [])),
     )

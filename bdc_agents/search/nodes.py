@@ -42,9 +42,10 @@ from bdc_agents.types import Node, Problem, Program, Thought, Tree
 
 MOVES_AT_ONCE = 4
 """Moves of a round once direct answers have failed: as many slots as small endpoints have."""
-MORE_AFTER, MOST_AT_ONCE = 16, 12
-"""A round has one move more after so many programs, up to so many: each may end the search, but the more have
-failed, the less likely; and the rounds' super-steps are most of what a long search costs itself."""
+MORE_AFTER, MOST_AT_ONCE = 32, 12
+"""After so many programs a round makes as many moves more, up to so many in all: each may end the search, but the
+more have failed, the less likely, and super-steps are most of what a long search costs itself. One move more at
+a time would leave slots idle: five on four slots take as long as eight."""
 
 
 class Nodes:
@@ -386,7 +387,7 @@ def _left(run: Step) -> Left:
     passing = bool(run.state.get("passing"))
     first = not run.tree["0"].evaluations
     tried = run.state.get("rollouts", 0)
-    many = min(MOVES_AT_ONCE + tried // MORE_AFTER, MOST_AT_ONCE)
+    many = min(MOVES_AT_ONCE * (1 + tried // MORE_AFTER), MOST_AT_ONCE)
     count = run.config.leaves or (len(run.agents) if first else 1 if passing else many)
     if run.rollouts is not None:
         count = min(count, run.rollouts - tried)

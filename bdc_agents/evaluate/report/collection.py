@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bdc_agents.evaluate.metrics import wilson
 from bdc_agents.evaluate.report.breakdown import curves, labels_section
+from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.report.pieces import (
     bar,
     heat,
@@ -59,6 +60,7 @@ def render_collection(found: Survey) -> str:
             curves(AXES, {SEARCH: [*found.rows]}, colours),
         ),
         labels_section([found.figures], colours),
+        moves_section(found.moves),
         _agents(found, agents),
         _matrix(found, agents),
         _problems(found),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bdc_agents.evaluate.groups import by_solver
 from bdc_agents.evaluate.report.breakdown import compute_section, labels_section, problems_section
+from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.report.pieces import (
     bar,
     best_class,
@@ -56,6 +57,7 @@ def render(folder: Path, summary: Summary) -> str:
         _results(summary, colours),
         _pairs(summary.pairs, colours),
         compute_section(summary, rows, colours),
+        *(moves_section(moves, f"What each move of {name} gave") for name, moves in summary.moves.items()),
         labels_section(summary.solvers, colours),
         problems_section(rows, colours),
         signs_section([(sign.solver, sign.finding) for sign in summary.signs]),
