@@ -136,6 +136,10 @@ class Run:
         solver = arm.solve(self._agents, self._executor, self._search)
         answer = await solver.solve(task.problem, SEED)
         row = await row_of(task, answer, self._executor)
+        if row["failed"]:
+            raise RuntimeError(
+                f"{row['failed']} calls failed, so there is no row; the next run makes it anew"
+            )
         name = task.problem.id.partition(":")[0]
         return {"arm": arm.name, "set": name, "version": self._version} | row
 

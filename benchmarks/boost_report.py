@@ -250,7 +250,4 @@ def missing(arms: Mapping[str, Rows], problems: int) -> list[str]:
         for name in ARMS
         if len(arms.get(name, {})) < problems
     ]
-    busy = sum(row["failed"] for rows in arms.values() for row in rows.values())
-    if busy:
-        told.append(f"{busy} calls failed")
     return [*told, *(f"{name}: cannot be run yet" for name in POOLED)]

@@ -1,5 +1,6 @@
 """The experiment with real models: replies that arms share, its store, its rows, and what its report says."""
 
+import asyncio
 import importlib
 import json
 import sys
@@ -17,6 +18,7 @@ from bdc_agents import prompts
 from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import SearchConfig
+from bdc_agents.errors import AgentError
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import (
     CallTest,
@@ -275,6 +277,28 @@ async def test_the_old_default_walks(boost: Any) -> None:
     assert found["moves"].keys() <= {
         f"{kind}/{agent}" for kind in ("answer", "expand", "write", "refine") for agent in ("small", "large")
     }
+
+
+async def test_a_failed_call_makes_no_row_and_others_go_on(
+    boost: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def large(request: Request) -> str:
+        if "Halve" in str(request.messages[-1].content):
+            raise AgentError("large", "out of memory")
+        return fenced(RIGHT)
+
+    halve = DOUBLE.model_copy(update={"id": "set:halve", "statement": "Halve a number."})
+    tasks = {"set:halve": Task(problem=halve, hidden=TASK.hidden), "set:double": TASK}
+    agents = [ScriptedAgent("small", large), ScriptedAgent("large", large)]
+    out = tmp_path / "rows"
+    run = boost.boost.Run(agents, ScriptedExecutor(grade), SearchConfig(), tasks, out, "v1")
+    await run.all([(boost.boost_arms.ARMS["best of 16"], one) for one in tasks], at_once=1)
+    assert [(one["problem"], one["hidden"]) for one in boost.boost.rows(out)] == [("set:double", True)]
+    assert "set:halve: RuntimeError: 16 calls failed" in capsys.readouterr().err
+
+
+async def test_a_run_ends_when_its_time_is_up(boost: Any) -> None:
+    await asyncio.wait_for(boost.boost.until(asyncio.Event().wait(), 0.0001), 10)
 
 
 # --- the report -------------------------------------------------------------------------------
