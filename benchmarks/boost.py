@@ -249,8 +249,8 @@ def main() -> None:
     parser.add_argument("--config", default=str(SETTINGS), help="settings that name the agents")
     parser.add_argument("--arms", nargs="+", choices=[*ARMS], metavar="ARM", help=f"of {', '.join(ARMS)}")
     parser.add_argument("--minutes", type=float, help="when to stop; when all is done if it is left out")
-    parser.add_argument("--at-once", type=int, default=16, help="problems side by side")
-    parser.add_argument("--rows", type=Path, default=RESULTS / "rows", help="rows of a report")
+    parser.add_argument("--at-once", type=int, default=6, help="problems side by side")
+    parser.add_argument("--rows", type=Path, default=RESULTS / "rows", help="what to report, packed or not")
     options = parser.parse_args()
     needs = {"choose": ["data"], "run": ["data", "state"], "pack": ["state"], "unpack": ["state"]}
     for name in needs.get(options.command, []):
