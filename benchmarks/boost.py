@@ -193,8 +193,8 @@ async def until(work: Coroutine[Any, Any, None], minutes: float | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, doing.cancel)
     await asyncio.wait([doing], timeout=minutes and minutes * 60)
-    if doing.cancel():
-        print("the time is up: what was being written is left out", flush=True)
+    if doing.cancel() or doing.cancelled():
+        print("stopped: what was being written is left out, all else is kept", flush=True)
     with suppress(asyncio.CancelledError):
         await doing
 

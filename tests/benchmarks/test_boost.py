@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -297,8 +299,17 @@ async def test_a_failed_call_makes_no_row_and_others_go_on(
     assert "set:halve: RuntimeError: 16 calls failed" in capsys.readouterr().err
 
 
-async def test_a_run_ends_when_its_time_is_up(boost: Any) -> None:
-    await asyncio.wait_for(boost.boost.until(asyncio.Event().wait(), 0.0001), 10)
+@pytest.mark.parametrize("minutes", [0.0001, None])
+async def test_a_run_ends_when_its_time_is_up_or_a_signal_comes(
+    boost: Any, minutes: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work() -> None:
+        if minutes is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    await asyncio.wait_for(boost.boost.until(work(), minutes), 10)
+    assert "all else is kept" in capsys.readouterr().out
 
 
 # --- the report -------------------------------------------------------------------------------
