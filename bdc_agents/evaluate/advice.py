@@ -149,7 +149,7 @@ def _reasons(
             break
     sure = [one.solver for one in rates[1:] if _is_clear(rows[best.solver], rows[one.solver])]
     if sure:
-        yield f"That is clearly more than {', '.join(sure)}."
+        yield f"{best.solver} is clearly better than {', '.join(sure)}."
     elif len(rates) > 1:
         yield (
             "No difference between the solvers is clear: with so few problems they may be alike. "
@@ -242,7 +242,7 @@ def _bracketed(share: Interval) -> str:
 
 
 def _move(one: MoveFigures) -> list[str]:
-    kind = "write, to confirm" if one.kind == CONFIRM else one.kind
+    kind = "to confirm" if one.kind == CONFIRM else one.kind
     return [
         kind,
         one.agent,

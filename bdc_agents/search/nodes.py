@@ -43,9 +43,9 @@ from bdc_agents.types import Node, Problem, Program, Thought, Tree
 MOVES_AT_ONCE = 4
 """Moves of a round once direct answers have failed: as many slots as small endpoints have."""
 MORE_AFTER, MOST_AT_ONCE = 32, 12
-"""After so many programs a round makes as many moves more, up to so many in all: each may end the search, but the
-more have failed, the less likely, and super-steps are most of what a long search costs itself. One move more at
-a time would leave slots idle: five on four slots take as long as eight."""
+"""After so many programs a round makes as many moves more, up to so many in all: each may end the search, but
+the more have failed, the less likely, and super-steps are most of what a long search costs itself. One move
+more at a time would leave slots idle: five on four slots take as long as eight."""
 
 
 class Nodes:
