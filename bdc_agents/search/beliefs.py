@@ -20,10 +20,10 @@ from pydantic import ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError
-from bdc_agents.types import Frozen, Kind
+from bdc_agents.types import Frozen, Kind, Outcome
 
-OUTCOMES = ("error", "wrong", "part", "pass")
-"""Of a program: none of its tests gave a result; none the right one; some did; all."""
+OUTCOMES = get_args(Outcome)
+"""Of a program, the worst first."""
 MENDS: tuple[Kind, ...] = ("repair", "rethink")
 """Moves that begin from the facts of a failed program, and give a child with a diagnosis and a program."""
 _KINDS = get_args(Kind)

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, propose_thoughts, write_program
 from bdc_agents.search.boost import read_draft
 from bdc_agents.search.calls import Answer, Call, Purpose
@@ -21,8 +22,8 @@ from bdc_agents.search.finish import assemble, written_at
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import CallRecord, Frozen, Node, Problem, Program, Solution, Thought, Trace, Tree, Usage
 
-FAILURES_SHOWN = 6
-"""Failing tests in the prompt of a repair, as searches show by default."""
+FAILURES_SHOWN = SearchConfig().failures_shown
+"""Failing tests in the prompt of a repair: as many in the rows of all runs, whatever each of them showed."""
 MOST = 4
 """Programs of one problem that are learned from, at most."""
 

@@ -29,7 +29,7 @@ from bdc_agents.types.result import (
     TreeStats,
     Usage,
 )
-from bdc_agents.types.tree import Attempt, Kind, Move, Node, Thought, Tree
+from bdc_agents.types.tree import Attempt, Kind, Move, Node, Outcome, Thought, Tree
 
 __all__ = [
     "UNJUDGED",
@@ -46,6 +46,7 @@ __all__ = [
     "Lineage",
     "Move",
     "Node",
+    "Outcome",
     "Outcome",
     "Problem",
     "Program",

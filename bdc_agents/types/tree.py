@@ -41,6 +41,10 @@ class Move(Frozen):
     gain: Number = 0.0
 
 
+Outcome = Literal["error", "wrong", "part", "pass"]
+"""Of a program: none of its tests gave a result; none the right one; some did; all."""
+
+
 class Attempt(Frozen):
     """That an agent wrote a program for a node.
 
@@ -50,8 +54,7 @@ class Attempt(Frozen):
         author: Who wrote the last thought of the path; empty for a direct answer.
         reward: Share of public tests passed.
         refined: Whether it was written for the refined thought.
-        outcome: What its tests gave: `error` where none gave a result, `wrong` where none passed, `part`
-            where some did, `pass` where all did; empty in what older versions wrote.
+        outcome: What its tests gave; empty in what older versions wrote.
     """
 
     program: str
@@ -59,7 +62,7 @@ class Attempt(Frozen):
     author: str = ""
     reward: Number
     refined: bool = False
-    outcome: Literal["", "error", "wrong", "part", "pass"] = ""
+    outcome: Outcome | Literal[""] = ""
 
 
 class Node(Frozen):
