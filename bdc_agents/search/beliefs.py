@@ -20,9 +20,9 @@ from pydantic import ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError
-from bdc_agents.types import Frozen, Kind, Outcome
+from bdc_agents.types import Frozen, Kind, ProgramOutcome
 
-OUTCOMES = get_args(Outcome)
+OUTCOMES = get_args(ProgramOutcome)
 """Of a program, the worst first."""
 MENDS: tuple[Kind, ...] = ("repair", "rethink")
 """Moves that begin from the facts of a failed program, and give a child with a diagnosis and a program."""

@@ -11,7 +11,7 @@ from bdc_agents.search.calls import together
 from bdc_agents.search.clock import now
 from bdc_agents.search.inputs import comparison, further_inputs
 from bdc_agents.search.state import Json
-from bdc_agents.types import Attempt, Outcome, Problem, Program, Tree, Verdict, content_hash
+from bdc_agents.types import Attempt, Problem, Program, ProgramOutcome, Tree, Verdict, content_hash
 
 EVALUATION_TRIES = 2
 """A node for which no reply came this often is worth 0: it may be its prompt that no agent answers."""
@@ -89,7 +89,7 @@ async def _run(job: Job, executor: Executor, deadline: float | None) -> Verdict 
         return None
 
 
-def outcome_of(program: Program | None) -> Outcome:
+def outcome_of(program: Program | None) -> ProgramOutcome:
     """What the public tests of a program gave; `error` too where a reply held no program."""
     verdict = program.verdict if program else None
     if verdict is None or not verdict.results:

@@ -29,7 +29,7 @@ from bdc_agents.types.result import (
     TreeStats,
     Usage,
 )
-from bdc_agents.types.tree import Attempt, Kind, Move, Node, Outcome, Thought, Tree
+from bdc_agents.types.tree import Attempt, Kind, Move, Node, ProgramOutcome, Thought, Tree
 
 __all__ = [
     "UNJUDGED",
@@ -47,9 +47,9 @@ __all__ = [
     "Move",
     "Node",
     "Outcome",
-    "Outcome",
     "Problem",
     "Program",
+    "ProgramOutcome",
     "ScriptTest",
     "Solution",
     "StdinTest",

@@ -41,7 +41,7 @@ class Move(Frozen):
     gain: Number = 0.0
 
 
-Outcome = Literal["error", "wrong", "part", "pass"]
+ProgramOutcome = Literal["error", "wrong", "part", "pass"]
 """Of a program: none of its tests gave a result; none the right one; some did; all."""
 
 
@@ -62,7 +62,7 @@ class Attempt(Frozen):
     author: str = ""
     reward: Number
     refined: bool = False
-    outcome: Outcome | Literal[""] = ""
+    outcome: ProgramOutcome | Literal[""] = ""
 
 
 class Node(Frozen):
