@@ -118,3 +118,17 @@ def test_skills_say_whose_moves_pass_until_they_are_seen() -> None:
 def test_what_is_no_belief_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="beliefs"):
         read_beliefs(fields)
+
+
+def test_repairs_start_from_what_is_published_of_them() -> None:
+    """Four repairs in a row mend 45 % of wrong programs (arXiv 2604.10508), and more of those with an error."""
+
+    def within_four(before: str) -> float:
+        outlook, failed = Outlook(Beliefs()), 1.0
+        for _ in range(4):
+            failed *= 1 - outlook.chances("repair", "ann", before)[-1]
+            outlook.see(Told("repair", "ann", before, "wrong"))
+        return 1 - failed
+
+    assert within_four("wrong") == pytest.approx(0.45, abs=0.1)
+    assert within_four("wrong") < within_four("error") < 0.77
