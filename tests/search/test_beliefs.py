@@ -121,7 +121,7 @@ def test_what_is_no_belief_is_refused(fields: dict[str, object]) -> None:
 
 
 def test_repairs_start_from_what_is_published_of_them() -> None:
-    """Four repairs in a row mend 45 % of wrong programs (arXiv 2604.10508), and more of those with an error."""
+    """Four repairs in a row mend 45 % of wrong programs (arXiv 2604.10508), and more of those that raise."""
 
     def within_four(before: str) -> float:
         outlook, failed = Outlook(Beliefs()), 1.0
