@@ -90,10 +90,10 @@ def solve(
 
     The agents search; what they write runs on the public tests; the best program is shown.
     """
-    if (target is None) == (resume is None) or (resume and (test or agent or out)):
+    if (target is None) == (resume is None) or (resume and (test or out)):
         raise UsageError(
             "give either a target or a run folder to go on with: bdc solve TARGET, or "
-            "bdc solve --resume RUN, which takes its problem, tests, agents and folder from there"
+            "bdc solve --resume RUN, which takes its problem, tests and folder from there"
         )
     options = {"rollouts": rollouts, "seed": seed}
     caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
@@ -108,7 +108,7 @@ def solve(
     )
     if resume:
         given = settings.search.model_dump() if preset else options
-        return _resume(resume, settings, given, caps, data, as_json=as_json, quiet=quiet)
+        return _resume(resume, settings, given, caps, data, agent or [], as_json=as_json, quiet=quiet)
     assert target is not None
     task = find_task(target, test or [], data)
     return _solve(task, settings, agent or [], target, out, as_json=as_json, quiet=quiet)
@@ -120,6 +120,7 @@ def _resume(
     given: Mapping[str, Any],
     caps: Mapping[str, Any],
     data: Path | None,
+    asked: Sequence[str],
     *,
     as_json: bool,
     quiet: bool,
@@ -128,7 +129,7 @@ def _resume(
     from bdc_agents.cli.search_record import read_search
     from bdc_agents.cli.watched_search import Finished
 
-    kept = read_search(folder, settings, given, caps, data)
+    kept = read_search(folder, settings, given, caps, data, asked)
     if kept.finished:
         note("this search has finished; its result:")
         finished = Finished(kept.finished)
@@ -163,7 +164,7 @@ def _solve(
         resumes: Whether `out` holds this search, to go on with.
     """
     from bdc_agents.agents import load_agents
-    from bdc_agents.cli.search_record import origin, run_settings
+    from bdc_agents.cli.search_record import going_on, origin, run_settings
     from bdc_agents.runs import open_run, write_solution, write_trace
     from bdc_agents.sandbox import create_executor
 
@@ -184,7 +185,7 @@ def _solve(
 
     view = _view(task, settings, as_json, quiet)
     finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint, resumes))
-    _report(finished, folder, as_json)
+    _report(finished, folder, as_json, going_on(folder, names) if folder and checkpoint else "")
     return _exit_code(finished)
 
 
@@ -239,8 +240,15 @@ def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> "View":
     return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)
 
 
-def _report(finished: "Finished", folder: Path | None, as_json: bool) -> None:
-    """Prints what came of a search."""
+def _report(finished: "Finished", folder: Path | None, as_json: bool, again: str = "") -> None:
+    """Prints what came of a search.
+
+    Args:
+        finished: What came of it.
+        folder: Where it is kept, if anywhere.
+        as_json: Whether a machine reads it.
+        again: The command that goes on with it, if any does.
+    """
     trace = finished.trace
     if trace is None:
         note("interrupted before the first step; there is nothing to keep")
@@ -255,6 +263,8 @@ def _report(finished: "Finished", folder: Path | None, as_json: bool) -> None:
     if finished.interrupted and trace:
         kept = f"kept in {folder}" if folder else "shown above; --out DIR keeps it on disk"
         note(f"interrupted after {plural(trace.solution.tree.rollouts, 'rollout')}; what was found is {kept}")
+        if again:
+            note(f"go on with: {again}")
 
 
 def as_object(trace: Trace, hidden: Hidden | None) -> dict[str, Any]:
