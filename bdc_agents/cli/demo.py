@@ -196,7 +196,7 @@ def _tell(task: Task, finished: Finished) -> None:
     if finished.trace:
         solution = finished.trace.solution
         calls = sum(used.calls for used in solution.usage.values())
-        result = ending(solution.solved, solution.stopped_by, calls)
+        result = ending(solution, calls)
         note(f"{task.problem.id}: {result}, in {solution.seconds:.0f} s")
 
 
