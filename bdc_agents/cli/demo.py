@@ -127,7 +127,7 @@ def _demo(
     def watched(task: Task) -> View:
         if as_json and (quiet or not sys.stderr.isatty()):
             return PlainView(task.problem, lambda _: None, settings.search.rollouts)
-        console = Console(stderr=as_json)
+        console = Console(stderr=True)
         return watch(task.problem, console, rollouts=settings.search.rollouts, plain=quiet)
 
     try:

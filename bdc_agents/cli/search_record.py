@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.cli.inputs import find_task
+from bdc_agents.cli.inputs import STDIN, find_task
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
 from bdc_agents.errors import ConfigError, ProblemError, UsageError
 from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
@@ -205,6 +205,8 @@ def _refuse_changes(kept: Mapping[str, Any], given: Mapping[str, Any], now: Mapp
 
 def _with_hidden_tests(task: Task, target: str, data: Path | None) -> Task:
     """The task with the hidden tests of its address, where they can be found again."""
+    if target == STDIN:  # It was read when the search began.
+        return task
     try:
         found = find_task(target, [], data)
     except ProblemError:

@@ -52,7 +52,8 @@ TREE_LINES = 30
 @guarded
 def solve(
     target: Annotated[
-        str | None, typer.Argument(help="An address such as demo:NAME, a .json file, or a problem in words.")
+        str | None,
+        typer.Argument(help="An address such as demo:NAME, a .json file, - for one on stdin, or words."),
     ] = None,
     test: Annotated[
         list[str] | None,
@@ -237,7 +238,7 @@ def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> "View":
     rollouts = None if most == ROLLOUTS_AT_MOST else most
     if as_json and (quiet or not sys.stderr.isatty()):
         return PlainView(task.problem, lambda _: None, rollouts)
-    return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)
+    return watch(task.problem, Console(stderr=True), rollouts=rollouts, plain=quiet)
 
 
 def _report(finished: "Finished", folder: Path | None, as_json: bool, again: str = "") -> None:
