@@ -273,12 +273,22 @@ _NO_SUCH_PLACE = re.compile(
 """How servers that answer everything with 200 report an unknown address, such as LM Studio without /v1."""
 
 
+_GOT_TEXT = re.compile(r"\bgot str: ['\"](.*)", re.DOTALL)
+"""How langchain-openai quotes a body that is no completion, or the beginning of one."""
+
+
 def _strange(error: BaseException) -> str:
     """What came, if the caller's client failed on something that such an API does not send."""
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply" if _was_reading_json(error) else ""
+    # The SDK returns bodies that it cannot read as they came, and its callers fail on the text.
+    came = getattr(error, "obj", None) if isinstance(error, AttributeError) else None
+    if isinstance(error, ValueError) and (found := _GOT_TEXT.search(str(error))):
+        came = found[1]
+    if isinstance(came, str):
+        return stranger(came) or "text"
     if isinstance(error, AttributeError) and "has no attribute 'model_dump'" in str(error):
-        return "something that is no JSON object"  # The SDK returns unreadable bodies as they came.
+        return "something that is no JSON object"
     document = getattr(error, "doc", None)  # A JSONDecodeError has it.
     return stranger(document) if isinstance(document, str) else ""
 
