@@ -185,7 +185,10 @@ def describe(problem: Problem) -> str:
     if problem.starter_code.strip() and problem.starter_code.strip() not in problem.statement:
         parts.append(f"Start from this code:\n{_fence(problem.starter_code)}")
     if problem.public_tests:
-        shown = "\n".join(_show_test(test) for test in problem.public_tests[:TESTS_SHOWN])
+        tests = [_show_test(test) for test in problem.public_tests[:TESTS_SHOWN]]
+        # Between tests of several lines an empty one: what belongs to which is not seen otherwise.
+        gap = "\n\n" if any("\n" in test and not test.endswith("\n") for test in tests) else "\n"
+        shown = gap.join(tests)
         parts.append(f"The program must pass these tests:\n{shown}")
     return "\n\n".join(parts)
 

@@ -11,7 +11,15 @@ import pytest
 
 from bdc_agents import errors
 from bdc_agents.config import load_settings
-from bdc_agents.errors import AgentError, BDCError, ConfigError, ModelError, SandboxRefused, UsageError
+from bdc_agents.errors import (
+    AgentError,
+    BDCError,
+    ConfigError,
+    ModelError,
+    NotInstalled,
+    SandboxRefused,
+    UsageError,
+)
 from bdc_agents.experts.library import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -22,6 +30,7 @@ from bdc_agents.experts.library import (
 )
 from bdc_agents.extras import EXTRAS, missing, need
 from bdc_agents.runs import open_run, write_trace
+from bdc_agents.runs.ray import connect
 from bdc_agents.types import Node, Problem, Solution, Trace, TreeStats
 
 ROOT = Path(__file__).parents[1]
@@ -156,3 +165,12 @@ def test_a_folder_that_is_not_there_is_told_before_a_package_that_is_not(told: T
     for words, (error, code) in zip(NOWHERE, told(NOWHERE), strict=True):
         assert re.match(r"error: no (run|library) at 'nowhere'", error), (words, error)
         assert code == "code 2"
+
+
+def test_ray_that_is_not_installed_is_what_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(_: str) -> None:
+        raise NotInstalled("ray is not installed")
+
+    monkeypatch.setattr(connect, "need", lacking)
+    with pytest.raises(NotInstalled, match="needs Ray here and on every node: ray is not installed"):
+        connect._import()

@@ -24,7 +24,7 @@ from bdc_agents.agents.answered import (
 )
 from bdc_agents.agents.cache import ReplyCache, reply_key
 from bdc_agents.agents.described import address, hide, model_name, price_of, reasons, secrets
-from bdc_agents.agents.failures import Endpoint, Failure, diagnose, shown_url
+from bdc_agents.agents.failures import LONGEST_WAIT, Endpoint, Failure, diagnose, how_long, shown_url
 from bdc_agents.agents.knobs import (
     LONGEST_SEED,
     Mode,
@@ -48,9 +48,8 @@ log = logging.getLogger(__name__)
 
 Prepare = Callable[[], Awaitable[object]]
 
-LONGEST_WAIT = 60.0
-"""Seconds that a server may ask to wait: limits by the minute end within it. A server that asks for more,
-as with a daily quota, counts as one that does not answer."""
+_TOLD_WAIT = 5.0
+"""Seconds from which on a wait that a server asks for is told: shorter ones are over before one wonders."""
 _BACKOFF_CAP = 30.0
 """Longest pause before a retry when the server names none. Chosen, not measured."""
 _RESEED = 7919
@@ -346,7 +345,12 @@ class ChatAgent:
     async def _pause(self, failure: Failure, tries: int) -> None:
         """Waits as long as the server asks, or twice as long as before."""
         if failure.wait is not None:
-            self._pace.hold(failure.wait)
+            longer = self._pace.hold(failure.wait)
+            if longer >= _TOLD_WAIT:  # Not for each of the calls that the same limit turned away.
+                why = failure.status or failure.kind
+                log.warning(
+                    "agent %r: its endpoint asks to wait %s (%s)", self._name, how_long(failure.wait), why
+                )
         # Between half and one and a half times the pause, so that callers who failed together come apart.
         delay = min(_BACKOFF_CAP, self._backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)
         await asyncio.sleep(max(delay, failure.wait or 0.0))

@@ -47,8 +47,15 @@ _FINAL_CODES = {
 }
 """Codes of refusals that neither other parameters nor another try would change."""
 
+LONGEST_WAIT = 60.0
+"""Seconds that a server may ask to wait: limits by the minute end within it. A server that asks for more,
+as with a daily quota, counts as one that does not answer."""
 _LONGEST_DETAIL = 300
 """Characters of a server's words in a message: a few lines of a terminal."""
+
+
+_LONGEST_TOLD = 366 * 86_400
+"""Seconds of a wait from which on no number is told: a year."""
 
 
 class NotAReply(Exception):
@@ -206,10 +213,14 @@ def _explain_status(failure: Failure, endpoint: Endpoint, where: str, times: str
         return f"no model {model!r} at {where} (404){said}; check its name, and that base_url ends as in /v1"
     if status == 429 and failure.final:
         return f"the account at {where} has no quota left (429){said}; add credit, or use another agent"
+    wait = failure.wait or 0.0
+    asks = f"; it asks to wait {how_long(wait)}" if wait >= 1 else ""
+    if status == 429 and wait > LONGEST_WAIT:
+        return f"rate limit of {where} (429){times}{said}{asks}: try again then, or use another agent"
     if status == 429:
-        return f"rate limit of {where} (429){times}{said}; lower requests_per_second or concurrency"
+        return f"rate limit of {where} (429){times}{said}{asks}; lower requests_per_second or concurrency"
     if failure.passing:
-        return f"{where} has a problem ({status}){times}{said}; try again later"
+        return f"{where} has a problem ({status}){times}{said}{asks or '; try again later'}"
     return f"{where} refused the request ({status}){said}; check the model's limits and the agent's options"
 
 
@@ -262,12 +273,22 @@ _NO_SUCH_PLACE = re.compile(
 """How servers that answer everything with 200 report an unknown address, such as LM Studio without /v1."""
 
 
+_GOT_TEXT = re.compile(r"\bgot str: ['\"](.*)", re.DOTALL)
+"""How langchain-openai quotes a body that is no completion, or the beginning of one."""
+
+
 def _strange(error: BaseException) -> str:
     """What came, if the caller's client failed on something that such an API does not send."""
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply" if _was_reading_json(error) else ""
+    # The SDK returns bodies that it cannot read as they came, and its callers fail on the text.
+    came = getattr(error, "obj", None) if isinstance(error, AttributeError) else None
+    if isinstance(error, ValueError) and (found := _GOT_TEXT.search(str(error))):
+        came = found[1]
+    if isinstance(came, str):
+        return stranger(came) or "text"
     if isinstance(error, AttributeError) and "has no attribute 'model_dump'" in str(error):
-        return "something that is no JSON object"  # The SDK returns unreadable bodies as they came.
+        return "something that is no JSON object"
     document = getattr(error, "doc", None)  # A JSONDecodeError has it.
     return stranger(document) if isinstance(document, str) else ""
 
@@ -407,6 +428,19 @@ def _retry_after(error: BaseException) -> float | None:
     except (TypeError, ValueError):
         return None
     return max(0.0, date.timestamp() - time.time())
+
+
+def how_long(seconds: float) -> str:
+    """A time to wait in words, rounded up: 20 s, 2 min, 1 h 30 min, 3 days."""
+    minutes = math.ceil(min(seconds, _LONGEST_TOLD) / 60)
+    hours = math.ceil(minutes / 60)
+    if seconds <= 90:
+        return f"{math.ceil(seconds)} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours <= 48:
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    return f"{math.ceil(hours / 24)} days" if seconds < _LONGEST_TOLD else "more than a year"
 
 
 def shown_url(url: str | None) -> str:

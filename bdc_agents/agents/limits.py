@@ -42,10 +42,17 @@ class Pace:
             self._next = now + self._interval
             return 0.0
 
-    def hold(self, seconds: float) -> None:
-        """Lets no call start for this long, as a server has asked."""
+    def hold(self, seconds: float) -> float:
+        """Lets no call start for this long, as a server has asked.
+
+        Returns:
+            How many seconds more this is than calls had to wait before.
+        """
         with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+            now = time.monotonic()
+            before = max(self._next, now)
+            self._next = max(before, now + seconds)
+            return self._next - before
 
 
 def grown(limit: int, text: str) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bdc_agents.cli.collect_progress import view_for
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note
 from bdc_agents.cli.inputs import agent_names, read_settings
 from bdc_agents.cli.options import (
     Agents,
@@ -49,6 +49,8 @@ EXAMPLES = (
     "bdc collect mbpp:train --out runs/mbpp --json    # once more: goes on where it was cut off",
 )
 REPORT_FILE = "report.html"
+FAILURES_TOLD = 10
+"""Reasons that are told, and problems that are named for each: they fill a screen at most."""
 _SIGNAL = 128
 """Added to a signal's number, as shells do it."""
 
@@ -187,7 +189,7 @@ def _collect(
     if signal is not None:
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
-        return ENVIRONMENT
+        return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
     return SOLVED if collected.ended == "complete" else UNSOLVED
 
 
@@ -264,10 +266,14 @@ def _report(collected: Collected, found: Survey | None) -> None:
         f"{totals.kept} kept; {plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
         f"{money(collected.progress.money)}"
     )
-    for problem, reason in list(collected.failures.items())[:10]:
-        note(f"no trace of {problem}: {reason}")
-    if len(collected.failures) > 10:
-        note(f"and of {len(collected.failures) - 10} more")
+    reasons: dict[str, list[str]] = {}
+    for problem, reason in collected.failures.items():
+        reasons.setdefault(reason, []).append(problem)
+    for reason, problems in list(reasons.items())[:FAILURES_TOLD]:
+        more = f" and {len(problems) - FAILURES_TOLD} more" if len(problems) > FAILURES_TOLD else ""
+        note(f"no trace of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
+    if len(reasons) > FAILURES_TOLD:
+        note(f"and of {sum(map(len, list(reasons.values())[FAILURES_TOLD:]))} more")
     if collected.ended == "stopped":
         note(f"stopped; the same command goes on with {collected.folder}")
     elif collected.ended != "complete":

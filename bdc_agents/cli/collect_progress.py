@@ -66,7 +66,7 @@ def told(trace: Trace) -> str:
     solution, decision = trace.solution, trace.decision
     calls = sum(used.calls for used in solution.usage.values())
     hidden = decision.hidden if decision else None
-    parts = [ending(solution.solved, solution.stopped_by, calls)]
+    parts = [ending(solution, calls)]
     if hidden:
         parts.append(f"hidden {hidden.passed}/{hidden.total}")
     parts.append(_kept(decision))

@@ -127,7 +127,7 @@ def _demo(
     def watched(task: Task) -> View:
         if as_json and (quiet or not sys.stderr.isatty()):
             return PlainView(task.problem, lambda _: None, settings.search.rollouts)
-        console = Console(stderr=as_json)
+        console = Console(stderr=True)
         return watch(task.problem, console, rollouts=settings.search.rollouts, plain=quiet)
 
     try:
@@ -196,7 +196,7 @@ def _tell(task: Task, finished: Finished) -> None:
     if finished.trace:
         solution = finished.trace.solution
         calls = sum(used.calls for used in solution.usage.values())
-        result = ending(solution.solved, solution.stopped_by, calls)
+        result = ending(solution, calls)
         note(f"{task.problem.id}: {result}, in {solution.seconds:.0f} s")
 
 

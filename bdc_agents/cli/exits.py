@@ -46,6 +46,10 @@ def guarded(command: Callable[P, int | None]) -> Callable[P, None]:
             # What is still buffered has no reader; without this Python complains at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = BROKEN_PIPE
+        except SystemExit as error:  # So Rich ends a program whose reader has gone.
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+            code = BROKEN_PIPE
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except (Exception, KeyboardInterrupt) as error:

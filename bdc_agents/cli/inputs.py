@@ -1,5 +1,7 @@
 """What a command works on: settings with the options over them, the problem, the agents."""
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,15 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from bdc_agents.config import SearchConfig, Settings, explain, load_settings
-from bdc_agents.data import dataset_names, load_task, task_from_statement
+from bdc_agents.data import dataset_names, load_task, task_from_dict, task_from_statement
+from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ConfigError, NotInstalled, ProblemError
 from bdc_agents.types import Frozen, Problem, Task
+from bdc_agents.untrusted import json_fault
 
 if TYPE_CHECKING:
     from bdc_agents.agents import Agent
     from bdc_agents.sandbox import Executor
 
 LOCAL_PAIR = ("local:qwen2.5-coder-0.5b", "local:qwen2.5-coder-1.5b")
+STDIN = "-"
+_LONGEST_STDIN = 16 * 2**20
+"""Bytes of a problem on stdin: sixteen times what a large contest problem has."""
 _FILES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 F = TypeVar("F", bound=Frozen)
 
@@ -76,19 +83,40 @@ def find_task(target: str, tests: Sequence[str], data: Path | None) -> Task:
     """The task that a person means: an address, a file, or a statement in words.
 
     Args:
-        target: As typed.
+        target: As typed; `-` for a problem on stdin.
         tests: Public tests of a statement in their short form.
         data: Folder of the data sets.
 
     Raises:
         ProblemError: If it cannot be found or read.
     """
+    if target == STDIN:
+        return _from_stdin(tests)
     named = _is_address(target)
     if named and tests:
         raise ProblemError(f"{target!r} has tests of its own; --test is for a problem given in words")
     if named or not (tests or len(target.split()) > 1):
         return load_task(target, data=data)
     return task_from_statement(target, tests)
+
+
+def _from_stdin(tests: Sequence[str]) -> Task:
+    """The problem on stdin: an object of JSON, as a file holds it, or words."""
+    data = sys.stdin.buffer.read(_LONGEST_STDIN + 1)
+    if len(data) > _LONGEST_STDIN:
+        raise ProblemError(f"stdin: more than {_LONGEST_STDIN:,} bytes, which are no single problem")
+    try:
+        text = data.decode("utf-8-sig")
+        row: Any = read_json(text) if text.lstrip().startswith("{") else None
+    except json.JSONDecodeError as error:
+        raise ProblemError(f"stdin: not the JSON of one problem: {json_fault(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(f"stdin: cannot be read: {error}") from None
+    if row is None:
+        return task_from_statement(text, tests)
+    if tests:
+        raise ProblemError("the problem on stdin has tests of its own; --test is for one in words")
+    return task_from_dict({"id": "problem", **row}, "stdin", folder=Path())
 
 
 def _is_address(target: str) -> bool:

@@ -1,5 +1,6 @@
 """What a run folder says of the one search it keeps: written as it starts, read when it is to go on."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.cli.inputs import find_task
+from bdc_agents.cli.inputs import STDIN, find_task
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
 from bdc_agents.errors import ConfigError, ProblemError, UsageError
 from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
@@ -65,6 +66,7 @@ def read_search(
     given: Mapping[str, Any],
     caps: Mapping[str, Any],
     data: Path | None,
+    asked: Sequence[str] = (),
 ) -> KeptSearch:
     """Reads the search of a run folder, to go on with as it was started.
 
@@ -74,6 +76,7 @@ def read_search(
         given: Search settings of the command line, which must be those of the run.
         caps: Of the command line, over those of the run.
         data: Folder of the data sets, for the hidden tests.
+        asked: Agents of the command line, which must be of the run.
 
     Raises:
         UsageError: If the folder holds no search to resume, or other settings would change it.
@@ -84,11 +87,15 @@ def read_search(
             f"{str(folder)!r} keeps no single search; bdc solve TARGET --out RUN makes such a run"
         )
     task, search, budget = _read(kept, str(folder))
-    names = _names(kept, settings, str(folder))
-    _refuse_changes(kept, given, run_settings(settings, names))
+    names = _names(kept, str(folder))
+    _refuse_others(asked, names)
     budget = budget.model_copy(update={key: cap for key, cap in caps.items() if cap is not None})
     traces = [trace for trace in read_traces(folder) if trace.problem.statement == task.problem.statement]
     finished = traces[-1] if traces and not _goes_on(traces[-1], budget) else None
+    if finished is None:
+        for name in names:
+            _check_agent(name, kept, settings, asked, folder)
+    _refuse_changes(kept, given, run_settings(settings, names))
     settings = settings.model_copy(update={"search": search, "budget": budget})
     target = str(kept["target"])
     if finished is None:
@@ -114,24 +121,59 @@ def _part(kept: Mapping[str, Any], name: str, model: type[Read], source: str) ->
         ) from None
 
 
-def _names(kept: Mapping[str, Any], settings: Settings, source: str) -> list[str]:
-    """The agents of the run.
-
-    The folder may be somebody else's: what it calls an agent is one of these settings, or a plain model
-    string, and never an address that prompts and a key would be sent to.
-    """
+def _names(kept: Mapping[str, Any], source: str) -> list[str]:
+    """The agents of the run."""
     names, agents = kept.get("names"), kept.get("agents")
     if not isinstance(names, list) or not isinstance(agents, dict) or not isinstance(kept.get("target"), str):
         raise ConfigError(f"{source}: run.json names no agents or no problem: start anew")
     for name in names:
         if not isinstance(name, str) or not isinstance(agents.get(name), dict):
             raise ConfigError(f"{source}: run.json says nothing of its agent {name!r:.80}: start anew")
-        if name not in settings.agents and (agents[name] != {"model": name} or "//" in name):
-            raise ConfigError(
-                f"{source}: run.json names an agent {name!r:.80} that these settings do not have: add it to "
-                "bdc.toml"
-            )
     return names
+
+
+def _refuse_others(asked: Sequence[str], names: Sequence[str]) -> None:
+    for name in asked:
+        if name not in names:
+            raise ConfigError(
+                f"a resumed search keeps its agents: {', '.join(names)}; {name!r:.80} is none of them"
+            )
+
+
+def _check_agent(
+    name: str, kept: Mapping[str, Any], settings: Settings, asked: Sequence[str], folder: Path
+) -> None:
+    """Refuses an agent that nobody but the run's folder knows.
+
+    The folder may be somebody else's: what it calls an agent is one of these settings, or a plain model
+    string, and never an address that prompts would be sent to, unless the person names it, too.
+
+    Raises:
+        ConfigError: If it is none of these.
+    """
+    if name in settings.agents or name in asked:
+        return
+    if "//" in name:
+        raise ConfigError(
+            f"{folder}: run.json names an agent at an address, {name!r:.200}, and a run may be somebody "
+            f"else's; to ask it, name it as well: {going_on(folder, kept['names'])}"
+        )
+    if kept["agents"][name] != {"model": name}:
+        raise ConfigError(
+            f"{folder}: run.json names an agent {name!r:.80} that these settings do not have: add it to "
+            "bdc.toml"
+        )
+
+
+def going_on(folder: Path, names: Sequence[str]) -> str:
+    """The command that goes on with the search of a run folder.
+
+    Args:
+        folder: The run folder.
+        names: Its agents; those at an address are to be named again.
+    """
+    agents = [part for name in names if "//" in name for part in ("-a", name)]
+    return shlex.join(["bdc", "solve", "--resume", str(folder), *agents])
 
 
 def _goes_on(trace: Trace, budget: Budget) -> bool:
@@ -163,6 +205,8 @@ def _refuse_changes(kept: Mapping[str, Any], given: Mapping[str, Any], now: Mapp
 
 def _with_hidden_tests(task: Task, target: str, data: Path | None) -> Task:
     """The task with the hidden tests of its address, where they can be found again."""
+    if target == STDIN:  # It was read when the search began.
+        return task
     try:
         found = find_task(target, [], data)
     except ProblemError:

@@ -52,7 +52,8 @@ TREE_LINES = 30
 @guarded
 def solve(
     target: Annotated[
-        str | None, typer.Argument(help="An address such as demo:NAME, a .json file, or a problem in words.")
+        str | None,
+        typer.Argument(help="An address such as demo:NAME, a .json file, - for one on stdin, or words."),
     ] = None,
     test: Annotated[
         list[str] | None,
@@ -90,10 +91,10 @@ def solve(
 
     The agents search; what they write runs on the public tests; the best program is shown.
     """
-    if (target is None) == (resume is None) or (resume and (test or agent or out)):
+    if (target is None) == (resume is None) or (resume and (test or out)):
         raise UsageError(
             "give either a target or a run folder to go on with: bdc solve TARGET, or "
-            "bdc solve --resume RUN, which takes its problem, tests, agents and folder from there"
+            "bdc solve --resume RUN, which takes its problem, tests and folder from there"
         )
     options = {"rollouts": rollouts, "seed": seed}
     caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
@@ -108,7 +109,7 @@ def solve(
     )
     if resume:
         given = settings.search.model_dump() if preset else options
-        return _resume(resume, settings, given, caps, data, as_json=as_json, quiet=quiet)
+        return _resume(resume, settings, given, caps, data, agent or [], as_json=as_json, quiet=quiet)
     assert target is not None
     task = find_task(target, test or [], data)
     return _solve(task, settings, agent or [], target, out, as_json=as_json, quiet=quiet)
@@ -120,6 +121,7 @@ def _resume(
     given: Mapping[str, Any],
     caps: Mapping[str, Any],
     data: Path | None,
+    asked: Sequence[str],
     *,
     as_json: bool,
     quiet: bool,
@@ -128,7 +130,7 @@ def _resume(
     from bdc_agents.cli.search_record import read_search
     from bdc_agents.cli.watched_search import Finished
 
-    kept = read_search(folder, settings, given, caps, data)
+    kept = read_search(folder, settings, given, caps, data, asked)
     if kept.finished:
         note("this search has finished; its result:")
         finished = Finished(kept.finished)
@@ -163,7 +165,7 @@ def _solve(
         resumes: Whether `out` holds this search, to go on with.
     """
     from bdc_agents.agents import load_agents
-    from bdc_agents.cli.search_record import origin, run_settings
+    from bdc_agents.cli.search_record import going_on, origin, run_settings
     from bdc_agents.runs import open_run, write_solution, write_trace
     from bdc_agents.sandbox import create_executor
 
@@ -184,7 +186,7 @@ def _solve(
 
     view = _view(task, settings, as_json, quiet)
     finished = asyncio.run(_run(task, settings, names, agents, executor, view, keep, checkpoint, resumes))
-    _report(finished, folder, as_json)
+    _report(finished, folder, as_json, going_on(folder, names) if folder and checkpoint else "")
     return _exit_code(finished)
 
 
@@ -236,11 +238,18 @@ def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> "View":
     rollouts = None if most == ROLLOUTS_AT_MOST else most
     if as_json and (quiet or not sys.stderr.isatty()):
         return PlainView(task.problem, lambda _: None, rollouts)
-    return watch(task.problem, Console(stderr=as_json), rollouts=rollouts, plain=quiet)
+    return watch(task.problem, Console(stderr=True), rollouts=rollouts, plain=quiet)
 
 
-def _report(finished: "Finished", folder: Path | None, as_json: bool) -> None:
-    """Prints what came of a search."""
+def _report(finished: "Finished", folder: Path | None, as_json: bool, again: str = "") -> None:
+    """Prints what came of a search.
+
+    Args:
+        finished: What came of it.
+        folder: Where it is kept, if anywhere.
+        as_json: Whether a machine reads it.
+        again: The command that goes on with it, if any does.
+    """
     trace = finished.trace
     if trace is None:
         note("interrupted before the first step; there is nothing to keep")
@@ -255,6 +264,8 @@ def _report(finished: "Finished", folder: Path | None, as_json: bool) -> None:
     if finished.interrupted and trace:
         kept = f"kept in {folder}" if folder else "shown above; --out DIR keeps it on disk"
         note(f"interrupted after {plural(trace.solution.tree.rollouts, 'rollout')}; what was found is {kept}")
+        if again:
+            note(f"go on with: {again}")
 
 
 def as_object(trace: Trace, hidden: Hidden | None) -> dict[str, Any]:

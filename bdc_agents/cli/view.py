@@ -24,7 +24,9 @@ EXAMPLES = (
 def view(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a file of traces.")],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one offline page.")] = None,
-    problem: Annotated[str | None, typer.Option(metavar="ID", help="Only this problem.")] = None,
+    problem: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this problem, by its id or the end of it.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write the report.html of a collection again, with its figures.")
     ] = False,

@@ -11,6 +11,7 @@ from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
 from bdc_agents.types.asserts import asserts_something, call_of, entry_point_of
 from bdc_agents.types.entry_point import stated_function
 from bdc_agents.types.literals import evaluate
+from bdc_agents.types.operations import find_operations
 
 
 class Named(NamedTuple):
@@ -105,6 +106,13 @@ def _of_another_kind(named: Sequence[Named], problem: Problem) -> Iterator[str]:
             f"{on_stdin[0]} runs a whole program on stdin, but the statement asks for {stated}; where "
             f"that is to be written, name it as the entry_point, or write the test as {stated}(...) -> value"
         )
+    for name, test, secret in named:
+        if isinstance(test, StdinTest) and (found := find_operations(test.stdin, test.expected[0])):
+            made = "" if secret else f" {found.names[0]}"
+            yield (
+                f"{name} is text on stdin, and looks like operations of a class{made}; where that is to be "
+                'written, name it "input", not "stdin"'
+            )
     if on_stdin and (others or problem.entry_point):
         asked = (
             f"{problem.entry_point} is to be written"
@@ -176,7 +184,7 @@ def _stating_nothing(named: Sequence[Named], problem: Problem) -> Iterator[str]:
     for name, test, secret in named:
         if isinstance(test, ScriptTest) and not asserts_something(test.code):
             yield f"{name} asserts nothing, so it fails whatever a program does"
-        elif isinstance(test, CallTest) and "(" not in test.call:
+        elif isinstance(test, CallTest) and "(" not in _code(test):
             yield f"{name} calls nothing" + ("" if secret else f": {test.call!r:.60}")
         elif isinstance(test, StdinTest) and not (problem.checker.code or any(map(str.strip, test.expected))):
             yield f"{name} expects no output, so a program that does nothing passes it"

@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from bdc_agents.untrusted import json_fault
 DATA_ENV = "BDC_DATA"
 LARGEST_ARRAY = LONGEST_LINE
 """Most bytes of a `.json` file, which is read whole; as for one line."""
+
+_LISTED, _NEAR = 10_000, 3
+"""Names of a folder that are looked through for a file that is not there, and those that are told."""
 
 RawRow = tuple[str, dict[str, Any]]
 """Where a row comes from, such as `tasks.jsonl:3`, and the row."""
@@ -72,9 +77,27 @@ def read_rows(file: Path) -> Iterator[RawRow | ProblemError]:
             for line in lines(file):
                 yield row_of(line, file)
     except FileNotFoundError:
-        raise ProblemError(f"no file {str(file)!r}") from None
+        raise ProblemError(no_file(file)) from None
     except BROKEN as error:
         yield ProblemError(f"{file}: cannot be read{_where(file)}: {error}")
+
+
+def no_file(file: Path) -> str:
+    """That there is no such file, and what may be meant: the same packed, or one whose name is near."""
+    try:
+        with os.scandir(file.parent) as entries:
+            there = [one.name for one in islice(entries, _LISTED)]
+    except OSError:
+        return f"no file {str(file)!r}; there is no folder {str(file.parent)!r} either"
+    named = {name: _stem(name) for name in there if name.removesuffix(".gz").endswith((".json", ".jsonl"))}
+    stem = _stem(file.name)
+    stems = [stem] if stem in named.values() else get_close_matches(stem, set(named.values()), cutoff=0.6)
+    near = sorted(name for name, own in named.items() if own in stems)[:_NEAR]
+    return f"no file {str(file)!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
+
+
+def _stem(name: str) -> str:
+    return name.partition(".json")[0]
 
 
 def is_array(file: Path) -> bool:

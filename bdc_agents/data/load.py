@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from bdc_agents.data.files import (
     data_folder,
     find_files,
     is_array,
+    no_file,
     read_rows,
     row_of,
 )
@@ -136,14 +138,24 @@ def _split(address: str) -> tuple[str, str | None]:
         return match["file"], match["id"]
     if name in dataset_names():
         raise ProblemError(f"{address!r} is a whole data set; name one of its problems, such as {name}:ID")
-    if "/" in name or not colon:
+    if not colon and not (name.startswith("/dev/") or Path(name).suffix):
         raise ProblemError(f"not a problem's address: {address!r}; write NAME:ID or FILE.jsonl:ID")
     raise ProblemError(_unknown_set(name))
 
 
 def _unknown_set(name: str) -> str:
-    said, names = unknown("data set", name, dataset_names()), ", ".join(dataset_names())
-    return f"{said} The data sets are {names}; files of your own end in .jsonl or .json"
+    names = ", ".join(dataset_names())
+    ends = "files of your own end in .jsonl or .json, or these with .gz"
+    if name.startswith("/dev/"):
+        return (
+            f"{name!r} is a pipe or a device, and problems are read more than once: write them to a file; "
+            "bdc solve - reads one problem from stdin"
+        )
+    if "/" in name or Path(name).suffix or name == "-":
+        return f"{name!r} is no file of problems; {ends}"
+    near = get_close_matches(name, dataset_names(), cutoff=0.5)
+    meant = f"did you mean {', '.join(near)}?" if near else f"the data sets are {names};"
+    return f"unknown data set {name!r}; {meant} {ends[0].upper() if near else ends[0]}{ends[1:]}"
 
 
 class _Found(NamedTuple):
@@ -285,7 +297,7 @@ class _Selection:
         try:
             rows = Finder(file, lambda line: _row(line, file), self.names, kind).find(name)
         except FileNotFoundError:
-            raise ProblemError(f"no file {str(file)!r}") from None
+            raise ProblemError(no_file(file)) from None
         except OSError as error:
             raise ProblemError(f"{file}: cannot be read: {error}") from None
         for where, row in rows:

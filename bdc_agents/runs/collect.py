@@ -42,6 +42,7 @@ class Collected(Frozen):
         ended: `complete`, `stopped`, or the cap of the run's budget that is spent.
         progress: The run at its end.
         failures: Why problems have no trace, by id.
+        refused: Those of them that cannot be used, as their file was changed while the run was under way.
         notes: What a person should know, one line each.
     """
 
@@ -49,6 +50,7 @@ class Collected(Frozen):
     ended: str
     progress: Progress
     failures: dict[str, str] = {}
+    refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -190,6 +192,7 @@ def _open(
         on_trace=on_trace,
         stop=asyncio.Event(),
         threads=ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs"),
+        selected={job.id: job for job in selection.jobs},
         notes=notes,
     )
 
@@ -227,6 +230,9 @@ def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns:
     if owns and (gone := done - there.keys()):
         table.reopen(gone)
         notes.append(f"the traces of {len(gone)} problems that were done are gone: they are searched again")
+    if owns and (dropped := table.drop({job.id for job in jobs})):
+        many = "1 problem" if dropped == 1 else f"{dropped} problems"
+        notes.append(f"{many} without a trace left out: no longer in the data")
     if again := table.retry():
         notes.append(f"{again} problems failed before and are tried again")
     return notes
@@ -257,7 +263,12 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
     ended = "complete" if not progress.totals.open else cap or "stopped"
     failures = await asyncio.to_thread(opened.table.failures)
     return Collected(
-        folder=opened.folder, ended=ended, progress=progress, failures=failures, notes=tuple(opened.notes)
+        folder=opened.folder,
+        ended=ended,
+        progress=progress,
+        failures=failures,
+        refused=tuple(sorted(opened.refused & failures.keys())),
+        notes=tuple(opened.notes),
     )
 
 

@@ -108,6 +108,8 @@ class TableCoordinator:
         owner: Name under which the leases are held.
         on_trace: Called with every trace that is handed over.
         threads: The one thread that touches the table; shared by the coordinators of one table.
+        selected: The jobs as they were selected, by id; no table keeps the hashes of their problems.
+        refused: Takes the ids of problems that cannot be used.
     """
 
     def __init__(
@@ -119,12 +121,16 @@ class TableCoordinator:
         owner: str | None = None,
         on_trace: OnTrace | None = None,
         threads: ThreadPoolExecutor | None = None,
+        selected: Mapping[str, Job] | None = None,
+        refused: set[str] | None = None,
     ) -> None:
         self.owner = owner or new_owner()
         self.loads: Mapping[str, Load] = {}
         self._table = table
         self._traces = traces
         self._budget = budget or Budget()
+        self._selected = selected or {}
+        self._refused = refused if refused is not None else set[str]()
         self._on_trace = on_trace
         # A thread, since the loop must not wait for a disk; only one, since the table locks anyway.
         self._threads = threads or ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs")
@@ -140,7 +146,7 @@ class TableCoordinator:
     async def lease(self, count: int) -> Sequence[Job] | None:
         """See `Coordinator`."""
         if jobs := await self._do(self._table.lease, self.owner, count):
-            return jobs
+            return [self._selected.get(job.id, job) for job in jobs]
         return [] if (await self._do(self._table.totals)).open else None
 
     async def heartbeat(self, ids: Collection[str], loads: Mapping[str, Load]) -> Collection[str]:
@@ -159,6 +165,8 @@ class TableCoordinator:
     async def failed(self, job_id: str, reason: str, *, final: bool = False) -> None:
         """See `Coordinator`."""
         log.info("%s: %s", job_id, reason)
+        if final:
+            self._refused.add(job_id)
         await self._do(self._table.fail, self.owner, job_id, reason, final=final)
 
     async def release(self, ids: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from bdc_agents.agents import Agent, load_agents
 from bdc_agents.config import Budget, Settings
 from bdc_agents.runs.coordinate import OnTrace, TableCoordinator, TraceFile
 from bdc_agents.runs.endpoints import Load, metered
-from bdc_agents.runs.jobs.table import JobTable
+from bdc_agents.runs.jobs.table import Job, JobTable
 from bdc_agents.runs.progress import ENOUGH, RECENT
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import Executor, create_executor
@@ -59,6 +59,8 @@ class OpenRun:
         config: What is collected.
         worker: Configuration of each worker; engines of several machines change its `data`.
         table, traces: Owned by this process.
+        selected: The jobs as they were selected, by id.
+        refused: Problems that turned out to be none that can be used.
         on_trace: Called with every trace that comes in.
         stop: Set when the run shall end.
         loads: Set by the engine: returns the load of each endpoint, by agent.
@@ -74,6 +76,8 @@ class OpenRun:
     on_trace: OnTrace
     stop: asyncio.Event
     threads: ThreadPoolExecutor
+    selected: Mapping[str, Job] = field(default_factory=dict[str, Job])
+    refused: set[str] = field(default_factory=set[str])
     loads: Callable[[], Mapping[str, Load]] = dict
     running: Callable[[], int] = int
     done_here: int = 0
@@ -88,7 +92,13 @@ class OpenRun:
     def coordinator(self) -> TableCoordinator:
         """A coordinator with an owner of its own: one for each worker."""
         return TableCoordinator(
-            self.table, self.traces, self.config.budget, on_trace=self._took, threads=self.threads
+            self.table,
+            self.traces,
+            self.config.budget,
+            on_trace=self._took,
+            threads=self.threads,
+            selected=self.selected,
+            refused=self.refused,
         )
 
     @property

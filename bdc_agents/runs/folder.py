@@ -265,13 +265,21 @@ def _not_to_be_used(trace: Trace) -> str:
 def find_trace(traces: list[Trace], problem_id: str) -> Trace:
     """The last trace of a problem.
 
+    Args:
+        traces: Of a run.
+        problem_id: The problem's id, or the end of it: `two-sum` for `mine.jsonl:two-sum`.
+
     Raises:
-        UsageError: If there is none.
+        UsageError: If there is none, or the end is that of several.
     """
     by_id = {trace.problem.id: trace for trace in traces}
-    if problem_id not in by_id:
+    ends = (f":{problem_id}", f"/{problem_id}")
+    found = [problem_id] if problem_id in by_id else [name for name in by_id if name.endswith(ends)]
+    if len(found) > 1:
+        raise UsageError(f"several problems end in {problem_id!r}: {', '.join(found[:5])}; name one of them")
+    if not found:
         raise UsageError(unknown("problem of this run", problem_id, by_id))
-    return by_id[problem_id]
+    return by_id[found[0]]
 
 
 def write_text(file: Path, text: str, *, own: bool = False) -> None:

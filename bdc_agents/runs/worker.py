@@ -17,7 +17,7 @@ from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
 from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
 from bdc_agents.runs.hidden import examine, right_programs, score_hidden
 from bdc_agents.runs.honest import observe
-from bdc_agents.runs.jobs.table import LEASE_SECONDS, Job
+from bdc_agents.runs.jobs.table import LEASE_SECONDS, Job, problem_hash
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve
@@ -236,7 +236,7 @@ class Worker:
         return None
 
     async def _solve(self, job: Job) -> Trace:
-        task = await asyncio.to_thread(self._load, job.id)
+        task = await asyncio.to_thread(self._load_as_selected, job)
         config = self._config
         for line in await examine(task, self._executor):
             log.warning("%s", line)
@@ -259,6 +259,28 @@ class Worker:
         lineage = lineage_of(job.dataset, config.lineage, task.hidden)
         found = {"decision": decide(trace, hidden, right), "lineage": lineage}
         return trace.model_copy(update=found)
+
+    def _load_as_selected(self, job: Job) -> Task:
+        """Loads the task of a job.
+
+        Raises:
+            ProblemError: If it is not the one that was selected: a file may be replaced or cut off while
+                its problems are searched, and no run mixes two versions of it.
+        """
+        changed = ProblemError(
+            f"{job.dataset or job.id} was changed while the run was under way and no longer holds this as it "
+            "was; the same command again searches what is there then"
+        )
+        try:
+            task = self._load(job.id)
+        except ProblemError as error:
+            if not job.content:
+                raise
+            log.info("%s: %s", job.id, error)
+            raise changed from None
+        if job.content and (problem_hash(task.problem), task.hidden.digest()) != (job.content, job.hidden):
+            raise changed
+        return task
 
     def _on_event(self, job_id: str, event: Mapping[str, Any]) -> None:
         if event["type"] == "asked":

@@ -46,9 +46,12 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
 def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
     if used.failed and name not in state.get("set_aside", {}):
         reason = state.get("failing", {}).get(name, {}).get("reason")
-        # Without a reason each was answered in the end, such as one with a parameter that was refused.
+        # Without a reason each was answered in the end, such as one with a parameter that was refused, or
+        # cancelled.
         again = "was" if used.failed == 1 else "were"
         what = f"failed, the last one: {reason}" if reason else f"{again} made again, and answered"
+        if not reason and state.get("stopped_by") == "seconds":
+            what = "failed, or had no answer yet when the time was up"
         yield f"{name}: {_count(used.failed, 'request')} {what}"
     if used.truncated:
         yield (

@@ -1,12 +1,21 @@
 """Reads tests whose meaning depends on whether the problem asks for a function, and which."""
 
 import ast
-import math
+import re
 from typing import Any, NamedTuple
 
 from bdc_agents.syntax import parse
 from bdc_agents.types.literals import is_value, source_of
-from bdc_agents.types.parts import Unread, accepted_texts, is_expression, is_list, is_object, no_value
+from bdc_agents.types.operations import Operations, find_operations, operations_test
+from bdc_agents.types.parts import (
+    Unread,
+    accepted_texts,
+    is_expression,
+    is_finite,
+    is_list,
+    is_object,
+    no_value,
+)
 from bdc_agents.types.tests import CallTest, StdinTest, TestCase
 
 
@@ -45,6 +54,9 @@ def resolved(test: Later, function: str | None) -> TestCase:
     Raises:
         Unread: If it is no test of that.
     """
+    operations = operations_in(test)
+    if operations and _root(function) in (None, operations.names[0]):
+        return operations_test(operations)
     if isinstance(test.given, str):
         return _with_text(test, function)
     if function is None:
@@ -62,7 +74,7 @@ def resolved(test: Later, function: str | None) -> TestCase:
         raise Unread(
             f'arguments stand in a list, or in an object by their names: "args": [2, 3] ({test.shown})'
         )
-    if not _finite([*args, *kwargs.values()]):
+    if not is_finite([*args, *kwargs.values()]):
         raise Unread(f"NaN and Infinity have no names in a program; write the call in code ({test.shown})")
     try:
         given = [source_of(value) for value in args]
@@ -72,11 +84,15 @@ def resolved(test: Later, function: str | None) -> TestCase:
         raise Unread(f"{test.shown} cannot be written as a call: {error}") from None
 
 
-def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    parts = [*value.values()] if is_object(value) else value if is_list(value) else []
-    return all(map(_finite, parts))
+def operations_in(test: Later) -> Operations | None:
+    """The operations of a class that a test holds; None where it looks like anything else."""
+    given, kwargs = test.given if isinstance(test.given, Arguments) else (test.given, {})
+    return None if kwargs or test.function else find_operations(given, test.expected)
+
+
+def _root(function: str | None) -> str | None:
+    """The name of a function, or of the class whose method it is."""
+    return function and re.split(r"[.(]", function)[0]
 
 
 def _with_text(test: Later, function: str | None) -> TestCase:

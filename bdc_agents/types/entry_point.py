@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bdc_agents.types.asserts import call_of, entry_point_of
-from bdc_agents.types.deferred import Later
+from bdc_agents.types.deferred import Later, operations_in
 from bdc_agents.types.parts import is_list, is_object
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest
 
@@ -35,9 +35,12 @@ def find_entry_point(fields: Mapping[str, Any], read: Mapping[str, Any]) -> str 
         return found
     if found or any(isinstance(test, StdinTest) or _kind(test) == "stdin" for test in tests):
         return found
+    operations = next(filter(None, (operations_in(test) for test in tests if isinstance(test, Later))), None)
+    if operations and operations.names[0] in _classes(starter):
+        return operations.names[0]
     takes = _starter_function(starter)
-    if takes:
-        return takes
+    if takes or operations:
+        return takes or (operations and operations.names[0])
     needed = any(isinstance(test, Later) and not isinstance(test.given, str) for test in tests)
     return stated_function(str(fields.get("statement") or "")) if needed else None
 

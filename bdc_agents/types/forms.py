@@ -13,6 +13,7 @@ from bdc_agents.types.asserts import case_from_assert
 from bdc_agents.types.deferred import Arguments, Later
 from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.literals import is_literal_node, is_value, source_of
+from bdc_agents.types.operations import operations_of, operations_test
 from bdc_agents.types.parts import (
     ARROW,
     Unread,
@@ -42,7 +43,8 @@ _NAMES = {
     "expected": ("expected", "output", "expected_output", "stdout"),
     "call": ("call",),
     "setup": ("setup",),
-    "args": ("args",),
+    "operations": ("operations", "ops", "commands", "methods"),
+    "args": ("args", "arguments"),
     "kwargs": ("kwargs",),
     "function": ("function", "fn_name"),
     "code": ("code", "test"),
@@ -75,13 +77,17 @@ def _from_object(given: Mapping[Any, Any], own_checker: bool) -> Any:
     for key, value in given.items():
         part = _PART.get(key)
         if part is None:
-            known = sorted({"stdin", "call", "args", "code"} & {_PART.get(name) for name in given})
+            known = sorted(
+                {"stdin", "call", "operations", "args", "code"} & {_PART.get(name) for name in given}
+            )
             raise Unread(unknown("field", str(key), _PART) if known else f"{NO_FORM}; found {short(given)}")
         if part in parts:
             raise Unread(f"{key}: the same as another of its fields; leave one out")
         parts[part] = value
     kinds = [part for part in ("stdin", "call", "code") if part in parts]
-    if "args" in parts or "kwargs" in parts:
+    if "operations" in parts:
+        kinds.append("operations")
+    elif "args" in parts or "kwargs" in parts:
         kinds.append("args")
     if len(kinds) != 1:
         raise Unread(f"{NO_FORM}; found {short(given)}")
@@ -140,10 +146,16 @@ def _of_args(given: Mapping[Any, Any], parts: dict[str, Any]) -> Later:
     return Later(short(given), Arguments([*args], dict(kwargs)), parts["expected"], _function_name(parts))
 
 
+def _of_operations(_: Mapping[Any, Any], parts: dict[str, Any]) -> CallTest:
+    _allow(parts, "operations", "args", "expected")
+    return operations_test(operations_of(parts["operations"], parts.get("args"), parts["expected"]))
+
+
 _OBJECTS: dict[str, Callable[[Mapping[Any, Any], dict[str, Any]], Any]] = {
     "stdin": _of_stdin,
     "call": _of_call,
     "code": _of_code,
+    "operations": _of_operations,
     "args": _of_args,
 }
 

@@ -1,5 +1,6 @@
 """Reads the parts of written tests: code, accepted texts and values; says why one is refused."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -106,6 +107,14 @@ def is_object(value: Any) -> TypeGuard[Mapping[Any, Any]]:
 def is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     """Whether a value is a list of JSON, or a tuple of Python."""
     return isinstance(value, list | tuple)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether all numbers of a value are finite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    parts = [*value.values()] if is_object(value) else value if is_list(value) else []
+    return all(map(is_finite, parts))
 
 
 def short(value: Any) -> str:

@@ -103,6 +103,11 @@ class Solution(Frozen):
     tier: str = ""
     seconds: Number = 0.0
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a program passes every public test, and the search was cut off before it was confirmed."""
+        return self.solved and not self.confirmed and self.stopped_by != "solved"
+
 
 class Hidden(Frozen):
     """How a program did on the hidden tests: counts alone, never what the tests are."""

@@ -5,10 +5,11 @@ What can be read in one way only is read; what could mean two things is refused 
 `docs/problems.md` lists the forms.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bdc_agents.errors import ProblemError, unknown
@@ -130,17 +131,33 @@ def _invalid(title: str, mistakes: list[InitErrorDetails]) -> ValidationError:
     return ValidationError.from_exception_data(title, mistakes)
 
 
-def with_suggestions(error: ValidationError, known: Iterable[str]) -> ValidationError:
-    """The same error, in which a field that is not known comes with the nearest of those that are."""
+def with_suggestions(error: ValidationError, fields: Mapping[str, FieldInfo]) -> ValidationError:
+    """The same error, in which a field that is not known comes with the nearest of those that are.
+
+    Args:
+        error: Of a model.
+        fields: Of the model; those of models in them are known too.
+    """
     items = [cast("InitErrorDetails", dict(item)) for item in error.errors()]
-    unknown_here = [
-        item for item in items if item["type"] == "extra_forbidden" and len(item.get("loc", ())) == 1
-    ]
-    for item in unknown_here:
-        message = unknown("field", str(item.get("loc", ("",))[0]), known)
-        # An error of the same type, since handlers of errors go by it.
-        item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
-    return _invalid(error.title, items) if unknown_here else error
+    for item in items:
+        *parents, name = item.get("loc") or ("",)
+        known = _fields_below(fields, parents) if item["type"] == "extra_forbidden" else []
+        if known:
+            message = unknown(f"field of {parents[0]}" if parents else "field", str(name), known)
+            # An error of the same type, since handlers of errors go by it.
+            item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
+    # As it came where nothing is told anew: pydantic's own words and links then stay.
+    told = any(isinstance(item["type"], PydanticCustomError) for item in items)
+    return _invalid(error.title, items) if told else error
+
+
+def _fields_below(fields: Mapping[str, FieldInfo], parents: Sequence[str | int]) -> list[str]:
+    """The names of fields at a place in a model; empty if it is none of a model."""
+    if not parents:
+        return [*fields]
+    field = fields.get(str(parents[0])) if len(parents) == 1 else None
+    kind = field.annotation if field else None
+    return [*kind.model_fields] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
 def _decides_itself(checker: Any) -> bool:

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from bdc_agents.types import Attempt, Node, Problem
+from bdc_agents.types import Attempt, Node, Problem, Solution
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer
 from bdc_agents.view.text import clock, colour_of, count, ending, one_line, plural
@@ -170,8 +170,8 @@ class PlainView:
             case "truncated":
                 return [self._tell_cut(event)]
             case "finished":
-                solution = event["solution"]
-                return [self._tell_end(solution), *(_safe(note) for note in solution.get("notes", ()))]
+                solution = Solution.model_validate(event["solution"])
+                return [self._tell_end(solution), *map(_safe, solution.notes)]
         return []
 
     def _tell_node(self, node: Node, known: Node | None) -> list[str]:
@@ -195,10 +195,9 @@ class PlainView:
         limit = f"{event['max_tokens']:,} tokens"
         return f"{_safe(event['agent'])} was cut off at its limit of {limit}{again}"
 
-    def _tell_end(self, solution: Mapping[str, Any]) -> str:
+    def _tell_end(self, solution: Solution) -> str:
         used = self.board.usage
-        result = ending(solution["solved"], solution["stopped_by"], used.calls)
-        return f"{result}; {count(used.tokens)} tokens"
+        return f"{ending(solution, used.calls)}; {count(used.tokens)} tokens"
 
     def __enter__(self) -> Self:
         return self

@@ -353,10 +353,15 @@ function drawProblems() {
     table(["problem", "difficulty", "result", ">tests", "by", ">calls", ">tokens", ">cost", ">time", "stopped by"], rows)));
 }
 
+function unconfirmed(solution) {
+  return solution.solved && !solution.confirmed && solution.stopped_by !== "solved";
+}
+
 function drawResult() {
   const trace = traces[view.trace], solution = trace.solution, sum = total(trace);
   const facts = [
-    [solution.solved ? "solved" : "not solved", solution.problem_id, solution.solved ? "good" : "bad"],
+    [solution.solved ? (unconfirmed(solution) ? "solved, not confirmed" : "solved") : "not solved", solution.problem_id,
+      solution.solved ? "good" : "bad"],
     [passText(solution.verdict), "public tests"], [solution.agent || "–", solution.node ? `at node ${solution.node}` : "no program"],
     [solution.stopped_by, "stopped by"], [solution.tree.rollouts, "rollouts"], [solution.tree.nodes, `nodes, ${plural(solution.tree.programs, "program")}`],
     [count(sum.calls), "calls"], [count(sum.tokens), "tokens"], [money(sum.cost), "cost"], [duration(solution.seconds), "time"], [solution.tier || "–", "sandbox"],

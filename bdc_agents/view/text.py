@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bdc_agents.types import Verdict
+from bdc_agents.types import Solution, Verdict
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
 BAR_CELLS = 5
@@ -94,21 +94,20 @@ _ENDED = {
 }
 
 
-def ending(solved: bool, stopped_by: str, calls: int) -> str:
+def ending(solution: Solution, calls: int) -> str:
     """How a search ended, in words: solved after 14 calls.
 
     Args:
-        solved: Whether a program passes every public test.
-        stopped_by: The reason, as in a `Solution`.
+        solution: What came of it.
         calls: Calls of all agents.
     """
-    why = why_ended(stopped_by)
-    return f"{outcome(solved, calls)}; {why}" if why else outcome(solved, calls)
+    return "; ".join(filter(None, (outcome(solution, calls), why_ended(solution.stopped_by))))
 
 
-def outcome(solved: bool, calls: int) -> str:
-    """Says whether the problem was solved, and after how many calls."""
-    return f"{'solved' if solved else 'not solved'} after {plural(calls, 'call')}"
+def outcome(solution: Solution, calls: int) -> str:
+    """Says whether the problem was solved, after how many calls, and whether the search was cut off."""
+    solved = "solved" if solution.solved else "not solved"
+    return f"{solved} after {plural(calls, 'call')}{', not confirmed' if solution.unconfirmed else ''}"
 
 
 def why_ended(stopped_by: str) -> str:

@@ -11,6 +11,12 @@ from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer, legend
 from bdc_agents.view.text import colour_of, one_line, outcome, passes, plural, value_colour, why_ended
 
+_SHOWN = 75
+"""Characters of a value: two of them fit into two lines of a terminal."""
+_UNCONFIRMED = (
+    "  not confirmed: the search ended before a second program that does the same on further inputs was found"
+)
+
 
 def render_tree(trace: Trace, height: int | None = None) -> RenderableType:
     """The search tree, one line a node.
@@ -25,7 +31,9 @@ def render_tree(trace: Trace, height: int | None = None) -> RenderableType:
 def summary(trace: Trace) -> RenderableType:
     """A search's result, its usage by agent, and which agent helped which."""
     board, solution = Board.of(trace), trace.solution
-    parts: list[RenderableType] = [result_line(solution), footer(board), Text(), agents_table(board)]
+    why = failing_test(solution) if not solution.solved else _UNCONFIRMED if solution.unconfirmed else ""
+    parts: list[RenderableType] = [result_line(solution), *filter(None, [Text(why)]), footer(board)]
+    parts += [Text(), agents_table(board)]
     authors = [author for author in solution.matrix if author]
     if authors:
         parts += [Text(), matrix_table(solution)]
@@ -38,10 +46,8 @@ def result_line(solution: Solution) -> Text:
     """Says whether the problem was solved, by whom and where, and what ended the search."""
     passed, total = passes(solution.verdict)
     calls = sum(used.calls for used in solution.usage.values())
-    verdict = (
-        outcome(solution.solved, calls),
-        "bold green" if solution.solved else "bold red",
-    )
+    colour = "yellow" if solution.unconfirmed else "green" if solution.solved else "red"
+    verdict = (outcome(solution, calls), f"bold {colour}")
     parts = [
         (f"{one_line(solution.problem_id, 80)}: ", "bold"),
         verdict,
@@ -53,6 +59,24 @@ def result_line(solution: Solution) -> Text:
     more = (why_ended(solution.stopped_by), f"sandbox: {one_line(solution.tier, 40) or 'none'}")
     parts.append((f"  ({'; '.join(filter(None, more))})", "dim"))
     return Text.assemble(*parts)
+
+
+def failing_test(solution: Solution) -> str:
+    """The first test that the program fails: what it was given, what is right, and what came instead."""
+    failed = solution.verdict.failures if solution.verdict else ()
+    if not failed:
+        return ""
+    first = failed[0]
+    line = f" (line {first.line})" if first.line else ""
+    # A wrong value needs no name; an error without words is told by how the test ended.
+    told = {
+        "expected": one_line(first.expected, _SHOWN),
+        "got": one_line(first.actual, _SHOWN),
+        "error": f"{one_line(first.error, 2 * _SHOWN)}{line}" if first.error else "",
+        "ended": first.outcome if not (first.error or first.outcome == "wrong") else "",
+    }
+    what = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
+    return f"  fails: {one_line(first.shown, 2 * _SHOWN)}\n  {what}".rstrip()
 
 
 def matrix_table(solution: Solution) -> Table:

@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from bdc_agents.agents import chat
 from bdc_agents.agents.chat import ChatAgent
+from bdc_agents.agents.failures import how_long
 from bdc_agents.agents.providers import chat_model
 from bdc_agents.config import AgentConfig
 from bdc_agents.errors import AgentError, ModelError
@@ -142,10 +144,38 @@ async def test_others_wait_too_when_the_server_asks_for_it(endpoint, make_agent,
     assert min(endpoint.times[1:]) - endpoint.times[0] >= 0.3
 
 
+async def test_a_wait_is_told_once_with_its_agent(endpoint, make_agent, ask, step, caplog, monkeypatch):
+    monkeypatch.setattr(chat, "_TOLD_WAIT", 0.2)
+    agent = make_agent()
+    endpoint.default = lambda _: failing(429, step, headers={"Retry-After": "0.3"})
+    await asyncio.gather(*(reason_of(agent, ask(text)) for text in "abc"), return_exceptions=True)
+    told = [record.getMessage() for record in caplog.records if "asks to wait" in record.getMessage()]
+    assert told[0] == f"agent {agent.name!r}: its endpoint asks to wait 1 s (429)"
+    assert len(told) < len(endpoint.asked) / 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "1 s"),
+        (61, "61 s"),
+        (91, "2 min"),
+        (3600, "1 h"),
+        (12_000, "3 h 20 min"),
+        (172_801, "3 days"),
+        (1e300, "more than a year"),
+    ],
+)
+def test_a_wait_is_told_in_words(seconds, words):
+    assert how_long(seconds) == words
+
+
 async def test_nobody_waits_for_an_hour(endpoint, make_agent, ask, step):
     endpoint.script(failing(429, step, headers={"Retry-After": "3600"}))
     started = time.monotonic()
-    assert "rate limit" in await reason_of(make_agent(), ask())
+    reason = await reason_of(make_agent(), ask())
+    assert "rate limit" in reason
+    assert "it asks to wait 1 h: try again then, or use another agent" in reason
     assert time.monotonic() - started < 300
     assert len(endpoint.asked) == 1
 

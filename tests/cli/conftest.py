@@ -15,7 +15,7 @@ from bdc_agents.cli import app
 @pytest.fixture
 def call(workplace: Path) -> Callable[..., Any]:
     """Runs a command in this process."""
-    return lambda *words: CliRunner().invoke(app, list(words))
+    return lambda *words, input=None: CliRunner().invoke(app, list(words), input=input)
 
 
 class _Refusing(BaseHTTPRequestHandler):

@@ -221,3 +221,37 @@ async def test_a_download_is_announced_with_size_hash_and_licence(workplace, mon
     assert said.out == ""
     for part in ("98 MB", "Apache-2.0", "b179c9523d0e6a0f"):
         assert part in said.err
+
+
+@pytest.mark.parametrize("end", [b"", b'{"id": "task9", "statem'], ids=["whole", "cut off"])
+def test_a_file_that_changes_while_it_is_collected_is_told_once_and_not_mixed(
+    call, configure, workplace, end
+):
+    file = workplace / "mine.jsonl"
+    rows = [
+        {"id": f"task{number}", "statement": f"Write f{number}(x).", "tests": [f"f{number}(1) -> 1"]}
+        for number in range(13)
+    ]
+    lines = [f"{json.dumps(row)}\n".encode() for row in rows]
+    file.write_bytes(b"".join(lines))
+    later = [*lines[:2], json.dumps(rows[2] | {"statement": "Write another."}).encode() + b"\n", end]
+
+    def respond(_):
+        file.write_bytes(b"".join(later))
+        return "```python\ndef f0(x):\n    return x\nf1 = f0\n```"
+
+    configure(respond)
+    words = ("collect", "mine.jsonl", "--out", "run", "--calls", "1", "--concurrency", "1", "--quiet")
+    done = call(*words)
+    assert done.exit_code == 2, done.output
+    [told] = [line for line in done.stderr.splitlines() if line.startswith("no trace of")]
+    assert "mine.jsonl was changed while the run was under way" in told
+    assert told.startswith("no trace of mine.jsonl:task2, mine.jsonl:task3")
+    assert "and 1 more: " in told
+    statements = [trace.problem.statement for trace in read_traces(workplace / "run")]
+    assert statements == ["Write f0(x).", "Write f1(x)."]
+    file.write_bytes(b"".join(later[:3]))
+    again = call(*words)
+    assert again.exit_code == 0, again.output
+    assert "10 problems without a trace left out: no longer in the data" in again.stderr
+    assert read_traces(workplace / "run")[-1].problem.statement == "Write another."

@@ -5,6 +5,7 @@ import json
 import signal
 import sqlite3
 import time
+import tomllib
 
 import ormsgpack
 import pytest
@@ -89,7 +90,7 @@ def test_the_same_command_goes_on_where_it_was_killed_and_then_searches_anew(bdc
     [
         (["--rollouts", "9"], "search.rollouts: 3 in the run, 9 now"),
         (["--preset", "paper"], "search.answer_first: True in the run, False now"),
-        (["--agent", "one"], "give either"),
+        (["--agent", "three"], "keeps its agents: one, two; 'three' is none of them"),
         (["--out", "other"], "give either"),
     ],
 )
@@ -274,6 +275,24 @@ def test_the_same_command_says_that_it_starts_over(bdc, killed, workplace):
     done = bdc(*DOUBLE, *SEARCH, "--json")
     assert done.returncode == 1
     assert "starts over" in done.stderr
+
+
+def test_an_agent_at_an_address_is_asked_where_it_is_named_again(bdc, configure, workplace):
+    requests = configure(respond)
+    address = tomllib.loads((workplace / "bdc.toml").read_text())["agents"]["one"]["base_url"]
+    (workplace / "bdc.toml").unlink()
+    name = f"m@{address}"
+    assert bdc(*DOUBLE, "--calls", "6", "--out", "run", "-a", name).returncode == 1
+    assert "finished" in bdc("solve", "--resume", "run").stderr  # nobody is asked
+    asked = len(requests)
+    # The folder may be somebody else's: prompts go to an address of it only where a person names it.
+    refused = bdc("solve", "--resume", "run", "--calls", "9")
+    assert refused.returncode == 2
+    assert f"bdc solve --resume run -a {name}" in " ".join(refused.stderr.split())
+    assert len(requests) == asked
+    done = bdc("solve", "--resume", "run", "--calls", "9", "-a", name, "--json")
+    assert "going on" in done.stderr
+    assert len(requests) > asked
 
 
 def test_a_raised_cap_goes_on(bdc, configure, workplace):

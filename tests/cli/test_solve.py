@@ -25,6 +25,8 @@ def test_a_problem_in_words_is_solved_and_kept(bdc, configure, workplace):
     assert "solved after 2 calls  2/2 public tests" in done.stdout
     assert "def double(x):\n    return 2 * x" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
+    assert "searching with" in done.stderr  # what is piped holds the result alone
+    assert "searching with" not in done.stdout
     assert len(requests) >= 2
     (trace,) = read_traces(workplace / "runs/one")
     assert trace.solution.solved
@@ -141,7 +143,9 @@ def test_a_reader_that_goes_away_is_no_error(configure, workplace):
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read().decode() == ""
+    told = process.stderr.read().decode()  # The progress goes on; of the reader it says nothing.
+    assert "Traceback" not in told
+    assert "error" not in told.lower()
     process.stderr.close()
     assert process.wait(300) == 141
 
@@ -218,3 +222,32 @@ def test_quiet_in_a_terminal_is_plain_lines(configure, workplace):
     assert code == 0
     assert "rollout " not in shown
     assert "one programs (0): 1 of 1 test" in shown
+
+
+@pytest.mark.parametrize("text", ['{"statement": "Double x.", "tests": ["double(2) -> 4"]}', "Double\nx."])
+def test_a_problem_comes_on_stdin(call, configure, workplace, text):
+    configure()
+    words = [] if text.startswith("{") else ["--test", "double(2) -> 4"]
+    done = call("solve", "-", *words, "--out", "run", "--json", input=text)
+    assert done.exit_code == 0, done.stderr
+    [trace] = read_traces(workplace / "run")
+    assert trace.problem.statement in ("Double x.", "Double\nx.")
+    again = call("solve", "--resume", "run", "--json", input="")
+    assert json.loads(again.stdout)["solved"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "statement is empty"),
+        ('{"statement": "x"', "stdin: not the JSON of one problem"),
+        ('{"statement": "x"}\n{"statement": "y"}', "stdin: not the JSON of one problem"),
+        ('{"statement": 5}', "stdin: statement: Input should be a valid string"),
+        ("\udcff", "stdin: cannot be read"),
+    ],
+)
+def test_a_problem_on_stdin_that_is_none_is_refused(call, configure, text, said):
+    configure()
+    done = call("solve", "-", input=text.encode("utf-8", "surrogateescape"))
+    assert done.exit_code == 2
+    assert said in done.stderr

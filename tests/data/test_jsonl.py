@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bdc_agents import prompts
 from bdc_agents.data import json_schema, problem_from_statement, task_from_dict, task_from_statement
@@ -364,6 +365,20 @@ def test_an_entry_point_that_no_test_names_is_told():
 def test_a_misspelled_field_of_a_test_is_answered_by_the_nearest():
     with pytest.raises(ProblemError, match="did you mean expected"):
         task_from_dict({"id": "a", "statement": "s", "public_tests": [{"call": "f(1)", "expect": 4}]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"checker": {"tolerence": 1}}, "unknown field of checker 'tolerence'; did you mean tolerance?"),
+        ({"limits": {"memory": 64}}, "unknown field of limits 'memory'; did you mean memory_mb?"),
+        ({"public_test": []}, "unknown field 'public_test'; did you mean public_tests?"),
+    ],
+)
+def test_python_answers_a_misspelled_field_by_the_nearest_too(fields, said):
+    with pytest.raises(ValidationError) as told:
+        Problem(statement="Add.", **fields)
+    assert said in str(told.value)
 
 
 def test_a_misspelled_field_comes_before_the_one_that_is_missing_for_it():

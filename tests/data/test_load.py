@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import sys
 from types import ModuleType
 
@@ -161,7 +162,10 @@ def test_splits_and_limits(folder):
         ("mbpp:13", ["'13'", "12", "11"]),
         ("mbpp:99999", ["'99999'", "from 2 to 601", "11, 12, 601"]),
         ("mbpp:" + "9" * 5000, ["unknown problem"]),
-        ("mbbp:2", ["unknown data set 'mbbp'; did you mean mbpp", "leetcode", ".jsonl"]),
+        ("mbbp:2", ["unknown data set 'mbbp'; did you mean mbpp", ".jsonl"]),
+        ("xyz:2", ["unknown data set 'xyz'; the data sets are demo, ", "leetcode", ".jsonl"]),
+        ("mine.txt", ["no file of problems", ".jsonl"]),
+        ("/dev/fd/63", ["a pipe or a device", "write them to a file"]),
         ("mbpp", ["whole data set", "mbpp:ID"]),
         ("nothing", ["'nothing'", "NAME:ID"]),
         (
@@ -324,3 +328,14 @@ def test_a_default_made_of_a_wrong_field_is_not_told(explained):
     with pytest.raises(ValidationError) as caught:
         Limits(cpu_seconds=-1)
     assert explained(caught.value, "x") == "x: cpu_seconds: Input should be greater than 0 (found -1)"
+
+
+def test_a_file_that_is_not_there_names_what_may_be_meant(tmp_path):
+    for name in ("mine.jsonl.gz", "other.json", "check.py"):
+        (tmp_path / name).touch()
+    for wanted, meant in (("mine.jsonl", "mine.jsonl.gz"), ("othr.json", "other.json")):
+        for address in (f"{tmp_path}/{wanted}:1", f"{tmp_path}/{wanted}"):
+            with pytest.raises(ProblemError, match=rf"did you mean {re.escape(meant)}\?"):
+                load_task(address)
+    with pytest.raises(ProblemError, match="there is no folder"):
+        load_task(f"{tmp_path}/none/mine.jsonl:1")

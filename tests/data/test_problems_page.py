@@ -53,7 +53,7 @@ def test_every_problem_is_solved_by_its_reference_and_draws_no_warning(tasks: li
         finally:
             await executor.aclose()
 
-    assert len(tasks) == 5
+    assert len(tasks) == 6
     assert all(task.hidden.reveal_reference() for task in tasks)
     asyncio.run(run())
 

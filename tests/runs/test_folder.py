@@ -193,6 +193,9 @@ def test_the_last_trace_of_a_problem_is_found(make_trace):
     assert find_trace(traces, "demo:one") is traces[1]
     with pytest.raises(UsageError, match="did you mean demo:one"):
         find_trace(traces, "demo:on")
+    assert find_trace(traces, "one") is traces[1]  # the end of its id is enough, unless it is that of several
+    with pytest.raises(UsageError, match=r"several problems end in 'one': demo:one, mine\.jsonl:one"):
+        find_trace([*traces, make_trace("mine.jsonl:one")], "one")
 
 
 # --- a folder of one's own ------------------------------------------------------------------------

@@ -182,6 +182,18 @@ def test_the_record_decides_what_is_done(table: JobTable) -> None:
     assert table.totals().waiting == 6
 
 
+def test_jobs_that_are_no_longer_wanted_go_unless_they_are_done_or_held(table: JobTable) -> None:
+    table.lease("ann", 2)
+    table.finish("ann", "p:0", Summary)
+    table.lease("bob", 1)
+    table.fail("bob", "p:2", "gone", final=True)
+    assert table.drop({"p:4"}) == 3
+    assert table.failures() == {}
+    totals = table.totals()
+    assert (totals.done, totals.leased, totals.waiting) == (1, 1, 1)
+    assert ids(table.lease("cy", 9)) == ["p:4"]
+
+
 def test_threads_never_get_the_same_job(open_table: Callable[..., JobTable]) -> None:
     open_table().add([Job(id=f"q:{number}") for number in range(60)])
     taken: list[str] = []

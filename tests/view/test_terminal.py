@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bdc_agents.types import Attempt, Node, Program, Thought
+from bdc_agents.types import Attempt, Node, Program, TestResult, Thought, Verdict
 from bdc_agents.view import render_tree, summary, watch
 from bdc_agents.view.board import Board
 from bdc_agents.view.live import LiveView, PlainView
 from bdc_agents.view.rows import TreeView, agents_table, fold, footer
-from bdc_agents.view.text import clock, count, money, one_line, pass_bar, printable
+from bdc_agents.view.text import clock, count, ending, money, one_line, pass_bar, printable
 from bdc_agents.view.tree import runs_table, tree_report
 
 
@@ -178,6 +178,46 @@ def test_the_summary_tells_result_usage_and_who_helped_whom(run):
     helped = [reward for author, coders in solution.matrix.items() if author for reward in coders.values()]
     assert helped
     assert all(f"{reward:.2f}" in text for reward in helped)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"outcome": "wrong", "shown": "f(1)", "expected": "2", "actual": "3"}, "expected: 2; got: 3"),
+        (
+            {"outcome": "error", "shown": "f(1)", "expected": "2", "error": "KeyError: 1", "line": 4},
+            "expected: 2; error: KeyError: 1 (line 4)",
+        ),
+        ({"outcome": "memory", "shown": "f(1)", "expected": "2"}, "expected: 2; ended: memory"),
+        ({"outcome": "wrong", "shown": "f(1)\n" * 900, "actual": "\x1b[2J" * 900}, "got: "),
+    ],
+)
+def test_what_is_not_solved_shows_its_first_failing_test(run, result, told):
+    results = [TestResult(outcome="passed"), TestResult.model_validate(result), TestResult(outcome="wrong")]
+    verdict = Verdict(results=tuple(results), tier="none")
+    trace = run[0].model_copy(update={"solution": run[0].solution.model_copy(update={"verdict": verdict})})
+    lines = lines_of(summary(trace), width=90)
+    place = next(number for number, line in enumerate(lines) if line.startswith("  fails: f(1)"))
+    assert told in "\n".join(lines[place : place + 4])
+    assert "\x1b" not in "\n".join(lines)
+    assert len(lines) < 25
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"stopped_by": "calls"}, True),
+        ({"stopped_by": "calls", "confirmed": False}, True),
+        ({"stopped_by": "calls", "confirmed": True}, False),
+        ({"stopped_by": "solved"}, False),  # no further input could be made
+        ({"stopped_by": "calls", "solved": False}, False),
+    ],
+)
+def test_what_is_solved_and_was_not_confirmed_says_so(run, changes, told):
+    solution = run[0].solution.model_copy(update={"solved": True, "confirmed": None} | changes)
+    shown = "\n".join(lines_of(summary(run[0].model_copy(update={"solution": solution})), width=120))
+    assert ("not confirmed: the search ended before" in shown) is told
+    assert ending(solution, 3).startswith("solved after 3 calls, not confirmed; the search had") is told
 
 
 def test_the_best_program_is_the_one_the_search_chose(run):

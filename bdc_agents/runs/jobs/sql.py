@@ -106,6 +106,16 @@ class SqlJobs(ABC):
                 position, new = position + added, new + added
         return new
 
+    def drop(self, keep: Collection[str]) -> int:
+        """See `JobTable`."""
+        kept, undone = set(keep), "run = ? AND state IN ('waiting', 'failed')"
+        with self._transaction() as run:
+            rows = run(self._locking(f"SELECT id FROM bdc_jobs WHERE {undone}"), self._run).fetchall()  # noqa: S608
+            gone = [job_id for (job_id,) in rows if job_id not in kept]
+            for job_id in gone:
+                run("DELETE FROM bdc_jobs WHERE run = ? AND id = ?", self._run, job_id)
+        return len(gone)
+
     def lease(self, owner: str, count: int) -> list[Job]:
         """See `JobTable`."""
         if count < 1:

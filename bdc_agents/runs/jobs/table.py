@@ -129,6 +129,10 @@ class JobTable(Protocol):
         """
         ...
 
+    def drop(self, keep: Collection[str]) -> int:
+        """Removes the waiting and failed jobs that are not among these; returns how many."""
+        ...
+
     def lease(self, owner: str, count: int) -> list[Job]:
         """Takes up to `count` waiting jobs, including those whose holder is gone or silent."""
         ...

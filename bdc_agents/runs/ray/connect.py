@@ -77,7 +77,7 @@ def _import() -> Any:
     try:
         return need("ray")
     except ModelError as error:
-        raise ModelError(f"--engine ray needs Ray here and on every node: {error}") from None
+        raise type(error)(f"--engine ray needs Ray here and on every node: {error}") from None
 
 
 def _authenticate(address: str | None) -> None:

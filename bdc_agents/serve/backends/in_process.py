@@ -184,4 +184,5 @@ def _load(library: ExpertLibrary, base: str | None, dtype: str, device: str | No
         )
     except ModelError as error:
         where = "the base that you named" if base else "its base"
-        raise ModelError(f"library {library.folder}: {where} cannot be loaded: {error}") from None
+        # Of the same kind: what this machine lacks is another matter than a wrong name.
+        raise type(error)(f"library {library.folder}: {where} cannot be loaded: {error}") from None

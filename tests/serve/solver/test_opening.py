@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from bdc_agents.embed.encoder import EncoderConfig, unit
-from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.errors import ConfigError, ModelError, NotInstalled
 from bdc_agents.experts.base import Base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import Router
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, RoutedModel
+from bdc_agents.serve.backends import in_process
 from bdc_agents.serve.routed_model import shared_model
 from bdc_agents.serve.weighing import OneExpert, RouterWeigher, library_weigher
 
@@ -99,6 +100,17 @@ def test_another_base_is_refused(library_folder: Path, base: Base, letters: Any)
         open_it(library_folder, letters, base=other)
     with pytest.raises(ModelError, match="the base that you named cannot be loaded: base model '/nowhere'"):
         open_it(library_folder, letters, base="/nowhere")
+
+
+def test_what_this_machine_lacks_stays_apart_from_a_wrong_name(
+    library_folder: Path, letters: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: Any, **__: Any) -> None:
+        raise NotInstalled("bitsandbytes is not installed")
+
+    monkeypatch.setattr(in_process, "load_base", lacking)
+    with pytest.raises(NotInstalled, match="its base cannot be loaded: bitsandbytes is not installed"):
+        open_it(library_folder, letters, base=None)
 
 
 def test_other_mistakes_are_said(library_folder: Path, letters: Any, tmp_path: Path) -> None:
