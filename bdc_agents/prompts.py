@@ -66,8 +66,17 @@ def propose_thoughts(
     previous: Program | None,
     failures_shown: int,
     width: int,
+    tried: Sequence[str] = (),
 ) -> tuple[BaseMessage, ...]:
-    """Asks for `width` different thoughts that continue a path, each with a self-rating."""
+    """Asks for `width` different thoughts that continue a path, each with a self-rating.
+
+    Args:
+        problem, thoughts: The path.
+        previous: A program that failed, to be shown; None for none.
+        failures_shown: Its failing tests to show, at most.
+        width: Thoughts to propose, at most.
+        tried: Thoughts that continued the path before, each with what came of it.
+    """
     step = "the next step after the plan above" if thoughts else "a first step"
     ask = (
         f"Think about how to solve this, as an expert in algorithms. Propose {width} different alternatives "
@@ -79,6 +88,7 @@ def propose_thoughts(
     parts = [
         describe(problem),
         _plan(thoughts, "The plan so far:"),
+        _tried(tried),
         _previous(previous, failures_shown),
         ask,
     ]
@@ -204,6 +214,13 @@ def _plan(thoughts: Sequence[Thought], heading: str) -> str:
         return ""
     steps = "\n".join(f"{number}. {thought.text}" for number, thought in enumerate(thoughts, 1))
     return f"{heading}\n{steps}"
+
+
+def _tried(tried: Sequence[str]) -> str:
+    if not tried:
+        return ""
+    listed = "\n".join(f"- tried: {one}" for one in tried)
+    return f"These steps were tried and did not solve it. Propose others:\n{listed}"
 
 
 def _previous(program: Program | None, failures_shown: int) -> str:

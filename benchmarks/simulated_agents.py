@@ -40,6 +40,7 @@ class Asked(NamedTuple):
 def asked_for(request: Request) -> Asked:
     """The move that a request is: the one place that knows the prompts."""
     text = "\n".join(str(message.content) for message in request.messages)
+    text = re.sub(r"^- tried: .*$", "", text, flags=re.MULTILINE)  # ideas that are not on the path
     code, facts = re.findall(r"return 'program (\d+)'", text), re.findall(r"program (\d+)", text)
     ideas = tuple(dict.fromkeys(int(number) for number in re.findall(r"[Ii]dea (\d+)", text)))
     kind: Kind = "answer"

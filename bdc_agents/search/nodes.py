@@ -187,7 +187,7 @@ class Nodes:
             )
             if run.config.merge and len(proposals) > 1:
                 proposals += await _merge(run, leaf, proposals)
-            tree = close(add_children(tree, leaf, proposals), leaf, run.config)
+            tree = close(add_children(tree, leaf, proposals, run.config), leaf, run.config)
         changes = {
             "tree": run.grown(tree),
             "expanding": list[str](),
