@@ -263,6 +263,9 @@ class SearchConfig(WithPresets):
         confirm: How many passing attempts must agree on further inputs, which are made from the public
             tests; passing attempts that disagree count against them. 1 ends at the first that passes.
             More cost calls, and help where few public tests accept many wrong programs.
+        split: Where passing programs do different things, ask an agent once for the expected output on the
+            input on which they differ most; it counts among attempts as its earlier answers were worth. Of
+            the default policy alone.
         max_depth: Longest path of thoughts; None for any.
         leaves: Leaves evaluated at once, kept apart by virtual loss. None starts with one, since each may
             end the search, and adds one for every 16 rollouts, up to 8: a problem that is not solved by
@@ -306,6 +309,7 @@ class SearchConfig(WithPresets):
     failures_shown: int = Field(default=6, ge=1)
     stop_when_solved: bool = True
     confirm: int = Field(default=2, ge=1)
+    split: bool = True
     max_depth: int | None = Field(default=8, ge=1)
     leaves: int | None = Field(default=None, ge=1, le=64)
     priors: bool = True

@@ -127,7 +127,7 @@ def _worded(idea: Idea, wording: int) -> str:
 def _thoughts(ideas: Sequence[Idea], schema: Any) -> str:
     """The ideas as the schema wants them, each in a wording of its own."""
     properties = schema["properties"]
-    if "thoughts" not in properties:  # a judge's score, or tests
+    if "thoughts" not in properties:  # a judge's score, an expected output, or tests
         return json.dumps({"score": 0.5})
     wanted = ideas[: properties["thoughts"].get("maxItems", len(ideas))]
     thoughts = [

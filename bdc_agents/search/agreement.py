@@ -36,12 +36,19 @@ _DECIMAL = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 def behaviour(verdict: Verdict) -> tuple[str, ...]:
     """What came out on each further input, as short hashes: equal where the outcome is."""
     return tuple(
-        content_hash(_plain(result.actual))[:8] if result.outcome in ("wrong", "passed") else result.outcome
+        outcome_of(result.actual) if result.outcome in ("wrong", "passed") else result.outcome
         for result in verdict.results
     )
 
 
-def support(programs: Mapping[str, Program], attempts: Mapping[str, float]) -> dict[str, float]:
+def outcome_of(actual: str) -> str:
+    """A value or output as a short hash."""
+    return content_hash(_plain(actual))[:8]
+
+
+def support(
+    programs: Mapping[str, Program], attempts: Mapping[str, float], votes: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """How much the attempts that pass agree with each of their programs.
 
     An attempt counts 1 where it does the same on all further inputs, -1 where it does so on none; a
@@ -52,13 +59,16 @@ def support(programs: Mapping[str, Program], attempts: Mapping[str, float]) -> d
     Args:
         programs: By key.
         attempts: How often each program that passes was written.
+        votes: What else speaks for a program, or against it, in attempts.
     """
+    more = votes or {}
     return {
         key: _telling(programs[key].behaviour)
         * sum(
             count * (2 * _share(programs[key].behaviour, programs[other].behaviour) - 1)
             for other, count in attempts.items()
         )
+        + more.get(key, 0.0)
         for key in attempts
     }
 
@@ -80,9 +90,14 @@ def weighed(attempts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def confirmed(programs: Mapping[str, Program], attempts: Mapping[str, int], wanted: int) -> bool:
+def confirmed(
+    programs: Mapping[str, Program],
+    attempts: Mapping[str, int],
+    wanted: int,
+    votes: Mapping[str, float] | None = None,
+) -> bool:
     """Whether some program that passes has the support that is wanted, but for a small difference."""
-    return max(support(programs, attempts).values(), default=0.0) >= wanted - 0.5
+    return max(support(programs, attempts, votes).values(), default=0.0) >= wanted - 0.5
 
 
 def _share(first: Sequence[str], second: Sequence[str]) -> float:

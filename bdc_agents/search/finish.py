@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from bdc_agents.config import Budget
 from bdc_agents.search.agreement import support, weighed
 from bdc_agents.search.notes import notes
+from bdc_agents.search.split import split_of, votes
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 
@@ -26,8 +27,10 @@ def assemble(
     """
     nodes = Tree(state.get("tree")).nodes()
     programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
-    votes = Counter(attempt.program for node in nodes for attempt in node.attempts)
-    agreed = support(programs, weighed(_writers(nodes, state.get("passing", {}))))
+    written = Counter(attempt.program for node in nodes for attempt in node.attempts)
+    passing = {key: programs[key] for key in state.get("passing", {}) if key in programs}
+    attempts = weighed(_writers(nodes, {key: state.get("passing", {})[key] for key in passing}))
+    agreed = support(programs, attempts, votes(split_of(state), passing))
     key = max(
         programs,
         key=lambda name: (
@@ -37,7 +40,7 @@ def assemble(
             round(agreed.get(name, 0.0)),
             (skills or {}).get(programs[name].agent, 0.5),
             agreed.get(name, 0.0),
-            votes[name],
+            written[name],
         ),
         default=None,
     )

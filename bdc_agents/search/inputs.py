@@ -121,6 +121,17 @@ def _call_test(setup: str, call: str, describe: bool) -> CallTest:
     return CallTest(call=call, setup=setup, expected=(UNMATCHED,))
 
 
+def shown_input(test: TestCase) -> str:
+    """A further input as an agent reads it: the text of stdin, or code that ends with an expression."""
+    if isinstance(test, StdinTest):
+        return test.stdin
+    if not isinstance(test, CallTest):
+        return ""
+    setup = test.setup.removesuffix(_DESCRIBE).strip()
+    call = test.call.removeprefix(f"{_AS_DATA}(").removesuffix(")") if _AS_DATA in test.setup else test.call
+    return f"{setup}\n{call}".strip()
+
+
 def _input_of(test: TestCase) -> str:
     return (
         test.stdin

@@ -6,9 +6,10 @@ import pytest
 
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import SearchConfig
+from bdc_agents.search import asolve
 from bdc_agents.search.expand import add_children, expand_calls
 from bdc_agents.search.ideas import COMPARED, SHOWN, repeats, tried, words_of
-from bdc_agents.testing import ScriptedAgent
+from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Attempt, Node, Problem, Thought, Tree
 
 SORT = "Sort the list, then compare each number with the next one."
@@ -107,9 +108,6 @@ def test_a_node_with_many_children_costs_no_more() -> None:
 
 
 async def test_a_search_tells_what_was_tried(problem: Problem) -> None:
-    from bdc_agents.search import asolve
-    from bdc_agents.testing import ScriptedExecutor
-
     def respond(request: Request) -> str:
         if request.json_schema:
             number = len(agent.requests)
