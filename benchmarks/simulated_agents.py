@@ -90,6 +90,8 @@ class Crowd:
         return self.world
 
     def _reply(self, agent: str, request: Request) -> str:
+        if request.json_schema and "expected" in request.json_schema["properties"]:
+            return _expected(agent, str(request.messages[-1].content))
         world, asked = self._world, asked_for(request)
         path = [world.ideas[number] for number in asked.ideas]
         failed = None if asked.program is None else world.programs[asked.program]
@@ -116,6 +118,14 @@ class Crowd:
         """Nothing to end."""
 
 
+def _expected(agent: str, text: str) -> str:
+    """An agent's word on what a right program gives for the call at the end of a question: right in 60 %."""
+    call = re.findall(r"^f\(.*\)$", text, re.MULTILINE)[-1]
+    value = crc32(call.encode()) % 1000
+    knows = crc32(f"{agent} {call}".encode()) % 10 < 6
+    return json.dumps({"steps": "", "expected": str(value if knows else value + 1)})
+
+
 def _code(program: Program) -> str:
     return f"```python\ndef f(x):\n    return 'program {program.number}'\n```"
 
@@ -127,7 +137,7 @@ def _worded(idea: Idea, wording: int) -> str:
 def _thoughts(ideas: Sequence[Idea], schema: Any) -> str:
     """The ideas as the schema wants them, each in a wording of its own."""
     properties = schema["properties"]
-    if "thoughts" not in properties:  # a judge's score, an expected output, or tests
+    if "thoughts" not in properties:  # a judge's score, or tests
         return json.dumps({"score": 0.5})
     wanted = ideas[: properties["thoughts"].get("maxItems", len(ideas))]
     thoughts = [

@@ -163,8 +163,8 @@ class Nodes:
         if not moves:
             return _stopped(run, "exhausted")
         planned, cut = Round(run).plan_moves(moves)
-        if cut and not planned.calls:
-            return _stopped(run, cut)
+        if not planned.calls:  # A question that nothing calls for makes none.
+            return _stopped(run, cut or "exhausted")
         run.emit({"type": "selected", "leaves": [*dict.fromkeys(move.node for move in moves)]})
         writing = [move.node for move in planned.moves if move.kind not in (*MENDS, "split")]
         changes = {

@@ -10,14 +10,14 @@ from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError
 from bdc_agents.sandbox import create_executor
-from bdc_agents.search import asolve
+from bdc_agents.search import asolve, create_search_graph
 from bdc_agents.search.agreement import outcome_of
 from bdc_agents.search.beliefs import Beliefs, Told
 from bdc_agents.search.calls import Answer, Call
 from bdc_agents.search.inputs import further_inputs, shown_input
 from bdc_agents.search.split import Question, question, read_expected, settled, votes
 from bdc_agents.testing import ScriptedAgent
-from bdc_agents.types import CallTest, Problem, Program, ScriptTest, StdinTest, Trace, Usage
+from bdc_agents.types import CallTest, Move, Problem, Program, ScriptTest, StdinTest, Trace, Usage
 
 SIZE = Problem(
     id="size",
@@ -82,6 +82,9 @@ async def test_one_question_decides_between_two_programs(bodies: tuple[str, str]
     right = next(key for key, one in trace.programs.items() if RIGHT in one.code)
     assert trace.split.answers[trace.split.fits] == (right,)
     assert trace.split.weight > 0
+    [note] = [one for one in trace.solution.notes if "differ" in one]
+    assert "size(" in note
+    assert f"{asked[0].agent} expects {trace.split.expected}, as 1 of 2 give" in note
     assert Trace.model_validate_json(trace.model_dump_json()) == trace
     assert trace.beliefs["counts"][f"split//{asked[0].agent}"] == (0, 0, 0, 1)
 
@@ -115,6 +118,19 @@ async def test_nobody_is_asked_twice_nor_where_programs_agree() -> None:
 async def test_other_policies_ask_nothing(settings: dict[str, Any]) -> None:
     trace = await search(agent("ann", [WRONG]), agent("bob", [RIGHT]), budget=Budget(calls=6), **settings)
     assert "split" not in [call.purpose for call in trace.calls]
+
+
+async def test_a_policy_that_asks_where_nothing_is_in_question_ends_the_search() -> None:
+    def policy(*_: Any) -> list[Move]:
+        return [Move(kind="split", agent="ann", node="0")]
+
+    executor = create_executor()
+    try:
+        graph = create_search_graph([agent("ann", [RIGHT])], executor=executor, policy=policy).compile()
+        state = await graph.ainvoke({"problem": SIZE})
+    finally:
+        await executor.aclose()
+    assert state["solution"]["stopped_by"] == "exhausted"
 
 
 async def test_an_agent_that_fails_is_not_taken_for_one_that_is_wrong() -> None:
