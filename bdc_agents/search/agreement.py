@@ -65,7 +65,7 @@ def support(
     return {
         key: _telling(programs[key].behaviour)
         * sum(
-            count * (2 * _share(programs[key].behaviour, programs[other].behaviour) - 1)
+            count * (2 * share(programs[key].behaviour, programs[other].behaviour) - 1)
             for other, count in attempts.items()
         )
         + more.get(key, 0.0)
@@ -100,7 +100,7 @@ def confirmed(
     return max(support(programs, attempts, votes).values(), default=0.0) >= wanted - 0.5
 
 
-def _share(first: Sequence[str], second: Sequence[str]) -> float:
+def share(first: Sequence[str], second: Sequence[str]) -> float:
     """On how many inputs two programs do the same, of those that say something."""
     silent = _silent(first), _silent(second)
     pairs = [
