@@ -20,8 +20,8 @@ _MANY = 6
 """Different letters of a case from which on texts are taken to hold any of it."""
 _LONG = 200
 """Items from which on a list is not made longer, so that programs need no more time."""
-_LARGE = 1_000_000
-"""Up to here the largest number that a statement allows is an input: a program may count to it."""
+_LARGE = 1_000
+"""Up to here the largest number that a statement allows is an input: a program may count to its square."""
 _LOOSE = 0.25
 """Share of texts with letters of no example, where the problem is to tell some texts from others. Chosen."""
 _ANY_LETTERS = "aeZB 05.-_@"
@@ -118,7 +118,7 @@ class Like:
         low, high = map(int, self._range(value))
         near = (value - 1, value + 1, value + 2, value * 2)
         seen = [one for one in self.numbers if type(one) is int] or [value]
-        edges = (min(seen), max(seen), max(seen) + 1, low)
+        edges = (min(seen), max(seen), max(seen) + 1, low, *((high,) if self.bounds.high is not None else ()))
         chosen = random.choice(
             (
                 random.choice(near),

@@ -69,6 +69,7 @@ def test_stated_limits_bound_inputs_and_reach_their_ends() -> None:
     made = arguments(asked)
     assert all(1 <= len(xs) <= 6 and all(-3 <= x <= 3 for x in xs) and 0 <= k <= 4 for xs, k in made)
     assert any(min(xs) < 0 for xs, _ in made), "no example is negative, and yet the statement allows it"
+    assert {0, 4} <= {k for _, k in made}
 
 
 def test_where_all_numbers_are_positive_none_becomes_negative() -> None:
