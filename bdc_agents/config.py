@@ -263,6 +263,9 @@ class SearchConfig(WithPresets):
         confirm: How many passing attempts must agree on further inputs, which are made from the public
             tests; passing attempts that disagree count against them. 1 ends at the first that passes.
             More cost calls, and help where few public tests accept many wrong programs.
+        split: Where passing programs do different things, ask an agent once for the expected output on the
+            input on which they differ most; it counts among attempts as its earlier answers were worth. Of
+            the default policy alone.
         max_depth: Longest path of thoughts; None for any.
         leaves: Moves of a round at most; each is planned as if those before it failed. None lets all agents
             answer first, then makes up to four at once, and four more for every 32 programs, up to 12: a
@@ -307,6 +310,7 @@ class SearchConfig(WithPresets):
     failures_shown: int = Field(default=6, ge=1)
     stop_when_solved: bool = True
     confirm: int = Field(default=2, ge=1)
+    split: bool = True
     max_depth: int | None = Field(default=8, ge=1)
     leaves: int | None = Field(default=None, ge=1, le=64)
     priors: bool = True

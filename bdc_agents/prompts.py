@@ -47,6 +47,11 @@ def judge_schema() -> dict[str, Any]:
     return _object({"score": {"type": "number", "minimum": 0, "maximum": 1}})
 
 
+def expected_schema() -> dict[str, Any]:
+    """The JSON schema of an expected output, with the steps that lead to it before it."""
+    return _object({"steps": {"type": "string", "maxLength": 2000}, "expected": {"type": "string"}})
+
+
 def tests_schema(stdin: bool, count: int) -> dict[str, Any]:
     """The JSON schema of self-written tests, for programs that read stdin or for functions."""
     given = "stdin" if stdin else "call"
@@ -66,8 +71,17 @@ def propose_thoughts(
     previous: Program | None,
     failures_shown: int,
     width: int,
+    tried: Sequence[str] = (),
 ) -> tuple[BaseMessage, ...]:
-    """Asks for `width` different thoughts that continue a path, each with a self-rating."""
+    """Asks for `width` different thoughts that continue a path, each with a self-rating.
+
+    Args:
+        problem, thoughts: The path.
+        previous: A program that failed, to be shown; None for none.
+        failures_shown: Its failing tests to show, at most.
+        width: Thoughts to propose, at most.
+        tried: Thoughts that continued the path before, each with what came of it.
+    """
     step = "the next step after the plan above" if thoughts else "a first step"
     ask = (
         f"Think about how to solve this, as an expert in algorithms. Propose {width} different alternatives "
@@ -79,6 +93,7 @@ def propose_thoughts(
     parts = [
         describe(problem),
         _plan(thoughts, "The plan so far:"),
+        _tried(tried),
         _previous(previous, failures_shown),
         ask,
     ]
@@ -116,6 +131,24 @@ def judge_program(problem: Problem, program: Program) -> tuple[BaseMessage, ...]
     ask = (
         f"This program passes the tests shown:\n{_fence(program.code)}\n\nReview it. How likely is it that "
         'it is right for every valid input, from 0 to 1?\nReply with JSON: {"score": 0.7}'
+    )
+    return _conversation([describe(problem), ask])
+
+
+def expect_output(problem: Problem, given: str) -> tuple[BaseMessage, ...]:
+    """Asks what a right program gives for an input, without showing one.
+
+    Args:
+        problem: The problem.
+        given: The text of stdin, or code that ends with the expression whose value is asked for.
+    """
+    if problem.entry_point is None:
+        what, form = f"print for this input?\n{_block(given)}", "the whole output"
+    else:
+        what, form = f"give for the last line of this code?\n{_fence(given)}", "the value as a Python literal"
+    ask = (
+        f"Do not write a program. What does a right program {what}\n\nWork it out in short steps from the "
+        f'problem alone.\nReply with JSON: {{"steps": "...", "expected": "{form}"}}'
     )
     return _conversation([describe(problem), ask])
 
@@ -209,6 +242,13 @@ def _plan(thoughts: Sequence[Thought], heading: str) -> str:
     return f"{heading}\n{steps}"
 
 
+def _tried(tried: Sequence[str]) -> str:
+    if not tried:
+        return ""
+    listed = "\n".join(f"- tried: {one}" for one in tried)
+    return f"These steps were tried and did not solve it. Propose others:\n{listed}"
+
+
 def _previous(program: Program | None, failures_shown: int) -> str:
     if program is None or program.verdict is None or program.verdict.passed:
         return ""
@@ -263,6 +303,10 @@ def _named(problem: Problem, entry_point: str) -> str:
 def _conversation(parts: Sequence[str]) -> tuple[BaseMessage, ...]:
     body = "\n\n".join(part for part in parts if part)
     return SystemMessage(content=_SYSTEM), HumanMessage(content=body)
+
+
+def _block(text: str) -> str:
+    return f"```\n{text.strip()}\n```"
 
 
 def _fence(code: str) -> str:

@@ -2,8 +2,8 @@
 
 How many problems of the LeetCode set get further inputs; and of programs that pass all public tests,
 how often a wrong one (which fails a hidden test) does something else than a right one on them, and how
-often two right ones do. Programs are those of the recorded traces, and LeetCode references with one
-operator or constant changed.
+often two right ones do: so far that one does not confirm the other, and on any input at all. Programs are
+those of the recorded traces, and LeetCode references with one operator or constant changed.
 
     python benchmarks/agreement.py --data FOLDER [--problems 60] [--out FILE]
 """
@@ -115,6 +115,7 @@ async def measure(
     """Pairs that are told apart, by whether both, one or none of them is right."""
     pairs: Counter[str] = Counter()
     apart: Counter[str] = Counter()
+    alike: Counter[str] = Counter()
     for problem, pool in pools:
         seen = await behaviours(executor, problem, [code for code, _, _ in pool])
         for (one, first), (other, second) in combinations(zip(pool, seen, strict=True), 2):
@@ -124,8 +125,13 @@ async def measure(
                 kind = "one right" if one[1] or other[1] else "wrong apart"
             pairs[kind] += 1
             apart[kind] += not same(first, second)
+            alike[kind] += agreement.share(first, second) == 1
     return {
-        kind: {"pairs": pairs[kind], "told apart": round(apart[kind] / pairs[kind], 3)}
+        kind: {
+            "pairs": pairs[kind],
+            "told apart": round(apart[kind] / pairs[kind], 3),
+            "alike on all inputs": round(alike[kind] / pairs[kind], 3),
+        }
         for kind in sorted(pairs)
     }
 

@@ -40,6 +40,7 @@ class Asked(NamedTuple):
 def asked_for(request: Request) -> Asked:
     """The move that a request is: the one place that knows the prompts."""
     text = "\n".join(str(message.content) for message in request.messages)
+    text = re.sub(r"^- tried: .*$", "", text, flags=re.MULTILINE)  # ideas that are not on the path
     code, facts = re.findall(r"return 'program (\d+)'", text), re.findall(r"program (\d+)", text)
     ideas = tuple(dict.fromkeys(int(number) for number in re.findall(r"[Ii]dea (\d+)", text)))
     kind: Kind = "answer"
@@ -89,6 +90,8 @@ class Crowd:
         return self.world
 
     def _reply(self, agent: str, request: Request) -> str:
+        if request.json_schema and "expected" in request.json_schema["properties"]:
+            return _expected(agent, str(request.messages[-1].content))
         world, asked = self._world, asked_for(request)
         path = [world.ideas[number] for number in asked.ideas]
         failed = None if asked.program is None else world.programs[asked.program]
@@ -113,6 +116,14 @@ class Crowd:
 
     async def aclose(self) -> None:
         """Nothing to end."""
+
+
+def _expected(agent: str, text: str) -> str:
+    """An agent's word on what a right program gives for the call at the end of a question: right in 60 %."""
+    call = re.findall(r"^f\(.*\)$", text, re.MULTILINE)[-1]
+    value = crc32(call.encode()) % 1000
+    knows = crc32(f"{agent} {call}".encode()) % 10 < 6
+    return json.dumps({"steps": "", "expected": str(value if knows else value + 1)})
 
 
 def _code(program: Program) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bdc_agents.agents.protocol import Agent, Reply, Request
-from bdc_agents.agents.replies.reading import extract_code
+from bdc_agents.agents.replies.asked import read_program
 from bdc_agents.config import Budget, SearchConfig, explain
 from bdc_agents.errors import AgentError, ConfigError, unknown
 from bdc_agents.evaluate.solvers import (
@@ -77,7 +77,7 @@ class Course:
     """Records a search: calls in the order in which they were asked, and verdicts as programs ran."""
 
     def __init__(self, problem: Problem, agents: Sequence[Agent]) -> None:
-        self._entry_point = problem.defines
+        self._problem = problem
         self._started = monotonic()
         self._used: list[Usage] = []
         self._first: dict[str, int] = {}
@@ -92,7 +92,7 @@ class Course:
     def answered(self, call: int, used: Usage, text: str = "", truncated: bool = False) -> None:
         """Records the usage of a call, and the program in its reply."""
         self._used[call] = used
-        if code := extract_code(text, self._entry_point, truncated=truncated):
+        if code := read_program(text, self._problem, truncated=truncated):
             key = program_key(code)
             self._first[key] = min(call, self._first.get(key, call))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bdc_agents.search.beliefs import Told
+from bdc_agents.search.beliefs import NOTHING, Told
 from bdc_agents.search.boost import Draft
 from bdc_agents.search.execute import outcome_of
 from bdc_agents.search.step import Step
@@ -116,13 +116,22 @@ def told(
         move = draft.move
         tries = beliefs.times(move.kind, move.before, draft.agent)
         beliefs = beliefs.tell([Told(move.kind, draft.agent, move.before, outcome_of(program), tries)])
+    if asked(run) and run.split:
+        # How often an agent's answers are what some program gives tells most of how often they are right.
+        outcome = "pass" if run.split.fits else "wrong" if run.split.expected else "error"
+        beliefs = beliefs.tell([Told("split", run.split.agent, NOTHING, outcome)])
     return run.state.get("told", {}) if beliefs is before else beliefs.model_dump(mode="json")
+
+
+def asked(run: Step) -> bool:
+    """Whether an agent was asked in this round which output is right."""
+    return any(move.kind == "split" for move in run.plan.moves) and run.split is not None
 
 
 def in_vain(run: Step, drafts: Sequence[Draft]) -> list[Move]:
     """Moves of the round's plan for which no reply came."""
     made = [draft.move for draft in drafts]
-    return [move for move in run.plan.moves if move not in made]
+    return [move for move in run.plan.moves if move not in made and move.kind != "split"]
 
 
 def unanswered(run: Step, missing: Sequence[Move]) -> dict[str, int]:

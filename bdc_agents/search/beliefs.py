@@ -56,6 +56,8 @@ START: Mapping[str, Chances] = {
     "rethink/error": (0.15, 0.45, 0.25, 0.15),
     "rethink/wrong": (0.10, 0.50, 0.20, 0.20),
     "rethink/part": (0.05, 0.30, 0.50, 0.15),
+    # Of an answer: none could be read, no program gives it, one does. Nothing is known of an agent before.
+    "split/": (0.05, 0.45, 0.00, 0.50),
 }
 START_COUNTS = 4.0
 """How many observations the table is worth: a run overrules it within a few problems."""

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.agents.replies.reading import MAX_CHARS, extract_code, strip_thinking
+from bdc_agents.agents.replies.asked import read_program
+from bdc_agents.agents.replies.reading import MAX_CHARS, strip_thinking
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, write_program
 from bdc_agents.search.beliefs import MENDS
@@ -105,7 +106,7 @@ def read_draft(answer: Answer, problem: Problem) -> Draft | None:
     if answer.reply is None:
         return None
     reply, call = answer.reply, answer.call
-    code = extract_code(reply.text, problem.defines, truncated=reply.truncated) or ""
+    code = read_program(reply.text, problem, truncated=reply.truncated)
     sampled = reply.sampled and call.request.temperature > 0
     thought = None
     if call.purpose == "repair":

@@ -16,7 +16,7 @@ from bdc_agents.types import CallRecord, Frozen, Move, Usage, content_hash
 
 S = TypeVar("S")
 T = TypeVar("T")
-Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests", "repair"]
+Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests", "repair", "split"]
 
 
 class Call(Frozen):

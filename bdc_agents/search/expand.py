@@ -10,6 +10,7 @@ from bdc_agents.agents.replies.reading import MAX_CHARS, is_whole_json, parse_js
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import merge_thoughts, propose_thoughts, thoughts_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
+from bdc_agents.search.ideas import repeats, thoughts_near, tried, words_of
 from bdc_agents.search.path import latest_program, thoughts_of
 from bdc_agents.search.ratings import read_ratings
 from bdc_agents.search.state import Json
@@ -34,8 +35,9 @@ def expand_calls(
 ) -> list[Call]:
     """Asks each agent for `width` thoughts that continue the path to `leaf`."""
     previous = latest_program(tree, leaf, programs, config) if config.feedback else None
+    done = () if config.policy == "paper" else tried(tree, leaf, len(problem.public_tests))
     messages = propose_thoughts(
-        problem, thoughts_of(tree, leaf), previous, config.failures_shown, config.width
+        problem, thoughts_of(tree, leaf), previous, config.failures_shown, config.width, done
     )
     tries = tree[leaf].expanded
     return [
@@ -136,14 +138,17 @@ def interleave(proposals: Iterable[Sequence[Thought]]) -> list[Thought]:
     return [thought for turn in turns for thought in turn if thought is not None]
 
 
-def add_children(tree: Tree, leaf: str, proposals: Iterable[Thought]) -> Tree:
+def add_children(tree: Tree, leaf: str, proposals: Iterable[Thought], config: SearchConfig) -> Tree:
     """Adds a child for each thought that none of its siblings has.
 
     Args:
         tree: The search tree.
         leaf: The node that was expanded.
         proposals: New thoughts, in the order of the children.
+        config: The published walk adds near copies, too.
     """
+    if config.policy != "paper":
+        return _add_new(tree, leaf, proposals)
     node = tree[leaf]
     known = {_plain(thought) for key in node.children if (thought := tree[key].thought)}
     children = list(node.children)
@@ -155,6 +160,24 @@ def add_children(tree: Tree, leaf: str, proposals: Iterable[Thought]) -> Tree:
         children.append(child.id)
         tree = tree.with_nodes(child)
     return tree.change(leaf, children=tuple(children), expanded=node.expanded + 1)
+
+
+def _add_new(tree: Tree, leaf: str, proposals: Iterable[Thought]) -> Tree:
+    """Adds a child for each thought that says something new; see `repeats`."""
+    node = tree[leaf]
+    known = [words_of(thought.text) for thought in thoughts_near(tree, leaf)]
+    children = list(node.children)
+    for thought in proposals:
+        words = words_of(thought.text)
+        if repeats(words, known):
+            continue
+        known.append(words)
+        child = Node(id=f"{leaf}.{len(children)}", parent=leaf, thought=thought)
+        children.append(child.id)
+        tree = tree.with_nodes(child)
+    # Agents that have only told again what was known are asked once more, however many children there are.
+    before = node.expanded if len(children) > len(node.children) else max(node.expanded, len(children))
+    return tree.change(leaf, children=tuple(children), expanded=before + 1)
 
 
 def _plain(thought: Thought) -> str:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bdc_agents.config import Budget
-from bdc_agents.search.agreement import support
+from bdc_agents.search.agreement import support, weighed
 from bdc_agents.search.notes import notes
+from bdc_agents.search.split import split_of, votes
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 
@@ -16,7 +17,8 @@ def assemble(
     """The solution of a finished search.
 
     Of programs with equal reward it is the one that those that pass agree with most, by an attempt
-    at least; of these that of the more skilled agent, the one that was written most often, the first.
+    at least, where attempts of several agents count more; of these that of the more skilled agent, the
+    one that was written most often, the first.
 
     Args:
         state: Of the graph.
@@ -25,8 +27,10 @@ def assemble(
     """
     nodes = Tree(state.get("tree")).nodes()
     programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
-    votes = Counter(attempt.program for node in nodes for attempt in node.attempts)
-    agreed = support(programs, state.get("passing", {}))
+    written = Counter(attempt.program for node in nodes for attempt in node.attempts)
+    passing = {key: programs[key] for key in state.get("passing", {}) if key in programs}
+    attempts = weighed(_writers(nodes, {key: state.get("passing", {})[key] for key in passing}))
+    agreed = support(programs, attempts, votes(split_of(state), passing))
     key = max(
         programs,
         key=lambda name: (
@@ -36,7 +40,7 @@ def assemble(
             round(agreed.get(name, 0.0)),
             (skills or {}).get(programs[name].agent, 0.5),
             agreed.get(name, 0.0),
-            votes[name],
+            written[name],
         ),
         default=None,
     )
@@ -65,6 +69,18 @@ def _confirmed(state: SearchState, programs: Mapping[str, Program]) -> bool | No
     """Whether attempts agree; None where those that pass were not compared."""
     compared = any(programs[key].behaviour for key in state.get("passing", {}) if key in programs)
     return state.get("confirmed", False) if compared else None
+
+
+def _writers(nodes: tuple[Node, ...], passing: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """How often each agent wrote each program that passes, as often as `passing` counts it."""
+    found: dict[str, Counter[str]] = {key: Counter() for key in passing}
+    for attempt in (attempt for node in nodes for attempt in node.attempts):
+        if attempt.program in found:
+            found[attempt.program][attempt.agent] += 1
+    return {
+        key: {agent: count * passing[key] / row.total() for agent, count in row.items()}
+        for key, row in found.items()
+    }
 
 
 def written_at(nodes: tuple[Node, ...], key: str | None) -> str | None:

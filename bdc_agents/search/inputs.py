@@ -12,13 +12,15 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
+from bdc_agents.search.domain import Domain
 from bdc_agents.search.observed import SEEN, expressions, literal
+from bdc_agents.search.relations import keep_relations
 from bdc_agents.search.stdin_text import varied_text
-from bdc_agents.search.variation import Like, same_sizes
+from bdc_agents.search.variation import Like
 from bdc_agents.syntax import parse, syntax_tree
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase, content_hash
 
-INPUTS = 16
+INPUTS = 24
 _TRIES = 24 * INPUTS
 UNMATCHED = "'no program gives this'"
 SHARE_OF_TIME = 0.25
@@ -69,10 +71,11 @@ def _inputs_of(text: str) -> tuple[TestCase, ...]:
     examples = [list(_sites(tree)) for case in cases if (tree := case.tree())]
     known = {_input_of(case.test()) for case in cases}
     random = Random(content_hash(text))
+    domain = Domain(problem)
     made: list[TestCase] = []
     tried: set[tuple[int, str]] = set()
     for turn in range(_TRIES if cases else 0):
-        test = _varied(cases, examples, turn % len(cases), random, tried)
+        test = _varied(cases, examples, turn % len(cases), random, tried, domain)
         if test and _input_of(test) not in known:
             known.add(_input_of(test))
             made.append(test)
@@ -116,6 +119,17 @@ def _call_test(setup: str, call: str, describe: bool) -> CallTest:
     if describe:
         setup, call = f"{setup}\n{_DESCRIBE}".strip(), f"{_AS_DATA}({call})"
     return CallTest(call=call, setup=setup, expected=(UNMATCHED,))
+
+
+def shown_input(test: TestCase) -> str:
+    """A further input as an agent reads it: the text of stdin, or code that ends with an expression."""
+    if isinstance(test, StdinTest):
+        return test.stdin
+    if not isinstance(test, CallTest):
+        return ""
+    setup = test.setup.removesuffix(_DESCRIBE).strip()
+    call = test.call.removeprefix(f"{_AS_DATA}(").removesuffix(")") if _AS_DATA in test.setup else test.call
+    return f"{setup}\n{call}".strip()
 
 
 def _input_of(test: TestCase) -> str:
@@ -178,8 +192,11 @@ def _arguments(call: ast.Call) -> Iterator[_Site]:
     name = ast.unparse(call.func)
     if name == f"{SEEN}.append" or (hasattr(builtins, name) and name not in _CONSTRUCTORS):
         return
+    # Of lists that hold calls only the parts are varied, and a number that tells their length stays.
+    told = {len(node.elts) for node in call.args if isinstance(node, ast.List) and literal(node) is None}
     for place, node in enumerate(call.args):
-        yield from _site((name, place), node, _item_setter(call.args, place))
+        if not (told and type(known := literal(node)) is int and known in told):
+            yield from _site((name, place), node, _item_setter(call.args, place))
     for keyword in call.keywords:
         yield from _site((name, keyword.arg or ""), keyword.value, _setter(keyword, "value"))
 
@@ -203,10 +220,15 @@ _Examples = Sequence[Sequence[_Site]]
 
 
 def _varied(
-    cases: Sequence[_Case], examples: _Examples, chosen: int, random: Random, tried: set[tuple[int, str]]
+    cases: Sequence[_Case],
+    examples: _Examples,
+    chosen: int,
+    random: Random,
+    tried: set[tuple[int, str]],
+    domain: Domain,
 ) -> TestCase | None:
     if cases[chosen].call:
-        values = _varied_values(examples, chosen, random)
+        values = _varied_values(examples, chosen, random, domain)
         if (change := (chosen, repr(values))) in tried:
             return None
         tried.add(change)
@@ -215,20 +237,23 @@ def _varied(
     return _Case(stdin=varied_text(texts, texts.index(cases[chosen].stdin), random)).test()
 
 
-def _varied_values(examples: _Examples, chosen: int, random: Random) -> list[Any]:
+def _varied_values(examples: _Examples, chosen: int, random: Random, domain: Domain) -> list[Any]:
     """The literals of a case, one or more of them varied."""
     sites = examples[chosen]
     values = [site.value for site in sites]
     places = random.sample(range(len(sites)), random.randint(1, min(len(sites), 3)))
     for place in places:
-        like = Like([one.value for found in examples for one in found if one.key == sites[place].key])
+        alike = [one.value for found in examples for one in found if one.key == sites[place].key]
+        bounds = domain.bounds(sites[place].key[1])
+        # What several arguments have to do with each other is lost in texts of any form.
+        like = Like(alike, bounds._replace(loose=bounds.loose and len(sites) == 1))
         values[place] = like.varied(values[place], random)
     alike = [
         [site.value for site in found]
         for found in examples
         if [s.key for s in found] == [s.key for s in sites]
     ]
-    _keep_sizes(values, alike)
+    keep_relations(values, alike, domain.ranges)
     return values
 
 
@@ -242,14 +267,3 @@ def _with_values(case: _Case, values: Sequence[Any]) -> TestCase | None:
     if not isinstance(last, ast.Expr):
         return None
     return _call_test("\n".join(map(ast.unparse, setup)), ast.unparse(last.value), case.describe)
-
-
-def _keep_sizes(values: list[Any], examples: Sequence[Sequence[Any]]) -> None:
-    """Makes numbers and lists fit to the lists that they belong to in every example."""
-    for place, listed in same_sizes(examples):
-        size = len(values[listed])
-        if type(values[place]) is int:
-            values[place] = size
-        elif len(values[place]) != size:
-            longer, shorter = (listed, place) if size > len(values[place]) else (place, listed)
-            values[longer] = values[longer][: len(values[shorter])]

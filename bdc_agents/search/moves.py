@@ -44,6 +44,7 @@ class Left:
         calls: LLM calls that are left; None for any number.
         count: Moves at once, at most.
         solved: Whether a program passes, and awaits another one that agrees with it.
+        divided: Whether programs that pass do different things, and nobody was asked yet what is right.
         doubtful: Agents that answered nothing when they were last asked; they get one move a round.
     """
 
@@ -51,6 +52,7 @@ class Left:
     calls: int | None = None
     count: int = 1
     solved: bool = False
+    divided: bool = False
     doubtful: frozenset[str] = frozenset()
 
 
@@ -326,6 +328,8 @@ class Walk:
 
     def _confirming(self, planned: Sequence[Move]) -> Move | None:
         """Another program, written apart: sooner by an agent that has none that passes."""
+        if self.left.divided and not planned and self._agents:
+            return self._asking()
         node = self.tree["0"]
         while not node.passes and node.children:
             node = max(map(self.tree.__getitem__, node.children), key=lambda one: one.best_return)
@@ -343,6 +347,16 @@ class Walk:
     def _agrees(self, kind: Kind, agent: str) -> float:
         """The chance that an agent's program passes where another one has."""
         return self.outlook.chances(kind, agent, PASSED)[-1]
+
+    def _asking(self) -> Move:
+        """The question which output is right, to whom is likeliest to know."""
+
+        def known(agent: str) -> tuple[float, float]:
+            chances = self.outlook.chances
+            return chances("split", agent, NOTHING)[-1], chances("answer", agent, NOTHING)[-1]
+
+        agent = max(self._agents, key=known)
+        return Move(kind="split", agent=agent, node="0", gain=round(known(agent)[0], 4))
 
 
 # --- pruning ----------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.agreement import confirmed
-from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
+from bdc_agents.search.attempts import asked, attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.backpropagate import backpropagate, close
-from bdc_agents.search.beliefs import MENDS, read_beliefs
+from bdc_agents.search.beliefs import MENDS, NOTHING, read_beliefs
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
 from bdc_agents.search.calls import Answer, Call, failures, read_each
@@ -36,6 +36,7 @@ from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prun
 from bdc_agents.search.round import Round
 from bdc_agents.search.select import can_expand, is_open, select
 from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
+from bdc_agents.search.split import read_expected, settled, votes
 from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Node, Problem, Program, Thought, Tree
@@ -92,7 +93,7 @@ class Nodes:
                 'the input names no problem; write {"problem": ...}, as in '
                 'graph.ainvoke({"problem": problem}), with a Problem or its fields as a dict'
             )
-        problem = asked = read_problem(state.get("problem"))
+        problem = given = read_problem(state.get("problem"))
         if not problem.public_tests and run.config.self_tests:
             wanted = self_test_calls(problem, list(run.agents), run.config)
             answers = await run.ask(run.afford(wanted))
@@ -107,7 +108,7 @@ class Nodes:
         _check_prices(run, problem)
         run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
         return {
-            "origin": origin_of(asked, run.all_agents, run.config, run.budget),
+            "origin": origin_of(given, run.all_agents, run.config, run.budget),
             "problem": problem.model_dump(mode="json"),
             "tree": Overwrite(run.grown(Tree().with_nodes(Node()))),
             "programs": Overwrite({}),
@@ -121,6 +122,7 @@ class Nodes:
             "rollouts": 0,
             "best": 0.0,
             "passing": {},
+            "split": {},
             "confirmed": False,
             "seconds": Overwrite(run.ended()),
             "tier": self.executor.tier,
@@ -165,10 +167,10 @@ class Nodes:
         if not moves:
             return _stopped(run, "exhausted")
         planned, cut = Round(run).plan_moves(moves)
-        if cut and not planned.calls:
-            return _stopped(run, cut)
+        if not planned.calls:  # A question that nothing calls for makes none.
+            return _stopped(run, cut or "exhausted")
         run.emit({"type": "selected", "leaves": [*dict.fromkeys(move.node for move in moves)]})
-        writing = [move.node for move in planned.moves if move.kind not in MENDS]
+        writing = [move.node for move in planned.moves if move.kind not in (*MENDS, "split")]
         changes = {
             "evaluating": [*dict.fromkeys(writing)],
             "expanding": [*planned.expand],
@@ -191,7 +193,7 @@ class Nodes:
             )
             if run.config.merge and len(proposals) > 1:
                 proposals += await _merge(run, leaf, proposals)
-            tree = close(add_children(tree, leaf, proposals), leaf, run.config)
+            tree = close(add_children(tree, leaf, proposals, run.config), leaf, run.config)
         changes = {
             "tree": run.grown(tree),
             "expanding": list[str](),
@@ -212,7 +214,10 @@ class Nodes:
         found = await read_each(partial(read_draft, problem=run.problem), written)
         drafts = [*zip(written, found, strict=True)]
         unread += [answer for answer, draft in drafts if draft and not draft.code]
+        split, unclear = await _split(run, answers)
+        unread += unclear
         changes = {
+            **split,
             "tree": run.grown(tree),
             "drafts": [draft.model_dump() for _, draft in drafts if draft],
             **run.settled(unread),
@@ -254,8 +259,9 @@ class Nodes:
             compared = await compare(run.known(passing, fresh), run.problem, self.executor, run.deadline)
             _tell(run, compared)
             fresh |= compared
-        if passed and not run.late:
-            agreed = confirmed(run.known(passing, fresh), passing, run.config.confirm)
+        if (passed or asked(run)) and not run.late:
+            known = run.known(passing, fresh)
+            agreed = confirmed(known, passing, run.config.confirm, votes(run.split, known))
             # Without further inputs no other attempt could tell more than the first that passes.
             agreed = agreed or not further_inputs(run.problem)
         changes = {
@@ -381,6 +387,18 @@ async def _refined(
     return tree, [*answers, *await run.ask(run.afford(calls))], unread
 
 
+async def _split(run: Step, answers: Sequence[Answer]) -> tuple[Json, list[Answer]]:
+    """What an agent said of the input on which programs differ, for the state; the answer if it is none."""
+    mine = [answer for answer in answers if answer.call.purpose == "split"][:1]
+    if not mine or not mine[0].reply or not run.question:
+        return {}, []
+    [expected] = await read_each(read_expected, mine)
+    agent = mine[0].call.agent
+    accuracy = run.outlook().chances("split", agent, NOTHING)[-1]
+    split = settled(run.question, agent, expected, accuracy)
+    return {"split": split.model_dump(mode="json")}, [] if expected else mine
+
+
 def _left(run: Step) -> Left:
     """What a round of moves may use."""
     calls = None if run.budget.calls is None else run.budget.calls - run.used.calls
@@ -392,7 +410,9 @@ def _left(run: Step) -> Left:
     if run.rollouts is not None:
         count = min(count, run.rollouts - tried)
     doubtful = frozenset(name for name, row in run.state.get("failing", {}).items() if row["rounds"])
-    return Left(tuple(run.agents), calls, count, passing and run.config.stop_when_solved, doubtful)
+    awaits = passing and run.config.stop_when_solved
+    divided = awaits and run.question is not None
+    return Left(tuple(run.agents), calls, count, awaits, divided, doubtful)
 
 
 def _can_refine(run: Step, leaf: str) -> bool:

@@ -8,6 +8,7 @@ from bdc_agents.sandbox.modules import missed_by, remedy
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.budget import Amount, caps_on_calls
 from bdc_agents.search.inputs import further_inputs
+from bdc_agents.search.split import split_of
 from bdc_agents.search.state import SearchState
 from bdc_agents.syntax import language_of, parse
 from bdc_agents.types import Problem, Program, Usage
@@ -37,6 +38,7 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
             else "no further input could be made from the public tests"
         )
         found.append(f"{why}, so agreement tells nothing here: the program is as sure as these tests alone")
+    found += _of_split(state)
     found += _of_programs(programs.values())
     spent = sum(usage.values(), Usage())
     found += [*_passed(spent, budget or Budget()), *_too_small(spent, state, budget or Budget())]
@@ -65,6 +67,18 @@ def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
         )
     if used.excess:
         yield f"{name}: the endpoint wrote {_count(used.excess, 'token')} beyond the limit it was sent"
+
+
+def _of_split(state: SearchState) -> Iterator[str]:
+    """What was asked where programs that pass differ, and what was said."""
+    split = split_of(state)
+    if split is None:
+        return
+    said = "told no output"
+    if split.expected:
+        giving, programs = len(split.answers.get(split.fits, ())), sum(map(len, split.answers.values()))
+        said = f"expects {split.expected:.80}, as {giving or 'none'} of {programs} give"
+    yield f"programs that pass differ on {' '.join(split.input.split()):.120}: {split.agent} {said}"
 
 
 def _of_programs(programs: Iterable[Program]) -> Iterator[str]:

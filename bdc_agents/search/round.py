@@ -9,6 +9,7 @@ from bdc_agents.search.calls import Call
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.plan import Plan, Side, Want, afford, names, shares
 from bdc_agents.search.reflect import refine_call
+from bdc_agents.search.split import split_call
 from bdc_agents.search.step import Step
 from bdc_agents.types import Move, Tree
 
@@ -99,9 +100,14 @@ class Round:
         return boosts, expands, sides if caps and boosts and expands else {}, also_cut or cut
 
     def moving(self, moves: Sequence[Move]) -> list[Call]:
-        """The calls of moves that write programs."""
+        """The calls of moves that write programs, and of the one that asks which output is right."""
         step = self.step
-        return step.roomy(move_calls(step.problem, step.tree, moves, step.programs, step.config))
+        writing = [move for move in moves if move.kind != "split"]
+        calls = move_calls(step.problem, step.tree, writing, step.programs, step.config)
+        if asked := step.question:
+            asking = [move for move in moves if move.kind == "split"]
+            calls += [split_call(step.problem, asked, move, step.config) for move in asking]
+        return step.roomy(calls)
 
     def affordable(
         self, evaluating: Sequence[str], refining: Sequence[str], expanding: Sequence[str]

@@ -150,6 +150,7 @@ class SearchState(SearchOutput, total=False):
         rollouts: Leaves evaluated.
         best: The highest public reward so far.
         passing: How often each program that passes every public test was written.
+        split: What an agent was asked where those differ, as the fields of `Split`; empty before.
         confirmed: Whether so many of them agree that the problem is solved.
         seconds: Wall time of finished steps, so that a pause before a resume does not count.
     """
@@ -171,6 +172,7 @@ class SearchState(SearchOutput, total=False):
     rollouts: int
     best: float
     passing: dict[str, int]
+    split: Json
     confirmed: bool
     seconds: Annotated[float, later]
     tier: str

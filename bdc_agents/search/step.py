@@ -16,9 +16,10 @@ from bdc_agents.search.calls import Answer, Call, ask, records, rooms, settle
 from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.select import leaves_at_once
+from bdc_agents.search.split import Question, question, split_of
 from bdc_agents.search.standing import failing, set_aside
 from bdc_agents.search.state import Emit, Json, SearchContext, SearchState
-from bdc_agents.types import Problem, Program, Tree, Usage
+from bdc_agents.types import Problem, Program, Split, Tree, Usage
 from bdc_agents.types.tree import apply_patch
 
 SearchRuntime = Runtime[SearchContext]
@@ -118,6 +119,19 @@ class Step:
             for _ in range(times):
                 outlook.see(Told(kind, agent, before, "error"))  # pyright: ignore[reportArgumentType]
         return outlook
+
+    @cached_property
+    def question(self) -> Question | None:
+        """What an agent may be asked where passing programs differ; None where none do, or one was asked."""
+        passing = self.state.get("passing", {})
+        if not self.config.split or len(passing) < 2 or self.state.get("split"):
+            return None
+        return question(self.problem, self.known(passing, {}), passing)
+
+    @property
+    def split(self) -> Split | None:
+        """What an agent answered to that; None before."""
+        return split_of(self.state)
 
     @cached_property
     def told(self) -> Beliefs:

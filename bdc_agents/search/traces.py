@@ -19,8 +19,20 @@ from bdc_agents.search.calls import Answer, Call, Purpose
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.finish import assemble, written_at
+from bdc_agents.search.split import split_of
 from bdc_agents.search.state import SearchState
-from bdc_agents.types import CallRecord, Frozen, Node, Problem, Program, Solution, Thought, Trace, Tree, Usage
+from bdc_agents.types import (
+    CallRecord,
+    Frozen,
+    Node,
+    Problem,
+    Program,
+    Solution,
+    Thought,
+    Trace,
+    Tree,
+    Usage,
+)
 
 FAILURES_SHOWN = SearchConfig().failures_shown
 """Failing tests in the prompt of a repair: as many in the rows of all runs, whatever each of them showed."""
@@ -63,6 +75,7 @@ def trace_of(state: SearchState, settings: Mapping[str, Any] | None = None) -> T
         programs={key: Program.model_validate(value) for key, value in state.get("programs", {}).items()},
         calls=_in_order(state.get("calls", {})),
         beliefs=state.get("told", {}),  # pyright: ignore[reportArgumentType]
+        split=split_of(state),
         settings=dict(settings or {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         package=version("bdc-agents"),

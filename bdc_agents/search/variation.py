@@ -5,15 +5,26 @@ and whether its lists are sorted, free of duplicates, or all of one length. A va
 rule may be no input at all, and right programs differ on it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, cast
+
+from bdc_agents.search.domain import ANY, Bounds
 
 _FEW = 4
 """Items up to which lists of one length, such as pairs, have columns with values of their own."""
+_MANY = 6
+"""Different letters of a case from which on texts are taken to hold any of it."""
 _LONG = 200
 """Items from which on a list is not made longer, so that programs need no more time."""
+_LARGE = 1_000
+"""Up to here the largest number that a statement allows is an input: a program may count to its square."""
+_LOOSE = 0.25
+"""Share of texts with letters of no example, where the problem is to tell some texts from others. Chosen."""
+_ANY_LETTERS = "aeZB 05.-_@"
 _LARGER = 0.25
 _EMPTY = 0.06
 """Share of the changes that make a list or text larger, or empty where no example is: most limits
@@ -25,9 +36,11 @@ class Like:
 
     Args:
         examples: Values that stand at this place in the tests, of any types.
+        bounds: What the statement says of them.
     """
 
-    def __init__(self, examples: Sequence[Any]) -> None:
+    def __init__(self, examples: Sequence[Any], bounds: Bounds = ANY) -> None:
+        self.bounds = bounds
         self.examples = list(examples)
         self.numbers = [one for one in self.examples if type(one) in (int, float)]
         self.texts = [one for one in self.examples if type(one) is str]
@@ -50,11 +63,19 @@ class Like:
         key = place if self.columns else 0
         if key not in self._items:
             found = [one[key : key + 1] if self.columns else one for one in self.lists]
-            self._items[key] = Like([item for one in found for item in one])
+            inner = self.bounds._replace(fewest=None, most=None)
+            self._items[key] = Like([item for one in found for item in one], inner)
         return self._items[key]
 
     def varied(self, value: Any, random: Random) -> Any:
-        """Another value of the same type."""
+        """Another value of the same type, within the bounds."""
+        made = self._varied(value, random)
+        if not isinstance(made, str | list | tuple | set | frozenset | dict):
+            return made
+        size, fewest, most = len(cast("Any", made)), self.bounds.fewest or 0, self.bounds.most
+        return cast("Any", value if size < fewest or (most is not None and size > most) else made)
+
+    def _varied(self, value: Any, random: Random) -> Any:
         kind: type[object] = type(cast("object", value))
         if kind is bool:
             return not value
@@ -75,27 +96,29 @@ class Like:
         if kind in (set, frozenset):
             # Their own order is another in every process.
             sets = [cast("set[Any]", one) for one in self.examples if type(one) is kind]
-            inner = Like([sorted(one, key=repr) for one in sets])
+            inner = Like([sorted(one, key=repr) for one in sets], self.bounds)
             return cast("Any", kind)(inner._list(sorted(value, key=repr), random))
         if kind is dict:
             return self._dict(value, random)
         return value
 
     def _range(self, value: float) -> tuple[float, float]:
-        """Where numbers may lie: where several examples do; a few tell little more than a sign."""
+        """Where numbers may lie: as is stated, or as several examples do; a few tell little but a sign."""
         low, high = min([value, *self.numbers]), max([value, *self.numbers])
-        if len(set(self.numbers)) > _FEW:
-            return low, high
+        least, most = self.bounds.low, self.bounds.high
+        if least is None or most is None:
+            if len(set(self.numbers)) > _FEW:
+                return low, high
+            least = low - max(abs(low), abs(high), 2) if low < 0 else min(int(low), 1)
+            return least, high + max(abs(low), abs(high), 2)
         room = max(abs(low), abs(high), 2)
-        if low < 0:
-            return low - room, high + room
-        return (0 if low == 0 else 1), high + room
+        return max(least, low - room), most if most <= _LARGE else min(most, high + room)
 
     def _number(self, value: int, random: Random) -> int:
         low, high = map(int, self._range(value))
         near = (value - 1, value + 1, value + 2, value * 2)
         seen = [one for one in self.numbers if type(one) is int] or [value]
-        edges = (min(seen), max(seen), max(seen) + 1, low)
+        edges = (min(seen), max(seen), max(seen) + 1, low, *((high,) if self.bounds.high is not None else ()))
         chosen = random.choice(
             (
                 random.choice(near),
@@ -114,10 +137,12 @@ class Like:
             return random.choice(("a", "1", " "))
         if letters and all(char in "0123456789" for char in letters):
             return self._digits(text, random)
-        if random.random() < 0.25 and any(char.isalpha() for char in letters):
-            letters = [
-                chr(code) for code in range(ord(min(filter(str.isalpha, letters))), ord(max(letters)) + 1)
-            ][:64]
+        if self.bounds.loose and random.random() < _LOOSE:
+            letters = [*letters, *_ANY_LETTERS]
+        elif not any(map(str.isalpha, letters)) and any(map(str.isdigit, letters)):
+            return _NUMBER.sub(lambda found: _number_like(found[0], random), text)
+        elif random.random() < 0.25:
+            letters = _alphabet(letters)
         words = text.split(" ")
         if len(words) > 2 and random.random() < 0.5:
             return " ".join(_rearranged(words, random, lambda word, _: word[::-1]))
@@ -163,6 +188,24 @@ class Like:
         if len(made) > 1 and random.random() < 0.3:
             made.pop(random.choice(list(made)))
         return made
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def _number_like(digits: str, random: Random) -> str:
+    """Another number in a text such as a date, as wide and no larger, so that the text keeps its form."""
+    number = int(digits[:30])
+    return str(random.randint(min(1, number), number)).zfill(len(digits)) if random.random() < 0.6 else digits
+
+
+def _alphabet(letters: Sequence[str]) -> list[str]:
+    """The letters with all others of their case, where so many were seen that any may stand there."""
+    found = set(letters)
+    for case in (ascii_lowercase, ascii_uppercase):
+        if len(found & set(case)) >= _MANY:
+            found |= set(case)
+    return sorted(found)
 
 
 def _rearranged(
@@ -221,34 +264,3 @@ def _ascending(items: Sequence[Any]) -> bool:
 
 def _distinct(items: Sequence[Any]) -> bool:
     return all(item not in items[:place] for place, item in enumerate(items[:100]))
-
-
-def same_sizes(values: Sequence[Sequence[Any]]) -> Iterator[tuple[int, int]]:
-    """Places whose values belong together in every example: a number and the length of a list, or two lists.
-
-    Args:
-        values: For each example, the values at its places.
-
-    Yields:
-        The place of a number or list, and that of the list whose length it has.
-    """
-    if not values or len({len(one) for one in values}) != 1:
-        return
-    for list_place in range(len(values[0])):
-        for place in range(len(values[0])):
-            if place != list_place and _told(
-                [(one[place], one[list_place]) for one in values], place < list_place
-            ):
-                yield place, list_place
-
-
-def _told(pairs: Sequence[tuple[Any, Any]], before: bool) -> bool:
-    """Whether all say the same, and enough of them that it is no chance."""
-    if not all(type(second) in (list, tuple, str) for _, second in pairs):
-        return False
-    sizes = [len(second) for _, second in pairs]
-    if all(type(first) is int for first, _ in pairs):
-        return len(set(sizes)) > 1 and [first for first, _ in pairs] == sizes
-    if all(type(first) in (list, tuple) for first, _ in pairs) and before:
-        return (len(set(sizes)) > 1 or min(sizes) > 2) and [len(first) for first, _ in pairs] == sizes
-    return False

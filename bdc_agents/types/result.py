@@ -167,7 +167,8 @@ class CallRecord(Frozen):
     Args:
         order: Of the calls as they were planned, from 0.
         purpose: What it asked for: thoughts (`expand`, `merge`, `refine`), a program (`boost`), a diagnosis
-            and a program (`repair`), a rating (`judge`), tests (`tests`).
+            and a program (`repair`), a rating (`judge`), tests (`tests`), the expected output on an input on
+            which programs that pass differ (`split`).
         node: Where it started.
         move: The move it was planned as, with the gain that was believed of it; None for other calls.
         prompt: Hash of its messages.
@@ -190,6 +191,27 @@ class CallRecord(Frozen):
     error: str = ""
 
 
+class Split(Frozen):
+    """What an agent said on the input on which programs that pass differ most.
+
+    Args:
+        input: As the agent read it.
+        place: Of the input among the further ones: that of its hash in a program's `behaviour`.
+        expected: The output as the agent told it; empty where the reply held none.
+        answers: The programs that passed then by what they gave there, as in `behaviour`.
+        fits: The one of `answers` that was expected; empty for none of them.
+        weight: How many attempts the answer counted for.
+    """
+
+    input: str
+    place: Count
+    agent: str
+    expected: str = ""
+    answers: dict[str, tuple[str, ...]] = {}
+    fits: str = ""
+    weight: Number = 0.0
+
+
 class Trace(Frozen):
     """A finished search as data, which all views and later stages read.
 
@@ -197,6 +219,7 @@ class Trace(Frozen):
         version: Version of this format.
         calls: Every call in the order of the plan; empty in version 1.
         beliefs: What moves gave in this search, as the fields of `Beliefs`; empty in version 1.
+        split: What an agent was asked where programs that pass differ; None where nobody was.
         settings: The search settings, agents and seed that produced it.
         nodes: Every node of the tree, parents first.
         programs: Programs by the keys that the nodes' attempts name.
@@ -210,6 +233,7 @@ class Trace(Frozen):
     programs: dict[str, Program]
     calls: tuple[CallRecord, ...] = Field(default=(), fail_fast=True)
     beliefs: dict[str, dict[str, tuple[Number, ...]]] = {}
+    split: Split | None = None
     settings: dict[str, Any] = {}
     created: str = ""
     package: str = ""

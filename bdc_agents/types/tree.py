@@ -17,10 +17,11 @@ class Thought(Frozen):
     prior: float = Field(default=1.0, ge=0.0, le=1.0)
 
 
-Kind = Literal["answer", "think", "write", "repair", "rethink"]
+Kind = Literal["answer", "think", "write", "repair", "rethink", "split"]
 """`answer`: a program for the problem alone; `think`: thoughts that continue a path; `write`: a program for
 a path; `repair`: a diagnosis and a program, from the facts of failing tests and the old code; `rethink`:
-likewise, from the facts alone."""
+likewise, from the facts alone; `split`: the expected output on an input on which programs that pass
+differ."""
 
 
 class Move(Frozen):

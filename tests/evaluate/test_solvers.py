@@ -291,3 +291,15 @@ async def test_a_search_leaves_a_problem_without_public_tests_alone(
     assert agent.requests == []
     assert answer.trace.solution.code == ""
     assert answer.candidates == ()
+
+
+@pytest.mark.parametrize("text", ["single:ann", "best-of:2", "repair:2", "search"])
+async def test_a_function_under_another_name_counts_alike_for_every_solver(
+    text: str, make_agent: Agent, make_task: Callable[..., Task], make_tools: Make
+) -> None:
+    agent = make_agent("```python\ndef twice(x):\n    return 2 * x\n```")
+    tools, problem = make_tools(agent), make_task().problem
+    answer = await solver(text, tools).solve(problem, seed=1)
+    assert answer.trace.solution.solved
+    assert "double = twice" in answer.trace.solution.code, "what is handed over is what was judged"
+    assert {found.program for found in answer.candidates} <= set(answer.trace.programs)

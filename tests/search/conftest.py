@@ -21,6 +21,8 @@ def answer(name: str, request: Request) -> str:
     noise = digest(name, request.seed)
     if request.json_schema is None:
         return f"```python\ndef double(x):\n    return x + {noise % 1000}\n```"
+    if "expected" in request.json_schema["properties"]:
+        return json.dumps({"steps": "Add.", "expected": str(noise % 1000)})
     if "score" in request.json_schema["properties"]:
         return json.dumps({"score": noise % 11 / 10})
     width = request.json_schema["properties"]["thoughts"]["maxItems"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.search.agreement import behaviour, confirmed, support
+from bdc_agents.search.agreement import behaviour, confirmed, support, weighed
 from bdc_agents.search.inputs import INPUTS, further_inputs
 from bdc_agents.types import CallTest, Problem, Program, ScriptTest, StdinTest, TestCase, TestResult, Verdict
 
@@ -145,3 +145,28 @@ def test_where_no_inputs_can_be_made_attempts_that_pass_are_counted() -> None:
     assert confirmed(programs, {"a": 1, "b": 1}, 2)
     assert confirmed(programs, {"a": 1}, 1)
     assert not confirmed(programs, {}, 1)
+
+
+def test_attempts_of_several_agents_count_more_than_those_of_one() -> None:
+    assert weighed({"one": {"ann": 2}, "two": {"bob": 1, "cat": 1}}) == {"one": 1.5, "two": 2}
+    assert weighed({"one": {"ann": 1}, "two": {"ann": 1}}) == {"one": 0.75, "two": 0.75}
+    assert weighed({"one": {}}) == {"one": 0}
+    varied, others = ("a", "b", "c", "d"), ("e", "f", "g", "h")
+    programs = {
+        "one": Program(code="", agent="ann", behaviour=varied),
+        "two": Program(code="", agent="bob", behaviour=others),
+    }
+    agreed = support(programs, weighed({"one": {"ann": 2}, "two": {"bob": 1, "cat": 1}}))
+    assert agreed["two"] > agreed["one"]
+
+
+def test_values_are_the_same_where_tests_take_them_for_equal() -> None:
+    assert behaviour(results("True", "2.0", "[1, False]")) == behaviour(results("1", "2", "[1.0, 0]"))
+    assert behaviour(results("2.5"))[0] != behaviour(results("2"))[0]
+    assert behaviour(results("[1]"))[0] != behaviour(results("(1,)"))[0]
+
+
+def test_a_few_inputs_that_one_program_refuses_say_nothing() -> None:
+    some = ("a", "b", "c", "d", "e", "f", "g", "h")
+    assert agree(some, ("error", *some[1:])) == 2
+    assert agree(some, ("error", "error", *some[2:])) < 2, "it refuses many"

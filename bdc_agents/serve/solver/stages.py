@@ -10,7 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from bdc_agents.agents import as_agents, extract_code
+from bdc_agents.agents import as_agents
+from bdc_agents.agents.replies.asked import read_program
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError
 from bdc_agents.prompts import write_program
@@ -175,8 +176,8 @@ class StageRun:
         programs: list[Json] = list(self._state["programs"])
         for reply in replies:
             cut = reply.finish == "length"
-            read = partial(extract_code, entry_point=self._problem.defines, truncated=cut)
-            code = await read_aside(read, reply.text, reply.text) or ""
+            read = partial(read_program, problem=self._problem, truncated=cut)
+            code = await read_aside(read, reply.text, reply.text)
             used += Usage(
                 calls=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
             )
