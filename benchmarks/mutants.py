@@ -60,18 +60,28 @@ PURE = {
     "runs/overlap.py": "which texts are too much alike",
     "runs/selection.py": "which problems a run takes",
     "search/agreement.py": "which programs do the same",
+    "search/attempts.py": "what became of programs, and whose credit that is",
     "search/beliefs.py": "what a move is likely to give",
     "search/backpropagate.py": "values of the tree",
     "search/bandit.py": "which agent is asked",
     "search/budget.py": "what may still be spent",
     "search/expand.py": "what thoughts are read from a reply",
     "search/finish.py": "which program is handed over",
+    "search/inputs.py": "which further inputs programs are compared on",
     "search/judge.py": "what a judge's reply says",
     "search/moves.py": "which moves are planned",
+    "search/notes.py": "what a result says beside its program",
+    "search/observed.py": "what a script test looks at",
+    "search/origin.py": "which search goes on",
     "search/path.py": "the way to a node",
+    "search/plan.py": "which calls a round can afford",
+    "search/ratings.py": "which number an agent meant",
     "search/reflect.py": "what is thought again",
+    "search/round.py": "which sides and wants a round has",
+    "search/routes.py": "where the graph goes on",
     "search/select.py": "which node is next",
     "search/self_tests.py": "which tests are read from a reply",
+    "search/standing.py": "which agent takes no further part",
     "search/state.py": "how changes of the state are put together",
     "search/traces.py": "what is learned from a search",
     "sandbox/judge.py": "whether an output is the expected one",
@@ -80,7 +90,8 @@ PURE = {
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for
 anything or asks for the time (`check_pure`); some read a file that they are given. What only draws or
-writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
+writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at. So is what makes
+up values by chance (variation, stdin_text): there one number is often as good as another."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
 TESTS = ("tests/cli/", "tests/evaluate/", "tests/runs/", "tests/search/")
