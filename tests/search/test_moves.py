@@ -189,7 +189,7 @@ def passing(*agents: str) -> Tree:
 
 
 def confirming(tree: Tree, known: Beliefs | None = None, **left: Any) -> list[tuple[str, str, str]]:
-    moves = planned(tree, known, solved=True, **({"count": 1} | left))
+    moves = planned(tree, known, CONFIG, solved=True, **({"count": 1} | left))
     return [(move.kind, move.agent, move.node) for move in moves]
 
 
