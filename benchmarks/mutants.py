@@ -5,10 +5,11 @@
                                                          where it was cut off
     python benchmarks/mutants.py report --out FOLDER     the share that was killed, and the survivors
 
-Each mutant is written into a copy of the tree and meets the tests that run its line, quickest first, up
-to the first that fails; one that runs far longer than they do without it counts as killed, too. Slow tests
-are among them where their file imports one of the modules. Others, which come past these lines on their
-way, would take hours and could only kill more. Nothing in the tree itself is changed.
+Each mutant is written into a copy of the tree and meets the tests that run its line, up to the first that
+fails: those whose file imports the module first, of these the cheapest; one that runs far longer than they do
+without it counts as killed, too. Slow tests are among them where their file imports one of the modules.
+Others, which come past these lines on their way, would take hours and could only kill more. Those that are
+listed as equivalent meet none and count as alive. Nothing in the tree itself is changed.
 
 `--minutes` ends a run early, `--only` takes modules whose path has a pattern, `--again` forgets what
 survived, to try it on new tests. Results are lines of JSON in FOLDER; they hold for the sources they were
@@ -35,7 +36,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -95,13 +96,14 @@ up values by chance (variation, stdin_text): there one number is often as good a
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
 TESTS = ("tests/cli/", "tests/evaluate/", "tests/runs/", "tests/search/")
-"""Where every quick test is run. The other folders have none: of theirs, see `is_about`."""
+"""Where every quick test is run. The other folders have none: of theirs, see `about`."""
 SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_llamacpp.py", "*/test_vllm_real.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
 FILE_SECONDS = 150.0
-"""After this time the rest of a file of tests is left out of `cover`, which would else take over an hour."""
-MUTANT_SECONDS = 200.0
-"""A mutant meets no further test once those before take this long without it: survivors meet them all."""
+"""CPU time after which the rest of a file of tests is left out of `cover`, which would else take an hour."""
+MUTANT_SECONDS = 60.0
+"""A mutant meets no further test once those before take this CPU time without it: survivors meet them all,
+and what the closest tests do not notice hardly any other does."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
 TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
@@ -229,9 +231,11 @@ class Contexts:
 
     def __init__(self, coverage: Any) -> None:
         self._coverage = coverage
-        self._end = time.monotonic() + FILE_SECONDS
+        self._end = cpu_time() + FILE_SECONDS
+        self._began = 0.0
         self.session: Any = None
         self.seconds: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
         self.failed: set[str] = set()
 
     def _named(self, phase: str) -> Any:
@@ -243,8 +247,12 @@ class Contexts:
 
         return hook
 
-    def pytest_runtest_logfinish(self) -> None:
-        if time.monotonic() > self._end and self.session is not None:
+    def pytest_runtest_logstart(self) -> None:
+        self._began = cpu_time()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.costs[nodeid] = cpu_time() - self._began
+        if cpu_time() > self._end and self.session is not None:
             self.session.shouldstop = f"{FILE_SECONDS:.0f} s are over"
 
     def pytest_sessionstart(self, session: Any) -> None:
@@ -256,10 +264,17 @@ class Contexts:
             self.failed.add(report.nodeid)
 
 
-def is_about(file: str) -> bool:
-    """Whether a file of tests imports one of the modules that is tested here, or that only slow tests run."""
+def cpu_time() -> float:
+    """Of this process and of those that it has waited for: other work on the machine does not count."""
+    return sum(os.times()[:4])
+
+
+@cache
+def about(file: str) -> frozenset[str]:
+    """The modules that a file of tests imports, of those that are tested in its folder or by slow tests."""
     text = re.sub(r"\(\s+([^)]*)\)", lambda found: " ".join(found[1].split()), (ROOT / file).read_text())
     imported = re.findall(r"^\s*from bdc_agents\.([\w.]+) import (.*)$", text, re.M)
+    found: set[str] = set()
     for module in PURE:
         package, name = module.removesuffix(".py").split("/")
         quick = f"tests/{package}/" in TESTS
@@ -267,8 +282,8 @@ def is_about(file: str) -> bool:
             continue
         for source, names in imported:
             if source == f"{package}.{name}" or (source == package and name in re.findall(r"\w+", names)):
-                return True
-    return False
+                found.add(module)
+    return frozenset(found)
 
 
 def covered_by(file: str, into: Path) -> int:
@@ -282,7 +297,7 @@ def covered_by(file: str, into: Path) -> int:
     for phase in ("setup", "call", "teardown"):
         setattr(plugin, f"pytest_runtest_{phase}", plugin._named(phase))
     measure.start()
-    chosen = [file] if is_about(file) else ["-m", "not slow", file]
+    chosen = [file] if about(file) else ["-m", "not slow", file]
     pytest.main(pytest_arguments(*chosen), plugins=[plugin])
     measure.stop()
     data = measure.get_data()
@@ -291,7 +306,8 @@ def covered_by(file: str, into: Path) -> int:
         contexts = data.contexts_by_lineno(path)
         lines[module] = {str(line): sorted(found) for line, found in contexts.items()}
     passed = {test: seconds for test, seconds in plugin.seconds.items() if test not in plugin.failed}
-    into.write_text(json.dumps({"file": file, "seconds": passed, "lines": lines}))
+    costs = {test: plugin.costs[test] for test in passed}
+    into.write_text(json.dumps({"file": file, "seconds": passed, "costs": costs, "lines": lines}))
     return 0
 
 
@@ -300,7 +316,7 @@ def cover(out: Path, minutes: float, only: str, workers: int) -> None:
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
     found = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py"))
-    every = [file for file in found if file.startswith(TESTS) or is_about(file)]
+    every = [file for file in found if file.startswith(TESTS) or about(file)]
     into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if re.search(only, file)}
     files = [file for file, into in into_of.items() if not into.exists()]
     files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
@@ -325,16 +341,18 @@ def cover(out: Path, minutes: float, only: str, workers: int) -> None:
 
 
 class Cover:
-    """Which tests run which lines, and how long each takes."""
+    """Which tests run which lines, how long each takes, and how much CPU time."""
 
     def __init__(self, folder: Path) -> None:
         self.seconds: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
         self._at: dict[tuple[str, int], set[str]] = {}
         self._of: dict[str, set[str]] = {}
         self._first = {m: first_lines((ROOT / "bdc_agents" / m).read_text()) for m in PURE}
         for file in sorted(folder.glob("*.json")):
             told = json.loads(file.read_text())
             self.seconds |= told["seconds"]
+            self.costs |= told["costs"]
             for module, lines in told["lines"].items():
                 for line, contexts in lines.items():
                     self._add(module, int(line), contexts, set(told["seconds"]))
@@ -349,15 +367,19 @@ class Cover:
                 self._of.setdefault(module, set()).update(tests)
 
     def tests(self, job: Job) -> list[str]:
-        """Those that run the changed line, quickest first; of what runs at import, all of the module."""
+        """Those that run the changed line, the closest first; of what runs at import, all of the module."""
         lines = range(job.mutant.line, job.mutant.end + 1)
         lines = {*lines, self._first[job.module].get(job.mutant.line, job.mutant.line)}
         found = set().union(*(self._at.get((job.module, line), set()) for line in lines))
         if not found or not in_body(job):  # Whichever test is the first to import the module says little.
             found = self._of.get(job.module, set())
-        quickest = sorted(found, key=lambda test: (self.seconds[test], test))
-        before = accumulate((self.seconds[test] for test in quickest), initial=0.0)
-        return [test for test, spent in zip(quickest, before, strict=False) if spent < MUTANT_SECONDS]
+
+        def far(test: str) -> tuple[bool, float, str]:
+            return job.module not in about(test.partition("::")[0]), self.costs[test], test
+
+        closest = sorted(found, key=far)
+        before = accumulate((self.costs[test] for test in closest), initial=0.0)
+        return [test for test, spent in zip(closest, before, strict=False) if spent < MUTANT_SECONDS]
 
 
 # --- mutants meet tests -----------------------------------------------------------------------------------
@@ -384,8 +406,11 @@ def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     """Runs what has no result yet: first in processes that have all tests loaded, then what lives anew."""
     results, equal = out / "results.jsonl", known_equivalent()
     end = time.monotonic() + minutes * 60
-    jobs = sorted(jobs, key=lambda job: job.name in equal)  # These meet all their tests: they come last.
     cover_of = Cover(out / "cover")
+    met = {line["id"] for line in read(results)}
+    for job in jobs:
+        if job.name in equal and job.id not in met:
+            record(results, job, "survived", "listed as equivalent", 0, 0.0)
     met = {line["id"] for line in read(results)}
     if waiting := [job for job in jobs if job.id not in met and in_body(job) and cover_of.tests(job)]:
         print(f"{len(jobs)} mutants, {len(waiting)} to meet tests that are loaded", flush=True)
@@ -598,7 +623,7 @@ def main() -> None:
         return
     jobs = drawn(given.mutants, given.seed, given.only)
     if given.again:
-        kept = [line for line in read(out / "results.jsonl") if line["status"] != "survived"]
+        kept = [line for line in read(out / "results.jsonl") if line["status"] not in ("survived", ALIVE)]
         (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     if given.what == "run":
         run(out, jobs, given.minutes, given.workers)
