@@ -109,6 +109,8 @@ TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
 SPARE_SECONDS = 60.0
 """On top of four times what the tests took: a machine that does other work is slow."""
+SPARE_CPU = 10.0
+"""On top of five times the CPU time that a test took: a mutant that runs on for ever is ended soon."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +214,13 @@ def forked(tree: Path, log: Path, work: Any) -> int:
 
 def pytest_arguments(*more: str) -> list[str]:
     """The same for every run: no state from run to run, and chance that repeats itself."""
+    from hypothesis import Phase, settings
+
+    # The first example that fails is enough, however large, and a machine that does other work is slow.
+    settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), deadline=None)
     early = "-Wignore::pytest.PytestAssertRewriteWarning"  # As plugins are loaded before the fork.
-    return ["-p", "no:cacheprovider", "-p", "no:xdist", early, "--hypothesis-seed=0", "--tb=line", *more]
+    chance = ["--hypothesis-seed=0", "--hypothesis-profile=mutants"]
+    return ["-p", "no:cacheprovider", "-p", "no:xdist", early, *chance, "--tb=line", *more]
 
 
 def killed(child: int) -> None:
@@ -357,6 +364,10 @@ class Cover:
                 for line, contexts in lines.items():
                     self._add(module, int(line), contexts, set(told["seconds"]))
 
+    def limit(self, test: str) -> float:
+        """The CPU time after which a test is ended: a mutant is caught by it."""
+        return SPARE_CPU + 5 * self.costs[test]
+
     def _add(self, module: str, line: int, contexts: list[str], in_file: set[str]) -> None:
         for context in contexts:
             test, _, phase = context.partition("|")
@@ -461,7 +472,7 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
     def meet(job: Job, tests: list[str], loaded: Loaded) -> int:
         if not swap(tree / "bdc_agents" / job.module, job.mutant, loaded.functions):
             return 0
-        found = loaded.failing(tests)
+        found = loaded.failing(tests, cover_of.limit)
         print("", *(f"FAILED {test}" for test in found), sep="\n", flush=True)  # After the dots.
         return len(found)
 
@@ -481,7 +492,7 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
             time.sleep(0.02)
         # What kills a mutant passes without one.
         killers = sorted({line["by"] for line in read(results)} & cover_of.seconds.keys())
-        if found := loaded.failing(killers, first=False):
+        if found := loaded.failing(killers, cover_of.limit, first=False):
             print("These fail without a mutant:", *found, sep="\n", flush=True)
             os._exit(1)
 
@@ -491,15 +502,17 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
 def control(job: Job, tree: Path, cover_of: Cover) -> None:
     """Makes sure that tests which then kill a mutant pass without one."""
     tests = cover_of.tests(job)
-    _, status = os.waitpid(forked(tree, tree.with_suffix(".log"), lambda: tested(tests)), 0)
+    work = partial(tested, tests, sum(map(cover_of.limit, tests)))
+    _, status = os.waitpid(forked(tree, tree.with_suffix(".log"), work), 0)
     if status:
         sys.exit(f"{tree}.log: tests fail without a mutant; run `cover` again in a fresh folder")
 
 
-def tested(tests: list[str]) -> int:
+def tested(tests: list[str], cpu_seconds: float) -> int:
     """Runs some tests up to the first that fails; 0 where none does."""
     import pytest
 
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     return int(pytest.main(pytest_arguments("-x", *tests)))
 
 
@@ -522,7 +535,8 @@ def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | Non
     log = tree.with_suffix(".log")
     usual = sum(cover_of.seconds[test] for test in tests)
     limit = SPARE_SECONDS + 4 * usual
-    return Running(job, forked(tree, log, lambda: tested(tests)), tree, log, tests, time.monotonic(), limit)
+    work = partial(tested, tests, sum(map(cover_of.limit, tests)))
+    return Running(job, forked(tree, log, work), tree, log, tests, time.monotonic(), limit)
 
 
 def ended(one: Running) -> str | None:
@@ -535,7 +549,8 @@ def ended(one: Running) -> str | None:
         os.waitpid(one.child, 0)
         return "timeout"
     killed(one.child)
-    return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+    ending = os.waitstatus_to_exitcode(status)
+    return "survived" if ending == 0 else "timeout" if ending == -signal.SIGPROF else "killed"
 
 
 def restore(one: Running) -> None:
