@@ -101,7 +101,7 @@ SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_llamacpp.py", "*/test_
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
 FILE_SECONDS = 150.0
 """CPU time after which the rest of a file of tests is left out of `cover`, which would else take an hour."""
-MUTANT_SECONDS = 60.0
+MUTANT_SECONDS = 20.0
 """A mutant meets no further test once those before take this CPU time without it: survivors meet them all,
 and what the closest tests do not notice hardly any other does."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"

@@ -14,7 +14,7 @@ from bdc_agents.evaluate.inspect_log import write_logs
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import SUMMARY_FILE, Point, Results, Row
-from bdc_agents.evaluate.summary import Summary, count_of, summarise, weak_tests, write_summary
+from bdc_agents.evaluate.summary import Summary, count_of, figures_of, summarise, weak_tests, write_summary
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'
@@ -276,3 +276,34 @@ def test_public_tests_are_weak_from_a_fifth_of_ten_programs_on(fooled: int, righ
     assert found is None or found.value == fooled / len(rows)
     missed = [one.model_copy(update={"public": Hidden(passed=1, total=2)}) for one in rows]
     assert weak_tests(missed) is None, "a program that fails in public fools nobody"
+
+
+def test_the_share_from_the_cache_is_of_all_calls() -> None:
+    cached = row("p", "s", 4, True).model_copy(update={"usage": {"ann": Usage(calls=8, cached=2)}})
+    assert figures_of("s", [cached, row("q", "s", 2, True)], [1]).cached == 0.2
+    unasked = row("p", "s", 4, True).model_copy(update={"usage": {}})
+    assert figures_of("s", [unasked], [1]).cached == 0.0
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_tests_made_by_references_are_told(
+    made: bool, tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    section = {"datasets": ["d"], "solvers": ["one"], "samples": 1, "k": [1], "reference_tests": made}
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        results._write(row("p0", "one", 2, True).model_dump_json().encode() + b"\n")
+    claims = summarise(tmp_path, [make_task("p0")]).claims
+    assert any("(--reference-tests)" in claim for claim in claims) == made
+
+
+def test_labels_are_told_by_how_many_problems_have_them_then_by_name() -> None:
+    rows = [
+        row(f"p{n}", "s", 1, n == 0).model_copy(update={"tags": tags})
+        for n, tags in enumerate(("ba", "b", "ca", ""))
+    ]
+    found = figures_of("s", rows, [1])
+    assert [(tag, group.problems, group.solved.value) for tag, group in found.tag.items()] == [
+        ("a", 2, 0.5),
+        ("b", 2, 0.5),
+        ("c", 1, 0.0),
+    ]

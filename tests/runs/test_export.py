@@ -160,6 +160,19 @@ def test_parquet_has_columns_to_query(run, tmp_path):
     assert [row["reasons"] for row in rows] == [[], [], ["hidden"]]
     assert [row["hidden_passed"] for row in rows] == [3, 3, 2]
     assert [(row["difficulty"], row["dataset"], row["seed"]) for row in rows] == [("", "", 0)] * 3
+    for row, trace in zip(rows, read_traces(run), strict=True):
+        assert Trace.model_validate_json(row.pop("trace")) == trace
+        solution, used = trace.solution, trace.solution.usage.values()
+        expected = {
+            name: getattr(solution, name) for name in ("solved", "reward", "stopped_by", "seconds", "code")
+        }
+        expected |= {
+            name: sum(getattr(one, name) or 0 for one in used) for name in ("calls", "tokens", "cost")
+        }
+        expected |= {"problem_id": trace.problem.id, "hidden_total": 3}
+        assert {name: row[name] for name in expected} == expected
+        known = {"kept", "reasons", "hidden_passed", "difficulty", "dataset", "seed"}
+        assert row.keys() == expected.keys() | known
 
 
 def test_equal_rows_and_equal_problems_are_written_once(run, tmp_path, searched):

@@ -263,3 +263,8 @@ def test_a_script_that_keeps_something_is_looked_at_as_a_whole(code: str) -> Non
 @pytest.mark.parametrize("code", ["", "f(1)", "x = 1", "assert (", "def test_it():\n    f(1)"])
 def test_a_script_that_asserts_nothing_has_nothing_to_look_at(code: str) -> None:
     assert looked_at(code) == []
+
+
+def test_without_an_entry_point_the_candidate_stands_for_itself() -> None:
+    code = "def check(candidate):\n    assert candidate(1) == 2"
+    assert [one for _, one in looked_at(code, entry_point=None)] == ["candidate(1)"]

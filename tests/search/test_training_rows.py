@@ -12,7 +12,7 @@ from bdc_agents.search.boost import read_draft
 from bdc_agents.search.calls import Answer, Call
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.expand import read_thoughts
-from bdc_agents.search.traces import Row, extract_traces
+from bdc_agents.search.traces import Row, extract_traces, reply_with_program, reply_with_thought
 from bdc_agents.types import (
     Attempt,
     Decision,
@@ -174,3 +174,14 @@ def test_a_pair_of_equal_thoughts_is_no_pair(tmp_path) -> None:
     for trace in traces:
         write_trace(folder, trace)
     assert export([folder], tmp_path / "dpo.jsonl", "dpo").rows == {"dpo": 1}
+
+
+def test_space_around_a_thought_is_no_reason_to_leave_it_out() -> None:
+    reply = reply_with_thought(Thought(text="  sort it first\n", agent="ann", prior=0.5))
+    assert reply == reply_with_thought(Thought(text="sort it first", agent="ann", prior=0.5)) != ""
+
+
+@pytest.mark.parametrize("code", ["", "  \n", "no Python here", "x = "])
+def test_what_is_no_program_gives_no_reply(code: str) -> None:
+    assert reply_with_program(code, PROBLEM) in ("", f"```python\n{code.strip()}\n```")
+    assert (reply_with_program(code, PROBLEM) == "") >= (not code.strip())

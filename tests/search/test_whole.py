@@ -187,3 +187,9 @@ def test_a_form_asks_for_none_of_the_changes() -> None:
         assert "required" not in TypeAdapter(changes).json_schema()
     with pytest.raises(ValueError, match="preset"):
         TypeAdapter(SearchChanges).validate_python({"preset": "papre"})
+
+
+def test_a_change_is_all_that_was_set_beside_what_the_graph_set() -> None:
+    walk: Any = {"search": {"bandit": 2}}
+    found, _ = read_context(walk, SearchConfig(seed=5), Budget())
+    assert found.policy == "paper", "as if it had been made with both"
