@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bdc_agents.evaluate.inspect_log import write_logs
+from bdc_agents.evaluate.matching import matched
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import SUMMARY_FILE, Point, Results, Row
@@ -307,3 +308,27 @@ def test_labels_are_told_by_how_many_problems_have_them_then_by_name() -> None:
         ("b", 2, 0.5),
         ("c", 1, 0.0),
     ]
+
+
+@pytest.mark.parametrize(("hidden", "words"), [(0, "None of these"), (1, "1 of 2 problems have no"), (2, "")])
+def test_what_public_tests_alone_cannot_say_is_told(
+    hidden: int, words: str, tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    section = {"datasets": ["d"], "solvers": ["one"], "samples": 1, "k": [1]}
+    tasks = [make_task(f"p{n}") for n in range(2)]
+    assert all(len(task.hidden) for task in tasks)
+    tasks = [task if n < hidden else Task(problem=task.problem) for n, task in enumerate(tasks)]
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        results._write(row("p0", "one", 2, True).model_dump_json().encode() + b"\n")
+    claims = summarise(tmp_path, tasks).claims
+    assert [words in claim for claim in claims] == [True] * bool(words)
+
+
+def test_without_prices_the_other_measures_are_matched_all_the_same() -> None:
+    def unpriced(one: Row) -> Row:
+        return one.model_copy(update={"usage": {"ann": Usage(calls=2, prompt_tokens=9)}})
+
+    rows = {name: [unpriced(row(f"p{n}", name, 2, True)) for n in range(3)] for name in ("one", "two")}
+    assert {match.axis for match in matched(rows)} == {"calls", "tokens", "seconds"}
+    priced = rows | {"two": [row("p0", "two", 2, True)]}
+    assert {match.axis for match in matched(priced)} == {"calls", "tokens", "seconds", "dollars"}

@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.errors import ConfigError
@@ -205,6 +205,7 @@ def plain_chances(
     return plain_share(now)
 
 
+@settings(deadline=None)
 @given(
     tolds,
     tolds,
@@ -240,6 +241,9 @@ def test_a_further_try_than_the_eighth_counts_as_the_eighth() -> None:
 
     assert told(6) != told(7) == told(8) == told(500)
     assert told(0).times("repair", "wrong", "ann") == 1
+    assert told(0) == Beliefs().tell([Told("repair", "ann", "wrong", "pass")]), (
+        "the first, where none is said"
+    )
     assert told(0).times("repair", "wrong", "bob") == told(0).times("rethink", "wrong", "ann") == 0
 
 

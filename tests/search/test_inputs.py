@@ -268,3 +268,10 @@ def test_a_script_that_asserts_nothing_has_nothing_to_look_at(code: str) -> None
 def test_without_an_entry_point_the_candidate_stands_for_itself() -> None:
     code = "def check(candidate):\n    assert candidate(1) == 2"
     assert [one for _, one in looked_at(code, entry_point=None)] == ["candidate(1)"]
+
+
+def test_lists_that_are_of_one_length_in_every_example_stay_so() -> None:
+    rows = [([1, 2, 3], [4, 5, 6]), ([7, 1], [2, 2]), ([5, 1, 3, 8], [0, 9, 6, 4])]
+    made = further_inputs(problem(*(call(f"f({one}, {other})") for one, other in rows)))
+    assert len(made) == INPUTS
+    assert all(len(one) == len(other) for one, other in map(arguments, made))

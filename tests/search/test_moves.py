@@ -628,3 +628,66 @@ def test_a_setting_of_the_walk_chooses_the_walk(setting: str) -> None:
     assert config.policy == "paper"
     assert SearchConfig().policy == SearchConfig(rollouts=3, skills={"a": 0.5}).policy == "default"
     assert SearchConfig.model_validate(config.model_dump(exclude_unset=True)) == config
+
+
+def test_the_best_of_n_go_round_the_agents_from_whoever_is_next() -> None:
+    names = ("ann", "bob", "cat")
+    for written in range(7):
+        tree = root(*(attempt(f"p{n}") for n in range(written)))
+        moves = planned(tree, None, SearchConfig(policy="best-of-n"), agents=names, count=4)
+        assert [move.agent for move in moves] == [names[(written + turn) % 3] for turn in range(4)]
+        assert {(move.kind, move.node) for move in moves} == {("answer", "0")}
+
+
+def below_hopeless(**fields: Any) -> Tree:
+    """A thought whose program failed, below a root whose program gave no result."""
+    node = Node(
+        id="0.0",
+        parent="0",
+        thought=Thought(text="t", agent="ann"),
+        attempts=(attempt("q"),),
+        value=0.0,
+        best_return=0.9,
+    )
+    tree = root(attempt("p", outcome="error"), children=("0.0",), expanded=9)
+    return tree.with_nodes(node.model_copy(update=fields))
+
+
+def hoping(kind: Any, before: str) -> Beliefs:
+    """That one move passes, and no other does."""
+    starts = (("answer", ""), ("write", "wrong"), ("write", ""), ("repair", "wrong"), ("rethink", "wrong"))
+    never = (*starts, ("repair", "error"), ("rethink", "error"))
+    told = [(start, "pass" if start == (kind, before) else "wrong") for start in never]
+    return Beliefs().tell(
+        Told(start[0], agent, start[1], after)  # pyright: ignore[reportArgumentType]
+        for start, after in told
+        for agent in AGENTS
+        for _ in range(40)
+    )
+
+
+def test_a_thought_is_written_for_anew_from_the_facts_and_mended_by_its_program() -> None:
+    (move,) = planned(below_hopeless(), hoping("write", "wrong"), count=1)
+    assert (move.kind, move.node, move.program, move.before) == ("write", "0.0", "", "wrong")
+    (move,) = planned(below_hopeless(), hoping("repair", "wrong"), count=1)
+    assert (move.kind, move.node, move.program, move.before) == ("repair", "0.0", "q", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinks"),
+    [
+        ({}, True),
+        ({"mends": "p", "kind": "repair"}, False),
+        ({"expanded": 1}, True),
+        ({"expanded": 2}, False),
+    ],
+)
+def test_thoughts_continue_a_thought_and_no_repair_and_not_in_vain(fields: Any, thinks: bool) -> None:
+    tree, plans = below_hopeless(**fields), hoping("write", "")
+
+    def kinds(config: SearchConfig) -> set[tuple[str, str]]:
+        return {(move.kind, move.node) for move in planned(tree, plans, config, count=1)}
+
+    assert (kinds(CONFIG) == {("think", "0.0")}) is thinks
+    assert ("think", "0.0") not in kinds(SearchConfig(max_depth=1))
+    assert (kinds(SearchConfig(max_depth=2)) == {("think", "0.0")}) is thinks

@@ -35,8 +35,11 @@ def test_the_shares_of_two_steps_are_the_whole(
     for name, cap in caps.items():
         used = getattr(before, name)
         assert found["boost"][name] - used + found["expand"][name] == pytest.approx(cap)
-        for side, own in (("boost", boost), ("expand", expand)):
+        sides = (("boost", boost), ("expand", expand))
+        for side, own in sides:
             assert found[side][name] >= used + getattr(own, name) - 1e-9  # type: ignore[index]
+        spare = [found[side][name] - used - getattr(own, name) for side, own in sides]  # type: ignore[index]
+        assert -1e-6 <= spare[0] - spare[1] <= (1e-6 if name == "money" else 1), "half for each"
 
 
 @given(bounds=st.lists(st.integers(1, 9), max_size=20), cap=st.integers(1, 40))

@@ -1,5 +1,7 @@
 """Every training row teaches a reply that the search itself can read."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,3 +187,23 @@ def test_space_around_a_thought_is_no_reason_to_leave_it_out() -> None:
 def test_what_is_no_program_gives_no_reply(code: str) -> None:
     assert reply_with_program(code, PROBLEM) in ("", f"```python\n{code.strip()}\n```")
     assert (reply_with_program(code, PROBLEM) == "") >= (not code.strip())
+
+
+def test_a_step_is_preferred_to_siblings_that_are_worse_and_better_than_nothing_else() -> None:
+    def pairs(*values: float, parent: float = 0.2, **more: object) -> set[tuple[str, str]]:
+        children = tuple(
+            Node(id=f"0.{n}", parent="0", thought=Thought(text=f"idea {n}", agent="ann"), value=value, **more)  # type: ignore[arg-type]
+            for n, value in enumerate(values)
+        )
+        whole = trace_of([], [], "def double(x):\n    return 2 * x")
+        root = whole.nodes[0].model_copy(update={"value": parent, "children": tuple(c.id for c in children)})
+        rows = extract_traces(whole.model_copy(update={"nodes": (root, *children)}))
+        told = [(row.completion, row.rejected or "") for row in rows if row.kind == "dpo"]
+        return {tuple(str(json.loads(text)["thoughts"][0]["thought"])[-1] for text in pair) for pair in told}  # type: ignore[misc]
+
+    assert pairs(0.5, 0.1) == {("0", "1")}
+    assert pairs(0.5, 0.5) == set(), "equals are no pair"
+    assert pairs(0.5, 0.3, 0.1) == {("0", "1"), ("0", "2"), ("1", "2")}
+    assert pairs(0.2, 0.1) == set(), "as good as the parent is no better"
+    assert pairs(0.5, 0.1, mends="p") == set(), "diagnoses of other programs are no steps"
+    assert pairs(0.0, 0.5) == {("1", "0")}
