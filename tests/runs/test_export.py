@@ -434,3 +434,9 @@ def test_a_trace_without_hidden_tests_or_prices_has_columns_too(tmp_path, search
     (row,) = parquet.read_table(tmp_path / "t.parquet").to_pylist()
     assert (row["hidden_passed"], row["hidden_total"], row["kept"], row["reasons"]) == (0, 0, False, [])
     assert (row["calls"], row["cost"]) == (5, 0.5)
+
+
+def test_a_search_without_hidden_tests_is_refused_unless_it_is_asked_for(searched):
+    bare = searched[0].model_copy(update={"decision": None})
+    assert refusals(bare) == ("no-hidden-tests",)
+    assert refusals(bare, unscored=True) == ()

@@ -54,6 +54,10 @@ def test_what_is_reserved_and_settled_leaves_nothing_behind(bounds: list[int], c
     for bound, tries in held:
         account.settle(bound, Usage(), tries)
     assert account.used == Amount(1, 7, 0.0)
+    assert account.reserve(Usage(calls=5, prompt_tokens=100)) is (None if cap > 1 else "calls"), "made once"
+    if cap > 1:
+        account.settle(Usage(calls=5, prompt_tokens=100), Usage(calls=1, prompt_tokens=60))
+        assert account.used == Amount(2, 67, 0.0)
 
 
 def test_a_plan_is_stored_as_what_there_is_of_it() -> None:
