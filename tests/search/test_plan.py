@@ -120,9 +120,17 @@ def test_a_plan_has_calls_where_any_part_of_it_asks_something(part: dict[str, An
     assert Plan(**part).calls is calls
 
 
-def round_of(agents: list[ScriptedAgent], problem: Problem, left: int, tree: Tree, **config: Any) -> Round:
+def round_of(
+    agents: list[ScriptedAgent],
+    problem: Problem,
+    left: int,
+    tree: Tree,
+    plan: Plan | None = None,
+    **config: Any,
+) -> Round:
     """A round of a search that has so many calls left."""
     state: Any = {"problem": problem.model_dump(mode="json"), "tree": tree.patches()}
+    state |= {"plan": stored(plan or Plan())}
     state |= {"usage": {"ann": Usage(calls=50 - left).model_dump(mode="json")}}
     search, named = SearchConfig(policy="paper", **config), {agent.name: agent for agent in agents}
     return Round(
@@ -196,3 +204,16 @@ async def test_the_shares_of_both_steps_are_in_the_plan_where_both_have_calls(
         one, _ = round_of(pair, problem, 10, tree, bandit=1).plan(*leaves)
         assert one.calls
         assert one.caps == {}
+
+
+@pytest.mark.parametrize(("beside", "held"), [({}, 2), ({"write": {"0": ("ann",)}}, 1)])
+async def test_beside_planned_thoughts_a_program_is_held_unless_one_is_written(
+    beside: dict[str, Any], held: int, pair: list[ScriptedAgent], problem: Problem
+) -> None:
+    plan = Plan(expand={"0": ("bob",)}, **beside)
+    found = round_of(pair, problem, 9, ANSWERED, plan, bandit=1)
+    assert [(call.agent, call.purpose) for call in found.thinking()] == [("bob", "expand")]
+    assert found.step.account.used.calls == 41 + held
+    nothing = round_of(pair, problem, 9, ANSWERED, Plan(), bandit=1)
+    assert nothing.thinking() == []
+    assert nothing.step.account.used.calls == 41
