@@ -5,10 +5,11 @@
                                                          where it was cut off
     python benchmarks/mutants.py report --out FOLDER     the share that was killed, and the survivors
 
-Each mutant is written into a copy of the tree and meets the tests that run its line, quickest first, up
-to the first that fails; one that runs far longer than they do without it counts as killed, too. Slow tests
-are among them where their file imports one of the modules. Others, which come past these lines on their
-way, would take hours and could only kill more. Nothing in the tree itself is changed.
+Each mutant is written into a copy of the tree and meets the tests that run its line, up to the first that
+fails: those whose file imports the module first, of these the cheapest; one that runs far longer than they do
+without it counts as killed, too. Slow tests are among them where their file imports one of the modules.
+Others, which come past these lines on their way, would take hours and could only kill more. Those that are
+listed as equivalent meet none and count as alive. Nothing in the tree itself is changed.
 
 `--minutes` ends a run early, `--only` takes modules whose path has a pattern, `--again` forgets what
 survived, to try it on new tests. Results are lines of JSON in FOLDER; they hold for the sources they were
@@ -35,7 +36,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -60,18 +61,28 @@ PURE = {
     "runs/overlap.py": "which texts are too much alike",
     "runs/selection.py": "which problems a run takes",
     "search/agreement.py": "which programs do the same",
+    "search/attempts.py": "what became of programs, and whose credit that is",
     "search/beliefs.py": "what a move is likely to give",
     "search/backpropagate.py": "values of the tree",
     "search/bandit.py": "which agent is asked",
     "search/budget.py": "what may still be spent",
     "search/expand.py": "what thoughts are read from a reply",
     "search/finish.py": "which program is handed over",
+    "search/inputs.py": "which further inputs programs are compared on",
     "search/judge.py": "what a judge's reply says",
     "search/moves.py": "which moves are planned",
+    "search/notes.py": "what a result says beside its program",
+    "search/observed.py": "what a script test looks at",
+    "search/origin.py": "which search goes on",
     "search/path.py": "the way to a node",
+    "search/plan.py": "which calls a round can afford",
+    "search/ratings.py": "which number an agent meant",
     "search/reflect.py": "what is thought again",
+    "search/round.py": "which sides and wants a round has",
+    "search/routes.py": "where the graph goes on",
     "search/select.py": "which node is next",
     "search/self_tests.py": "which tests are read from a reply",
+    "search/standing.py": "which agent takes no further part",
     "search/state.py": "how changes of the state are put together",
     "search/traces.py": "what is learned from a search",
     "sandbox/judge.py": "whether an output is the expected one",
@@ -80,22 +91,26 @@ PURE = {
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for
 anything or asks for the time (`check_pure`); some read a file that they are given. What only draws or
-writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at."""
+writes (plots, pieces, breakdown, report, collection_report) is left out: it is looked at. So is what makes
+up values by chance (variation, stdin_text): there one number is often as good as another."""
 _EFFECTS = {"asyncio", "os", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "secrets"}
 
 TESTS = ("tests/cli/", "tests/evaluate/", "tests/runs/", "tests/search/")
-"""Where every quick test is run. The other folders have none: of theirs, see `is_about`."""
+"""Where every quick test is run. The other folders have none: of theirs, see `about`."""
 SKIPPED = ("tests/runs/ray/*", "*/test_real*.py", "*/test_llamacpp.py", "*/test_vllm_real.py")
 """Tests of a cluster and of real models take minutes and run hardly any of these modules' lines."""
 FILE_SECONDS = 150.0
-"""After this time the rest of a file of tests is left out of `cover`, which would else take over an hour."""
-MUTANT_SECONDS = 200.0
-"""A mutant meets no further test once those before take this long without it: survivors meet them all."""
+"""CPU time after which the rest of a file of tests is left out of `cover`, which would else take an hour."""
+MUTANT_SECONDS = 20.0
+"""A mutant meets no further test once those before take this CPU time without it: survivors meet them all,
+and what the closest tests do not notice hardly any other does."""
 HEAVY = "pytest hypothesis pydantic langgraph.graph langchain_core.messages openai httpx"
 TORCH = "numpy torch peft"
 """Loaded once, before a process for each mutant is forked."""
 SPARE_SECONDS = 60.0
 """On top of four times what the tests took: a machine that does other work is slow."""
+SPARE_CPU = 10.0
+"""On top of five times the CPU time that a test took: a mutant that runs on for ever is ended soon."""
 
 
 @dataclass(frozen=True)
@@ -199,8 +214,13 @@ def forked(tree: Path, log: Path, work: Any) -> int:
 
 def pytest_arguments(*more: str) -> list[str]:
     """The same for every run: no state from run to run, and chance that repeats itself."""
+    from hypothesis import Phase, settings
+
+    # The first example that fails is enough, however large, and a machine that does other work is slow.
+    settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), deadline=None)
     early = "-Wignore::pytest.PytestAssertRewriteWarning"  # As plugins are loaded before the fork.
-    return ["-p", "no:cacheprovider", "-p", "no:xdist", early, "--hypothesis-seed=0", "--tb=line", *more]
+    chance = ["--hypothesis-seed=0", "--hypothesis-profile=mutants"]
+    return ["-p", "no:cacheprovider", "-p", "no:xdist", early, *chance, "--tb=line", *more]
 
 
 def killed(child: int) -> None:
@@ -218,9 +238,11 @@ class Contexts:
 
     def __init__(self, coverage: Any) -> None:
         self._coverage = coverage
-        self._end = time.monotonic() + FILE_SECONDS
+        self._end = cpu_time() + FILE_SECONDS
+        self._began = 0.0
         self.session: Any = None
         self.seconds: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
         self.failed: set[str] = set()
 
     def _named(self, phase: str) -> Any:
@@ -232,8 +254,12 @@ class Contexts:
 
         return hook
 
-    def pytest_runtest_logfinish(self) -> None:
-        if time.monotonic() > self._end and self.session is not None:
+    def pytest_runtest_logstart(self) -> None:
+        self._began = cpu_time()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.costs[nodeid] = cpu_time() - self._began
+        if cpu_time() > self._end and self.session is not None:
             self.session.shouldstop = f"{FILE_SECONDS:.0f} s are over"
 
     def pytest_sessionstart(self, session: Any) -> None:
@@ -245,10 +271,17 @@ class Contexts:
             self.failed.add(report.nodeid)
 
 
-def is_about(file: str) -> bool:
-    """Whether a file of tests imports one of the modules that is tested here, or that only slow tests run."""
+def cpu_time() -> float:
+    """Of this process and of those that it has waited for: other work on the machine does not count."""
+    return sum(os.times()[:4])
+
+
+@cache
+def about(file: str) -> frozenset[str]:
+    """The modules that a file of tests imports, of those that are tested in its folder or by slow tests."""
     text = re.sub(r"\(\s+([^)]*)\)", lambda found: " ".join(found[1].split()), (ROOT / file).read_text())
     imported = re.findall(r"^\s*from bdc_agents\.([\w.]+) import (.*)$", text, re.M)
+    found: set[str] = set()
     for module in PURE:
         package, name = module.removesuffix(".py").split("/")
         quick = f"tests/{package}/" in TESTS
@@ -256,8 +289,8 @@ def is_about(file: str) -> bool:
             continue
         for source, names in imported:
             if source == f"{package}.{name}" or (source == package and name in re.findall(r"\w+", names)):
-                return True
-    return False
+                found.add(module)
+    return frozenset(found)
 
 
 def covered_by(file: str, into: Path) -> int:
@@ -271,7 +304,7 @@ def covered_by(file: str, into: Path) -> int:
     for phase in ("setup", "call", "teardown"):
         setattr(plugin, f"pytest_runtest_{phase}", plugin._named(phase))
     measure.start()
-    chosen = [file] if is_about(file) else ["-m", "not slow", file]
+    chosen = [file] if about(file) else ["-m", "not slow", file]
     pytest.main(pytest_arguments(*chosen), plugins=[plugin])
     measure.stop()
     data = measure.get_data()
@@ -280,7 +313,8 @@ def covered_by(file: str, into: Path) -> int:
         contexts = data.contexts_by_lineno(path)
         lines[module] = {str(line): sorted(found) for line, found in contexts.items()}
     passed = {test: seconds for test, seconds in plugin.seconds.items() if test not in plugin.failed}
-    into.write_text(json.dumps({"file": file, "seconds": passed, "lines": lines}))
+    costs = {test: plugin.costs[test] for test in passed}
+    into.write_text(json.dumps({"file": file, "seconds": passed, "costs": costs, "lines": lines}))
     return 0
 
 
@@ -289,7 +323,7 @@ def cover(out: Path, minutes: float, only: str, workers: int) -> None:
     kept = out / "cover"
     kept.mkdir(parents=True, exist_ok=True)
     found = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py"))
-    every = [file for file in found if file.startswith(TESTS) or is_about(file)]
+    every = [file for file in found if file.startswith(TESTS) or about(file)]
     into_of = {file: kept / f"{file.replace('/', '+')}.json" for file in every if re.search(only, file)}
     files = [file for file, into in into_of.items() if not into.exists()]
     files = [file for file in files if not any(fnmatch(file, pattern) for pattern in SKIPPED)]
@@ -314,19 +348,29 @@ def cover(out: Path, minutes: float, only: str, workers: int) -> None:
 
 
 class Cover:
-    """Which tests run which lines, and how long each takes."""
+    """Which tests run which lines, how long each takes, and how much CPU time."""
 
     def __init__(self, folder: Path) -> None:
         self.seconds: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
         self._at: dict[tuple[str, int], set[str]] = {}
         self._of: dict[str, set[str]] = {}
         self._first = {m: first_lines((ROOT / "bdc_agents" / m).read_text()) for m in PURE}
         for file in sorted(folder.glob("*.json")):
             told = json.loads(file.read_text())
             self.seconds |= told["seconds"]
+            self.costs |= told["costs"]
             for module, lines in told["lines"].items():
                 for line, contexts in lines.items():
                     self._add(module, int(line), contexts, set(told["seconds"]))
+
+    @staticmethod
+    def _close(job: Job, test: str) -> bool:
+        return job.module in about(test.partition("::")[0])
+
+    def limit(self, test: str) -> float:
+        """The CPU time after which a test is ended: a mutant is caught by it."""
+        return SPARE_CPU + 5 * self.costs[test]
 
     def _add(self, module: str, line: int, contexts: list[str], in_file: set[str]) -> None:
         for context in contexts:
@@ -338,15 +382,20 @@ class Cover:
                 self._of.setdefault(module, set()).update(tests)
 
     def tests(self, job: Job) -> list[str]:
-        """Those that run the changed line, quickest first; of what runs at import, all of the module."""
+        """Those that run the changed line, the closest first; of what runs at import, all of the module."""
         lines = range(job.mutant.line, job.mutant.end + 1)
         lines = {*lines, self._first[job.module].get(job.mutant.line, job.mutant.line)}
         found = set().union(*(self._at.get((job.module, line), set()) for line in lines))
         if not found or not in_body(job):  # Whichever test is the first to import the module says little.
-            found = self._of.get(job.module, set())
-        quickest = sorted(found, key=lambda test: (self.seconds[test], test))
-        before = accumulate((self.seconds[test] for test in quickest), initial=0.0)
-        return [test for test, spent in zip(quickest, before, strict=False) if spent < MUTANT_SECONDS]
+            # A test of a table may run no line of the module: it reads what was made at import.
+            found = self._of.get(job.module, set()) | {test for test in self.costs if self._close(job, test)}
+
+        def far(test: str) -> tuple[bool, float, str]:
+            return not self._close(job, test), self.costs[test], test
+
+        closest = sorted(found, key=far)
+        before = accumulate((self.costs[test] for test in closest), initial=0.0)
+        return [test for test, spent in zip(closest, before, strict=False) if spent < MUTANT_SECONDS]
 
 
 # --- mutants meet tests -----------------------------------------------------------------------------------
@@ -373,8 +422,11 @@ def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
     """Runs what has no result yet: first in processes that have all tests loaded, then what lives anew."""
     results, equal = out / "results.jsonl", known_equivalent()
     end = time.monotonic() + minutes * 60
-    jobs = sorted(jobs, key=lambda job: job.name in equal)  # These meet all their tests: they come last.
     cover_of = Cover(out / "cover")
+    met = {line["id"] for line in read(results)}
+    for job in jobs:
+        if job.name in equal and job.id not in met:
+            record(results, job, "survived", "listed as equivalent", 0, 0.0)
     met = {line["id"] for line in read(results)}
     if waiting := [job for job in jobs if job.id not in met and in_body(job) and cover_of.tests(job)]:
         print(f"{len(jobs)} mutants, {len(waiting)} to meet tests that are loaded", flush=True)
@@ -384,8 +436,10 @@ def run(out: Path, jobs: list[Job], minutes: float, workers: int) -> None:
         _, status = os.waitpid(loader, 0)
         if status:
             sys.exit(f"{out}/live.log says why the tests could not be run")
+    met = {line["id"] for line in read(results)}
     done = {line["id"] for line in read(results) if line["status"] != ALIVE}
     waiting = [job for job in jobs if job.id not in done]
+    waiting.sort(key=lambda job: job.id in met)  # Few of those that live in a loaded module are caught anew.
     preload(job.module for job in waiting)
     trees = [copied(out / f"copy-{n}") for n in range(workers)]
     running: list[Running] = []
@@ -425,7 +479,7 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
     def meet(job: Job, tests: list[str], loaded: Loaded) -> int:
         if not swap(tree / "bdc_agents" / job.module, job.mutant, loaded.functions):
             return 0
-        found = loaded.failing(tests)
+        found = loaded.failing(tests, cover_of.limit)
         print("", *(f"FAILED {test}" for test in found), sep="\n", flush=True)  # After the dots.
         return len(found)
 
@@ -445,7 +499,7 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
             time.sleep(0.02)
         # What kills a mutant passes without one.
         killers = sorted({line["by"] for line in read(results)} & cover_of.seconds.keys())
-        if found := loaded.failing(killers, first=False):
+        if found := loaded.failing(killers, cover_of.limit, first=False):
             print("These fail without a mutant:", *found, sep="\n", flush=True)
             os._exit(1)
 
@@ -455,16 +509,34 @@ def live(jobs: list[Job], out: Path, end: float, workers: int) -> int:
 def control(job: Job, tree: Path, cover_of: Cover) -> None:
     """Makes sure that tests which then kill a mutant pass without one."""
     tests = cover_of.tests(job)
-    _, status = os.waitpid(forked(tree, tree.with_suffix(".log"), lambda: tested(tests)), 0)
+    work = partial(tested, tests, sum(map(cover_of.limit, tests)))
+    _, status = os.waitpid(forked(tree, tree.with_suffix(".log"), work), 0)
     if status:
         sys.exit(f"{tree}.log: tests fail without a mutant; run `cover` again in a fresh folder")
 
 
-def tested(tests: list[str]) -> int:
+class Chosen:
+    """A plugin of pytest that runs some tests, in their order, as far as they are there.
+
+    The name of one may hold a number that is changed: that it is gone is no sign that anybody noticed.
+    """
+
+    def __init__(self, tests: list[str]) -> None:
+        self._tests = tests
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        found = {item.nodeid: item for item in items}
+        items[:] = [found[test] for test in self._tests if test in found]
+
+
+def tested(tests: list[str], cpu_seconds: float) -> int:
     """Runs some tests up to the first that fails; 0 where none does."""
     import pytest
 
-    return int(pytest.main(pytest_arguments("-x", *tests)))
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    files = dict.fromkeys(test.partition("::")[0] for test in tests)
+    ending = pytest.main(pytest_arguments("-x", *files), plugins=[Chosen(tests)])
+    return 0 if ending == pytest.ExitCode.NO_TESTS_COLLECTED else int(ending)
 
 
 def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | None:
@@ -486,7 +558,8 @@ def start(job: Job, tree: Path, cover_of: Cover, results: Path) -> Running | Non
     log = tree.with_suffix(".log")
     usual = sum(cover_of.seconds[test] for test in tests)
     limit = SPARE_SECONDS + 4 * usual
-    return Running(job, forked(tree, log, lambda: tested(tests)), tree, log, tests, time.monotonic(), limit)
+    work = partial(tested, tests, sum(map(cover_of.limit, tests)))
+    return Running(job, forked(tree, log, work), tree, log, tests, time.monotonic(), limit)
 
 
 def ended(one: Running) -> str | None:
@@ -499,7 +572,8 @@ def ended(one: Running) -> str | None:
         os.waitpid(one.child, 0)
         return "timeout"
     killed(one.child)
-    return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+    ending = os.waitstatus_to_exitcode(status)
+    return "survived" if ending == 0 else "timeout" if ending == -signal.SIGPROF else "killed"
 
 
 def restore(one: Running) -> None:
@@ -587,7 +661,7 @@ def main() -> None:
         return
     jobs = drawn(given.mutants, given.seed, given.only)
     if given.again:
-        kept = [line for line in read(out / "results.jsonl") if line["status"] != "survived"]
+        kept = [line for line in read(out / "results.jsonl") if line["status"] not in ("survived", ALIVE)]
         (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     if given.what == "run":
         run(out, jobs, given.minutes, given.workers)

@@ -9,6 +9,7 @@ cache has kept), or in another process: such a mutant needs the slower way.
 
 import ast
 import gc
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
@@ -91,11 +92,17 @@ class Loaded:
         if report.failed:
             self._failed.append(report.nodeid)
 
-    def failing(self, tests: Sequence[str], *, first: bool = True) -> list[str]:
-        """Runs some tests, up to the first that fails or all; gives those that do."""
+    def failing(
+        self, tests: Sequence[str], cpu_seconds: Callable[[str], float], *, first: bool = True
+    ) -> list[str]:
+        """Runs some tests, up to the first that fails or all; gives those that do.
+
+        One that takes more CPU time than it may ends this process.
+        """
         items = [self._items[test] for test in tests if test in self._items]
         self._failed = []
         for item, following in zip_longest(items, items[1:]):
+            signal.setitimer(signal.ITIMER_PROF, cpu_seconds(item.nodeid))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if first and self._failed:
                 break

@@ -67,7 +67,7 @@ def assemble(
 
 def _confirmed(state: SearchState, programs: Mapping[str, Program]) -> bool | None:
     """Whether attempts agree; None where those that pass were not compared."""
-    compared = any(programs[key].behaviour for key in state.get("passing", {}) if key in programs)
+    compared = any(programs[key].behaviour for key in state.get("passing", {}))
     return state.get("confirmed", False) if compared else None
 
 

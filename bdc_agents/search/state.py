@@ -217,7 +217,7 @@ def check_whole(state: SearchState) -> None:
         _STATE.validate_python(state)
         nodes = {node.id: node for node in Tree(state.get("tree")).nodes()}
         programs = {key: Program.model_validate(value) for key, value in state.get("programs", {}).items()}
-        named = {attempt.program for node in nodes.values() for attempt in node.attempts} - {""}
+        named = {*state.get("passing", ()), *(a.program for n in nodes.values() for a in n.attempts)} - {""}
         linked = {child for node in nodes.values() for child in node.children} | {"0"}
         for used in state.get("usage", {}).values():
             Usage.model_validate(used)

@@ -120,6 +120,9 @@ def test_agents_that_write_the_same_programs(make: Make) -> None:
     ]
     assert program_identity(mixed) == (0.5, 12)
     assert kinds(mixed) == {"same-programs"}
+    (found,) = diagnose(mixed)
+    assert found.value == 0.5
+    assert "50% of 12 pairs" in found.text
     assert kinds(mixed[:3]) == set()  # Three pairs say nothing.
 
 

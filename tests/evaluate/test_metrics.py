@@ -270,3 +270,24 @@ def test_losses_that_never_differ_have_no_room_for_a_difference() -> None:
 def test_a_difference_over_no_problems_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one problem"):
         paired([], [])
+
+
+@settings(deadline=None)
+@given(st.lists(rates, min_size=1, max_size=9), st.sampled_from([0.3, 0.5, 7.0]))
+def test_p_does_not_depend_on_the_unit(both: list[tuple[float, float]], unit: float) -> None:
+    differences = [a - b for a, b in both]
+    assert swap_test([unit * one for one in differences]) == pytest.approx(swap_test(differences))
+    signs = [float((one > 0) - (one < 0)) for one in differences]
+    assert swap_test([unit * one for one in signs]) == pytest.approx(swap_test(signs))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5), (0, -1), (1, 0.5)])
+def test_what_is_no_share_has_no_interval(successes: float, trials: float) -> None:
+    with pytest.raises(ValueError, match="is not a share"):
+        wilson(successes, trials)
+
+
+def test_a_trial_may_count_less_than_one() -> None:
+    assert wilson(0.25, 0.5).value == 0.5
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        mean_interval([-0.1, 0.5])

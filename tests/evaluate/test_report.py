@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from bdc_agents.evaluate.inspect_log import write_logs
+from bdc_agents.evaluate.matching import matched
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import SUMMARY_FILE, Point, Results, Row
-from bdc_agents.evaluate.summary import Summary, count_of, summarise, weak_tests, write_summary
+from bdc_agents.evaluate.summary import Summary, count_of, figures_of, summarise, weak_tests, write_summary
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'
@@ -276,3 +277,58 @@ def test_public_tests_are_weak_from_a_fifth_of_ten_programs_on(fooled: int, righ
     assert found is None or found.value == fooled / len(rows)
     missed = [one.model_copy(update={"public": Hidden(passed=1, total=2)}) for one in rows]
     assert weak_tests(missed) is None, "a program that fails in public fools nobody"
+
+
+def test_the_share_from_the_cache_is_of_all_calls() -> None:
+    cached = row("p", "s", 4, True).model_copy(update={"usage": {"ann": Usage(calls=8, cached=2)}})
+    assert figures_of("s", [cached, row("q", "s", 2, True)], [1]).cached == 0.2
+    unasked = row("p", "s", 4, True).model_copy(update={"usage": {}})
+    assert figures_of("s", [unasked], [1]).cached == 0.0
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_tests_made_by_references_are_told(
+    made: bool, tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    section = {"datasets": ["d"], "solvers": ["one"], "samples": 1, "k": [1], "reference_tests": made}
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        results._write(row("p0", "one", 2, True).model_dump_json().encode() + b"\n")
+    claims = summarise(tmp_path, [make_task("p0")]).claims
+    assert any("(--reference-tests)" in claim for claim in claims) == made
+
+
+def test_labels_are_told_by_how_many_problems_have_them_then_by_name() -> None:
+    rows = [
+        row(f"p{n}", "s", 1, n == 0).model_copy(update={"tags": tags})
+        for n, tags in enumerate(("ba", "b", "ca", ""))
+    ]
+    found = figures_of("s", rows, [1])
+    assert [(tag, group.problems, group.solved.value) for tag, group in found.tag.items()] == [
+        ("a", 2, 0.5),
+        ("b", 2, 0.5),
+        ("c", 1, 0.0),
+    ]
+
+
+@pytest.mark.parametrize(("hidden", "words"), [(0, "None of these"), (1, "1 of 2 problems have no"), (2, "")])
+def test_what_public_tests_alone_cannot_say_is_told(
+    hidden: int, words: str, tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    section = {"datasets": ["d"], "solvers": ["one"], "samples": 1, "k": [1]}
+    tasks = [make_task(f"p{n}") for n in range(2)]
+    assert all(len(task.hidden) for task in tasks)
+    tasks = [task if n < hidden else Task(problem=task.problem) for n, task in enumerate(tasks)]
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        results._write(row("p0", "one", 2, True).model_dump_json().encode() + b"\n")
+    claims = summarise(tmp_path, tasks).claims
+    assert [words in claim for claim in claims] == [True] * bool(words)
+
+
+def test_without_prices_the_other_measures_are_matched_all_the_same() -> None:
+    def unpriced(one: Row) -> Row:
+        return one.model_copy(update={"usage": {"ann": Usage(calls=2, prompt_tokens=9)}})
+
+    rows = {name: [unpriced(row(f"p{n}", name, 2, True)) for n in range(3)] for name in ("one", "two")}
+    assert {match.axis for match in matched(rows)} == {"calls", "tokens", "seconds"}
+    priced = rows | {"two": [row("p0", "two", 2, True)]}
+    assert {match.axis for match in matched(priced)} == {"calls", "tokens", "seconds", "dollars"}

@@ -23,7 +23,7 @@ from bdc_agents.runs.row_files import writing_rows
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
-from bdc_agents.types import CallTest, Decision, Hidden, HiddenTests, Problem, Task, Trace
+from bdc_agents.types import CallTest, Decision, Hidden, HiddenTests, Problem, Task, Trace, Usage
 
 STORIES = (
     "A baker sells loaves in pairs. Write twice(x), which returns how many loaves x pairs are.",
@@ -160,6 +160,19 @@ def test_parquet_has_columns_to_query(run, tmp_path):
     assert [row["reasons"] for row in rows] == [[], [], ["hidden"]]
     assert [row["hidden_passed"] for row in rows] == [3, 3, 2]
     assert [(row["difficulty"], row["dataset"], row["seed"]) for row in rows] == [("", "", 0)] * 3
+    for row, trace in zip(rows, read_traces(run), strict=True):
+        assert Trace.model_validate_json(row.pop("trace")) == trace
+        solution, used = trace.solution, trace.solution.usage.values()
+        expected = {
+            name: getattr(solution, name) for name in ("solved", "reward", "stopped_by", "seconds", "code")
+        }
+        expected |= {
+            name: sum(getattr(one, name) or 0 for one in used) for name in ("calls", "tokens", "cost")
+        }
+        expected |= {"problem_id": trace.problem.id, "hidden_total": 3}
+        assert {name: row[name] for name in expected} == expected
+        known = {"kept", "reasons", "hidden_passed", "difficulty", "dataset", "seed"}
+        assert row.keys() == expected.keys() | known
 
 
 def test_equal_rows_and_equal_problems_are_written_once(run, tmp_path, searched):
@@ -391,3 +404,39 @@ def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_p
     write_trace(folder, trace.model_copy(update={"programs": trace.programs | copied}))
     with pytest.raises(UsageError):
         export([folder], tmp_path / "sft.jsonl", "sft", against=EvaluationSet([task]))
+
+
+@pytest.mark.parametrize("kind", ["matrix", "traces"])
+def test_exports_of_all_traces_count_them(run, tmp_path, kind):
+    report = export([run], tmp_path / "x.jsonl", kind)
+    assert (report.traces, report.kept) == (3, 3)
+
+
+def test_where_no_step_was_better_there_are_no_pairs_and_this_is_said(tmp_path, searched):
+    folder, trace = open_run(tmp_path / "flat"), scored(searched[0])
+    write_trace(
+        folder,
+        trace.model_copy(update={"nodes": tuple(n.model_copy(update={"value": 0.5}) for n in trace.nodes)}),
+    )
+    with pytest.raises(UsageError, match="no step of a search was better than its parent and a sibling"):
+        export([folder], tmp_path / "x.jsonl", "dpo")
+
+
+def test_a_trace_without_hidden_tests_or_prices_has_columns_too(tmp_path, searched):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    used = {"one": Usage(calls=2, cost=None), "two": Usage(calls=3, cost=0.5)}
+    trace = searched[0].model_copy(
+        update={"solution": searched[0].solution.model_copy(update={"usage": used})}
+    )
+    folder = open_run(tmp_path / "run")
+    write_trace(folder, trace.model_copy(update={"decision": None}))
+    export([folder], tmp_path / "t.parquet", "traces")
+    (row,) = parquet.read_table(tmp_path / "t.parquet").to_pylist()
+    assert (row["hidden_passed"], row["hidden_total"], row["kept"], row["reasons"]) == (0, 0, False, [])
+    assert (row["calls"], row["cost"]) == (5, 0.5)
+
+
+def test_a_search_without_hidden_tests_is_refused_unless_it_is_asked_for(searched):
+    bare = searched[0].model_copy(update={"decision": None})
+    assert refusals(bare) == ("no-hidden-tests",)
+    assert refusals(bare, unscored=True) == ()

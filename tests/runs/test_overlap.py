@@ -1,5 +1,6 @@
 """Problems that say the same as others are found, and others are not."""
 
+import ast
 import json
 import os
 from pathlib import Path
@@ -253,3 +254,35 @@ def test_a_set_is_named_whole_too():
     found = evaluation_set(["demo"]).overlap(first.problem)
     assert found is not None
     assert found.why == "id"
+
+
+@pytest.mark.parametrize(("count", "near"), [(49, True), (48, False)])
+def test_one_changed_word_of_forty_nine_leaves_a_near_duplicate(count, near):
+    """It breaks five runs of five words: 40 of 50 are in both, as far as the limit goes."""
+    text = [f"word{n}" for n in range(count)]
+    changed = [*text[:20], "another", *text[21:]]
+    seen = Problems()
+    assert seen.duplicate_of(problem(" ".join(text), "a")) is None
+    assert (seen.duplicate_of(problem(" ".join(changed), "b")) == "a") is near
+
+
+@pytest.mark.parametrize(("constants", "known"), [(34, True), (33, False)])
+def test_a_program_of_forty_nodes_is_told_from_others(constants, known):
+    code = f"x = [{', '.join(['1'] * constants)}]"
+    assert sum(1 for _ in ast.walk(ast.parse(code))) == constants + 6
+    assert (program_key(code) is not None) is known
+
+
+def test_a_set_is_named_by_a_split_of_it(tmp_path):
+    rows = [
+        {"task_id": n, "text": f"Number {n}.", "code": "", "test_list": [f"assert f({n}) == 1"]}
+        for n in (11, 601)
+    ]
+    (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [len(evaluation_set([name], tmp_path)) for name in ("mbpp", "mbpp:test", "mbpp:train")] == [
+        2,
+        1,
+        1,
+    ]
+    assert evaluation_set(["mbpp:test"], tmp_path).overlap(problem("x", "mbpp:11"))
+    assert not evaluation_set(["mbpp:test"], tmp_path).overlap(problem("x", "mbpp:601"))

@@ -223,3 +223,9 @@ def test_packages_that_known_solutions_need_are_named_with_the_remedy(data: Path
     assert "sortedcontainers (1); to allow them, install what is missing" in told
     assert 'packages = ["numpy", "sortedcontainers"] under [sandbox]' in told
     assert missing_packages(chosen.packages, ("numpy", "sortedcontainers")) == ""
+
+
+def test_an_id_of_more_digits_than_a_number_may_have_is_in_no_range(data: Path) -> None:
+    with (data / "mbpp.jsonl").open("a") as file:
+        file.write(json.dumps({"task_id": "9" * 5000, "text": "x", "test_list": ["assert f(1) == 1"]}) + "\n")
+    assert ids("mbpp:601-603", data=data) == ["mbpp:601", "mbpp:602", "mbpp:603"]

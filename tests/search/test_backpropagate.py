@@ -1,8 +1,11 @@
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.backpropagate import backpropagate, close
+from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
 from bdc_agents.types import Node, Thought, Tree
 
 CONFIG = SearchConfig(resample=0)
@@ -77,3 +80,26 @@ def test_where_the_root_gets_programs_again_all_but_the_root_closes() -> None:
     again = SearchConfig(max_depth=2, resample=0.5)
     closed = close(chain(2, 0.5), "0.0.0", again)
     assert [closed[key].closed for key in ("0.0.0", "0.0", "0")] == [True, True, False]
+
+
+# --- where the graph goes on --------------------------------------------------------------------
+
+MOVES = {"moves": [{"kind": "answer", "agent": "ann", "node": "0"}]}
+WRITING: tuple[Any, ...] = ({"evaluating": ["0"]}, {"refining": ["0"]}, {"plan": MOVES})
+
+
+def test_thoughts_and_programs_are_asked_for_as_the_leaves_want_them() -> None:
+    thinking: Any = {"expanding": ["0"]}
+    assert after_select({}) == ["boost"]
+    assert after_select(thinking) == ["expand"]
+    assert after_expand(thinking) == "select"
+    for one in WRITING:
+        assert after_select(one) == ["boost"]
+        assert after_select(thinking | one) == ["expand", "boost"]
+        assert after_select(thinking | one | {"stopped_by": "calls"}) == ["finish"]
+        assert after_expand(one) == "execute"
+
+
+def test_after_a_round_those_to_refine_may_fill_the_next() -> None:
+    assert after_backpropagate({"full": True}) == "boost"
+    assert after_backpropagate({"full": False}) == after_backpropagate({}) == "select"

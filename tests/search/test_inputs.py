@@ -9,6 +9,7 @@ import pytest
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.search.agreement import behaviour
 from bdc_agents.search.inputs import INPUTS, comparison, further_inputs
+from bdc_agents.search.observed import SEEN, expressions
 from bdc_agents.types import CallTest, Limits, Problem, ScriptTest, StdinTest, TestCase
 
 NODES = """\
@@ -175,3 +176,102 @@ def test_an_input_has_less_time_than_a_test() -> None:
     assert comparison(asked).limits.wall_seconds == asked.limits.wall_seconds / 4
     short = problem(call("f(1)"), limits=Limits(cpu_seconds=0.5))
     assert comparison(short).limits.cpu_seconds == 0.5
+
+
+# --- what an assert looks at ------------------------------------------------------------------
+
+
+def looked_at(code: str, **fields: Any) -> list[tuple[str, str]]:
+    return list(expressions(ScriptTest(code=code), problem(ScriptTest(code=code), **fields)))
+
+
+@pytest.mark.parametrize(
+    ("asserted", "seen"),
+    [
+        ("f(1) == 2", ["f(1)"]),
+        ("2 == f(1)", ["f(1)"]),
+        ("f(1) == f(2)", ["f(1)", "f(2)"]),
+        ("f(1) + 1 == 2", ["f(1) + 1"]),
+        ("f(1) + 1 < 2", ["f(1)"]),
+        ("f(1) and not f(2)", ["f(1)", "f(2)"]),
+        ("1 < f(1) < 3", ["f(1)"]),
+        ("abs(f(1) - g(2)) < 1e-6", ["f(1)", "g(2)"]),
+        ("sorted(f([2, 1])) == [1, 2]", ["sorted(f([2, 1]))"]),
+        ("f(g(1)) == 2", ["f(g(1))"]),
+        ("len(f(1))", ["f(1)"]),
+        ("xs == [1, 2]", ["xs"]),
+        ("f(1) is None", ["f(1)"]),
+        ("f(1) == None", ["f(1)"]),
+        ("Solution().f(1)[0].size == 2", ["Solution().f(1)[0].size"]),
+        ("helper(f(1)) == 2", ["helper(f(1))"]),
+        ("helper(f(1)) < 2", ["f(1)"]),
+        ("math.isclose(f(1), 2)", ["f(1)"]),
+        ("f(1) == expected", ["f(1)"]),
+    ],
+)
+def test_of_an_assert_what_the_program_decides_is_looked_at(asserted: str, seen: list[str]) -> None:
+    code = f"import math\ndef helper(x):\n    return x\nassert {asserted}"
+    found = looked_at(code)
+    assert [expression for _, expression in found] == seen
+    assert all(setup == "import math\ndef helper(x):\n    return x" for setup, _ in found)
+
+
+def test_what_the_preamble_makes_is_not_the_programs() -> None:
+    preamble = "from heapq import merge as joined\nimport os.path\nclass Box: ..."
+    code = "assert joined(f(1)) < 3 and Box(f(2)) < 3 and os.path.f(f(3)) < 1"
+    assert [one for _, one in looked_at(code, preamble=preamble)] == ["f(1)", "f(2)", "f(3)"]
+    assert [one for _, one in looked_at(code)] == ["joined(f(1))", "Box(f(2))", "os.path.f(f(3))"]
+
+
+@pytest.mark.parametrize(
+    ("code", "seen"),
+    [
+        ("def check(candidate):\n    assert candidate(1) == 2", ["f(1)"]),
+        ("def check(candidate):\n    assert candidate(1) == 2\ncheck(Box().f)", ["Box().f(1)"]),
+        ("def check_it(c):\n    assert c(1) == 2\ncheck_it(g)", ["g(1)"]),
+        ("def test_it():\n    assert f(1) == 2\ntest_it()", ["f(1)"]),
+        ("def test_it():\n    assert f(1) == 2\ndef test_more():\n    assert f(3) == 2", ["f(1)", "f(3)"]),
+        ("def check(a, b):\n    assert a(1) == 2\nassert f(3) == 4", ["f(3)"]),
+        ("def test_it(x):\n    assert f(x) == 2\nassert f(3) == 4", ["f(3)"]),
+        ("def helper():\n    assert f(1) == 2\nassert f(3) == 4", ["f(3)"]),
+        ("METADATA = {'a': 1}\nassert f(3) == 4", ["f(3)"]),
+        ('"""Says."""\npass\nassert f(3) == 4', ["f(3)"]),
+    ],
+)
+def test_scripts_of_every_form_are_looked_into(code: str, seen: list[str]) -> None:
+    assert [expression for _, expression in looked_at(code)] == seen
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "xs = [3, 1]\nf(xs)\nassert xs == [1, 3]",
+        "METADATA = f(1)\nassert METADATA == 2",
+        "metadata = 3\nassert f(metadata) == 2",
+        "for x in [1, 2]:\n    assert f(x) == 2",
+        "f(1)\nassert g(2) == 3",
+    ],
+)
+def test_a_script_that_keeps_something_is_looked_at_as_a_whole(code: str) -> None:
+    ((setup, expression),) = looked_at(code)
+    assert expression == SEEN
+    assert setup.startswith(f"{SEEN} = []\n")
+    assert "assert" not in setup
+    assert setup.count(f"{SEEN}.append") == 1
+
+
+@pytest.mark.parametrize("code", ["", "f(1)", "x = 1", "assert (", "def test_it():\n    f(1)"])
+def test_a_script_that_asserts_nothing_has_nothing_to_look_at(code: str) -> None:
+    assert looked_at(code) == []
+
+
+def test_without_an_entry_point_the_candidate_stands_for_itself() -> None:
+    code = "def check(candidate):\n    assert candidate(1) == 2"
+    assert [one for _, one in looked_at(code, entry_point=None)] == ["candidate(1)"]
+
+
+def test_lists_that_are_of_one_length_in_every_example_stay_so() -> None:
+    rows = [([1, 2, 3], [4, 5, 6]), ([7, 1], [2, 2]), ([5, 1, 3, 8], [0, 9, 6, 4])]
+    made = further_inputs(problem(*(call(f"f({one}, {other})") for one, other in rows)))
+    assert len(made) == INPUTS
+    assert all(len(one) == len(other) for one, other in map(arguments, made))

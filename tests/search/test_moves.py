@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import log, sqrt
+from random import Random
+from statistics import fmean
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search import asolve, create_search_graph, extract_traces
 from bdc_agents.search.beliefs import Beliefs, Outlook, Told
-from bdc_agents.search.moves import Left, plan, prune_branch
+from bdc_agents.search.moves import Left, best_failed, outcome_at, plan, prune_branch
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Attempt, Move, Node, Problem, Thought, Trace, Tree
 
@@ -147,6 +150,300 @@ def test_thoughts_are_asked_for_only_where_none_waits_and_a_program_can_follow()
     assert (move.kind, move.node) == ("write", "0.0")
 
 
+def test_agents_answer_first_in_the_order_of_their_skills_as_far_as_calls_go() -> None:
+    fresh = Tree().with_nodes(Node())
+
+    def asked(skills: dict[str, float], calls: int | None = None) -> list[tuple[str, float]]:
+        outlook = Outlook(Beliefs(), skills=skills)
+        moves = plan(fresh, outlook, Left(("ann", "bob", "cat"), calls), CONFIG)
+        assert all(
+            (move.kind, move.node, move.before, move.program) == ("answer", "0", "", "") for move in moves
+        )
+        return [(move.agent, move.gain) for move in moves]
+
+    # 0.5 from the table, times a skill over the mean of the skills.
+    assert asked({"ann": 0.3, "bob": 0.6, "cat": 0.3}) == [("bob", 0.75), ("ann", 0.375), ("cat", 0.375)]
+    assert asked({"ann": 0.29, "bob": 0.6, "cat": 0.31}) == [("bob", 0.75), ("cat", 0.3875)]
+    assert asked({}, calls=2) == [("ann", 0.5), ("bob", 0.5)]
+
+
+def test_of_what_may_be_mended_the_best_then_the_one_that_ran_furthest_then_the_latest_comes_first() -> None:
+    worse = (attempt("a", outcome="error"), attempt("b", outcome="wrong"), attempt("c", outcome="part"))
+    node = Node(attempts=(*worse, attempt("", outcome="wrong"), attempt("d", outcome="pass", reward=1.0)))
+    found = best_failed(node)
+    assert found
+    assert found.program == "c", "of equal reward, what ran furthest"
+    assert best_failed(Node(attempts=(attempt("a", reward=0.2), attempt("b")))) == attempt("a", reward=0.2)
+    equals = Node(attempts=(attempt("a"), attempt("b"), attempt("c")))
+    for mended, latest in (
+        ({}, "c"),
+        ({"c": 1}, "b"),
+        ({"c": 2, "b": 1}, "a"),
+        ({"a": 2, "b": 2, "c": 1}, "c"),
+    ):
+        found = best_failed(equals, Counter(mended))
+        assert found
+        assert found.program == latest
+    assert best_failed(Node(attempts=node.attempts[3:])) is None
+    assert outcome_at(node, None) == ""
+    assert outcome_at(node, worse[2]) == "part"
+    assert outcome_at(Node(kind="repair"), worse[2]) == "part+"
+    assert outcome_at(Node(kind="rethink"), worse[2]) == "part"
+
+
+def test_one_move_is_planned_where_nothing_else_is_said() -> None:
+    moves = plan(root(attempt("p")), Outlook(Beliefs()), Left(AGENTS), CONFIG)
+    assert len(moves) == 1
+
+
+# --- confirming ---------------------------------------------------------------------------------
+
+
+def passing(*agents: str) -> Tree:
+    """A root that fails, and a child of which programs by some agents pass."""
+    wrong = Node(id="0.0", parent="0", value=0.0, attempts=(attempt("q", "bob"),), best_return=0.2)
+    right = Node(
+        id="0.1",
+        parent="0",
+        value=0.5,
+        best_return=0.9,
+        attempts=(attempt("r", "cat"), *(attempt(f"s{agent}", agent, "pass", 1.0) for agent in agents)),
+    )
+    return root(attempt("p"), children=("0.0", "0.1")).with_nodes(wrong, right)
+
+
+def confirming(tree: Tree, known: Beliefs | None = None, **left: Any) -> list[tuple[str, str, str]]:
+    moves = planned(tree, known, CONFIG, solved=True, **({"count": 1} | left))
+    return [(move.kind, move.agent, move.node) for move in moves]
+
+
+def test_a_program_is_confirmed_where_one_that_agrees_is_likeliest() -> None:
+    plans = Beliefs().tell([Told("write", agent, "", "pass") for agent in AGENTS for _ in range(40)])
+    answers = Beliefs().tell([Told("answer", agent, "", "pass") for agent in AGENTS for _ in range(40)])
+    assert confirming(passing("ann"), plans) == [("write", "bob", "0.1")]
+    assert confirming(passing("ann"), answers) == [("answer", "bob", "0")]
+    assert confirming(passing("bob"), answers) == [("answer", "ann", "0")], "what failed there does not count"
+    assert confirming(root(attempt("p", "ann", "pass", 1.0)), plans) == [("answer", "bob", "0")]
+
+
+def test_another_agent_confirms_unless_it_is_much_less_likely_to() -> None:
+    tree = root(attempt("p", "ann", "pass", 1.0))
+
+    def by(skill: float) -> str:
+        # Of the two, bob's answers pass so many times as often as ann's.
+        outlook = Outlook(Beliefs(), skills={"ann": 0.6, "bob": 0.6 * skill})
+        (move,) = plan(tree, outlook, Left(AGENTS, solved=True), CONFIG)
+        return move.agent
+
+    assert [by(skill) for skill in (0.6, 0.65, 0.68, 0.9)] == ["ann", "ann", "bob", "bob"]
+
+
+def test_who_is_asked_to_confirm_is_no_longer_another() -> None:
+    tree = root(attempt("p", "ann", "pass", 1.0))
+    skills = {"ann": 0.5, "bob": 0.6, "cat": 0.55}
+    moves = plan(tree, Outlook(Beliefs(), skills=skills), Left((*AGENTS, "cat"), None, 3, True), CONFIG)
+    assert [move.agent for move in moves][:2] == ["bob", "cat"]
+    assert len(confirming(tree, count=4, calls=2)) == 2
+    assert confirming(tree, agents=()) == []
+    assert confirming(tree, count=4, doubtful=frozenset(AGENTS)) == [
+        ("answer", "bob", "0"),
+        ("answer", "ann", "0"),
+    ]
+
+
+# --- reckoned plainly -----------------------------------------------------------------------------
+
+
+def failed_at(node: Node, mended: Counter[str]) -> Attempt | None:
+    """The program to mend: the best, then the one that ran furthest, was mended least, and is the latest."""
+    order = ["error", "wrong", "part"]
+    found = [one for one in node.attempts if one.program and one.outcome in order]
+    ranks = [(one.reward, order.index(one.outcome), -mended[one.program], n) for n, one in enumerate(found)]
+    return found[ranks.index(max(ranks))] if found else None
+
+
+class Plain:
+    """A round as `Walk` plans it, with every figure reckoned anew for each question."""
+
+    def __init__(self, tree: Tree, known: Beliefs, left: Left, config: SearchConfig) -> None:
+        self.tree, self.known, self.left, self.config = tree, known, left, config
+        self.planned: list[Move] = []
+
+    def passes(self, kind: str, agent: str, before: str) -> float:
+        return self.outlook().chances(kind, agent, before)[3]
+
+    def outlook(self) -> Outlook:
+        """What is planned is seen as what fails."""
+        written = [one for one in self.planned if one.kind != "think"]
+        return Outlook(
+            self.known,
+            Beliefs().tell(Told(one.kind, one.agent, one.before, "wrong") for one in written),
+        )
+
+    def agents(self) -> list[str]:
+        asked = {one.agent for one in self.planned} & self.left.doubtful
+        return [agent for agent in self.left.agents if agent not in asked]
+
+    def pending(self, node: Node) -> int:
+        return sum(node.id in {one.id for one in self.tree.path(move.node)} for move in self.planned)
+
+    def thinks(self, node: Node) -> bool:
+        calls = None if self.left.calls is None else self.left.calls - len(self.planned)
+        asked = any(one.kind == "think" and one.node == node.id for one in self.planned)
+        untried = [
+            child
+            for child in map(self.tree.__getitem__, node.children)
+            if child.value is None and not child.pruned and not self.pending(child)
+        ]
+        return not (node.mends or asked or untried or calls == 1 or node.expanded >= 2 + len(node.children))
+
+    def options(self, node: Node) -> list[tuple[str, str, float]]:
+        """The new children of a node, each with what is won by it for a call."""
+        source, root = failed_at(node, Counter()), node.parent is None
+        if not root and node.attempts and source is None:
+            return []
+        before = f"{source.outcome}{'+' * (node.kind == 'repair')}" if source else ""
+        first, began = ("answer", "") if root else ("write", before)
+        deep = self.config.max_depth is not None and node.depth >= self.config.max_depth
+        base = max((self.passes(first, agent, began) for agent in self.agents()), default=0.0)
+        ways = [(first, began)] if node.value is None or node.attempts else []
+        if source and not deep and self.config.refine:
+            ways += [("repair", before), ("rethink", before)]
+        found = [
+            (kind, agent, self.gain(kind, agent, start, base))
+            for kind, start in ways
+            for agent in self.agents()
+        ]
+        if not deep and self.thinks(node):
+            gain = max(self.passes("write", agent, "") for agent in self.left.agents) / 2
+            found += [("think", agent, gain) for agent in self.agents()]
+        return found
+
+    def gain(self, kind: str, agent: str, start: str, base: float) -> float:
+        chances, ahead = self.outlook().chances(kind, agent, start), 0.0
+        for outcome, chance in zip(("error", "wrong", "part"), chances, strict=False):
+            behind = f"{outcome}{'+' * (kind == 'repair')}"
+            mends = [
+                self.passes(mend, other, behind)
+                for mend in ("repair", "rethink")
+                for other in self.left.agents
+            ]
+            ahead += chance * max((max(mends) if self.config.refine else 0.0) - base, 0.0)
+        return chances[3] + self.config.gamma * ahead
+
+    def next(self) -> tuple[Move, float] | None:
+        node = self.tree["0"]
+        while True:
+            new = max(self.options(node), key=lambda one: one[2], default=None)
+            visits = max(node.visits + self.pending(node), 2)
+            base = self.config.c_base
+            scale = (log((node.visits + base + 1) / base) + self.config.c) * sqrt(log(visits))
+            scores: dict[str, float] = {}
+            for child in map(self.tree.__getitem__, node.children):
+                waits = child.value is None and self.pending(child)
+                gains = [gain for _, _, gain in self.options(child)]
+                if gains and not (child.pruned or child.closed or waits):
+                    tries = max(child.returns - 1, 0) + self.pending(child)
+                    scores[child.id] = child.best_return + scale * max(gains) / (1 + tries)
+            top = max((self.tree[key].best_return for key in scores), default=0.0)
+            if not scores or (new and top + scale * new[2] >= max(scores.values())):
+                return (self.move(node, *new), new[2]) if new else None
+            node = self.tree[max(scores, key=lambda key: scores[key])]
+
+    def move(self, node: Node, kind: Any, agent: str, gain: float) -> Move:
+        mended = Counter(one.program for one in self.planned)
+        mended.update(self.tree[key].mends for key in node.children)
+        source = failed_at(node, mended) if kind not in ("answer", "think") else None
+        program = source.program if source and kind != "write" else ""
+        before = f"{source.outcome}{'+' * (node.kind == 'repair')}" if source else ""
+        return Move(kind=kind, agent=agent, node=node.id, program=program, before=before, gain=round(gain, 4))
+
+    def moves(self) -> list[Move]:
+        most = self.left.count if self.left.calls is None else min(self.left.count, self.left.calls)
+        worth: list[float] = []
+        while len(worth) < most and (found := self.next()) is not None:
+            if worth and found[1] < worth[0] / 2:
+                break
+            self.planned.append(found[0])
+            worth.append(found[1])
+        return self.planned
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Tree:
+    """Trees of up to three levels, with what a search may leave at a node."""
+    outcomes = st.lists(st.sampled_from(["error", "wrong", "part", "part", "pass"]), max_size=3)
+    tree, names = Tree(), iter(range(1000))
+
+    def tried(outcome: str) -> Attempt:
+        reward = {"part": draw(st.sampled_from([0.25, 0.5])), "pass": 1.0}.get(outcome, 0.0)
+        return attempt(f"p{next(names)}", draw(st.sampled_from(AGENTS)), outcome, reward)
+
+    def grown(key: str, parent: str | None, depth: int) -> None:
+        nonlocal tree
+        found = tuple(map(tried, draw(outcomes) or ["wrong"] * (parent is None)))
+        above = [one.program for one in tree[parent].attempts] if parent else []
+        mends = draw(st.sampled_from(["", *above]))
+        children = tuple(f"{key}.{n}" for n in range(draw(st.integers(0, 2 - depth))))
+        returns, in_selection = draw(st.integers(0, 6)), parent is None or draw(st.integers(0, 3))
+        tree = tree.with_nodes(
+            Node(
+                id=key,
+                parent=parent,
+                thought=Thought(text=key, agent="ann") if parent else None,
+                children=children,
+                attempts=found,
+                evaluations=len(found),
+                value=0.0 if found or draw(st.booleans()) else None,
+                visits=1 + returns + draw(st.integers(0, 3)),
+                returns=returns,
+                best_return=draw(st.sampled_from([0.0, 0.1, 0.25, 0.5])),
+                expanded=draw(st.integers(0, 3)),
+                mends=mends,
+                kind=draw(st.sampled_from(["repair", "rethink"])) if mends else "",
+                pruned=not in_selection,
+                closed=bool(parent) and draw(st.integers(0, 5)) == 0,
+            )
+        )
+        for child in children:
+            grown(child, key, depth + 1)
+
+    grown("0", None, 0)
+    return tree
+
+
+STARTS = (
+    *(("answer", ""), ("write", ""), ("write", "wrong"), ("repair", "wrong"), ("repair", "part+")),
+    *(("rethink", "part"), ("rethink", "error")),
+)
+given_moves = st.lists(
+    st.builds(
+        lambda start, agent, after: Told(start[0], agent, start[1], after),
+        st.sampled_from(STARTS),
+        st.sampled_from(AGENTS),
+        st.sampled_from(["error", "wrong", "part", "pass"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None)
+@given(trees(), given_moves, st.integers(1, 5), st.integers(1, 4) | st.none(), st.data())
+def test_a_round_is_the_one_that_is_planned_with_nothing_kept(
+    tree: Tree, told: list[Told], count: int, calls: int | None, data: st.DataObject
+) -> None:
+    """Gains are the same wherever a node has the same to start from, and reckoned once for each round."""
+    config = SearchConfig(
+        max_depth=data.draw(st.sampled_from([None, 1, 2])),
+        refine=data.draw(st.sampled_from([True, True, False])),
+        gamma=data.draw(st.sampled_from([1.0, 0.5])),
+    )
+    doubtful = frozenset(data.draw(st.sets(st.sampled_from(AGENTS))))
+    known, left = Beliefs().tell(told), Left(AGENTS, calls, count, doubtful=doubtful)
+    moves = plan(tree, Outlook(known), left, config)
+    assert moves == Plain(tree, known, left, config).moves()
+
+
 # --- pruning ------------------------------------------------------------------------------------
 
 
@@ -178,6 +475,55 @@ def test_a_branch_is_pruned_when_it_is_nearly_sure_to_be_worth_less() -> None:
     assert not pruned(branch(48, reward=0.5)), "what did better than its parent stays"
     assert not pruned(branch(48, siblings=0)), "so does the last one"
     assert not pruned(branch(48), SearchConfig(prune=False))
+
+
+def test_a_branch_is_looked_at_again_when_it_has_twice_as_many_programs() -> None:
+    never = Outlook(
+        REPAIRS.plus(Beliefs().tell(Told("repair", "bob", "wrong", "pass", turn) for turn in range(8)))
+    )
+    looked = [n for n in range(1, 100) if prune_branch(branch(n), "0.0", never, CONFIG)["0.0"].pruned]
+    assert looked
+    assert set(looked) <= {3, 6, 12, 24, 48, 96}
+    assert looked == [n for n in (3, 6, 12, 24, 48, 96) if n >= looked[0]], "more that failed says no less"
+
+
+def test_the_topmost_branch_is_pruned_and_one_that_is_out_no_more() -> None:
+    tree = branch(48)
+    below = tree["0.0"].model_copy(update={"id": "0.0.0", "parent": "0.0"})
+    other = below.model_copy(update={"id": "0.0.1", "returns": 0, "attempts": ()})
+    deep = tree.with_nodes(below, other).change("0.0", children=("0.0.0", "0.0.1"))
+    found = prune_branch(deep, "0.0.0", Outlook(REPAIRS), CONFIG)
+    assert [node.id for node in found.nodes() if node.pruned] == ["0.0"]
+    within = prune_branch(found, "0.0.0", Outlook(REPAIRS), CONFIG)
+    assert [node.id for node in within.nodes() if node.pruned] == ["0.0", "0.0.0"]
+
+
+def test_a_branch_is_not_pruned_where_nothing_else_could_be_mended() -> None:
+    nothing = branch(48).change("0", attempts=(attempt("p", outcome="pass", reward=0.0),))
+    assert not prune_branch(nothing, "0.0", Outlook(REPAIRS), CONFIG)["0.0"].pruned
+    hopeless = Beliefs().tell(
+        Told(kind, agent, "wrong", "wrong")
+        for kind in ("repair", "rethink")
+        for agent in AGENTS
+        for _ in range(300)
+    )
+    assert not prune_branch(branch(48), "0.0", Outlook(hopeless), CONFIG)["0.0"].pruned
+
+
+def test_about_as_often_as_chance_would_have_it_is_a_branch_worth_less() -> None:
+    """By a hundred times as many draws: it is pruned where at least 95 of 100 say so."""
+    skilled = Outlook(REPAIRS)
+    chance, spread = skilled.chances("repair", "bob", "wrong")[3], skilled.spread("repair")
+    for failures in (3, 6, 12, 24, 48):
+        random = Random(failures)
+        draws = [
+            random.betavariate(spread * chance, spread * (1 - chance) + failures)
+            < random.betavariate(spread * chance, spread * (1 - chance))
+            for _ in range(20_000)
+        ]
+        if abs(fmean(draws) - 0.95) > 0.04:
+            pruned = prune_branch(branch(failures), "0.0", skilled, CONFIG)["0.0"].pruned
+            assert pruned is (fmean(draws) > 0.95), failures
 
 
 # --- in a search --------------------------------------------------------------------------------
@@ -324,3 +670,66 @@ def test_a_setting_of_the_walk_chooses_the_walk(setting: str) -> None:
     assert config.policy == "paper"
     assert SearchConfig().policy == SearchConfig(rollouts=3, skills={"a": 0.5}).policy == "default"
     assert SearchConfig.model_validate(config.model_dump(exclude_unset=True)) == config
+
+
+def test_the_best_of_n_go_round_the_agents_from_whoever_is_next() -> None:
+    names = ("ann", "bob", "cat")
+    for written in range(7):
+        tree = root(*(attempt(f"p{n}") for n in range(written)))
+        moves = planned(tree, None, SearchConfig(policy="best-of-n"), agents=names, count=4)
+        assert [move.agent for move in moves] == [names[(written + turn) % 3] for turn in range(4)]
+        assert {(move.kind, move.node) for move in moves} == {("answer", "0")}
+
+
+def below_hopeless(**fields: Any) -> Tree:
+    """A thought whose program failed, below a root whose program gave no result."""
+    node = Node(
+        id="0.0",
+        parent="0",
+        thought=Thought(text="t", agent="ann"),
+        attempts=(attempt("q"),),
+        value=0.0,
+        best_return=0.9,
+    )
+    tree = root(attempt("p", outcome="error"), children=("0.0",), expanded=9)
+    return tree.with_nodes(node.model_copy(update=fields))
+
+
+def hoping(kind: Any, before: str) -> Beliefs:
+    """That one move passes, and no other does."""
+    starts = (("answer", ""), ("write", "wrong"), ("write", ""), ("repair", "wrong"), ("rethink", "wrong"))
+    never = (*starts, ("repair", "error"), ("rethink", "error"))
+    told = [(start, "pass" if start == (kind, before) else "wrong") for start in never]
+    return Beliefs().tell(
+        Told(start[0], agent, start[1], after)  # pyright: ignore[reportArgumentType]
+        for start, after in told
+        for agent in AGENTS
+        for _ in range(40)
+    )
+
+
+def test_a_thought_is_written_for_anew_from_the_facts_and_mended_by_its_program() -> None:
+    (move,) = planned(below_hopeless(), hoping("write", "wrong"), count=1)
+    assert (move.kind, move.node, move.program, move.before) == ("write", "0.0", "", "wrong")
+    (move,) = planned(below_hopeless(), hoping("repair", "wrong"), count=1)
+    assert (move.kind, move.node, move.program, move.before) == ("repair", "0.0", "q", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinks"),
+    [
+        ({}, True),
+        ({"mends": "p", "kind": "repair"}, False),
+        ({"expanded": 1}, True),
+        ({"expanded": 2}, False),
+    ],
+)
+def test_thoughts_continue_a_thought_and_no_repair_and_not_in_vain(fields: Any, thinks: bool) -> None:
+    tree, plans = below_hopeless(**fields), hoping("write", "")
+
+    def kinds(config: SearchConfig) -> set[tuple[str, str]]:
+        return {(move.kind, move.node) for move in planned(tree, plans, config, count=1)}
+
+    assert (kinds(CONFIG) == {("think", "0.0")}) is thinks
+    assert ("think", "0.0") not in kinds(SearchConfig(max_depth=1))
+    assert (kinds(SearchConfig(max_depth=2)) == {("think", "0.0")}) is thinks

@@ -101,3 +101,21 @@ def test_the_last_thought_of_a_reply_that_was_cut_off_is_left_out() -> None:
     assert read(cut, truncated=True) == [("use a map", 0.8)]
     whole = '{"thoughts": [{"thought": "use a map", "reasonableness": 0.8}]}'
     assert read(whole + "\n" * 50, truncated=True) == [("use a map", 0.8)]
+
+
+@pytest.mark.parametrize("item", ["Use a hash map(0.8)", "Use a hash map (0.8).", "Use a hash map - [8/10]"])
+def test_a_rating_close_to_its_thought_is_no_part_of_it(item: str) -> None:
+    assert read(f"- {item}\n- Sort the list first") == [("Use a hash map", 0.8), ("Sort the list first", 0.5)]
+
+
+def test_a_bare_number_is_of_the_scale_that_the_largest_needs() -> None:
+    assert read_ratings([1]) == [1.0]
+    assert read_ratings([1, 1.5]) == [0.1, 0.15]
+    assert read_ratings([10]) == read_ratings([100]) == read_ratings(["100"]) == [1.0]
+    assert read_ratings([100.5, 5]) == read_ratings(["100.5", 5]) == [None, 0.5]
+    assert read_ratings([1, 10.5]) == [0.01, 0.105]
+    assert read_ratings([0.5, 10]) == [0.5, 1.0]
+    assert read_ratings(["3 of 4", 7]) == [0.75, 0.7]
+    assert read_ratings(["0 of 4"]) == [0.0]
+    assert read_ratings([]) == []
+    assert read_ratings(["8" + " " * 38, "8" + " " * 39]) == [0.8, None]

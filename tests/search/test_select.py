@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import Selected, exploration, leaves_at_once, p_ucb, select
+from bdc_agents.search.select import Selected, exploration, leaves_at_once, needs_value, p_ucb, select
 from bdc_agents.types import Attempt, Node, Thought, Tree
 
 CONFIG = SearchConfig(resample=0, widening=False)
@@ -211,3 +211,12 @@ def test_a_program_that_passes_is_confirmed_before_thoughts_are_asked_for() -> N
     assert select(root(0.5), config) == Selected(expand=("0",))
     assert select(root(1.0), config) == Selected(evaluate=("0",))
     assert select(root(1.0), config.model_copy(update={"resample": 0.0})) == Selected(expand=("0",))
+
+
+def test_programs_are_written_for_every_thought_and_at_the_root_where_it_is_answered_first() -> None:
+    for answer_first in (True, False):
+        config = SearchConfig(answer_first=answer_first)
+        assert needs_value(child(0), config)
+        assert needs_value(Node(), config) is answer_first
+        assert not needs_value(child(0, value=0.0), config)
+        assert not needs_value(Node(value=0.0), config)

@@ -11,9 +11,9 @@ from bdc_agents.errors import AgentError, ModelError
 from bdc_agents.search import asolve
 from bdc_agents.search.calls import Answer, Call
 from bdc_agents.search.notes import notes
-from bdc_agents.search.standing import FAILURES_IN_A_ROW, failing, set_aside
+from bdc_agents.search.standing import FAILURES_IN_A_ROW, failing, set_aside, silence
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
-from bdc_agents.types import Problem, Usage
+from bdc_agents.types import Problem, Solution, TreeStats, Usage
 
 from .conftest import answer as sound
 
@@ -140,3 +140,28 @@ def test_requests_that_were_answered_in_the_end_are_no_failures(
     state |= {"failing": {"ann": {"rounds": 1, "reason": "busy"}}}
     (told,) = notes(state, {}, None)
     assert told.endswith(" failed, the last one: busy")
+
+
+def test_who_was_never_asked_is_not_silent() -> None:
+    def told(**fields: Any) -> tuple[str, ...]:
+        solution = Solution.model_validate(
+            {
+                "problem_id": "p",
+                "solved": False,
+                "code": "",
+                "reward": 0.0,
+                "stopped_by": "calls",
+                "notes": ("a note",),
+                "tree": dict.fromkeys(TreeStats.model_fields, 0),
+            }
+            | fields
+        )
+        return silence(solution)
+
+    failed, heard = Usage(calls=1, failed=1), Usage(calls=1, failed=1, completion_tokens=3)
+    assert told() == ()
+    assert told(usage={"ann": failed, "bob": failed}) == ("a note",)
+    assert told(usage={"ann": failed, "bob": heard}) == told(usage={"ann": Usage(calls=1)}) == ()
+    aside = {"set_aside": {"ann": "no key"}}
+    assert told(usage={"ann": failed}, **aside) == ("ann: no key", "a note")
+    assert told(stopped_by="agents", **aside) == ("ann: no key",)

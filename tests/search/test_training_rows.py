@@ -1,5 +1,7 @@
 """Every training row teaches a reply that the search itself can read."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from bdc_agents.search.boost import read_draft
 from bdc_agents.search.calls import Answer, Call
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.expand import read_thoughts
-from bdc_agents.search.traces import Row, extract_traces
+from bdc_agents.search.traces import Row, extract_traces, reply_with_program, reply_with_thought
 from bdc_agents.types import (
     Attempt,
     Decision,
@@ -174,3 +176,34 @@ def test_a_pair_of_equal_thoughts_is_no_pair(tmp_path) -> None:
     for trace in traces:
         write_trace(folder, trace)
     assert export([folder], tmp_path / "dpo.jsonl", "dpo").rows == {"dpo": 1}
+
+
+def test_space_around_a_thought_is_no_reason_to_leave_it_out() -> None:
+    reply = reply_with_thought(Thought(text="  sort it first\n", agent="ann", prior=0.5))
+    assert reply == reply_with_thought(Thought(text="sort it first", agent="ann", prior=0.5)) != ""
+
+
+@pytest.mark.parametrize("code", ["", "  \n", "no Python here", "x = "])
+def test_what_is_no_program_gives_no_reply(code: str) -> None:
+    assert reply_with_program(code, PROBLEM) in ("", f"```python\n{code.strip()}\n```")
+    assert (reply_with_program(code, PROBLEM) == "") >= (not code.strip())
+
+
+def test_a_step_is_preferred_to_siblings_that_are_worse_and_better_than_nothing_else() -> None:
+    def pairs(*values: float, parent: float = 0.2, **more: object) -> set[tuple[str, str]]:
+        children = tuple(
+            Node(id=f"0.{n}", parent="0", thought=Thought(text=f"idea {n}", agent="ann"), value=value, **more)  # type: ignore[arg-type]
+            for n, value in enumerate(values)
+        )
+        whole = trace_of([], [], "def double(x):\n    return 2 * x")
+        root = whole.nodes[0].model_copy(update={"value": parent, "children": tuple(c.id for c in children)})
+        rows = extract_traces(whole.model_copy(update={"nodes": (root, *children)}))
+        told = [(row.completion, row.rejected or "") for row in rows if row.kind == "dpo"]
+        return {tuple(str(json.loads(text)["thoughts"][0]["thought"])[-1] for text in pair) for pair in told}  # type: ignore[misc]
+
+    assert pairs(0.5, 0.1) == {("0", "1")}
+    assert pairs(0.5, 0.5) == set(), "equals are no pair"
+    assert pairs(0.5, 0.3, 0.1) == {("0", "1"), ("0", "2"), ("1", "2")}
+    assert pairs(0.2, 0.1) == set(), "as good as the parent is no better"
+    assert pairs(0.5, 0.1, mends="p") == set(), "diagnoses of other programs are no steps"
+    assert pairs(0.0, 0.5) == {("1", "0")}
