@@ -1,6 +1,7 @@
 """Beliefs of a run: what moves gave in all its searches, kept for searches to come."""
 
 from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 
 from bdc_agents.errors import UsageError
@@ -22,10 +23,7 @@ def beliefs_of(traces: Iterable[Trace]) -> Beliefs:
     Raises:
         ConfigError: If a trace holds beliefs that are none.
     """
-    found = Beliefs()
-    for trace in traces:
-        found = found.plus(read_beliefs(trace.beliefs))
-    return found
+    return reduce(Beliefs.plus, (read_beliefs(trace.beliefs) for trace in traces), Beliefs())
 
 
 def keep_beliefs(run: Path) -> Path | None:

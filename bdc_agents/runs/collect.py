@@ -14,6 +14,7 @@ from typing import Any
 
 from bdc_agents.config import Settings, StoreConfig
 from bdc_agents.errors import ConfigError
+from bdc_agents.runs.blocks import learns
 from bdc_agents.runs.configuration import describe, open_collection
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
@@ -147,7 +148,7 @@ def _open(
     """Opens the run folder and fills its table with the jobs."""
     names = config.agents or tuple(settings.agents)
     filters = [Filter.parse(text) for text in config.filters]
-    asked = describe(settings, names, config.datasets, config.filters, config.shuffle_seed)
+    asked = describe(settings, names, config.datasets, config.filters, config.shuffle_seed, config.learn)
     selection = select_jobs(
         config.datasets,
         data=config.data,
@@ -169,7 +170,7 @@ def _open(
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})
-    table = _table(config, folder, asked)
+    table = _table(config, folder, asked, learns=config.learn and learns(settings.search))
     traces = TraceFile(folder)
     table.add(selection.jobs)
     notes += _reconcile(table, traces, selection.jobs, owns=config.table is None)
@@ -197,16 +198,17 @@ def _open(
     )
 
 
-def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any]) -> JobTable:
+def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, learns: bool) -> JobTable:
     if config.table is None:
-        return SqliteJobs(folder / JOBS_FILE, limit=config.limit)
+        return SqliteJobs(folder / JOBS_FILE, limit=config.limit, learns=learns)
     if not config.table.startswith(("postgresql://", "postgres://")):
         raise ConfigError(
             f"not a job table: {config.table!r:.40}; write postgresql://USER@HOST/DATABASE, or leave it out"
         )
     from bdc_agents.runs.jobs.postgres import PostgresJobs
 
-    return PostgresJobs(config.table, f"{folder.name}-{content_hash(repr(asked))}", limit=config.limit)
+    run = f"{folder.name}-{content_hash(repr(asked))}"
+    return PostgresJobs(config.table, run, limit=config.limit, learns=learns)
 
 
 def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns: bool) -> list[str]:

@@ -25,6 +25,7 @@ def describe(
     datasets: Sequence[str],
     filters: Sequence[str] = (),
     shuffle_seed: int | None = None,
+    learn: bool = True,
 ) -> dict[str, Any]:
     """What the run folder records of a run, without anything that may hold a key.
 
@@ -32,6 +33,7 @@ def describe(
         settings: Settings with the command's options applied.
         names: Agents, as `load_agents` takes them.
         datasets, filters, shuffle_seed: Which problems, as the user asked for them.
+        learn: Whether later problems start from what moves gave on earlier ones.
     """
     agents = {fresh: _agent(settings.agent(name)) for name, fresh in zip(names, distinct(names), strict=True)}
     return {
@@ -39,6 +41,7 @@ def describe(
         "datasets": list(datasets),
         "filters": list(filters),
         "shuffle_seed": shuffle_seed,
+        "learn": learn,
         "agents": agents,
         "search": settings.search.model_dump(mode="json"),
         "budget": settings.budget.model_dump(mode="json"),
@@ -116,7 +119,8 @@ def _essence(settings: Mapping[str, Any]) -> dict[str, Any]:
         key: default.model_dump(mode="json") | dict(settings.get(key, {}))
         for key, default in defaults.items()
     }
-    return {key: value for key, value in settings.items() if key != "prompts"} | filled | {"agents": agents}
+    kept = {key: value for key, value in settings.items() if key != "prompts"}
+    return {"learn": True} | kept | filled | {"agents": agents}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

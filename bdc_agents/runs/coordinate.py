@@ -12,6 +12,7 @@ from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
 from bdc_agents.runs.jobs.owners import new_owner
 from bdc_agents.runs.jobs.table import Job, JobTable, Summary, problem_hash
+from bdc_agents.search.beliefs import read_beliefs
 from bdc_agents.types import Problem, Trace, Usage
 from bdc_agents.untrusted import read_json
 
@@ -95,6 +96,7 @@ def _summary(data: Mapping[str, Any]) -> Summary:
         calls=used.calls,
         tokens=used.tokens,
         money=used.cost or 0.0,
+        told=read_beliefs(data.get("beliefs") or {}),
     )
 
 

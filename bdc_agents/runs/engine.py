@@ -36,6 +36,8 @@ class CollectConfig(Frozen):
         table: A Postgres URL of the job table, for several machines; None for a file of the run.
             Each machine names its own folder, which is called the same everywhere and gets the
             traces of what was searched there.
+        learn: Whether later problems start from what moves gave on earlier ones, by blocks; see
+            `runs.blocks`. False starts all alike.
     """
 
     datasets: tuple[str, ...]
@@ -47,6 +49,7 @@ class CollectConfig(Frozen):
     budget: Budget = Budget()
     concurrency: int | None = None
     table: str | None = None
+    learn: bool = True
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError, ProblemError, SandboxRefused
+from bdc_agents.runs.blocks import starting_from
 from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
 from bdc_agents.runs.hidden import examine, right_programs, score_hidden
 from bdc_agents.runs.honest import observe
@@ -244,7 +245,7 @@ class Worker:
             task.problem,
             list(self._agents),
             executor=self._executor,
-            search=config.search,
+            search=starting_from(config.search, job.known),
             budget=config.budget,
             on_event=lambda event: self._on_event(job.id, event),
         )

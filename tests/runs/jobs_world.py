@@ -16,10 +16,11 @@ class World:
         self.now = 0.0
         self.gone: set[str] = set()
 
-    def open(self, file: Path, limit: int | None = None) -> SqliteJobs:
+    def open(self, file: Path, limit: int | None = None, *, learns: bool = False) -> SqliteJobs:
         return SqliteJobs(
             file,
             limit=limit,
+            learns=learns,
             lease_seconds=LEASE,
             is_gone=lambda owner: owner in self.gone,
             clock=lambda: self.now,

@@ -21,7 +21,7 @@ class PostgresJobs(SqlJobs):
     Args:
         url: Address for psycopg, such as `postgresql://user@host/database`.
         run: Tells this run from others in the database.
-        limit, lease_seconds, is_gone: As for `SqlJobs`.
+        limit, lease_seconds, is_gone, learns: As for `SqlJobs`.
         clock: Clock in seconds; None for the server's.
 
     Raises:
@@ -37,9 +37,10 @@ class PostgresJobs(SqlJobs):
         limit: int | None = None,
         lease_seconds: float = LEASE_SECONDS,
         is_gone: Callable[[str], bool] = process_is_gone,
+        learns: bool = False,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(run, limit, lease_seconds, is_gone)
+        super().__init__(run, limit, lease_seconds, is_gone, learns)
         self._clock = clock
         self._lock_of_threads = threading.Lock()
         # One connection and no psycopg_pool: `TableCoordinator` uses the table in one thread.

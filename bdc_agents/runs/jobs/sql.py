@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
 from typing import Any, Protocol
 
 from bdc_agents.config import Budget
+from bdc_agents.runs.blocks import block_of, known_to, open_until
 from bdc_agents.runs.jobs.table import (
     LEASE_SECONDS,
     MAX_FAILURES,
@@ -16,6 +18,7 @@ from bdc_agents.runs.jobs.table import (
     Totals,
     fresh,
 )
+from bdc_agents.search.beliefs import Beliefs
 from bdc_agents.types import Usage
 
 SCHEMA = (
@@ -31,6 +34,11 @@ SCHEMA = (
         calls BIGINT NOT NULL, tokens BIGINT NOT NULL, money DOUBLE PRECISION NOT NULL,
         held_calls BIGINT NOT NULL, held_tokens BIGINT NOT NULL, held_money DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (run, owner))""",
+    # Tables of their own, so that those of older runs stay as they are.
+    """CREATE TABLE IF NOT EXISTS bdc_told (
+        run TEXT NOT NULL, id TEXT NOT NULL, told TEXT NOT NULL, PRIMARY KEY (run, id))""",
+    """CREATE TABLE IF NOT EXISTS bdc_known (
+        run TEXT NOT NULL, block BIGINT NOT NULL, known TEXT NOT NULL, PRIMARY KEY (run, block))""",
 )
 _SUMMARY = ("solved", "kept", "calls", "tokens", "money")
 _MARK_DONE = """UPDATE bdc_jobs SET state = 'done', owner = NULL, expires = NULL, reason = NULL,
@@ -58,15 +66,23 @@ class SqlJobs(ABC):
         limit: The most jobs to work on, from the start of the table; None for all.
         lease_seconds: How long a lease holds without a heartbeat.
         is_gone: Whether the holder of a lease has certainly ended.
+        learns: Whether searches start from what moves gave in others of the run.
     """
 
     def __init__(
-        self, run: str, limit: int | None, lease_seconds: float, is_gone: Callable[[str], bool]
+        self,
+        run: str,
+        limit: int | None,
+        lease_seconds: float,
+        is_gone: Callable[[str], bool],
+        learns: bool = False,
     ) -> None:
         self._run = run
         self._limit = 2**62 if limit is None else limit  # More than any table holds; fits a BIGINT.
         self._lease_seconds = lease_seconds
         self._is_gone = is_gone
+        self._learns = learns
+        self._known: dict[int, Beliefs] = {}
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[Callable[..., Cursor]]:
@@ -125,17 +141,59 @@ class SqlJobs(ABC):
             self._take_back(run, now)
             rows = run(
                 self._locking_free(
-                    "SELECT id, dataset FROM bdc_jobs WHERE run = ? AND state = 'waiting' AND position < ? "
+                    "SELECT id, dataset, position FROM bdc_jobs "
+                    "WHERE run = ? AND state = 'waiting' AND position < ? "
                     "ORDER BY losses, failures, position LIMIT ?"
                 ),
-                *(self._run, self._limit, count),
+                *(self._run, min(self._limit, self._open_until(run)), count),
             ).fetchall()
-            for job_id, _ in rows:
+            for job_id, *_ in rows:
                 run(
                     "UPDATE bdc_jobs SET state = 'leased', owner = ?, expires = ? WHERE run = ? AND id = ?",
                     *(owner, now + self._lease_seconds, self._run, job_id),
                 )
-        return [Job(id=job_id, dataset=dataset) for job_id, dataset in rows]
+            return [
+                Job(id=job_id, dataset=dataset, known=self._known_to(run, block_of(position)))
+                for job_id, dataset, position in rows
+            ]
+
+    def _open_until(self, run: Callable[..., Cursor]) -> int:
+        """The position before which jobs may be leased."""
+        if not self._learns:
+            return self._limit
+        ((first,),) = run(
+            "SELECT MIN(position) FROM bdc_jobs WHERE run = ? AND state IN ('waiting', 'leased')", self._run
+        ).fetchall()
+        return open_until(first or 0)
+
+    def _known_to(self, run: Callable[..., Cursor], block: int) -> Beliefs:
+        """What the jobs of a block start from, which is written down once."""
+        if not (self._learns and known_to(block)):
+            return Beliefs()
+        if block not in self._known:
+            if not self._stored(run, block):
+                run(
+                    "INSERT INTO bdc_known (run, block, known) VALUES (?, ?, ?) "
+                    "ON CONFLICT (run, block) DO NOTHING",
+                    *(self._run, block, self._told_before(run, known_to(block)).model_dump_json()),
+                )
+            # Read again: another process may have been first.
+            ((known,),) = self._stored(run, block)
+            self._known[block] = Beliefs.model_validate_json(known)
+        return self._known[block]
+
+    def _stored(self, run: Callable[..., Cursor], block: int) -> Sequence[Any]:
+        return run("SELECT known FROM bdc_known WHERE run = ? AND block = ?", self._run, block).fetchall()
+
+    def _told_before(self, run: Callable[..., Cursor], position: int) -> Beliefs:
+        """What moves gave in the searches of all done jobs before a position."""
+        rows = run(
+            "SELECT told FROM bdc_told JOIN bdc_jobs ON bdc_jobs.run = bdc_told.run "
+            "AND bdc_jobs.id = bdc_told.id WHERE bdc_jobs.run = ? AND state = 'done' AND position < ? "
+            "ORDER BY position",
+            *(self._run, position),
+        ).fetchall()
+        return reduce(Beliefs.plus, (Beliefs.model_validate_json(told) for (told,) in rows), Beliefs())
 
     def _take_back(self, run: Callable[..., Cursor], now: float) -> None:
         """Puts jobs back to waiting whose holder is gone or was silent for too long."""
@@ -180,8 +238,17 @@ class SqlJobs(ABC):
             ).fetchall()
             if not rows:
                 return False
-            run(_MARK_DONE, *_values(store()), self._run, job_id)
+            summary = store()
+            run(_MARK_DONE, *_values(summary), self._run, job_id)
+            self._tell(run, job_id, summary)
             return True
+
+    def _tell(self, run: Callable[..., Cursor], job_id: str, summary: Summary) -> None:
+        run(
+            "INSERT INTO bdc_told (run, id, told) VALUES (?, ?, ?) "
+            "ON CONFLICT (run, id) DO UPDATE SET told = excluded.told",
+            *(self._run, job_id, summary.told.model_dump_json()),
+        )
 
     def fail(self, owner: str, job_id: str, reason: str, *, final: bool = False) -> None:
         """See `JobTable`."""
@@ -224,11 +291,12 @@ class SqlJobs(ABC):
 
     def found(self, summaries: Iterable[tuple[str, Summary]]) -> int:
         """See `JobTable`."""
+        new = 0
         with self._transaction() as run:
-            return sum(
-                run(_MARK_DONE, *_values(summary), self._run, job_id).rowcount
-                for job_id, summary in summaries
-            )
+            for job_id, summary in summaries:
+                new += run(_MARK_DONE, *_values(summary), self._run, job_id).rowcount
+                self._tell(run, job_id, summary)
+        return new
 
     def reopen(self, ids: Collection[str]) -> None:
         """See `JobTable`."""

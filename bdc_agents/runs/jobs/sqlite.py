@@ -23,7 +23,7 @@ class SqliteJobs(SqlJobs):
 
     Args:
         file: The file; it is made if it does not exist.
-        limit, lease_seconds, is_gone: As for `SqlJobs`.
+        limit, lease_seconds, is_gone, learns: As for `SqlJobs`.
         clock: Clock in seconds since the epoch.
 
     Raises:
@@ -37,9 +37,10 @@ class SqliteJobs(SqlJobs):
         limit: int | None = None,
         lease_seconds: float = LEASE_SECONDS,
         is_gone: Callable[[str], bool] = process_is_gone,
+        learns: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__("", limit, lease_seconds, is_gone)
+        super().__init__("", limit, lease_seconds, is_gone, learns)
         self._file = file
         self._clock = clock
         self._lock_of_threads = threading.Lock()

@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import Field
 
 from bdc_agents.config import Budget
+from bdc_agents.search.beliefs import Beliefs
 from bdc_agents.types import Frozen, Problem, Usage, content_hash
 
 LEASE_SECONDS = 120.0
@@ -35,12 +36,14 @@ class Job(Frozen):
         dataset: The data set as the user named it, such as `mbpp:train`.
         content: The problem's `problem_hash`, where it was read. No table keeps it.
         hidden: The hash of its hidden tests, likewise.
+        known: What moves gave on problems before its block, which its search starts from.
     """
 
     id: str
     dataset: str = ""
     content: str = ""
     hidden: str = ""
+    known: Beliefs = Beliefs()
 
 
 def problem_hash(problem: Problem) -> str:
@@ -60,6 +63,7 @@ class Summary(Frozen):
         hidden: The hash of the hidden tests that scored it; empty where unknown.
         solved: Whether its program passes the public tests.
         kept: Whether its trace may be trained on.
+        told: What moves gave in its search.
     """
 
     contents: tuple[str, ...] = ()
@@ -69,6 +73,7 @@ class Summary(Frozen):
     calls: int = 0
     tokens: int = 0
     money: float = 0.0
+    told: Beliefs = Beliefs()
 
 
 class Totals(Frozen):
@@ -134,7 +139,12 @@ class JobTable(Protocol):
         ...
 
     def lease(self, owner: str, count: int) -> list[Job]:
-        """Takes up to `count` waiting jobs, including those whose holder is gone or silent."""
+        """Takes up to `count` waiting jobs, including those whose holder is gone or silent.
+
+        Where searches learn from each other, a block of `runs.blocks` opens when all jobs before the block
+        before it are done, or have failed for good. What they told is then written down, and all jobs of the
+        block get it, whatever is done or tried again later.
+        """
         ...
 
     def heartbeat(self, owner: str, ids: Collection[str]) -> set[str]:
