@@ -218,8 +218,8 @@ def confirming(tree: Tree, known: Beliefs | None = None, **left: Any) -> list[tu
 
 
 def test_a_program_is_confirmed_where_one_that_agrees_is_likeliest() -> None:
-    plans = Beliefs().tell([Told("write", agent, "", "pass") for agent in AGENTS for _ in range(40)])
-    answers = Beliefs().tell([Told("answer", agent, "", "pass") for agent in AGENTS for _ in range(40)])
+    plans = Beliefs().tell([Told("write", agent, "pass", "pass") for agent in AGENTS for _ in range(40)])
+    answers = Beliefs().tell([Told("answer", agent, "pass", "pass") for agent in AGENTS for _ in range(40)])
     assert confirming(passing("ann"), plans) == [("write", "bob", "0.1")]
     assert confirming(passing("ann"), answers) == [("answer", "bob", "0")]
     assert confirming(passing("bob"), answers) == [("answer", "ann", "0")], "what failed there does not count"
@@ -315,7 +315,10 @@ class Plain:
             for agent in self.agents()
         ]
         if not deep and self.thinks(node):
-            gain = max(self.passes("write", agent, "") for agent in self.left.agents) / 2
+            calls = self.left.calls
+            programs = 3 if calls is None else min(3, calls - len(self.planned) - 1)
+            gain = max(self.passes("write", agent, "") for agent in self.left.agents)
+            gain *= programs / (programs + 1)
             found += [("think", agent, gain) for agent in self.agents()]
         return found
 
