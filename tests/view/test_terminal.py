@@ -165,7 +165,7 @@ def test_many_agents_fit_too():
 
 def test_the_tree_of_a_trace_has_a_line_for_each_node(run):
     assert len(lines_of(render_tree(run[0]))) == len(run[0].nodes) + 1
-    assert len(lines_of(render_tree(run[0], 8))) == 8
+    assert len(lines_of(render_tree(run[0], 4))) == 4
 
 
 def test_the_summary_tells_result_usage_and_who_helped_whom(run):
