@@ -91,6 +91,7 @@ class Crowd:
 
     def _reply(self, agent: str, request: Request) -> str:
         if request.json_schema and "expected" in request.json_schema["properties"]:
+            self._world.calls["split"] += 1
             return _expected(agent, str(request.messages[-1].content))
         world, asked = self._world, asked_for(request)
         path = [world.ideas[number] for number in asked.ideas]

@@ -253,7 +253,7 @@ def _varied_values(examples: _Examples, chosen: int, random: Random, domain: Dom
         for found in examples
         if [s.key for s in found] == [s.key for s in sites]
     ]
-    keep_relations(values, alike, domain.ranges)
+    keep_relations(values, [site.value for site in sites], alike, domain.ranges)
     return values
 
 

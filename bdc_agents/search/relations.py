@@ -11,17 +11,20 @@ _SURE = 3
 """Items of a list from which a number that is its length is no chance, though there is one example."""
 
 
-def keep_relations(values: list[Any], examples: Sequence[Sequence[Any]], ordered: bool) -> None:
+def keep_relations(
+    values: list[Any], before: Sequence[Any], examples: Sequence[Sequence[Any]], ordered: bool
+) -> None:
     """Changes varied values so that they stand to each other as in the examples.
 
     Args:
         values: By place; changed.
+        before: What they were before they were varied.
         examples: For each example, the values at its places.
         ordered: Whether the order of two numbers counts, even if only one example shows it.
     """
     if not examples:
         return
-    sized, before = {*same_sizes(examples)}, examples[0]
+    sized = {*same_sizes(examples)}
     places = range(len(values))
     for one, other in ((one, other) for one in places for other in places if one != other):
         shown = [(example[one], example[other]) for example in examples]

@@ -107,3 +107,19 @@ async def test_agents_know_each_prompt_and_the_executor_the_program(simulated: A
     assert asked(thinking, json_schema=schema) == ("think", "1", number, ideas)
     repair = prompts.repair_program(prompts.write_program(problem, path), program, 6)
     assert asked(repair) == ("repair", "1", number, ideas)
+
+
+async def test_a_question_which_output_is_right_is_a_call_of_the_world(simulated: Any, agents: Any) -> None:
+    setting = simulated.setting_of("repair", "dev", 0)
+    world = simulated.world_of(setting, "repair", "dev", 0, "1")
+    crowd = agents.Crowd([*setting.agents])
+    problem = crowd.ask_about("1", world)
+    answers = (world.answer(name) for _ in range(99) for name in setting.agents)
+    right = next(one for one in answers if one.passes and not one.behaviour)
+    calls, knows = world.calls.total(), 0
+    for number in range(60):
+        asked = prompts.expect_output(problem, f"f({number})")
+        reply = await crowd.agents[0].reply(Request(messages=asked, json_schema=prompts.expected_schema()))
+        knows += agents.json.loads(reply.text)["expected"] == agents._elsewhere(right, f"f({number})")
+    assert world.calls.total() == calls + 60
+    assert 24 <= knows <= 48
