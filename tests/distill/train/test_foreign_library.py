@@ -133,7 +133,10 @@ MANIFESTS = {
     "a hash that is none": (setting("files", "metrics.json", "sha256", to="../x"), "sha256"),
     "rows beyond counting": (setting("experts", 0, "rows", to=2**60), "rows"),
     "a cluster far below zero": (setting("experts", 0, "cluster", to=-5), "cluster"),
-    "an expert twice": (setting("experts", 0, "name", to="shared"), "library.json: the expert 'shared' comes twice"),
+    "an expert twice": (
+        setting("experts", 0, "name", to="shared"),
+        "library.json: the expert 'shared' comes twice",
+    ),
     "an expert without files": (
         setting("experts", 0, "name", to="cluster-7"),
         "not its file experts/cluster-7",
