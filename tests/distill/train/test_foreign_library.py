@@ -125,6 +125,14 @@ MANIFESTS = {
     "a key of nobody's": (setting("run", to="rm"), "unknown key 'run'"),
     "no experts": (setting("experts", to=[]), "experts"),
     "a base of lists": (setting("base", to=["b"]), "base"),
+    "a base's name without end": (
+        setting("base", "name", to="x" * 100_000),
+        r"base: base\.name is a text of 4,096",
+    ),
+    "a base's name with a NUL": (
+        setting("base", "name", to="a\0b"),
+        r"base\.name is a text of 4,096 printable",
+    ),
     "a base's name that is a list": (setting("base", "name", to=["b"]), r"base\.name is a text"),
     "a rank without end": (setting("adapters", "rank", to=10**12), "rank"),
     "a rank of text": (setting("adapters", "rank", to="four"), "rank"),
