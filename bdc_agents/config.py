@@ -520,6 +520,8 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
     if item["type"] == "extra_forbidden":
         alone = variable == _variable(location)
         return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"
+    if not location:  # What is wrong with the whole of it has no place, and is too long to be shown.
+        return f"{source}: {item['msg'].removeprefix('Value error, ')}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
     if item["type"] == "dict_type":

@@ -175,15 +175,19 @@ def private(folder: Path) -> int:
 
 
 def own(file: Path, flags: int = os.O_RDWR) -> int:
-    """Opens a file of a run folder, and makes it if it is missing; refuses a link.
+    """Opens a file of a run folder, and makes it if it is missing; refuses a link, a pipe and a device.
 
     By a link anyone who can write to the folder could make its user write to any of the user's files.
 
     Raises:
-        OSError: If it is a link, or cannot be opened.
+        OSError: If it is no plain file, or cannot be opened.
     """
     flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    return os.open(file, flags, private(file.parent))
+    descriptor = os.open(file, flags, private(file.parent))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file", str(file))
+    return descriptor
 
 
 def own_database(file: Path) -> None:

@@ -1,5 +1,6 @@
 """A database that several open at once."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bdc_agents.disk import open_database, put_back, replacing_folder
+from bdc_agents.disk import open_database, own, put_back, replacing_folder
 
 
 def test_all_that_open_a_new_database_at_once_get_it(tmp_path: Path) -> None:
@@ -75,3 +76,15 @@ def test_a_folder_that_could_not_be_filled_is_not_seen(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing_folder(tmp_path / "mine"):
         _ = 1 / 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "link"])
+def test_an_own_file_is_a_plain_one(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "results.jsonl"
+    if what == "link":
+        file.symlink_to(tmp_path / "other")
+    else:
+        {"pipe": os.mkfifo, "folder": os.mkdir}[what](file)
+    with pytest.raises(OSError, match=r"no plain file|Is a directory|symbolic links"):
+        own(file)
+    assert not (tmp_path / "other").exists()

@@ -3,24 +3,24 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.agents import Ping, load_agents
-from bdc_agents.agents import ping as ask
-from bdc_agents.agents.failures import shown_url
-from bdc_agents.agents.local import ModelStatus, describe_models
 from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import Agents, AsJson, Config
 from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError
-from bdc_agents.types import Frozen
 from bdc_agents.view.text import one_line, printable
+
+# `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
+if TYPE_CHECKING:
+    from bdc_agents.agents import Ping
+    from bdc_agents.agents.local import ModelStatus
 
 EXAMPLES = (
     "bdc agents",
@@ -37,13 +37,17 @@ def agents(
     as_json: AsJson = False,
 ) -> int:
     """List the configured agents and the local models."""
+    from bdc_agents.agents.local import describe_models
+
     settings = read_settings(config)
     models = describe_models()
     names = [*(agent or settings.agents)]
     lines = asyncio.run(_lines(settings, names, models, ping))
     if as_json:
         found = {
-            "agents": [line.model_dump(mode="json") for line in lines],
+            "agents": [
+                line._asdict() | {"ping": line.ping and line.ping.model_dump(mode="json")} for line in lines
+            ],
             "models": [model.model_dump(mode="json") for model in models],
         }
         print(json.dumps(found))
@@ -54,7 +58,7 @@ def agents(
     return ENVIRONMENT if silent else SOLVED
 
 
-class AgentLine(Frozen):
+class AgentLine(NamedTuple):
     """One agent of the settings.
 
     Args:
@@ -67,34 +71,38 @@ class AgentLine(Frozen):
     model: str
     endpoint: str = ""
     problem: str = ""
-    ping: Ping | None = None
+    ping: "Ping | None" = None
 
 
 async def _lines(
-    settings: Settings, names: Sequence[str], models: Sequence[ModelStatus], pinged: bool
+    settings: Settings, names: Sequence[str], models: "Sequence[ModelStatus]", pinged: bool
 ) -> list[AgentLine]:
     """One after another, so that the figures of local models do not disturb each other."""
     return [await _line(settings, name, models, pinged) for name in names]
 
 
-async def _line(settings: Settings, name: str, models: Sequence[ModelStatus], pinged: bool) -> AgentLine:
+async def _line(settings: Settings, name: str, models: "Sequence[ModelStatus]", pinged: bool) -> AgentLine:
+    from bdc_agents.agents import load_agents
+    from bdc_agents.agents import ping as ask
+    from bdc_agents.agents.failures import shown_url
+
     line = AgentLine(name=name, model=name)
     try:
         config = settings.agent(name)
         line = AgentLine(name=name, model=config.model, endpoint=shown_url(config.base_url or ""))
         (agent,) = load_agents(settings, [name])
     except BDCError as error:
-        return line.model_copy(update={"problem": str(error)})
+        return line._replace(problem=str(error))
     try:
         absent = _absent(config.model, models) if not config.path else ""
         if absent or not pinged:
-            return line.model_copy(update={"problem": absent})
-        return line.model_copy(update={"ping": await ask(agent)})
+            return line._replace(problem=absent)
+        return line._replace(ping=await ask(agent))
     finally:
         await agent.aclose()
 
 
-def _absent(model: str, models: Sequence[ModelStatus]) -> str:
+def _absent(model: str, models: "Sequence[ModelStatus]") -> str:
     """Why the weights are not there; a ping does not download gigabytes by itself."""
     for status in models:
         if model == f"local:{status.name}" and status.path is None:
@@ -102,7 +110,7 @@ def _absent(model: str, models: Sequence[ModelStatus]) -> str:
     return ""
 
 
-def _show(lines: Sequence[AgentLine], models: Sequence[ModelStatus], pinged: bool) -> None:
+def _show(lines: Sequence[AgentLine], models: "Sequence[ModelStatus]", pinged: bool) -> None:
     console = Console()
     if lines:
         console.print(_agents_table(lines, pinged))
@@ -131,7 +139,7 @@ def _agents_table(lines: Sequence[AgentLine], pinged: bool) -> Table:
     return table
 
 
-def _models_table(models: Sequence[ModelStatus]) -> Table:
+def _models_table(models: "Sequence[ModelStatus]") -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in ("local model", "size", "licence", "on this machine"):
         table.add_column(
@@ -148,5 +156,5 @@ def _models_table(models: Sequence[ModelStatus]) -> Table:
     return table
 
 
-def _size(model: ModelStatus) -> str:
+def _size(model: "ModelStatus") -> str:
     return f"{model.size / 1e6:,.0f} MB"

@@ -5,13 +5,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from bdc_agents.cli.collect_progress import view_for
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note
 from bdc_agents.cli.inputs import agent_names, read_settings
@@ -30,15 +29,13 @@ from bdc_agents.cli.options import (
 )
 from bdc_agents.config import Budget, Settings, explain
 from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.evaluate.report.collection import write_collection_report
-from bdc_agents.evaluate.summary import skills_line
-from bdc_agents.evaluate.survey import Survey, survey
-from bdc_agents.runs.beliefs import keep_beliefs
-from bdc_agents.runs.collect import CollectConfig, Collected
-from bdc_agents.runs.collect import collect as run
-from bdc_agents.runs.engine import Engine
-from bdc_agents.runs.ray.engine import ray_engine
 from bdc_agents.view.text import count, money, plural
+
+# What searches imports LangGraph and chat models, which take two seconds; `--help` and mistakes need none.
+if TYPE_CHECKING:
+    from bdc_agents.evaluate.survey import Survey
+    from bdc_agents.runs.collect import CollectConfig, Collected
+    from bdc_agents.runs.engine import Engine
 
 EXAMPLES = (
     "bdc collect mbpp:train --data DATA --out runs/mbpp",
@@ -125,6 +122,8 @@ def collect(
 
     The same command again goes on where it was cut off; several processes may share one folder.
     """
+    from bdc_agents.runs.collect import CollectConfig
+
     settings = read_settings(
         config,
         preset=preset,
@@ -149,15 +148,19 @@ def collect(
 
 
 def _collect(
-    config: CollectConfig,
+    config: "CollectConfig",
     settings: Settings,
     asked: Sequence[str],
     out: Path,
-    engine: Engine | None,
+    engine: "Engine | None",
     *,
     as_json: bool,
     quiet: bool,
 ) -> int:
+    from bdc_agents.cli.collect_progress import view_for
+    from bdc_agents.runs.beliefs import keep_beliefs
+    from bdc_agents.runs.collect import collect as run
+
     names, why = agent_names(settings, asked)
     if why:
         note(why)
@@ -193,13 +196,15 @@ def _collect(
     return SOLVED if collected.ended == "complete" else UNSOLVED
 
 
-def engine_for(name: str, ray_address: str | None) -> Engine | None:
+def engine_for(name: str, ray_address: str | None) -> "Engine | None":
     """The engine of `--engine` and `--ray-address`; None for the one in this process.
 
     Raises:
         ConfigError: If an address is given to an engine that has none.
     """
     if name == "ray":
+        from bdc_agents.runs.ray.engine import ray_engine
+
         return ray_engine(ray_address)
     if ray_address is not None:
         raise ConfigError("--ray-address needs --engine ray")
@@ -226,7 +231,7 @@ def read_budget(texts: Sequence[str]) -> Budget:
         raise ConfigError(explain(error, "--budget", Budget)) from None
 
 
-def as_object(collected: Collected) -> dict[str, Any]:
+def as_object(collected: "Collected") -> dict[str, Any]:
     """The end of a run as plain data, for machines."""
     progress = collected.progress
     loads = {
@@ -246,19 +251,22 @@ def as_object(collected: Collected) -> dict[str, Any]:
     }
 
 
-def write_report(out: Path) -> Survey | None:
+def write_report(out: Path) -> "Survey | None":
     """Writes the `report.html` of a run folder, and returns its figures; None while it has no trace.
 
     Raises:
         UsageError: If there is no such run.
     """
+    from bdc_agents.evaluate.report.collection import write_collection_report
+    from bdc_agents.evaluate.survey import survey
+
     found = survey(out)
     if found:
         write_collection_report(out, found)
     return found
 
 
-def _report(collected: Collected, found: Survey | None) -> None:
+def _report(collected: "Collected", found: "Survey | None") -> None:
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
     print(
@@ -289,6 +297,8 @@ def _report(collected: Collected, found: Survey | None) -> None:
         note(f"figures and plots: {collected.folder / REPORT_FILE}")
 
 
-def _tell_skills(found: Survey) -> None:
+def _tell_skills(found: "Survey") -> None:
+    from bdc_agents.evaluate.summary import skills_line
+
     if len(found.skills) > 1:
         note(f"for [search] in bdc.toml, where the next bandit can start: {skills_line(found.skills)}")

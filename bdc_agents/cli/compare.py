@@ -14,12 +14,11 @@ from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
 from bdc_agents.errors import UsageError
-from bdc_agents.evaluate.library.config import CompareConfig, build_config, read_config
-from bdc_agents.evaluate.results import REPORT_FILE
 from bdc_agents.experts.library import read_manifest
 from bdc_agents.sandbox import create_executor
 
 if TYPE_CHECKING:
+    from bdc_agents.evaluate.library.config import CompareConfig
     from bdc_agents.evaluate.library.run import Watch
     from bdc_agents.evaluate.library.summary import CompareSummary, MethodFigures
 
@@ -125,7 +124,9 @@ def compare(
     return SOLVED
 
 
-def _plan(file: Path | None, options: dict[str, Any]) -> CompareConfig:
+def _plan(file: Path | None, options: dict[str, Any]) -> "CompareConfig":
+    from bdc_agents.evaluate.library.config import build_config, read_config
+
     if file is not None:
         options = read_config(file).model_dump() | {
             key: value for key, value in options.items() if value is not None and value != ()
@@ -220,6 +221,7 @@ class _Board:
 
 def _show(summary: "CompareSummary", out: Path, as_json: bool) -> None:
     from bdc_agents.evaluate.library.report import lead
+    from bdc_agents.evaluate.results import REPORT_FILE
 
     if as_json:
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))

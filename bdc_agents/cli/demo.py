@@ -6,32 +6,30 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.agents import Agent, load_agents
-from bdc_agents.cli.demo_distill import KEPT_BACK, require_stages, show, tell
-from bdc_agents.cli.distill import read_all
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
 from bdc_agents.cli.inputs import closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
-from bdc_agents.cli.search_record import run_settings
-from bdc_agents.cli.solve import as_object, silent
-from bdc_agents.cli.watched_search import Finished, search
 from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import UsageError
-from bdc_agents.runs import open_run, write_solution, write_text, write_trace
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.types import Task, Trace
 from bdc_agents.view.html import render_html
 from bdc_agents.view.live import PlainView, View, watch
 from bdc_agents.view.text import count, ending, one_line, passes, value_colour
+
+# `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
+if TYPE_CHECKING:
+    from bdc_agents.agents import Agent
+    from bdc_agents.cli.watched_search import Finished
 
 EXAMPLES = (
     "bdc demo",
@@ -110,6 +108,13 @@ def _demo(
     Returns:
         The exit code: 0 when at least one problem was solved, 3 when no agent has answered.
     """
+    from bdc_agents.agents import load_agents
+    from bdc_agents.cli.demo_distill import KEPT_BACK, require_stages, show, tell
+    from bdc_agents.cli.distill import read_all
+    from bdc_agents.cli.search_record import run_settings
+    from bdc_agents.cli.solve import silent
+    from bdc_agents.runs import open_run, write_solution, write_trace
+
     if distill is not None:
         require_stages()
     further = read_all(distill) if distill else ([], {})
@@ -162,14 +167,16 @@ def _demo(
 async def _solve_all(
     settings: Settings,
     names: Sequence[str],
-    agents: Sequence[Agent],
+    agents: "Sequence[Agent]",
     executor: Executor,
     tasks: Sequence[Task],
     seconds: float,
     watched: Callable[[Task], View],
     keep: Callable[[Trace], None],
-    done: list[tuple[Task, Finished]],
+    done: "list[tuple[Task, Finished]]",
 ) -> None:
+    from bdc_agents.cli.watched_search import search
+
     async with closing(agents, executor):
         await fetch_weights(settings, names)
         deadline = time.monotonic() + seconds
@@ -192,7 +199,7 @@ def _share(budget: Budget, left: float, problems: int) -> Budget:
     return budget.model_copy(update={"seconds": seconds})
 
 
-def _tell(task: Task, finished: Finished) -> None:
+def _tell(task: Task, finished: "Finished") -> None:
     if finished.trace:
         solution = finished.trace.solution
         calls = sum(used.calls for used in solution.usage.values())
@@ -200,12 +207,15 @@ def _tell(task: Task, finished: Finished) -> None:
         note(f"{task.problem.id}: {result}, in {solution.seconds:.0f} s")
 
 
-def _solved(finished: Finished) -> bool:
+def _solved(finished: "Finished") -> bool:
     return finished.trace is not None and finished.trace.solution.solved
 
 
-def _conclude(done: Sequence[tuple[Task, Finished]], folder: Path, as_json: bool) -> dict[str, Any]:
+def _conclude(done: "Sequence[tuple[Task, Finished]]", folder: Path, as_json: bool) -> dict[str, Any]:
     """Writes the report of what was done, however it ended, and shows the table, or returns it as data."""
+    from bdc_agents.cli.solve import as_object
+    from bdc_agents.runs import write_text
+
     traces = [finished.trace for _, finished in done if finished.trace]
     if not traces:
         return {}
@@ -221,7 +231,7 @@ def _conclude(done: Sequence[tuple[Task, Finished]], folder: Path, as_json: bool
     return {}
 
 
-def _table(done: Sequence[tuple[Task, Finished]]) -> Table:
+def _table(done: "Sequence[tuple[Task, Finished]]") -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in ("problem", "difficulty", "public", "hidden", "calls", "tokens", "seconds", "solved by"):
         table.add_column(name, justify="left" if name in {"problem", "difficulty", "solved by"} else "right")
@@ -236,7 +246,7 @@ def _table(done: Sequence[tuple[Task, Finished]]) -> Table:
     return table
 
 
-def _cells(task: Task, trace: Trace, finished: Finished) -> list[Text]:
+def _cells(task: Task, trace: Trace, finished: "Finished") -> list[Text]:
     solution, hidden = trace.solution, finished.hidden
     passed, _ = passes(solution.verdict)
     usage = solution.usage.values()

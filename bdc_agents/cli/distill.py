@@ -18,9 +18,6 @@ from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.experts.library import ExpertLibrary, read_manifest
-from bdc_agents.runs import trace_file
-from bdc_agents.runs.ray.task import Needs
-from bdc_agents.runs.store import scan_traces
 from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_toml
 
@@ -184,6 +181,7 @@ def _make_on_ray(
     traces: list[Trace], out: Path, plan: Recipe, how: dict[str, Any], ray: OnRay
 ) -> ExpertLibrary:
     from bdc_agents.distill.on_ray import distill_on_ray
+    from bdc_agents.runs.ray.task import Needs
 
     needs = Needs(cpus=ray.cpus, gpus=ray.gpus)
     return asyncio.run(distill_on_ray(traces, out, plan, **how, address=ray.address, needs=needs))
@@ -279,6 +277,9 @@ def read_all(runs: Sequence[Path]) -> tuple[list[Trace], dict[str, str]]:
     Raises:
         ConfigError: If there are none.
     """
+    from bdc_agents.runs import trace_file
+    from bdc_agents.runs.store import scan_traces
+
     traces = [trace for run in runs for trace in scan_traces(run, lambda damage: note(f"left out: {damage}"))]
     if not traces:
         raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some")

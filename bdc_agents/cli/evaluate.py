@@ -8,51 +8,40 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console, Group
-from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.evaluate_progress import Progress, progress
 from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
 from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
-from bdc_agents.evaluate.advice import CALLS, PROBLEMS, advise, as_markdown, solvers_to_try
-from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
-from bdc_agents.evaluate.groups import by_solver
-from bdc_agents.evaluate.inspect_log import write_logs
-from bdc_agents.evaluate.metrics import Interval
-from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
-from bdc_agents.evaluate.report.page import write_report
-from bdc_agents.evaluate.results import REPORT_FILE, Results, read_rows, trace_folder
-from bdc_agents.evaluate.run import Report, lineage
-from bdc_agents.evaluate.run import evaluate as evaluate_all
-from bdc_agents.evaluate.setup import (
-    agent_names,
-    build_solvers,
-    choose_tasks,
-    load_team,
-    specs,
-    with_endpoints,
-)
-from bdc_agents.evaluate.solvers import Solver
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
-from bdc_agents.runs import write_text
-from bdc_agents.runs.beliefs import keep_beliefs
-from bdc_agents.runs.hidden import examine, with_reference_tests
-from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
 from bdc_agents.view.text import count, money, one_line, plural
 
+# `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
+if TYPE_CHECKING:
+    from bdc_agents.cli.evaluate_progress import Progress
+    from bdc_agents.evaluate.config import EvalConfig
+    from bdc_agents.evaluate.metrics import Interval
+    from bdc_agents.evaluate.results import Results
+    from bdc_agents.evaluate.run import Report
+    from bdc_agents.evaluate.solvers import Solver
+    from bdc_agents.evaluate.summary import Figures, Pair, Summary
+
 ADVICE_FILE = "advice.md"
+PROBLEMS = 40
+"""Problems to advise on, where nobody says how many: a share of 40 is known to about 15 points, which is
+enough to see what is worth most, and not to tell solvers apart that are alike."""
+CALLS = 16
+"""Calls for each of them, likewise: those of most published comparisons of this kind."""
 EXAMPLES = (
     "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
     "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
@@ -225,6 +214,13 @@ def _evaluate(
     Returns:
         The exit code.
     """
+    from bdc_agents.cli.evaluate_progress import progress
+    from bdc_agents.evaluate.config import as_record, read_config
+    from bdc_agents.evaluate.results import Results
+    from bdc_agents.evaluate.run import lineage
+    from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
+    from bdc_agents.evaluate.summary import write_summary
+
     if ray_address is not None and engine != "ray":
         raise ConfigError("--ray-address needs --engine ray")
     config, settings = read_config(file)
@@ -258,7 +254,9 @@ def _evaluate(
     return ENVIRONMENT if report.unanswered else SOLVED
 
 
-def _changed(config: EvalConfig, options: Mapping[str, Any]) -> EvalConfig:
+def _changed(config: "EvalConfig", options: Mapping[str, Any]) -> "EvalConfig":
+    from bdc_agents.evaluate.config import EvalConfig, build
+
     given = {
         key: value
         for key, value in options.items()
@@ -268,6 +266,8 @@ def _changed(config: EvalConfig, options: Mapping[str, Any]) -> EvalConfig:
 
 
 def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_unsafe: bool) -> Settings:
+    from bdc_agents.evaluate.config import build
+
     given = {key: value for key, value in caps.items() if value is not None}
     changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
     if not cache:
@@ -277,8 +277,10 @@ def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_un
     return settings.model_copy(update=changes)
 
 
-def _to_advise(config: EvalConfig, settings: Settings) -> tuple[EvalConfig, Settings]:
+def _to_advise(config: "EvalConfig", settings: Settings) -> "tuple[EvalConfig, Settings]":
     """Solvers, problems and calls where nobody named them."""
+    from bdc_agents.evaluate.advice import solvers_to_try
+
     changes: dict[str, Any] = {} if config.limit else {"limit": PROBLEMS}
     if settings.budget.calls is None:
         settings = settings.model_copy(update={"budget": settings.budget.model_copy(update={"calls": CALLS})})
@@ -294,8 +296,16 @@ def _to_advise(config: EvalConfig, settings: Settings) -> tuple[EvalConfig, Sett
     return config, settings
 
 
-def _advise(summary: Summary, out: Path, as_json: bool) -> None:
+def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     """Writes what pays here, and prints it."""
+    from rich.markdown import Markdown
+
+    from bdc_agents.evaluate.advice import advise, as_markdown
+    from bdc_agents.evaluate.groups import by_solver
+    from bdc_agents.evaluate.results import read_rows, trace_folder
+    from bdc_agents.runs import write_text
+    from bdc_agents.runs.beliefs import keep_beliefs
+
     rows = by_solver(read_rows(out), [one.solver for one in summary.solvers])
     beliefs = {name: str(folder) for name in summary.moves if keep_beliefs(folder := trace_folder(out, name))}
     text = as_markdown(advise(summary, rows, beliefs))
@@ -313,6 +323,8 @@ def _with_reference_tests(tasks: Sequence[Task], settings: Settings, engine: str
     Raises:
         ConfigError: If the nodes of a cluster, which load the problems themselves, would not have them.
     """
+    from bdc_agents.runs.hidden import with_reference_tests
+
     if engine != "local":
         raise ConfigError("--reference-tests works on this machine only; leave it or --engine out")
 
@@ -324,8 +336,10 @@ def _with_reference_tests(tasks: Sequence[Task], settings: Settings, engine: str
     return asyncio.run(made())
 
 
-def _team(config: EvalConfig, settings: Settings, named: Sequence[str]) -> tuple[Settings, list[str]]:
+def _team(config: "EvalConfig", settings: Settings, named: Sequence[str]) -> tuple[Settings, list[str]]:
     """Who takes part where a solver names nobody; agents that solvers name need no further ones."""
+    from bdc_agents.evaluate.setup import with_endpoints
+
     if named and not config.agents and not settings.agents:
         return settings, [*dict.fromkeys(named)]
     settings = with_endpoints(settings, config.agents)
@@ -345,7 +359,7 @@ class Asked(NamedTuple):
         names: All agents that take part.
     """
 
-    config: EvalConfig
+    config: "EvalConfig"
     settings: Settings
     tasks: Sequence[Task]
     team: Sequence[str]
@@ -355,12 +369,19 @@ class Asked(NamedTuple):
 class Place(NamedTuple):
     """Where it is done: the solvers as they are called there, and what makes the rows."""
 
-    solvers: Sequence[Solver]
-    evaluate: Callable[[Results, Progress], Coroutine[Any, Any, Report]]
+    solvers: "Sequence[Solver]"
+    evaluate: "Callable[[Results, Progress], Coroutine[Any, Any, Report]]"
 
 
 def _here(asked: Asked) -> Place:
     """In this process."""
+    from bdc_agents.cli.evaluate_progress import Progress
+    from bdc_agents.evaluate.results import Results
+    from bdc_agents.evaluate.run import Report
+    from bdc_agents.evaluate.run import evaluate as evaluate_all
+    from bdc_agents.evaluate.setup import build_solvers, load_team, specs
+    from bdc_agents.runs.hidden import examine
+
     config, settings, tasks, team, names = asked
     agents = load_team(settings, names)
     executor = create_executor(settings.sandbox)
@@ -380,6 +401,12 @@ def _here(asked: Asked) -> Place:
 
 def _on_ray(asked: Asked, data: Path | None, address: str | None) -> Place:
     """On the nodes of a Ray cluster."""
+
+    from bdc_agents.cli.evaluate_progress import Progress
+    from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
+    from bdc_agents.evaluate.results import Results
+    from bdc_agents.evaluate.run import Report
+    from bdc_agents.runs.stopping import graceful
 
     async def run(results: Results, view: Progress) -> Report:
         with graceful() as stop:
@@ -410,7 +437,10 @@ def _stoppable() -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _conclude(summary: Summary, out: Path, tasks: Sequence[Task], *, inspect: bool) -> None:
+def _conclude(summary: "Summary", out: Path, tasks: Sequence[Task], *, inspect: bool) -> None:
+    from bdc_agents.evaluate.inspect_log import write_logs
+    from bdc_agents.evaluate.report.page import write_report
+
     if not summary.solvers:
         return
     write_report(out, tasks, summary)
@@ -419,7 +449,9 @@ def _conclude(summary: Summary, out: Path, tasks: Sequence[Task], *, inspect: bo
             note(f"written for inspect_ai: {file}")
 
 
-def _tell(summary: Summary, report: Report, out: Path, as_json: bool) -> None:
+def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> None:
+    from bdc_agents.evaluate.results import REPORT_FILE
+
     for failed in report.unanswered[-1:]:
         note(
             f"error: {plural(len(report.unanswered), 'row')} could not be made, as no agent answered; the "
@@ -435,7 +467,7 @@ def _tell(summary: Summary, report: Report, out: Path, as_json: bool) -> None:
         print(f"\neverything: {out / REPORT_FILE}", file=sys.stdout)
 
 
-def _summary_table(summary: Summary) -> Table:
+def _summary_table(summary: "Summary") -> Table:
     """The main figures, one line for each solver."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("solver", overflow="fold", min_width=12)
@@ -451,7 +483,7 @@ def _summary_table(summary: Summary) -> Table:
     return table
 
 
-def _columns(summary: Summary) -> dict[str, Callable[[Figures], str]]:
+def _columns(summary: "Summary") -> "dict[str, Callable[[Figures], str]]":
     """What each column shows; columns that would say nothing are left out."""
     solvers = summary.solvers
     columns: dict[str, Callable[[Figures], str]] = {}
@@ -471,16 +503,18 @@ def _columns(summary: Summary) -> dict[str, Callable[[Figures], str]]:
     return columns
 
 
-def _at_k(one: Figures, k: int) -> str:
+def _at_k(one: "Figures", k: int) -> str:
     return f"{one.pass_at[k].value:.1%}" if k in one.pass_at else "-"
 
 
-def _interval(interval: Interval) -> str:
+def _interval(interval: "Interval") -> str:
     return f"{interval.value:.1%} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
 
 
-def _findings_text(summary: Summary) -> Group:
+def _findings_text(summary: "Summary") -> Group:
     """How the solvers compare, and the warnings."""
+    from bdc_agents.evaluate.summary import skills_line
+
     lines = [Text(_compared(pair)) for pair in summary.pairs]
     if len(summary.skills) > 1:
         told = skills_line(summary.skills)
@@ -493,7 +527,7 @@ def _findings_text(summary: Summary) -> Group:
     return Group(*([Text(), *lines] if lines else []))
 
 
-def _compared(pair: Pair) -> str:
+def _compared(pair: "Pair") -> str:
     found = pair.solved
     if not found.better and not found.worse:
         return f"{pair.first} against {pair.second}: the same on each of {plural(found.problems, 'problem')}"

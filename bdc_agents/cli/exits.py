@@ -86,6 +86,8 @@ def exit_code(error: Exception) -> int:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and (file := error.filename2 or error.filename):
+        return f"{str(file)!r:.300}: {error.strerror}"  # A name may come from a file, and be of any length.
     if isinstance(error, BDCError | OSError):
         return str(error)
     return f"a fault of bdc itself: {type(error).__name__}: {error} (BDC_DEBUG=1 shows where)"

@@ -12,11 +12,6 @@ from bdc_agents.evaluate.solvers import Spec
 from bdc_agents.evaluate.summary import Figures, Summary, count_of
 from bdc_agents.types import Frozen
 
-PROBLEMS = 40
-"""Problems where nobody says how many: a share of 40 is known to about 15 points, which is enough to see what
-is worth most, and not to tell solvers apart that are alike."""
-CALLS = 16
-"""Calls for a problem, likewise: those of most published comparisons of this kind."""
 NEARLY = 0.95
 """Share of what a solver solves that a smaller cap on calls must keep."""
 FEW = 10

@@ -60,6 +60,8 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
 
+_LONGEST = 4096
+"""Characters of a text that says something of the base, such as a path: Linux takes no longer one."""
 _HASHED_ANYWAY = 64 * 2**20
 """Up to this size a file that has grown is still hashed, so that the message names both hashes; hashing a
 larger one would only take time."""
@@ -126,6 +128,9 @@ class Manifest(Frozen):
     def _plain_facts(cls, base: dict[str, Any]) -> dict[str, Any]:
         if odd := [key for key, value in base.items() if not isinstance(value, str | int | None)]:
             raise ValueError(f"base.{odd[0]} is a text or a number")
+        texts = {key: value for key, value in base.items() if isinstance(value, str)}
+        if odd := [key for key, text in texts.items() if len(text) > _LONGEST or not text.isprintable()]:
+            raise ValueError(f"base.{odd[0]} is a text of {_LONGEST:,} printable characters at most")
         return base
 
     @field_validator("adapters")

@@ -286,6 +286,8 @@ def _nothing(report: Report, kind: str) -> str:
     )
     if "no-hidden-tests" in report.rejected:
         said.append("--unscored also takes solved problems without hidden tests")
-    elif report.kept and kind == "dpo":
-        said.append("no step of a search was better than its parent and a sibling")
+    if report.kept and kind == "dpo":
+        said.append(
+            f"of {report.kept} that can be trained on, no step was better than its parent and a sibling"
+        )
     return "; ".join(said)

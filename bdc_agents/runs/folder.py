@@ -286,7 +286,7 @@ def write_text(file: Path, text: str, *, own: bool = False) -> None:
     """Writes a file so that a reader finds the old content or the new, never a part.
 
     Args:
-        file: Where.
+        file: Where; folders that are missing on the way to a file for everybody are made.
         text: Its content.
         own: Whether only its owner may read it, as with prompts and programs.
 
@@ -294,6 +294,8 @@ def write_text(file: Path, text: str, *, own: bool = False) -> None:
         UsageError: If it cannot be written there.
         BDCError: If the disk is full or fails.
     """
+    if not own:
+        _try("make", file.parent, lambda: file.parent.mkdir(parents=True, exist_ok=True))
     data = text.encode("utf-8", "backslashreplace")
     _try("write", file, lambda: _write_atomic(file, data, private(file.parent) if own else 0o666))
 

@@ -25,6 +25,8 @@ Write = Callable[[Mapping[str, Any]], None]
 def writing_rows(file: Path) -> Iterator[Write]:
     """Writes rows to a file that appears when the block ends; a block that raises leaves no file.
 
+    Folders that are missing on the way to it are made.
+
     Args:
         file: JSON Lines; compressed where the name ends in `.gz`; Parquet where it ends in
             `.parquet`, which needs the extra `parquet`.
@@ -37,6 +39,7 @@ def writing_rows(file: Path) -> Iterator[Write]:
         BDCError: If the disk is full or fails.
     """
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary, temporary.open("wb") as stream, _writer(file, stream) as write:
             yield write
     except OSError as error:

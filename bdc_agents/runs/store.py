@@ -5,6 +5,7 @@ The format is that of `Trace`, one JSON object a line; `docs/traces.md` describe
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
@@ -143,18 +144,49 @@ def scan_traces(
 
 
 def _scan(file: Path, on_damage: Callable[[Damage], None], latest: bool) -> Iterator[Trace]:
-    replaced = _replaced(file) if latest else frozenset[int]()
+    if not latest:
+        yield from filter(None, (_read(file, *found, on_damage) for found in _lines(file, on_damage)))
+        return
+    before = _state(file)
+    replaced, end = _replaced(file)
     for number, line in _lines(file, on_damage):
+        if number > end:  # A collection that goes on appends; what it adds was not looked at.
+            break
+        _check_same(file, before)
         trace = _read(file, number, line, on_damage)
         if trace and number not in replaced:
             yield trace
+    _check_same(file, before)
 
 
-def _replaced(file: Path) -> frozenset[int]:
-    """Lines whose problem has a later trace. Only problems that come twice are parsed in full."""
+def _state(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise UsageError(f"cannot read {str(file)!r}: {error.strerror}") from error
+
+
+def _check_same(file: Path, before: os.stat_result) -> None:
+    """Refuses a store that was replaced or cut off between two looks: numbers of lines then mean others.
+
+    Raises:
+        UsageError: If it was.
+    """
+    now = _state(file)
+    if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino) or now.st_size < before.st_size:
+        raise UsageError(f"{str(file)!r} was replaced or cut off while it was read; read it again")
+
+
+def _replaced(file: Path) -> tuple[frozenset[int], int]:
+    """Lines whose problem has a later trace, and the last line there is.
+
+    Only problems that come twice are parsed in full.
+    """
     last: dict[str, int] = {}
     replaced: set[int] = set()
-    for number, line in _lines(file, _ignore):
+    end = 0
+    for end, line in _lines(file, _ignore):
+        number = end
         problem = _problem_id(line)
         if problem is None:
             continue
@@ -163,7 +195,7 @@ def _replaced(file: Path) -> frozenset[int]:
                 continue
             replaced.add(last[problem])
         last[problem] = number
-    return frozenset(replaced)
+    return frozenset(replaced), end
 
 
 def _problem_id(line: bytes) -> str | None:

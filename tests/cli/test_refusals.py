@@ -210,6 +210,7 @@ def test_a_machine_without_sandbox_refuses(call, configure, monkeypatch):
         (AgentError("one", "gone"), 3),
         (BDCError("full disk"), 3),
         (OSError(28, "No space left on device"), 3),
+        (OSError(36, "File name too long", "x" * 100_000), 3),
         (RuntimeError("bug"), 70),
         (KeyboardInterrupt(), 130),
     ],
@@ -223,6 +224,7 @@ def test_every_kind_of_error_has_its_code_and_no_traceback(call, monkeypatch, er
     assert result.exit_code == code
     assert result.stderr.strip()
     assert "Traceback" not in result.stderr
+    assert len(result.stderr) < 1000
 
 
 def test_debug_lets_the_exception_through(call, monkeypatch):

@@ -15,7 +15,7 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.cli.app import app
 from bdc_agents.config import SearchConfig
 from bdc_agents.errors import UsageError
-from bdc_agents.runs import decide, open_run, read_traces, trace_file, write_trace
+from bdc_agents.runs import decide, open_run, read_traces, trace_file, write_text, write_trace
 from bdc_agents.runs.export import export, refusals, training_rows
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.runs.overlap import EvaluationSet
@@ -260,8 +260,16 @@ def test_the_file_is_for_everyone_to_read(run, tmp_path):
     assert stat.S_IMODE((tmp_path / "sft.jsonl").stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("where", ["nowhere/x.jsonl", "run"])
+def test_folders_on_the_way_are_made(run, tmp_path):
+    export([run], tmp_path / "new/folder/sft.jsonl", "sft")
+    write_text(tmp_path / "other/folder/page.html", "page")
+    assert (tmp_path / "new/folder/sft.jsonl").is_file()
+    assert (tmp_path / "other/folder/page.html").read_text() == "page"
+
+
+@pytest.mark.parametrize("where", ["file/x.jsonl", "run"])
 def test_a_place_that_cannot_be_written_is_the_callers_mistake(run, tmp_path, where):
+    (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write"):
         export([run], tmp_path / where, "matrix")
 

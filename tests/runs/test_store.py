@@ -270,6 +270,29 @@ def _ends(content: bytes) -> list[int]:
     return [end - 1 for end in ends[1:]]
 
 
+@pytest.mark.parametrize("how", ["replaced", "cut off"])
+def test_a_store_that_changes_while_it_is_read_is_not_mixed(store, tmp_path, make_trace, how):
+    file = trace_file(store)
+    found = scan_traces(store)
+    next(found)
+    if how == "replaced":
+        (tmp_path / "new").write_text(make_trace("demo:new").model_dump_json() + "\n" * 9)
+        (tmp_path / "new").replace(file)
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UsageError, match="was replaced or cut off while it was read"):
+        list(found)
+
+
+def test_what_a_collection_appends_while_its_store_is_read_waits_for_the_next_time(store, make_trace):
+    before = [trace.problem.id for trace in scan_traces(store)]
+    found = scan_traces(store)
+    seen = [next(found).problem.id]
+    write_trace(store, make_trace(before[0]))
+    write_trace(store, make_trace("demo:new"))
+    assert seen + [trace.problem.id for trace in found] == before
+
+
 def test_a_compressed_store_is_read(store, tmp_path):
     packed = tmp_path / "traces.jsonl.gz"
     packed.write_bytes(gzip.compress(trace_file(store).read_bytes()))

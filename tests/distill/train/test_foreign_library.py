@@ -125,6 +125,14 @@ MANIFESTS = {
     "a key of nobody's": (setting("run", to="rm"), "unknown key 'run'"),
     "no experts": (setting("experts", to=[]), "experts"),
     "a base of lists": (setting("base", to=["b"]), "base"),
+    "a base's name without end": (
+        setting("base", "name", to="x" * 100_000),
+        r"base: base\.name is a text of 4,096",
+    ),
+    "a base's name with a NUL": (
+        setting("base", "name", to="a\0b"),
+        r"base\.name is a text of 4,096 printable",
+    ),
     "a base's name that is a list": (setting("base", "name", to=["b"]), r"base\.name is a text"),
     "a rank without end": (setting("adapters", "rank", to=10**12), "rank"),
     "a rank of text": (setting("adapters", "rank", to="four"), "rank"),
@@ -133,7 +141,10 @@ MANIFESTS = {
     "a hash that is none": (setting("files", "metrics.json", "sha256", to="../x"), "sha256"),
     "rows beyond counting": (setting("experts", 0, "rows", to=2**60), "rows"),
     "a cluster far below zero": (setting("experts", 0, "cluster", to=-5), "cluster"),
-    "an expert twice": (setting("experts", 0, "name", to="shared"), "comes twice"),
+    "an expert twice": (
+        setting("experts", 0, "name", to="shared"),
+        "library.json: the expert 'shared' comes twice",
+    ),
     "an expert without files": (
         setting("experts", 0, "name", to="cluster-7"),
         "not its file experts/cluster-7",
