@@ -15,6 +15,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from bdc_agents.config import SearchConfig
+from bdc_agents.search.agreement import WITHIN
 from bdc_agents.search.beliefs import MENDED, MENDS, NOTHING, OUTCOMES, PASSED, Outlook, Told
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.reflect import did_not_help, prune
@@ -25,8 +26,6 @@ FAILED = OUTCOMES[:-1]
 FILL = 0.5
 """Share of the best move's gain that others of a round must have: a slot that stands empty costs less than a
 call that helps half as likely."""
-APART = 1.5
-"""How much more a program tells that another agent wrote than one by the same. Chosen, not measured."""
 THOUGHT_AND_PROGRAM = 2
 """Calls without which no thought is asked for."""
 IDEAS = 3
@@ -327,13 +326,14 @@ class Walk:
     # --- where a program passes ---------------------------------------------------------------
 
     def _confirming(self, planned: Sequence[Move]) -> Move | None:
-        """Another program, written apart: sooner by an agent that has none that passes."""
+        """Another program, written apart: sooner by an agent that has written fewer of those that pass."""
         if self.left.divided and not planned and self._agents:
             return self._asking()
         node = self.tree["0"]
         while not node.passes and node.children:
             node = max(map(self.tree.__getitem__, node.children), key=lambda one: one.best_return)
-        own = {one.agent for one in node.attempts if one.reward >= 1} | {one.agent for one in planned}
+        own = Counter(one.agent for one in node.attempts if one.reward >= 1)
+        own.update(one.agent for one in planned)
         places: list[tuple[Kind, str]] = [("answer", "0")]
         if node.parent is not None:
             places.append(("write", node.id))
@@ -342,7 +342,7 @@ class Walk:
             for kind, place in places
             for agent in self._agents
         ]
-        return max(options, key=lambda move: move.gain * (1.0 if move.agent in own else APART), default=None)
+        return max(options, key=lambda move: move.gain * WITHIN ** own[move.agent], default=None)
 
     def _agrees(self, kind: Kind, agent: str) -> float:
         """The chance that an agent's program passes where another one has."""

@@ -235,7 +235,17 @@ def test_another_agent_confirms_unless_it_is_much_less_likely_to() -> None:
         (move,) = plan(tree, outlook, Left(AGENTS, solved=True), CONFIG)
         return move.agent
 
-    assert [by(skill) for skill in (0.6, 0.65, 0.68, 0.9)] == ["ann", "ann", "bob", "bob"]
+    assert [by(skill) for skill in (0.4, 0.48, 0.52, 0.9)] == ["ann", "ann", "bob", "bob"]
+
+
+def test_of_two_whose_programs_pass_the_one_with_fewer_is_asked_to_confirm() -> None:
+    """Else one agent that is a little surer would write the same again and again, and outvote the other."""
+    written = [attempt(f"p{number}", "ann", "pass", 1.0) for number in range(3)]
+    assert confirming(root(*written, attempt("q", "bob", "pass", 1.0))) == [("answer", "bob", "0")]
+    assert confirming(root(*written[:1], attempt("q", "bob", "pass", 1.0)), count=2) == [
+        ("answer", "ann", "0"),
+        ("answer", "bob", "0"),
+    ]
 
 
 def test_who_is_asked_to_confirm_is_no_longer_another() -> None:
