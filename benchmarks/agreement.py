@@ -30,9 +30,9 @@ from bdc_agents.types import Limits, Problem, Program, TestCase, Trace
 from bdc_agents.types.asserts import case_from_assert
 
 try:
-    from bdc_agents.search.inputs import comparison, further_inputs
+    from bdc_agents.search.choice.inputs import comparison, further_inputs
 except ImportError:  # as it was before
-    from bdc_agents.search.agreement import further_inputs  # type: ignore[no-redef]
+    from bdc_agents.search.choice.agreement import further_inputs  # type: ignore[no-redef]
 
     def comparison(problem: Problem) -> Problem:
         """The problem as it is."""

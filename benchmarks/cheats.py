@@ -24,8 +24,8 @@ from bdc_agents.data import load_tasks
 from bdc_agents.runs.honest import signs, signs_in
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.sandbox import Executor, job_for
-from bdc_agents.search.agreement import behaviour
-from bdc_agents.search.inputs import comparison, further_inputs
+from bdc_agents.search.choice.agreement import behaviour
+from bdc_agents.search.choice.inputs import comparison, further_inputs
 from bdc_agents.types import Problem
 
 ROOT = Path(__file__).parents[1]

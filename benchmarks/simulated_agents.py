@@ -15,7 +15,7 @@ from simulated import Idea, Program, World
 
 from bdc_agents.agents.protocol import Request
 from bdc_agents.sandbox.protocol import Job
-from bdc_agents.search.inputs import UNMATCHED
+from bdc_agents.search.choice.inputs import UNMATCHED
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import CallTest, Problem, TestCase, TestResult, Verdict
 

@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 
 from bdc_agents import Budget, SearchConfig, create_search_graph, load_agents, load_task
-from bdc_agents.search.beliefs import Outlook
-from bdc_agents.search.moves import Left
+from bdc_agents.search.policy.beliefs import Outlook
+from bdc_agents.search.policy.moves import Left
 from bdc_agents.types import Attempt, Move, Node, Tree
 
 Place = tuple[Node, Attempt | None]

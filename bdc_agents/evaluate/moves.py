@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from bdc_agents.evaluate.metrics import Interval, wilson
-from bdc_agents.search.beliefs import MENDS, PASSED, read_beliefs
+from bdc_agents.search.policy.beliefs import MENDS, PASSED, read_beliefs
 from bdc_agents.types import CallRecord, Frozen, Node, Trace, Tree
 
 CONFIRM = "confirm"

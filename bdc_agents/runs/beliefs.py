@@ -7,7 +7,7 @@ from pathlib import Path
 from bdc_agents.errors import UsageError
 from bdc_agents.runs.folder import write_text
 from bdc_agents.runs.store import scan_traces
-from bdc_agents.search.beliefs import Beliefs, read_beliefs
+from bdc_agents.search.policy.beliefs import Beliefs, read_beliefs
 from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_object, read_whole
 

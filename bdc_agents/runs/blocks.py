@@ -9,7 +9,7 @@ before theirs. That one may still be at work, so nothing waits at the end of a b
 from bisect import bisect_right
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.beliefs import Beliefs, read_beliefs
+from bdc_agents.search.policy.beliefs import Beliefs, read_beliefs
 
 FIRST = 4
 """Problems of the first block. It and the next one start from nothing, so both are short."""

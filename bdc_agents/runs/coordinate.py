@@ -12,7 +12,7 @@ from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
 from bdc_agents.runs.jobs.owners import new_owner
 from bdc_agents.runs.jobs.table import Job, JobTable, Summary, problem_hash
-from bdc_agents.search.beliefs import read_beliefs
+from bdc_agents.search.policy.beliefs import read_beliefs
 from bdc_agents.types import Problem, Trace, Usage
 from bdc_agents.untrusted import read_json
 

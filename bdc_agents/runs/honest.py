@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bdc_agents.sandbox import Executor
-from bdc_agents.search.agreement import REFUSED, behaviour
+from bdc_agents.search.choice.agreement import REFUSED, behaviour
 from bdc_agents.search.execute import compare
 from bdc_agents.search.observed import literal
 from bdc_agents.syntax import parse

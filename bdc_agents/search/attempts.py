@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from bdc_agents.search.beliefs import NOTHING, Told
 from bdc_agents.search.boost import Draft
 from bdc_agents.search.execute import outcome_of
+from bdc_agents.search.policy.beliefs import NOTHING, Told
 from bdc_agents.search.step import Step
 from bdc_agents.types import Attempt, Move, Node, Program, Tree
 

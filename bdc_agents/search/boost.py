@@ -8,9 +8,9 @@ from bdc_agents.agents.replies.asked import read_program
 from bdc_agents.agents.replies.reading import MAX_CHARS, strip_thinking
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, write_program
-from bdc_agents.search.beliefs import MENDS
 from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.path import thoughts_of
+from bdc_agents.search.policy.beliefs import MENDS
 from bdc_agents.search.state import Json
 from bdc_agents.types import Frozen, Move, Problem, Program, Thought, Tree
 

@@ -6,10 +6,10 @@ from math import fsum
 
 from bdc_agents.agents.replies.reading import normalise
 from bdc_agents.sandbox.protocol import Executor, Job, job_for
-from bdc_agents.search.agreement import behaviour
 from bdc_agents.search.calls import together
+from bdc_agents.search.choice.agreement import behaviour
+from bdc_agents.search.choice.inputs import comparison, further_inputs
 from bdc_agents.search.clock import now
-from bdc_agents.search.inputs import comparison, further_inputs
 from bdc_agents.search.state import Json
 from bdc_agents.types import Attempt, Problem, Program, ProgramOutcome, Tree, Verdict, content_hash
 

@@ -12,7 +12,7 @@ from bdc_agents.prompts import merge_thoughts, propose_thoughts, thoughts_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.ideas import repeats, thoughts_near, tried, words_of
 from bdc_agents.search.path import latest_program, thoughts_of
-from bdc_agents.search.ratings import read_ratings
+from bdc_agents.search.policy.ratings import read_ratings
 from bdc_agents.search.state import Json
 from bdc_agents.types import Node, Problem, Thought, Tree
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bdc_agents.config import Budget
-from bdc_agents.search.agreement import support, weighed
+from bdc_agents.search.choice.agreement import support, weighed
+from bdc_agents.search.choice.split import split_of, votes
 from bdc_agents.search.notes import notes
-from bdc_agents.search.split import split_of, votes
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 

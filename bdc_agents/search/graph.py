@@ -20,8 +20,8 @@ from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.moves import Policy
 from bdc_agents.search.nodes import Nodes
+from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
 from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState
 from bdc_agents.search.wiring import Graph, GraphNode, Route
@@ -43,7 +43,7 @@ def create_search_graph(
         search: Settings; a run's context may change them.
         budget: Caps on what one search uses; a run's context may change them.
         policy: Plans the moves of each round, in place of the policy that the settings name; see
-            `bdc_agents.search.moves.Policy`.
+            `bdc_agents.search.policy.moves.Policy`.
 
     Returns:
         A graph whose input is `{"problem": ...}` and whose output holds `solution`, `tree` and

@@ -15,28 +15,28 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.agreement import confirmed
 from bdc_agents.search.attempts import asked, attempts_of, credited, in_vain, told, unanswered, with_repairs
-from bdc_agents.search.backpropagate import backpropagate, close
-from bdc_agents.search.beliefs import MENDS, NOTHING, read_beliefs
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
 from bdc_agents.search.budget import check_prices, passed
 from bdc_agents.search.calls import Answer, Call, failures, read_each
+from bdc_agents.search.choice.agreement import confirmed
+from bdc_agents.search.choice.inputs import further_inputs
+from bdc_agents.search.choice.judge import judge_calls, judged_reward, read_score
+from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
+from bdc_agents.search.choice.split import read_expected, settled, votes
 from bdc_agents.search.clock import Clock
 from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
-from bdc_agents.search.inputs import further_inputs
-from bdc_agents.search.judge import judge_calls, judged_reward, read_score
-from bdc_agents.search.moves import Left, Policy, plan, prune_branch
 from bdc_agents.search.origin import origin_of, with_budget
 from bdc_agents.search.plan import Side, stored
+from bdc_agents.search.policy.backpropagate import backpropagate, close
+from bdc_agents.search.policy.beliefs import MENDS, NOTHING, read_beliefs
+from bdc_agents.search.policy.moves import Left, Policy, plan, prune_branch
+from bdc_agents.search.policy.reflect import can_refine, did_not_help, may_change, prune, refine
+from bdc_agents.search.policy.select import can_expand, is_open, select
 from bdc_agents.search.premises import check_premises
-from bdc_agents.search.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.round import Round
-from bdc_agents.search.select import can_expand, is_open, select
-from bdc_agents.search.self_tests import agree, read_tests, self_test_calls
-from bdc_agents.search.split import read_expected, settled, votes
 from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Node, Problem, Program, Thought, Tree

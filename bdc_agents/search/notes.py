@@ -7,8 +7,8 @@ from bdc_agents.config import Budget
 from bdc_agents.sandbox.modules import missed_by, remedy
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.budget import Amount, caps_on_calls
-from bdc_agents.search.inputs import further_inputs
-from bdc_agents.search.split import split_of
+from bdc_agents.search.choice.inputs import further_inputs
+from bdc_agents.search.choice.split import split_of
 from bdc_agents.search.state import SearchState
 from bdc_agents.syntax import language_of, parse
 from bdc_agents.types import Problem, Program, Usage

@@ -6,10 +6,10 @@ from functools import cached_property
 from bdc_agents.search.boost import boost_calls, move_calls
 from bdc_agents.search.budget import Account, caps_on_calls
 from bdc_agents.search.calls import Call
+from bdc_agents.search.choice.split import split_call
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.plan import Plan, Side, Want, afford, names, shares
-from bdc_agents.search.reflect import refine_call
-from bdc_agents.search.split import split_call
+from bdc_agents.search.policy.reflect import refine_call
 from bdc_agents.search.step import Step
 from bdc_agents.types import Move, Tree
 

@@ -10,7 +10,7 @@ from bdc_agents.config import SandboxConfig
 from bdc_agents.data import problem_from_statement, task_from_dict
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.search.inputs import further_inputs
+from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.types import CallTest, Problem, StdinTest
 
 NAMES, ARGS = ["Stack", "push", "push", "top", "pop", "top"], [[8], [1], [2], [], [], []]

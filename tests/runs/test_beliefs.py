@@ -9,7 +9,7 @@ import pytest
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.runs.beliefs import BELIEFS_FILE, beliefs_of, keep_beliefs, load_beliefs
-from bdc_agents.search.beliefs import Beliefs, Told
+from bdc_agents.search.policy.beliefs import Beliefs, Told
 
 ONE = Beliefs().tell([Told("repair", "ann", "wrong", "pass"), Told("repair", "ann", "wrong", "error", 1)])
 OTHER = Beliefs().tell([Told("answer", "bob", "", "part")])

@@ -18,7 +18,7 @@ from bdc_agents.runs.blocks import (
     starting_from,
 )
 from bdc_agents.runs.jobs.table import Job, JobTable, Summary
-from bdc_agents.search.beliefs import Beliefs, Told
+from bdc_agents.search.policy.beliefs import Beliefs, Told
 
 from .jobs_world import World
 

@@ -5,7 +5,7 @@ import pytest
 from bdc_agents.errors import SandboxRefused
 from bdc_agents.runs.hidden import score_hidden, with_reference_tests
 from bdc_agents.sandbox import create_executor
-from bdc_agents.search.inputs import further_inputs
+from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task
 
 RIGHT = "class Solution:\n    def top(self, nums, k):\n        return sorted(nums)[-k:]\n"

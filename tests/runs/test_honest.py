@@ -11,8 +11,8 @@ from bdc_agents import create_executor
 from bdc_agents.data import load_tasks
 from bdc_agents.runs.honest import SIGNS, observe, signs, signs_in
 from bdc_agents.sandbox import job_for
-from bdc_agents.search.agreement import behaviour
-from bdc_agents.search.inputs import comparison, further_inputs
+from bdc_agents.search.choice.agreement import behaviour
+from bdc_agents.search.choice.inputs import comparison, further_inputs
 from bdc_agents.types import CallTest, Problem, Program, ScriptTest, StdinTest, Task, TestResult, Verdict
 
 GIVEN = tomllib.loads((Path(__file__).parent / "honest.toml").read_text(encoding="utf-8"))

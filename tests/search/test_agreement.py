@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.search.agreement import behaviour, confirmed, support, weighed
-from bdc_agents.search.inputs import INPUTS, further_inputs
+from bdc_agents.search.choice.agreement import behaviour, confirmed, support, weighed
+from bdc_agents.search.choice.inputs import INPUTS, further_inputs
 from bdc_agents.types import CallTest, Problem, Program, ScriptTest, StdinTest, TestCase, TestResult, Verdict
 
 SUM = "def total(xs):\n    return sum(xs)"

@@ -8,10 +8,10 @@ from langgraph.runtime import Runtime
 
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
-from bdc_agents.search.beliefs import Beliefs, Told
 from bdc_agents.search.boost import Draft
 from bdc_agents.search.clock import Clock
 from bdc_agents.search.plan import Plan, stored
+from bdc_agents.search.policy.beliefs import Beliefs, Told
 from bdc_agents.search.step import Step
 from bdc_agents.types import Attempt, Move, Node, Problem, Program, TestResult, Thought, Tree, Verdict
 

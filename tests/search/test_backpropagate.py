@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.backpropagate import backpropagate, close
+from bdc_agents.search.policy.backpropagate import backpropagate, close
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
 from bdc_agents.types import Node, Thought, Tree
 

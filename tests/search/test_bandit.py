@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.bandit import Role, choose_agents
+from bdc_agents.search.policy.bandit import Role, choose_agents
 
 AGENTS = ["small", "large"]
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.errors import ConfigError
-from bdc_agents.search.beliefs import OUTCOMES, START, Beliefs, Outlook, Told, read_beliefs
+from bdc_agents.search.policy.beliefs import OUTCOMES, START, Beliefs, Outlook, Told, read_beliefs
 
 MOVES = (
     ("answer", ""),

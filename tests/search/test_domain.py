@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.search.domain import Domain
-from bdc_agents.search.inputs import INPUTS, further_inputs
-from bdc_agents.search.relations import keep_relations
+from bdc_agents.search.choice.domain import Domain
+from bdc_agents.search.choice.inputs import INPUTS, further_inputs
+from bdc_agents.search.choice.relations import keep_relations
 from bdc_agents.types import CallTest, Problem
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.search.agreement import behaviour
-from bdc_agents.search.inputs import INPUTS, comparison, further_inputs
+from bdc_agents.search.choice.agreement import behaviour
+from bdc_agents.search.choice.inputs import INPUTS, comparison, further_inputs
 from bdc_agents.search.observed import SEEN, expressions
 from bdc_agents.types import CallTest, Limits, Problem, ScriptTest, StdinTest, TestCase
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search import asolve, create_search_graph, extract_traces
-from bdc_agents.search.beliefs import Beliefs, Outlook, Told
-from bdc_agents.search.moves import Left, best_failed, outcome_at, plan, prune_branch
+from bdc_agents.search.policy.beliefs import Beliefs, Outlook, Told
+from bdc_agents.search.policy.moves import Left, best_failed, outcome_at, plan, prune_branch
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Attempt, Move, Node, Problem, Thought, Trace, Tree
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import Selected, is_open, select
+from bdc_agents.search.policy.select import Selected, is_open, select
 from bdc_agents.types import Node, Tree
 
 CONFIG = SearchConfig()

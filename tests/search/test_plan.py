@@ -12,10 +12,10 @@ from langgraph.runtime import Runtime
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search import asolve
-from bdc_agents.search.beliefs import Beliefs
 from bdc_agents.search.budget import Account, Amount
 from bdc_agents.search.clock import Clock
 from bdc_agents.search.plan import Plan, shares, stored
+from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.search.round import Round
 from bdc_agents.search.step import Step
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor

@@ -7,9 +7,9 @@ import pytest
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.search.calls import Answer, Call
+from bdc_agents.search.choice.judge import read_score
 from bdc_agents.search.expand import read_thoughts
-from bdc_agents.search.judge import read_score
-from bdc_agents.search.ratings import read_rating, read_ratings
+from bdc_agents.search.policy.ratings import read_rating, read_ratings
 from bdc_agents.types import Usage
 
 

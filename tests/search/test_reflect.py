@@ -3,7 +3,7 @@ import pytest
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.execute import evaluate
 from bdc_agents.search.expand import expand_calls
-from bdc_agents.search.reflect import can_refine, did_not_help, prune, refine, refine_call
+from bdc_agents.search.policy.reflect import can_refine, did_not_help, prune, refine, refine_call
 from bdc_agents.types import Attempt, Node, Problem, Program, TestResult, Thought, Tree, Verdict
 
 CONFIG = SearchConfig(learn_from="all")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import Selected, exploration, leaves_at_once, needs_value, p_ucb, select
+from bdc_agents.search.policy.select import Selected, exploration, leaves_at_once, needs_value, p_ucb, select
 from bdc_agents.types import Attempt, Node, Thought, Tree
 
 CONFIG = SearchConfig(resample=0, widening=False)

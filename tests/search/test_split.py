@@ -11,11 +11,11 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.search import asolve, create_search_graph
-from bdc_agents.search.agreement import outcome_of
-from bdc_agents.search.beliefs import Beliefs, Told
 from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.inputs import further_inputs, shown_input
-from bdc_agents.search.split import Question, question, read_expected, settled, votes
+from bdc_agents.search.choice.agreement import outcome_of
+from bdc_agents.search.choice.inputs import further_inputs, shown_input
+from bdc_agents.search.choice.split import Question, question, read_expected, settled, votes
+from bdc_agents.search.policy.beliefs import Beliefs, Told
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import CallTest, Move, Problem, Program, ScriptTest, StdinTest, Trace, Usage
 

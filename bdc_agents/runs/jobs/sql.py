@@ -18,7 +18,7 @@ from bdc_agents.runs.jobs.table import (
     Totals,
     fresh,
 )
-from bdc_agents.search.beliefs import Beliefs
+from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.types import Usage
 
 SCHEMA = (

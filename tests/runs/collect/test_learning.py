@@ -15,7 +15,7 @@ from bdc_agents.runs.beliefs import beliefs_of, keep_beliefs, load_beliefs
 from bdc_agents.runs.blocks import block_of, known_to, start_of
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import local_engine
-from bdc_agents.search.beliefs import Beliefs
+from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Trace
 

@@ -12,7 +12,7 @@ from random import Random
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, cast
 
-from bdc_agents.search.domain import ANY, Bounds
+from bdc_agents.search.choice.domain import ANY, Bounds
 
 _FEW = 4
 """Items up to which lists of one length, such as pairs, have columns with values of their own."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from bdc_agents.search.variation import Like
+from bdc_agents.search.choice.variation import Like
 
 
 def varied_text(texts: Sequence[str], chosen: int, random: Random) -> str:

@@ -1,7 +1,7 @@
 """Backpropagate: carry a leaf's value up its path, and close what has nothing left to select."""
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.select import can_expand, live, needs_value
+from bdc_agents.search.policy.select import can_expand, live, needs_value
 from bdc_agents.types import Node, Tree
 
 
