@@ -20,6 +20,7 @@ from bdc_agents.errors import (
     SandboxRefused,
     UsageError,
 )
+from bdc_agents.evaluate.library.config import CompareConfig, write_config
 from bdc_agents.experts.library import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -174,3 +175,9 @@ def test_ray_that_is_not_installed_is_what_this_machine_lacks(monkeypatch: pytes
     monkeypatch.setattr(connect, "need", lacking)
     with pytest.raises(NotInstalled, match="needs Ray here and on every node: ray is not installed"):
         connect._import()
+
+
+def test_a_comparison_whose_file_is_a_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "compare.json").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write .*compare\.json': Is a directory"):
+        write_config(tmp_path, CompareConfig(library="x", problems=("demo",)))

@@ -43,16 +43,16 @@ class Collected(Frozen):
         ended: `complete`, `stopped`, or the cap of the run's budget that is spent.
         progress: The run at its end.
         failures: Why problems have no trace, by id.
-        refused: Those of them that cannot be used, as their file was changed while the run was under way.
         notes: What a person should know, one line each.
+        refused: Problems without a trace whose file was changed while the run was under way.
     """
 
     folder: Path
     ended: str
     progress: Progress
     failures: dict[str, str] = {}
-    refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 async def acollect(

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from bdc_agents.config import explain
-from bdc_agents.disk import replacing
 from bdc_agents.errors import ConfigError, unknown
+from bdc_agents.runs import write_text
 from bdc_agents.types import Frozen
 from bdc_agents.untrusted import read_whole
 
@@ -103,6 +103,9 @@ def read_config(file: Path) -> CompareConfig:
 
 
 def write_config(folder: Path, config: CompareConfig) -> None:
-    """Keeps the configuration in its folder, atomically."""
-    with replacing(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Keeps the configuration in its folder, atomically.
+
+    Raises:
+        UsageError: If it cannot be written there.
+    """
+    write_text(folder / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")

@@ -1,1 +1,1 @@
-"""Which of the programs that pass is handed over: further inputs, agreement on them, a question if they differ."""
+"""Which of the programs that pass is handed over: further inputs, agreement on them, and a question."""
