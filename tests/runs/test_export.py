@@ -426,7 +426,7 @@ def test_where_no_step_was_better_there_are_no_pairs_and_this_is_said(tmp_path, 
         folder,
         trace.model_copy(update={"nodes": tuple(n.model_copy(update={"value": 0.5}) for n in trace.nodes)}),
     )
-    with pytest.raises(UsageError, match="no step of a search was better than its parent and a sibling"):
+    with pytest.raises(UsageError, match="no step was better than its parent and a sibling"):
         export([folder], tmp_path / "x.jsonl", "dpo")
 
 
