@@ -31,7 +31,8 @@ def test_view_shows_tree_and_program_or_writes_the_page(call, finished, workplac
     assert "(the problem itself)" in result.stdout
     assert call("view", str(finished), "--html", "tree.html").exit_code == 0
     assert "return 2 * x" in (workplace / "tree.html").read_text()
-    assert call("view", str(finished), "--html", "absent/tree.html").exit_code == 2
+    assert call("view", str(finished), "--html", "new/folder/tree.html").exit_code == 0
+    assert (workplace / "new" / "folder" / "tree.html").is_file()
 
 
 def test_view_lists_several_problems_and_picks_one(call, finished):
