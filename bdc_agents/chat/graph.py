@@ -5,11 +5,12 @@
           └─► end      └─► end        a person is to confirm them
 
 `read` understands what a person wrote and says so, before anything is spent. `propose` asks agents for tests
-where there is none. `search` is the graph of `bdc_agents.search`, whose state is a part of the conversation's,
-so that a further message goes on from the same tree.
+where there is none. `search` is the graph of `bdc_agents.search`, whose state is a part of the
+conversation's, so that a further message goes on from the same tree.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -37,6 +38,7 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.calls import read_aside
 from bdc_agents.search.graph import graph_of
 from bdc_agents.search.moves import Policy
 from bdc_agents.search.premises import check_premises
@@ -128,7 +130,7 @@ class _Nodes:
         """Understands the person's message, and says what was understood."""
         texts, message = texts_to_hear(state)
         known = known_of(state)
-        heard = hear(texts, known)
+        heard = await read_aside(partial(hear, known=known), texts, "".join(texts))
         if heard.problem and heard.does == "search":
             try:
                 await check_premises(heard.problem, self._searching.executor)
@@ -141,11 +143,11 @@ class _Nodes:
         assert problem is not None
         turn = self._searching.settings({}, runtime)
         agents, budget, rollouts = list(turn.agents), turn.budget, turn.rollouts
+        programs = len(state.get("programs", {}))
         if heard.does == "propose":
-            text = replies.asking(problem, agents[:ASKED], budget, rollouts, heard.notes)
+            text = replies.asking(heard, agents[:ASKED], budget, rollouts, programs)
             waiting = stored_waiting(Waiting(problem))
         else:
-            programs = len(state.get("programs", {}))
             text = replies.understood(heard, agents, budget, rollouts, programs)
             waiting = None
         return {
@@ -177,7 +179,9 @@ class _Nodes:
             text = replies.question(offer, {name: len(own) for name, own in proposed.items()})
         else:
             failing = {**state.get("failing", {}), **changes.get("failing", {})}
-            text = replies.no_proposal(problem, {name: str(row.get("reason", "")) for name, row in failing.items()})
+            text = replies.no_proposal(
+                problem, {name: str(row.get("reason", "")) for name, row in failing.items()}
+            )
         return {
             **changes,
             "waiting": stored_waiting(Waiting(problem, offer)),

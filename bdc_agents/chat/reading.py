@@ -12,13 +12,14 @@ from textwrap import dedent
 from typing import Any
 
 from bdc_agents.chat.spoken import Spoken, input_and_output, spoken_tests
-from bdc_agents.data.examples import call_examples
 from bdc_agents.syntax import parse
 from bdc_agents.types.entry_point import stated_function
 from bdc_agents.untrusted import read_json
 
-LONGEST = 50_000
-"""Characters of a message, ten pages: the statement is part of every prompt."""
+LONGEST = 20_000
+"""Characters of a message, five pages: the statement is part of every prompt."""
+LONGEST_JSON = 200_000
+"""Characters of a message that is JSON, of which most are tests."""
 MOST_TESTS = 200
 """Tests of one message: all of them run for every program."""
 
@@ -66,15 +67,12 @@ def read_message(text: str, asked: str | None = None) -> Said:
         ValueError: If it is too long, or JSON that cannot be read; the message says what to do.
     """
     text = plain(text)
-    if len(text) > LONGEST:
-        raise ValueError(
-            f"the message has {len(text):,} characters, and {LONGEST:,} at most are read; leave out what is "
-            "not needed to understand the problem"
-        )
+    _check_length(text, LONGEST_JSON)
     if (value := _json(text)) is not None:
         parts = _Parts()
         _take_json(value, parts)
         return _said(text, parts, None)
+    _check_length(text, LONGEST)
     pieces = _split(text)
     name = named_function("".join(words for kind, words in pieces if kind is None)) or asked
     parts = _Parts()
@@ -89,18 +87,28 @@ def read_message(text: str, asked: str | None = None) -> Said:
     return _said(text, parts, name if name != asked else None)
 
 
+def _check_length(text: str, most: int) -> None:
+    if len(text) > most:
+        raise ValueError(
+            f"the message has {len(text):,} characters, and {most:,} at most are read; leave out what is "
+            "not needed to understand the problem"
+        )
+
+
 def _said(text: str, parts: _Parts, name: str | None) -> Said:
     if len(parts.tests) > MOST_TESTS:
         raise ValueError(
-            f"the message has {len(parts.tests)} tests, and {MOST_TESTS} at most are taken; choose those that "
-            "tell most"
+            f"the message has {len(parts.tests)} tests, and {MOST_TESTS} at most are taken; choose those "
+            "that tell most"
         )
     words = re.sub(r"\n{3,}", "\n\n", "\n".join(parts.words)).strip()
     unread = tuple(dict.fromkeys(parts.unread))
     return Said(text, parts.problem, tuple(parts.tests), "\n\n".join(parts.starter), name, words, unread)
 
 
-_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u00a0": " ", "\ufeff": ""})
+_QUOTES = str.maketrans(
+    {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u00a0": " ", "\ufeff": ""}
+)
 
 
 def plain(text: str) -> str:
@@ -114,6 +122,11 @@ def plain(text: str) -> str:
 # --- JSON -----------------------------------------------------------------------------------------------
 
 
+_LOOKS_LIKE_JSON = re.compile(
+    r'\{\s*"(?:id|problem|statement|entry_point|tests|public_tests)"\s*:|\{\s*".*\}\Z', re.DOTALL
+)
+
+
 def _json(text: str) -> Any:
     """The value of a text that is JSON as a whole; None for any other text.
 
@@ -125,8 +138,10 @@ def _json(text: str) -> Any:
     try:
         return read_json(text, finite=False)
     except ValueError as error:
-        if re.match(r'\{\s*"', text) and text.endswith("}"):
-            raise ValueError(f"this looks like JSON, but cannot be read: {error!s:.200}; mend it, or use words") from None
+        if _LOOKS_LIKE_JSON.match(text):
+            raise ValueError(
+                f"this looks like JSON, but cannot be read: {error!s:.200}; mend it, or use words"
+            ) from None
         return None
 
 
@@ -150,9 +165,12 @@ def _is_pair(value: Sequence[Any]) -> bool:
 
 # --- pieces ---------------------------------------------------------------------------------------------
 
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+)
 _DEFINES = re.compile(
-    r"^(?:(?:from|import) [^\n]+\n|@[^\n]+\n)*(?:async def|def|class) [^\n]*(?:\n(?:[ \t]+[^\n]*|[ \t]*(?=\n[ \t])))*",
+    r"^(?:(?:from|import) [^\n]+\n|@[^\n]+\n){0,50}(?:async def|def|class) [^\n]*"
+    r"(?:\n(?:[ \t]+[^\n]*|[ \t]*(?=\n[ \t])))*",
     re.MULTILINE,
 )
 
@@ -180,9 +198,12 @@ def _definitions(text: str) -> list[Piece]:
     return [*pieces, (None, text[at:])]
 
 
-_IN_HEADING = re.compile(r"(?:^|\n)[ \t]*\**(?:sample |example )?(?:input|stdin)s?[ \t]*#?\d*[ \t]*:?\**:?\s*\Z", re.IGNORECASE)
+_IN_HEADING = re.compile(
+    r"(?:^|\n)[ \t]*\**(?:sample |example )?(?:input|stdin)s?[ \t]*#?\d*[ \t]*:?\**:?\s*\Z", re.IGNORECASE
+)
 _OUT_HEADING = re.compile(
-    r"\A\s*\**(?:sample |example |expected )*(?:output|stdout|answer)s?[ \t]*#?\d*[ \t]*:?\**:?\s*\Z", re.IGNORECASE
+    r"\A\s*\**(?:sample |example |expected )*(?:output|stdout|answer)s?[ \t]*#?\d*[ \t]*:?\**:?\s*\Z",
+    re.IGNORECASE,
 )
 
 
@@ -193,7 +214,11 @@ def _inputs_in_blocks(pieces: list[Piece], name: str | None, parts: _Parts) -> l
     while at < len(pieces):
         four = pieces[at : at + 4]
         kinds = [kind is None for kind, _ in four]
-        if kinds == [True, False, True, False] and (found := _IN_HEADING.search(four[0][1])) and _OUT_HEADING.match(four[2][1]):
+        if (
+            kinds == [True, False, True, False]
+            and (found := _IN_HEADING.search(four[0][1]))
+            and _OUT_HEADING.match(four[2][1])
+        ):
             parts.tests.append(input_and_output(four[1][1].rstrip("\n"), four[3][1].rstrip("\n"), name))
             left.append((None, four[0][1][: found.start()]))
             at += 4
@@ -237,7 +262,10 @@ def _take_block(language: str, body: str, name: str | None, parts: _Parts) -> No
     if tree is None or not tree.body:
         _take_lines(body, name, parts)
         return
-    if any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not _is_test(node) for node in tree.body):
+    if any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not _is_test(node)
+        for node in tree.body
+    ):
         _take_definitions(body, tree, parts)
     elif all(_is_statement_of_test(node) for node in tree.body):
         parts.tests += [ast.get_source_segment(body, node) or ast.unparse(node) for node in tree.body]
@@ -256,7 +284,9 @@ def _is_test(node: ast.stmt) -> bool:
 
 
 def _is_statement_of_test(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare))
+    return isinstance(node, ast.Assert) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare)
+    )
 
 
 def _take_lines(body: str, name: str | None, parts: _Parts) -> None:
@@ -272,7 +302,10 @@ def _take_definitions(body: str, tree: ast.Module, parts: _Parts) -> None:
     tests = [node for node in tree.body if _is_statement_of_test(node) or _is_test(node)]
     kept = [node for node in tree.body if node not in tests]
     plain_asserts = [node for node in tests if not _is_test(node)]
-    if all(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom) for node in kept):
+    if all(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+        for node in kept
+    ):
         parts.tests += [ast.get_source_segment(body, node) or ast.unparse(node) for node in plain_asserts]
     else:  # Asserts that use what statements before them have made.
         loose = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
@@ -287,16 +320,23 @@ def _take_definitions(body: str, tree: ast.Module, parts: _Parts) -> None:
     parts.starter.append(starter)
     for node in ast.walk(ast.Module(kept, [])):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            parts.tests += call_examples(ast.get_docstring(node) or "", node.name)
+            _take_spoken(spoken_tests(ast.get_docstring(node) or "", node.name), parts)
 
 
 def _called(code: str, tree: ast.Module) -> str:
     """Test code in which test functions that nothing calls are called."""
-    names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    names = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     calls = [
         f"{node.name}()"
         for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test") and not node.args.args and node.name not in names
+        if isinstance(node, ast.FunctionDef)
+        and node.name.startswith("test")
+        and not node.args.args
+        and node.name not in names
     ]
     return "\n".join([code, *calls])
 
@@ -304,15 +344,20 @@ def _called(code: str, tree: ast.Module) -> str:
 # --- names ----------------------------------------------------------------------------------------------
 
 _NO_NAME = frozenset(
-    "that to which returning for with in is of and or it the a an on from who whose taking given as this called named "
-    "name using without by reads read returns return prints program function method class should must will can does "
-    "takes like".split()
+    re.findall(
+        r"\w+",
+        """that to which returning for with in is of and or it the a an on from who whose taking given
+        as this called named name using without by reads read returns return prints program function
+        method class should must will can does takes like""",
+    )
 )
 _NAMED = (
     re.compile(r"\b(?:called|named|name it|call it)\s+[`'\"*]*([A-Za-z_]\w*)", re.IGNORECASE),
     re.compile(r"\b(?:function|method|func|class)\s+[`'\"*]*([A-Za-z_]\w*)", re.IGNORECASE),
     re.compile(r"`([A-Za-z_]\w*)\([^`]*\)`"),
-    re.compile(r"\b(?:write|implement|define|create|code|make)\s+`?([A-Za-z]\w*_\w+|[a-z]+[A-Z]\w*)`?", re.IGNORECASE),
+    re.compile(
+        r"\b(?:write|implement|define|create|code|make)\s+`?([A-Za-z]\w*_\w+|[a-z]+[A-Z]\w*)`?", re.IGNORECASE
+    ),
     re.compile(r"\b(?:write|implement|define|create|code)\s+`([A-Za-z_]\w*)`", re.IGNORECASE),
 )
 
@@ -323,7 +368,7 @@ def named_function(text: str) -> str | None:
     if stated and stated.lower() not in _NO_NAME:
         return stated
     for pattern in _NAMED:
-        for found in pattern.finditer(text[:LONGEST]):
+        for found in pattern.finditer(text):
             if found[1].lower() not in _NO_NAME:
                 return found[1]
     return None
@@ -333,5 +378,7 @@ def starter_name(code: str) -> str | None:
     """The last function or class that some code defines, tests apart: helpers mostly come first."""
     tree = _tree(dedent(code).strip("\n"))
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    names = [node.name for node in (tree.body if tree else ()) if isinstance(node, kinds) and not _is_test(node)]
+    names = [
+        node.name for node in (tree.body if tree else ()) if isinstance(node, kinds) and not _is_test(node)
+    ]
     return names[-1] if names else None

@@ -53,20 +53,25 @@ def _opening(heard: Heard, problem: Problem, known: int) -> str:
     if heard.begins or not known:
         return f"I understood: {what}."
     if heard.added:
-        return f"I add {plural(heard.added, 'test')}, run the {plural(known, 'known program')} on it, and go on: {what}."
+        again = f"run the {plural(known, 'known program')} again"
+        return f"I add {plural(heard.added, 'test')}, {again}, and go on: {what}."
     return f"I go on from the tree with its {plural(known, 'program')}: {what}."
 
 
 def _what(problem: Problem) -> str:
     if problem.entry_point is None:
         return "a program that reads standard input and prints"
-    kind = "the class" if problem.is_class else "the function" if problem.entry_point == problem.defines else "the method"
+    kind = (
+        "the class"
+        if problem.is_class
+        else "the function"
+        if problem.entry_point == problem.defines
+        else "the method"
+    )
     return f"{kind} {code(problem.entry_point)}"
 
 
 def _tests(problem: Problem, sources: Sequence[str]) -> str:
-    if not problem.public_tests:
-        return "You gave no test, so I ask agents for some first."
     if set(sources) == {UNTESTED}:
         return f"Tests: {UNTESTED}. Nothing will say whether it is right."
     counts = {source: sources.count(source) for source in dict.fromkeys(sources)}
@@ -77,7 +82,8 @@ def _tests(problem: Problem, sources: Sequence[str]) -> str:
 def listed(tests: Sequence[TestCase], *, numbered: bool = False) -> str:
     """Tests as a list, the first of many."""
     lines = [
-        f"{f'{number}.' if numbered else '-'} {show(test)}" for number, test in enumerate(tests[:TESTS_SHOWN], 1)
+        f"{f'{number}.' if numbered else '-'} {show(test)}"
+        for number, test in enumerate(tests[:TESTS_SHOWN], 1)
     ]
     more = len(tests) - len(lines)
     return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
@@ -93,13 +99,12 @@ def show(test: TestCase) -> str:
     return code(one_line(test.code, _LINE))
 
 
-def asking(problem: Problem, agents: Sequence[str], budget: Budget, rollouts: int | None, notes: Sequence[str]) -> str:
-    """What was understood of a problem without tests."""
-    parts = [
-        f"I understood: {_what(problem)}.",
-        *_notes(notes),
-        f"You gave no test. I ask {_names(agents)} for some; these calls count in the budget of {_budget(budget, rollouts)}.",
-    ]
+def asking(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: int | None, known: int) -> str:
+    """What was understood of a problem without tests; see `understood`."""
+    problem = heard.problem
+    assert problem is not None
+    ask = f"You gave no test. I ask {_names(agents)} for some; these calls count in the budget"
+    parts = [_opening(heard, problem, known), *_notes(heard.notes), f"{ask} of {_budget(budget, rollouts)}."]
     return "\n\n".join(parts)
 
 
@@ -147,7 +152,11 @@ def found(
     """
     heard = state.get("heard", {})
     unchecked = set(heard.get("sources", ())) == {UNTESTED}
-    stale = bool(heard.get("remark")) and bool(solution.code) and program_key(solution.code) not in state.get("passing", {})
+    stale = (
+        bool(heard.get("remark"))
+        and bool(solution.code)
+        and program_key(solution.code) not in state.get("passing", {})
+    )
     parts = [_verdict(problem, solution, unchecked=unchecked, stale=stale)]
     if solution.code:
         parts.append(fence(solution.code))
@@ -155,7 +164,9 @@ def found(
     if not solution.solved:
         parts += [_failure(solution), _help(problem, solution)]
     parts += [_cost(solution, spent), tree_lines(solution, tree)]
-    parts += _notes([*(f"{name} was set aside: {why}" for name, why in solution.set_aside.items()), *solution.notes])
+    parts += _notes(
+        [*(f"{name} was set aside: {why}" for name, why in solution.set_aside.items()), *solution.notes]
+    )
     if link:
         parts.append(f"[The whole tree]({link})")
     return "\n\n".join(filter(None, parts))
@@ -163,22 +174,25 @@ def found(
 
 def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bool) -> str:
     passed, total = passes(solution.verdict)
+    ended = why_ended(solution.stopped_by) or "the search ended"
     if not solution.code:
-        return f"**Not solved**: no program was written; {why_ended(solution.stopped_by) or 'the search ended'}."
+        return f"**Not solved**: no program was written; {ended}."
     what = f"{code(problem.entry_point)} " if problem.entry_point else ""
     if unchecked and solution.solved:
         return f"**Not tested**: {what}loads; nothing says whether it is right."
     tests = f"passes {passed} of {plural(total, 'test')}"
     if not solution.solved:
-        return f"**Not solved**: the best program {tests}; {why_ended(solution.stopped_by) or 'the search ended'}."
+        return f"**Not solved**: the best program {tests}; {ended}."
     if stale:
         return (
-            f"**Solved before your remark**: {what}{tests}, but no program that was written since does; this one "
-            "may not do what you wish."
+            f"**Solved before your remark**: {what}{tests}, but no program that was written since does; "
+            "this one may not do what you wish."
         )
-    sure = {True: "Confirmed: programs that were written apart do the same on further inputs.",
-            False: "Not confirmed: the programs that pass do not agree on further inputs.",
-            None: "Not confirmed: no other program was compared with it."}[solution.confirmed]
+    sure = {
+        True: "Confirmed: programs that were written apart do the same on further inputs.",
+        False: "Not confirmed: the programs that pass do not agree on further inputs.",
+        None: "Not confirmed: no other program was compared with it.",
+    }[solution.confirmed]
     return f"**Solved**: {what}{tests}. {sure}"
 
 
@@ -196,7 +210,11 @@ def _move(node: Node, solution: Solution) -> str:
         how = "a repair" if node.kind == "repair" else "another try"
         return f"{how} of a program that failed"
     author = node.thought.agent
-    return "a program for a thought of its own" if author == solution.agent else f"a program for a thought of {safe(author, 40)}"
+    return (
+        "a program for a thought of its own"
+        if author == solution.agent
+        else f"a program for a thought of {safe(author, 40)}"
+    )
 
 
 def _failure(solution: Solution) -> str:
@@ -219,7 +237,7 @@ def _show_failure(result: TestResult) -> str:
 
 def _help(problem: Problem, solution: Solution) -> str:
     if solution.stopped_by == "agents":
-        return "No agent answers any more: see why below, mend it, and say \"go on\"."
+        return 'No agent answers any more: see why below, mend it, and say "go on".'
     hints = ['say "go on" for another budget']
     hints.append("say in words what the programs get wrong, or how to do it")
     hints.append("give a smaller test that fails")
@@ -230,11 +248,14 @@ def _help(problem: Problem, solution: Solution) -> str:
 
 def _cost(solution: Solution, spent: Mapping[str, Usage]) -> str:
     used = sum(solution.usage.values(), Usage())
-    line = f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {_money(used)}, {solution.seconds:.1f} s"
+    line = (
+        f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {_money(used)}, {solution.seconds:.1f} s"
+    )
     before = sum(spent.values(), Usage())
     if before.calls:
         both = used + before
-        line += f" (since the problem began: {plural(both.calls, 'call')}, {count(both.tokens)} tokens, {_money(both)})"
+        since = f"{plural(both.calls, 'call')}, {count(both.tokens)} tokens, {_money(both)}"
+        line += f" (since the problem began: {since})"
     by = ", ".join(f"{safe(name, 40)} {one.calls}" for name, one in solution.usage.items() if one.calls)
     return f"Cost: {line}." + (f" Calls by agent: {by}." if by else "")
 

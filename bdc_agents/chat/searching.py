@@ -1,6 +1,6 @@
 """The search in a conversation: it goes on from the tree of earlier messages, and tells how it goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from langchain_core.messages import AIMessageChunk
 from langgraph.config import get_config
@@ -69,7 +69,14 @@ class SearchingNodes(Nodes):
         origin = origin_of(problem, run.all_agents, run.config, run.budget)
         tests, wish = (_differ(state, origin, f"problem.{name}") for name in ("public_tests", "statement"))
         changes: Json = {"origin": origin, "rollouts": 0, "stopped_by": None, "tier": self.executor.tier}
-        changes |= {"evaluating": [], "expanding": [], "refining": [], "drafts": [], "plan": {}, "full": False}
+        changes |= {
+            "evaluating": [],
+            "expanding": [],
+            "refining": [],
+            "drafts": [],
+            "plan": {},
+            "full": False,
+        }
         changes |= {"unanswered": {}}
         if tests or wish:
             changes |= await self._judged_again(run, problem, tests=tests, wish=wish)
@@ -92,13 +99,15 @@ class SearchingNodes(Nodes):
             fresh = await execute(unrun, {}, problem, self.executor, run.deadline)
         known |= fresh
         tree = rejudged(run.tree, known, run.config)
-        passing = {} if wish else passing_of(tree)
-        if len(passing) > 1 and run.config.confirm > 1:
+        passing = {} if wish else passing_of(tree, run.state.get("passing", {}))
+        if sum(passing.values()) > 1 and run.config.confirm > 1:
             own = {key: known[key] for key in passing}
             compared = await compare(own, problem, self.executor, run.deadline)
             fresh, known = fresh | compared, known | compared
         own = {key: known[key] for key in passing}
-        agreed = bool(passing) and (confirmed(own, passing, run.config.confirm) or not further_inputs(problem))
+        agreed = bool(passing) and (
+            confirmed(own, passing, run.config.confirm) or not further_inputs(problem)
+        )
         best = max((program.reward for program in known.values()), default=0.0)
         return {
             "tree": run.grown(tree),
@@ -120,7 +129,8 @@ def _how_far(state: Mapping[str, object]) -> str:
     written = len(programs) if isinstance(programs, Mapping) else 0
     best = state.get("best")
     share = f"{best:.0%}" if isinstance(best, float | int) else "0%"
-    return f"{plural(written, 'program')} in a tree of {plural(len(tree), 'node')}; the best passes {share} of the tests"
+    size = f"{plural(written, 'program')} in a tree of {plural(len(tree), 'node')}"
+    return f"{size}; the best passes {share} of the tests"
 
 
 def _tell(text: str, runtime: SearchRuntime) -> None:

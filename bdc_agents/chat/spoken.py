@@ -8,10 +8,12 @@ the person is told how to say it.
 import builtins
 import re
 from collections.abc import Iterator
+from itertools import islice
 from textwrap import dedent
 from typing import Any, NamedTuple
 
 from bdc_agents.syntax import parse
+from bdc_agents.types.forms import read_test
 from bdc_agents.types.literals import is_value
 
 LONGEST_LINE = 2000
@@ -68,13 +70,47 @@ _LONGEST_ASSERT = 40
 def _sessions(text: str, _: str | None) -> Iterator[Spoken]:
     """Sessions of Python, each up to a blank line."""
     for found in _SESSION.finditer(text):
-        yield Spoken(*found.span(), dedent(found[0]))
+        session = dedent(found[0])
+        try:
+            read_test(session, own_checker=False)
+        except ValueError as error:
+            yield from _examples_of(session, *found.span(), str(error))
+        else:
+            yield Spoken(*found.span(), session)
+
+
+def _examples_of(session: str, start: int, end: int, why: str) -> Iterator[Spoken]:
+    """The examples of a session that can be read one by one, and a note on the others."""
+    import doctest  # which loads a debugger and test runners
+
+    found: list[Any] = []
+    try:
+        examples = doctest.DocTestParser().get_examples(session)[:MOST_CALLS]
+    except ValueError:
+        examples = []
+    for example in examples:
+        source = example.source.strip()
+        raised = re.match(r"(\w+)", example.exc_msg or "")
+        if raised and "\n" not in source:
+            found.append({"code": _raising(source, raised[1])})
+            continue
+        text = f">>> {source}\n{example.want}"
+        try:
+            found += [text] if read_test(text, own_checker=False) else []
+        except ValueError as error:
+            why = str(error)
+    if not found:
+        yield Spoken(start, start, None, why)
+    for place, test in enumerate(found):
+        yield Spoken(start if not place else end, end, test)
+    if len(found) < len(examples) and found:
+        yield Spoken(end, end, None, why)
 
 
 def _asserts(text: str, _: str | None) -> Iterator[Spoken]:
     """Asserts, which may go on over several lines."""
     until = 0
-    for found in _ASSERT.finditer(text):
+    for found in islice(_ASSERT.finditer(text), MOST_CALLS):
         if found.start() < until:
             continue
         lines = text[found.end() :].split("\n", _LONGEST_ASSERT)[:_LONGEST_ASSERT]
@@ -94,8 +130,9 @@ _BULLET = r"^[ \t]*(?:[-*\u2022]|\d+[.)])?[ \t]*"
 _IN = r"\*{0,2}(?:sample |example |test )?(?:input|stdin)[ \t]*#?\d*[ \t]*\*{0,2}"
 _OUT = r"\*{0,2}(?:sample |example |expected )*(?:output|stdout|answer)[ \t]*#?\d*[ \t]*\*{0,2}"
 _ON_LINES = re.compile(
-    rf"(?:{_BULLET}|(?<=[.!?;:] )){_IN}:\*{{0,2}}[ \t]*(?P<given>\S[^\n]*?)(?:[ \t]*[,;]?[ \t]+(?:and[ \t]+)?|[ \t]*\n[ \t]*(?:[-*][ \t]+)?)"
-    rf"{_OUT}:\*{{0,2}}[ \t]*(?P<expected>\S[^\n]*?)[ \t]*$",
+    rf"(?:{_BULLET}|(?<=[.!?;:] )){_IN}:\*{{0,2}}[ \t]*(?P<given>\S[^\n]{{0,{LONGEST_LINE}}}?)"
+    r"(?:[,;]?[ \t]{1,9}(?:and[ \t]+)?|[ \t]{0,9}\n[ \t]{0,9}(?:[-*][ \t]+)?)"
+    rf"{_OUT}:\*{{0,2}}[ \t]*(?P<expected>\S[^\n]*)$",
     re.MULTILINE | re.IGNORECASE,
 )
 _IN_BLOCKS = re.compile(
@@ -103,7 +140,7 @@ _IN_BLOCKS = re.compile(
     rf"{_BULLET}{_OUT}:?\*{{0,2}}[ \t]*\n(?P<expected>(?:[^\n]*\S[^\n]*(?:\n|\Z)){{1,200}})",
     re.MULTILINE | re.IGNORECASE,
 )
-_DESCRIBES = re.compile(r"[A-Za-z]{2,}(?:[ \t]+[A-Za-z,]+){3,}.*[.:]?\s*$", re.MULTILINE)
+_DESCRIBES = re.compile(r"\b[A-Za-z]{2,}(?:[ \t]+[A-Za-z,]+){3,}.*[.:]?\s*$", re.MULTILINE)
 """Four words in a row: what an input looks like, rather than one."""
 
 
@@ -135,13 +172,19 @@ def input_and_output(given: str, expected: str, name: str | None) -> dict[str, A
 # --- sentences ----------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(?<![\w.\"'])[A-Za-z_]\w*(?:\([^()]{0,80}\)\.[A-Za-z_]\w*|\.[A-Za-z_]\w*)?\(")
-_BE = r"(?:be|equal|return|give|yield|print|produce|output|result in|evaluate to|be equal to|have been|have returned)"
+_BE = (
+    r"(?:be equal to|be|equal|return|give|yield|print|produce|output|result in|evaluate to"
+    r"|have been|have returned)"
+)
 _SAYS = re.compile(
-    rf"[\s*]*,?\s*(?:"
-    rf"(?P<should>(?:it\s+)?(?:should|must|shall|has to|needs to|ought to)\s+(?:always\s+|also\s+|then\s+)?{_BE}"
+    r"[\s*]{0,20},?\s?(?:"
+    r"(?P<should>(?:it\s+)?(?:should|must|shall|has to|needs to|ought to)\s+(?:always\s+|also\s+|then\s+)?"
+    rf"{_BE}"
     rf"|(?:is|are)\s+(?:expected|supposed)\s+to\s+{_BE}|to\s+{_BE}|expected\s*:?|expects|must\s+equal)"
-    r"|(?P<sign>=+>|={1,3}|->|\u2192|\u279e|\u21d2|\u21a6|\#\s*(?:=+>|->|\u2192|returns?:?|gives:?)?|//\s*(?:=+>|->)?|\||:)"
-    r"|(?P<fact>returns|gives|is|equals|yields|produces|prints|outputs|evaluates\s+to|results\s+in|becomes)"
+    r"|(?P<fact>(?::\s*)?(?:it\s+|which\s+)?(?:currently\s+|now\s+|wrongly\s+)?(?:returns|gives|is|equals|yields"
+    r"|produces|prints|outputs|evaluates\s+to|results\s+in|becomes)\b)"
+    r"|(?P<sign>=+>|={1,3}|->|\u2192|\u279e|\u21d2|\u21a6|\#\s*(?:=+>|->|\u2192|returns?:?|gives:?)?"
+    r"|//\s*(?:=+>|->)?|\||:)"
     r")[\s*]*(?=\S)",
     re.IGNORECASE,
 )
@@ -157,18 +200,17 @@ _COMPLAINT = re.compile(
     r"\b(?:wrong|wrongly|incorrect|incorrectly|instead|but|however|expected|should|currently|rather|not|bug)\b",
     re.IGNORECASE,
 )
-_LEAD = re.compile(r"\b(?:currently|wrong|wrongly|incorrectly|bug|right now|at the moment)\b", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\b(?:currently|now|wrong|wrongly|incorrectly|bug|right now|at the moment)\b", re.IGNORECASE
+)
 
 
 def _sentences(text: str, _: str | None) -> Iterator[Spoken]:
     """Calls with what they give: `f(2) should be 4`, `f(2) -> 4`, `f(2) returns 3 but should return 4`."""
-    plain, until, looked = _unmarked(text), 0, 0
-    for found in _CALL.finditer(plain):
+    plain, until = _unmarked(text), 0
+    for found in islice(_CALL.finditer(plain), MOST_CALLS):
         if found.start() < until:
             continue
-        looked += 1
-        if looked > MOST_CALLS:
-            return
         stop = plain.find("\n", found.end())
         line = plain[: len(plain) if stop < 0 else stop]
         line = line[: found.start() + LONGEST_LINE]
@@ -206,7 +248,7 @@ def _what_it_gives(line: str, start: int, close: int, call: str) -> Spoken | Non
             told = " ".join(line[start : says.end() + 40].split())
             return Spoken(start, close, None, f"{told!r}: {_write(call, tail)}")
         return None
-    lead = _LEAD.search(line, begins, start)
+    lead = _LEAD.search(line, begins, start) or _LEAD.search(says[0])
     if not says["should"] and (_COMPLAINT.search(tail) or (lead and says["fact"])):
         right = _CORRECTED.search(tail)
         corrected, until = leading_value(tail, right.end()) if right else ("", 0)
@@ -314,22 +356,25 @@ def _end_of_text(text: str, at: int, quote: str) -> int:
 # --- without the function's name ------------------------------------------------------------------------
 
 _ARROW = re.compile(
-    r"^[ \t]*(?:[-*\u2022]|\d+[.)])?[ \t]*`?(?P<given>\S[^\n]{0,400}?)`?[ \t]*(?:->|\u2192|\u279e|\u21d2|=>)[ \t]*`?"
-    r"(?P<expected>[^\n`]{1,400}?)`?[ \t]*$",
+    r"^[ \t]*(?:[-*\u2022]|\d+[.)])?[ \t]*`?(?P<given>\S[^\n]{0,400}?)`?[ \t]{0,9}"
+    r"(?:->|\u2192|\u279e|\u21d2|=>)[ \t]*`?(?P<expected>[^\n`]{1,400}?)`?[ \t]*$",
     re.MULTILINE,
 )
-_HEADED = re.compile(r"(?:examples?|tests?|cases?|samples?)\b[^\n]{0,40}:?[ \t]*\n(?:[^\n]*\n){0,30}\Z", re.IGNORECASE)
+_HEADED = re.compile(
+    r"(?:examples?|tests?|cases?|samples?)\b[^\n]{0,40}:?[ \t]*\n(?:[^\n]*\n){0,30}\Z", re.IGNORECASE
+)
 _PLAIN = re.compile(r"[\W\d_]+(?:[eE][\W\d_]+)?")
 
 
 def _arrows(text: str, name: str | None) -> Iterator[Spoken]:
     """Lines such as `2 3 -> 5`: of numbers and signs, of values, or below a heading such as "Examples:"."""
-    for found in _ARROW.finditer(text):
+    for found in islice(_ARROW.finditer(text), MOST_CALLS):
         given, expected = found["given"].strip(), found["expected"].strip().rstrip(";")
         values = is_value(given) and is_value(expected)
-        headed = _HEADED.search(text, max(0, found.start() - 2000), found.start()) and max(
-            len(given.split()), len(expected.split())
-        ) <= 8
+        headed = (
+            _HEADED.search(text, max(0, found.start() - 2000), found.start())
+            and max(len(given.split()), len(expected.split())) <= 8
+        )
         if values or headed or (_PLAIN.fullmatch(given) and _PLAIN.fullmatch(expected)):
             if name and is_value(given):
                 expected = _JSON_WORDS.get(expected, expected)
@@ -352,7 +397,8 @@ _FOR = re.compile(
     re.IGNORECASE,
 )
 _IT_SHOULD = re.compile(
-    rf"[\s`]*,?\s*(?:(?:it|the function|the program|the result|the answer|this)\s+)?(?:(?:should|must)\s+{_BE}"
+    r"[\s`]{0,20},?\s?(?:(?:it|the function|the program|the result|the answer|this)\s+)?"
+    rf"(?:(?:should|must)\s+{_BE}"
     r"|returns|gives|it\s+is|the\s+(?:answer|result)\s+is)[\s`*]+",
     re.IGNORECASE,
 )
@@ -362,9 +408,7 @@ def _told_of(text: str, name: str | None) -> Iterator[Spoken]:
     """`for [] it should return 0`: of a function that is known."""
     if not name:
         return
-    for looked, found in enumerate(_FOR.finditer(text)):
-        if looked > MOST_CALLS:
-            return
+    for found in islice(_FOR.finditer(text), MOST_CALLS):
         line = text[: found.end() + LONGEST_LINE]
         named = found["named"]
         given, end = (_EMPTY[named.lower()], found.end()) if named else leading_value(line, found.end())

@@ -28,7 +28,8 @@ class ChatState(SearchState, total=False):
     """The conversation, with the tree of the problem at hand.
 
     Args:
-        heard: What the last message was understood as: its id, what is done, its remark, where tests are from.
+        heard: What the last message was understood as: its id, what is done, its remark, where its tests
+            are from.
         waiting: A problem without tests, and the tests that a person is to confirm.
         spent: Usage by agent of the problem's earlier messages.
     """

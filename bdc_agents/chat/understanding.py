@@ -25,13 +25,13 @@ YOURS, JSON_GIVEN, CONFIRMED = "in your message", "in your JSON", "proposed by a
 
 HELP = (
     "Tell me what a Python function or program should do, and how to see that it is right. For example:\n\n"
-    "> Write `double(n)`, which returns twice n. `double(2)` should be `4`, and `double(-3)` should be `-6`.\n\n"
+    "> Write `double(n)`, which returns twice n. `double(2)` should be `4`, `double(-3)` should be `-6`.\n\n"
     "Tests may stand in the text, in a code block (`assert`s or a `>>>` session), as `Input: ...` and "
     "`Output: ...`, or the problem may be JSON. Without tests, agents propose some."
 )
 GO_ON_HELP = (
-    "Say what should change, such as \"it fails for the empty list\" or \"without recursion\", or give a test, such "
-    "as `{call} should be ...`. \"Go on\" searches on with a fresh budget; another problem starts anew."
+    'Say what should change, such as "it fails for the empty list" or "without recursion", or give a test, '
+    'such as `{call} should be ...`. "Go on" searches on with a fresh budget; another problem starts anew.'
 )
 
 
@@ -126,7 +126,9 @@ def _hear(text: str, known: Known) -> Heard:
         return Heard("say", _sentence(error), waiting=known.waiting)
     except (ValueError, RecursionError, MemoryError, OverflowError, TypeError) as error:
         told = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        return Heard("say", f"I cannot use this message: {told:.600}.".replace("..", "."), waiting=known.waiting)
+        return Heard(
+            "say", f"I cannot use this message: {told:.600}.".replace("..", "."), waiting=known.waiting
+        )
 
 
 _PLACE = re.compile(r"^[\w .:-]{1,80}?: public_tests\[(\d+)\]:?", re.MULTILINE)
@@ -146,7 +148,9 @@ _TASK = re.compile(
     re.IGNORECASE,
 )
 _FUNCTION = re.compile(r"\b(?:function|method|returns?|lambda|def)\b", re.IGNORECASE)
-_PROGRAM = re.compile(r"\b(?:stdin|standard input|prints?|reads?|program|script|input|stdout)\b", re.IGNORECASE)
+_PROGRAM = re.compile(
+    r"\b(?:stdin|standard input|prints?|reads?|program|script|input|stdout)\b", re.IGNORECASE
+)
 _FEWEST_WORDS = 4
 """Words below which a message without a name, code and tests is a greeting rather than a problem."""
 
@@ -226,16 +230,24 @@ def doubts_of(problem: Problem) -> tuple[str, ...]:
 # --- more about the problem at hand ---------------------------------------------------------------------
 
 _FRESH = re.compile(
-    r"^\W*(?:(?:ok|okay|now|next|great|thanks|please|and)\W+)*(?:(?:a|here is a|here's a|let us try a|try a)\W+)?"
-    r"(?:new|another|next|different)\s+(?:problem|task|question|one)\b|^\W*(?:start|begin)\s+(?:over|anew|again from)\b",
+    r"^\W*(?:(?:ok|okay|now|next|great|thanks|please|and)\W+)*"
+    r"(?:(?:a|here is a|here's a|let us try a|try a)\W+)?"
+    r"(?:new|another|next|different)\s+(?:problem|task|question|one)\b"
+    r"|^\W*(?:start|begin)\s+(?:over|anew|again from)\b",
     re.IGNORECASE,
 )
 _WRITE = (
     r"^\W*(?:(?:ok|okay|now|next|great|thanks|please|and|then|also|can|could|would|you|i|we|need|want|like|to)\W+)*"
     r"(?:write|implement|create|build|code|develop|make|define)\s+(?:me\s+|us\s+)?"
 )
-_ANOTHER = re.compile(rf"{_WRITE}(?:an?|another|the)\s+(?:[\w-]+\s+){{0,3}}?(?:function|program|class|method|script)\b", re.IGNORECASE)
-_WRITES = re.compile(rf"{_WRITE}[`*]*(?:(?:an?|the)\s+)?(?:function\s+|class\s+|method\s+)?[`*]*(?P<name>[A-Za-z_]\w*)[`*]*\s*(?:\(|`|,|that|which|to\b)", re.IGNORECASE)
+_ANOTHER = re.compile(
+    rf"{_WRITE}(?:an?|another|the)\s+(?:[\w-]+\s+){{0,3}}?(?:function|program|class|method|script)\b",
+    re.IGNORECASE,
+)
+_WRITES = re.compile(
+    rf"{_WRITE}[`*]*(?:(?:an?|the)\s+)?(?:function\s+|class\s+|method\s+)?[`*]*(?P<name>[A-Za-z_]\w*)[`*]*\s*(?:\(|`|,|that|which|to\b)",
+    re.IGNORECASE,
+)
 _SAME = re.compile(r"\b(?:instead|version|same|variant)\b", re.IGNORECASE)
 
 
@@ -252,7 +264,11 @@ def _is_another(said: Said, problem: Problem) -> bool:
     if called:
         return own not in called
     if said.starter:
-        return own is not None and starter_name(said.starter) not in (own, None) and f"def {own}" not in said.starter
+        return (
+            own is not None
+            and starter_name(said.starter) not in (own, None)
+            and f"def {own}" not in said.starter
+        )
     written = _WRITES.search(said.words)
     if said.name and own and written and said.name == written["name"]:
         return said.name not in (own, problem.entry_point)
@@ -288,14 +304,18 @@ _GO_ON = re.compile(
     re.IGNORECASE,
 )
 _SMALL_TALK = re.compile(
-    r"(?:\W*\b(?:hi|hello|hey|thanks?|thank|you|very|much|great|good|nice|cool|ok|okay|perfect|wow|bye|super|well|done|yes|no"
+    r"\W*(?:(?:hi|hello|hey|thanks?|thank|you|very|much|great|good|nice|cool|ok|okay|perfect|wow|bye|super|well|done|yes|no"
     r"|that|is|it|works|awesome|job|so|a|lot)\b\W*){1,8}",
     re.IGNORECASE,
 )
 _CONNECTING = frozenset(
-    "a add added additional again also and another are as at be but case cases check consider for fails failing from "
-    "further get given gives have here hold i is it its like more must new not now of one output please return returns "
-    "should still such test tested tests that the then there these this to too try uses we what when where with you".split()
+    re.findall(
+        r"\w+",
+        """a add added additional again also and another are as at be but case cases check consider for
+        fails failing from further get given gives have here hold i is it its like more must new not
+        now of one output please return returns should still such test tested tests that the then
+        there these this to too try uses we what when where with you""",
+    )
 )
 """Words around tests that say nothing beside them."""
 
@@ -324,7 +344,9 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
 def _wish(said: Said) -> str:
     """What a message says beside its tests; empty where that is only words such as "it should also be"."""
     words = {word.lower() for word in re.findall(r"[^\W\d_]+", said.words)}
-    return said.text if said.tests and words - _CONNECTING else "" if said.tests else said.words
+    if said.tests:
+        return said.text if words - _CONNECTING else ""
+    return said.words if words else ""
 
 
 def with_tests(
@@ -340,7 +362,9 @@ def with_tests(
     """
     if not tests:
         return problem, 0, tuple(sources)
-    old = dict(zip(map(_input, problem.public_tests), zip(problem.public_tests, sources, strict=True), strict=True))
+    old = dict(
+        zip(map(_input, problem.public_tests), zip(problem.public_tests, sources, strict=True), strict=True)
+    )
     fields = problem.model_dump(mode="json", exclude={"public_tests"})
     read = read_problem({**fields, "public_tests": list(tests)}).public_tests
     added = 0
@@ -363,7 +387,8 @@ def _input(test: TestCase) -> Any:
 
 _YES = re.compile(
     r"\W*(?:yes|yep|yeah|y|ok|okay|sure|correct|right|fine|good|agreed|confirm(?:ed)?|looks?\s+(?:good|right|fine)"
-    r"|(?:they|these|those|all)\s+(?:all\s+)?are\s+(?:right|correct|fine|good)|take\s+(?:them|these)|\U0001f44d)\b\W*(?:please|go on|go ahead|thanks)?\W*",
+    r"|(?:they|these|those|all)\s+(?:all\s+)?are\s+(?:right|correct|fine|good)|take\s+(?:them|these))\b\W*"
+    r"(?:please|go on|go ahead|thanks)?\W*|\U0001f44d",
     re.IGNORECASE,
 )
 _BEGINS_YES = re.compile(r"\W*(?:yes|yep|ok|okay|sure|right)\b", re.IGNORECASE)
@@ -372,7 +397,10 @@ _WITHOUT = re.compile(
     re.IGNORECASE,
 )
 _NO = re.compile(r"\W*(?:no|nope|wrong|they\s+are\s+wrong)\W*", re.IGNORECASE)
-_PICKED = re.compile(r"\W*(?:yes\W+)?(?:only|just|keep|take)?\s*(?:tests?\s+)?\d{1,2}(?:\s*(?:,|and|&|\s)\s*\d{1,2})*\W*", re.IGNORECASE)
+_PICKED = re.compile(
+    r"\W*(?:yes\W+)?(?:only|just|keep|take)?\s*(?:tests?\s+)?\d{1,2}(?:\s*(?:,|and|&|\s)\s*\d{1,2})*\W*",
+    re.IGNORECASE,
+)
 
 
 def _answer(said: Said, waiting: Waiting) -> Heard | None:
@@ -391,12 +419,16 @@ def _answer(said: Said, waiting: Waiting) -> Heard | None:
         picked = [test for number, test in enumerate(proposed, 1) if number in numbers]
         if picked:
             return _confirmed(*_chosen(problem, picked))
-        return Heard("say", f"There are tests 1 to {len(proposed)}; which of them are right?", waiting=waiting)
+        return Heard(
+            "say", f"There are tests 1 to {len(proposed)}; which of them are right?", waiting=waiting
+        )
     if _WITHOUT.fullmatch(text):
         return _unchecked(problem, waiting)
     if _NO.fullmatch(text) or _YES.fullmatch(text):
         call = f"{problem.defines}(...) should be ..." if problem.defines else "Input: ... Output: ..."
-        return Heard("say", f"Then write the right ones, such as `{call}`, or \"go on without\".", waiting=waiting)
+        return Heard(
+            "say", f'Then write the right ones, such as `{call}`, or "go on without".', waiting=waiting
+        )
     return None
 
 
