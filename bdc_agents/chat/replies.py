@@ -79,12 +79,9 @@ def _tests(problem: Problem, sources: Sequence[str]) -> str:
     return f"Tests ({named}):\n{listed(problem.public_tests)}"
 
 
-def listed(tests: Sequence[TestCase], *, numbered: bool = False) -> str:
-    """Tests as a list, the first of many."""
-    lines = [
-        f"{f'{number}.' if numbered else '-'} {show(test)}"
-        for number, test in enumerate(tests[:TESTS_SHOWN], 1)
-    ]
+def listed(tests: Sequence[TestCase]) -> str:
+    """Tests as a numbered list, the first of many."""
+    lines = [f"{number}. {show(test)}" for number, test in enumerate(tests[:TESTS_SHOWN], 1)]
     more = len(tests) - len(lines)
     return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
 
@@ -110,7 +107,8 @@ def asking(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: int | 
 
 def agreed_tests(tests: Sequence[TestCase], agents: Sequence[str]) -> str:
     """That agents agree on tests, which are taken."""
-    return f"Tests proposed by {_names(agents)}, who agree on them; say so if one is wrong:\n{listed(tests)}"
+    wrong = 'If one is wrong, say "test 1 is wrong".'
+    return f"Tests proposed by {_names(agents)}, who agree on them:\n{listed(tests)}\n\n{wrong}"
 
 
 def question(tests: Sequence[TestCase], proposed: Mapping[str, int]) -> str:
@@ -118,7 +116,7 @@ def question(tests: Sequence[TestCase], proposed: Mapping[str, int]) -> str:
     by = _names([name for name, number in proposed.items() if number])
     why = "" if len(proposed) < 2 else ", but no two agree on one"
     return (
-        f"Tests proposed by {by}{why}. Are they right?\n\n{listed(tests, numbered=True)}\n\n"
+        f"Tests proposed by {by}{why}. Are they right?\n\n{listed(tests)}\n\n"
         'Answer "yes", the numbers of those that are right, a list of your own, or "go on without".'
     )
 

@@ -158,7 +158,8 @@ _FEWEST_WORDS = 4
 def _new(said: Said) -> Heard:
     if not said.problem and not said.tests and not said.starter:
         long_enough = len(said.words.split()) >= _FEWEST_WORDS and _TASK.search(said.words)
-        if not (long_enough or (said.name and _TASK.search(said.words))):
+        asks = _QUESTION.match(said.words) and said.words.endswith("?")
+        if asks or not (long_enough or (said.name and _TASK.search(said.words))):
             if said.unread:
                 return Heard("say", "I found no test that I can use.\n\n" + _listed(said.unread))
             return Heard("say", HELP)
@@ -320,15 +321,43 @@ _CONNECTING = frozenset(
 """Words around tests that say nothing beside them."""
 
 
+_DROPPED = re.compile(
+    r"\W*(?:please\W+)?(?:(?:remove|drop|delete|forget|ignore|leave\s+out|take\s+out)\s+(?:the\s+)?tests?\s+(?P<these>\d[\d\s,&and]*)"
+    r"|tests?\s+(?P<those>\d[\d\s,&and]*?)\s*(?:is|are)\s+(?:wrong|incorrect|not\s+right))\W*",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"\W*(?:why|what|who|whose|which|when|where|explain|describe|tell\s+me|how\s+(?:does|do|did|is|are|much|many|long|come))\b",
+    re.IGNORECASE,
+)
+NO_ANSWERS = "I search for programs, and answer no questions about them. "
+
+
+def _without_tests(numbers: str, known: Known, about: Problem) -> Heard:
+    """The problem without some of its tests, which are named by their places in the list."""
+    dropped = {int(number) for number in re.findall(r"\d{1,4}", numbers)}
+    kept = [number for number in range(len(about.public_tests)) if number + 1 not in dropped]
+    if len(kept) in (0, len(about.public_tests)):
+        what = "is no test left" if not kept else f"are tests 1 to {len(kept)}"
+        return Heard(
+            "say", f"Then there {what}; give a test that is right, or the number of one that is wrong."
+        )
+    problem = about.model_copy(update={"public_tests": tuple(about.public_tests[number] for number in kept)})
+    return Heard("search", problem=problem, sources=tuple(known.sources[number] for number in kept))
+
+
 def _more(said: Said, known: Known, about: Problem) -> Heard:
     """A test or a wish for the problem at hand, or both."""
     waiting = known.waiting
+    if not waiting and (dropped := _DROPPED.fullmatch(said.text)):
+        return _without_tests(dropped["these"] or dropped["those"], known, about)
     if _GO_ON.fullmatch(said.words) and not said.tests and not waiting:
         return Heard("search" if about.public_tests else "propose", problem=about, sources=known.sources)
     remark = _wish(said)
-    if not said.tests and not said.starter and (not remark or _SMALL_TALK.fullmatch(remark)):
+    asks = _QUESTION.match(said.words)
+    if not said.tests and not said.starter and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
-        text = GO_ON_HELP.format(call=call)
+        text = (NO_ANSWERS if asks else "") + GO_ON_HELP.format(call=call)
         return Heard("say", "\n\n".join(filter(None, (_listed(said.unread), text))), waiting=waiting)
     problem, added, sources = with_tests(about, said.tests, known.sources if not waiting else ())
     if remark:

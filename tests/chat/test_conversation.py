@@ -15,7 +15,7 @@ from bdc_agents.chat import create_chat_graph
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.sandbox import create_executor
-from bdc_agents.sandbox.executor import ProcessExecutor
+from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 
 STATED = "Write total(xs), which sums a list. total([1, 2]) should be 3 and total([4]) is 4."
@@ -63,7 +63,7 @@ def pair(first: Write = wrong, second: Write = right) -> list[ScriptedAgent]:
 
 
 @pytest.fixture
-async def executor() -> AsyncIterator[ProcessExecutor]:
+async def executor() -> AsyncIterator[Executor]:
     made = create_executor()
     yield made
     await made.aclose()
@@ -78,7 +78,8 @@ class Talk:
 
     def __init__(self, agents: list[ScriptedAgent], executor: Any, saver: Any = None, **more: Any) -> None:
         self.agents = agents
-        graph = create_chat_graph(agents, executor=executor, **({"budget": Budget(calls=12)} | more))
+        more = {"budget": Budget(calls=12), **more}
+        graph = create_chat_graph(agents, executor=executor, **more)
         self.app: Any = graph.compile(checkpointer=saver or InMemorySaver())
         self.state: dict[str, Any] = {}
 
@@ -98,11 +99,11 @@ class Talk:
         return [test["call"] for test in self.state["problem"]["public_tests"]]
 
 
-async def test_a_problem_in_words_is_solved_and_told(executor: ProcessExecutor) -> None:
+async def test_a_problem_in_words_is_solved_and_told(executor: Executor) -> None:
     talk = Talk(pair(), executor)
     understood, reply = await talk.say(STATED)
     assert "the function `total`" in understood
-    assert "Tests (2 in your message):\n- `total([1, 2])` is `3`\n- `total([4])` is `4`" in understood
+    assert "Tests (2 in your message):\n1. `total([1, 2])` is `3`\n2. `total([4])` is `4`" in understood
     assert "Agents: ann and bob. Budget: 12 calls." in understood
     assert reply.startswith("**Solved**: `total` passes 2 of 2 tests.")
     assert fenced(RIGHT) in reply
@@ -113,7 +114,7 @@ async def test_a_problem_in_words_is_solved_and_told(executor: ProcessExecutor) 
     assert len(reply.split("Tree:")[1].strip().splitlines()) <= 15
 
 
-async def test_what_was_understood_is_said_before_any_call(executor: ProcessExecutor) -> None:
+async def test_what_was_understood_is_said_before_any_call(executor: Executor) -> None:
     talk = Talk(pair(), executor)
     seen: list[tuple[str, int]] = []
     async for part in talk.app.astream({"messages": [("user", STATED)]}, THREAD, stream_mode="updates"):
@@ -123,7 +124,7 @@ async def test_what_was_understood_is_said_before_any_call(executor: ProcessExec
 
 
 async def test_a_new_test_judges_the_known_programs_and_spends_no_call_where_one_passes(
-    executor: ProcessExecutor,
+    executor: Executor,
 ) -> None:
     talk = Talk(pair(), executor)
     await talk.say(STATED)
@@ -137,7 +138,7 @@ async def test_a_new_test_judges_the_known_programs_and_spends_no_call_where_one
     assert all(len(one["verdict"]["results"]) == 3 for one in talk.state["programs"].values())
 
 
-async def test_a_test_that_all_programs_fail_goes_on_from_the_tree(executor: ProcessExecutor) -> None:
+async def test_a_test_that_all_programs_fail_goes_on_from_the_tree(executor: Executor) -> None:
     def careless(request: Request) -> str:
         told = str(request.messages)
         return LOOP if "total([])" in told else "def total(xs):\n    return xs[0] + sum(xs[1:])"
@@ -159,7 +160,7 @@ async def test_a_test_that_all_programs_fail_goes_on_from_the_tree(executor: Pro
 
 
 async def test_a_wish_in_words_goes_into_the_prompts_and_needs_a_new_program(
-    executor: ProcessExecutor,
+    executor: Executor,
 ) -> None:
     def obeys(request: Request) -> str:
         return LOOP if "without the builtin sum" in str(request.messages) else RIGHT
@@ -175,7 +176,7 @@ async def test_a_wish_in_words_goes_into_the_prompts_and_needs_a_new_program(
     assert fenced(LOOP) in reply
 
 
-async def test_a_wish_that_nobody_meets_is_told(executor: ProcessExecutor) -> None:
+async def test_a_wish_that_nobody_meets_is_told(executor: Executor) -> None:
     def stuck(request: Request) -> str:
         return wrong(request) if "recursion" in str(request.messages) else RIGHT
 
@@ -186,7 +187,7 @@ async def test_a_wish_that_nobody_meets_is_told(executor: ProcessExecutor) -> No
     assert fenced(RIGHT) in reply
 
 
-async def test_another_problem_begins_another_tree(executor: ProcessExecutor) -> None:
+async def test_another_problem_begins_another_tree(executor: Executor) -> None:
     def both(request: Request) -> str:
         return "def mean(xs):\n    return sum(xs) / len(xs)" if "mean(" in str(request.messages) else RIGHT
 
@@ -201,7 +202,7 @@ async def test_another_problem_begins_another_tree(executor: ProcessExecutor) ->
     assert all("total" not in str(one.requests[-1].messages) for one in talk.agents)
 
 
-async def test_each_message_has_a_fresh_budget_and_go_on_searches_on(executor: ProcessExecutor) -> None:
+async def test_each_message_has_a_fresh_budget_and_go_on_searches_on(executor: Executor) -> None:
     talk = Talk(pair(wrong, wrong), executor, budget=Budget(calls=4))
     _, reply = await talk.say(STATED)
     assert reply.startswith("**Not solved**: the best program passes ")
@@ -218,7 +219,7 @@ async def test_each_message_has_a_fresh_budget_and_go_on_searches_on(executor: P
     assert talk.calls == 10
 
 
-async def test_tests_on_which_two_agents_agree_are_taken_and_named(executor: ProcessExecutor) -> None:
+async def test_tests_on_which_two_agents_agree_are_taken_and_named(executor: Executor) -> None:
     mine = [{"call": "total([1, 1])", "expected": "2"}, {"call": "total([9])", "expected": "9"}]
     yours = [{"call": "total( [1,1] )", "expected": "2"}, {"call": "total([])", "expected": "0"}]
     agents = [agent("ann", right, mine), agent("bob", right, yours)]
@@ -233,7 +234,7 @@ async def test_tests_on_which_two_agents_agree_are_taken_and_named(executor: Pro
     assert "Tests (1 proposed by ann and bob, who agree, 1 in your message)" in understood
 
 
-async def test_calls_for_tests_count_in_the_budget(executor: ProcessExecutor) -> None:
+async def test_calls_for_tests_count_in_the_budget(executor: Executor) -> None:
     tests = [{"call": "total([1, 1])", "expected": "2"}]
     talk = Talk([agent("ann", wrong, tests), agent("bob", wrong, tests)], executor, budget=Budget(calls=5))
     *_, reply = await talk.say("Write total(xs), which sums a list of numbers.")
@@ -246,7 +247,7 @@ async def test_calls_for_tests_count_in_the_budget(executor: ProcessExecutor) ->
     [("yes", ["total([9])", "total([])"]), ("2", ["total([])"]), ("total([3]) should be 3", ["total([3])"])],
 )
 async def test_a_person_confirms_what_agents_do_not_agree_on(
-    executor: ProcessExecutor, answer: str, tests: list[str]
+    executor: Executor, answer: str, tests: list[str]
 ) -> None:
     mine = [{"call": "total([9])", "expected": "9"}, {"call": "total([2])", "expected": "2"}]
     yours = [{"call": "total([])", "expected": "0"}, {"call": "total([2])", "expected": "3"}]
@@ -261,13 +262,13 @@ async def test_a_person_confirms_what_agents_do_not_agree_on(
     assert f"Cost: {talk.calls} calls" in reply
 
 
-async def test_one_agent_alone_is_not_believed(executor: ProcessExecutor) -> None:
+async def test_one_agent_alone_is_not_believed(executor: Executor) -> None:
     talk = Talk([agent("ann", right, [{"call": "total([9])", "expected": "9"}])], executor)
     _, question = await talk.say("Write total(xs), which sums a list of numbers.")
     assert question.startswith("Tests proposed by ann. Are they right?")
 
 
-async def test_without_tests_a_program_is_handed_over_as_untested(executor: ProcessExecutor) -> None:
+async def test_without_tests_a_program_is_handed_over_as_untested(executor: Executor) -> None:
     talk = Talk(pair(), executor)
     _, sorry = await talk.say("Write total(xs), which sums a list of numbers.")
     assert "No agent proposed a test that I can run. Give one" in sorry
@@ -276,7 +277,7 @@ async def test_without_tests_a_program_is_handed_over_as_untested(executor: Proc
     assert reply.startswith("**Not tested**: `total` loads")
 
 
-async def test_hostile_proposals_are_no_tests(executor: ProcessExecutor) -> None:
+async def test_hostile_proposals_are_no_tests(executor: Executor) -> None:
     hostile = [
         {"call": "total(__import__('os').getcwd())", "expected": "open('x')"},
         {"call": "other([1])", "expected": "1"},
@@ -288,7 +289,7 @@ async def test_hostile_proposals_are_no_tests(executor: ProcessExecutor) -> None
     assert sorry.startswith("No agent proposed a test")
 
 
-async def test_agents_that_fail_are_told(executor: ProcessExecutor) -> None:
+async def test_agents_that_fail_are_told(executor: Executor) -> None:
     def refuse(_: Request) -> str:
         raise AgentError("ann", "the key is *refused*", lasting=True)
 
@@ -300,7 +301,7 @@ async def test_agents_that_fail_are_told(executor: ProcessExecutor) -> None:
     assert "`ann`: the key is" in sorry
 
 
-async def test_a_refused_problem_leaves_the_one_at_hand(executor: ProcessExecutor) -> None:
+async def test_a_refused_problem_leaves_the_one_at_hand(executor: Executor) -> None:
     talk = Talk(pair(), executor)
     await talk.say(STATED)
     problem, tree, calls = talk.state["problem"], talk.state["tree"], talk.calls
@@ -316,7 +317,7 @@ async def test_a_refused_problem_leaves_the_one_at_hand(executor: ProcessExecuto
     assert "3 of 3" in reply
 
 
-async def test_parts_of_messages_and_other_roles_are_taken_as_they_are(executor: ProcessExecutor) -> None:
+async def test_parts_of_messages_and_other_roles_are_taken_as_they_are(executor: Executor) -> None:
     talk = Talk(pair(), executor)
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     history = [
@@ -346,7 +347,7 @@ async def test_nothing_of_an_agent_or_a_program_is_markdown() -> None:
     assert r"Written by **\*\*ann\*\*\`x\`**" in reply
 
 
-async def test_it_goes_on_where_it_was_cut_off_over_sqlite(tmp_path: Path, executor: ProcessExecutor) -> None:
+async def test_it_goes_on_where_it_was_cut_off_over_sqlite(tmp_path: Path, executor: Executor) -> None:
     """A search that is killed in its midst goes on from the last step, and says nothing twice."""
     died: list[int] = []
 
@@ -376,7 +377,7 @@ async def test_it_goes_on_where_it_was_cut_off_over_sqlite(tmp_path: Path, execu
         assert "since the problem began" in reply
 
 
-async def test_streams_show_progress_and_replies(executor: ProcessExecutor) -> None:
+async def test_streams_show_progress_and_replies(executor: Executor) -> None:
     talk = Talk(pair(), executor)
     modes = ["values", "updates", "custom", "messages"]
     seen: dict[str, list[Any]] = {mode: [] for mode in modes}
@@ -387,8 +388,10 @@ async def test_streams_show_progress_and_replies(executor: ProcessExecutor) -> N
     assert told
     assert told[0].startswith("2 programs in a tree of 1 node; the best passes 100% of the tests")
     chunks = [one for one, _ in seen["messages"] if isinstance(one, AIMessageChunk)]
-    assert [one.content.strip() for one in chunks] == told
-    replies = [one.content for one, _ in seen["messages"] if isinstance(one, AIMessage) and one not in chunks]
+    assert [str(one.content).strip() for one in chunks] == told
+    replies = [
+        str(one.content) for one, _ in seen["messages"] if isinstance(one, AIMessage) and one not in chunks
+    ]
     assert replies[0].startswith("I understood")
     assert replies[-1].startswith("**Solved**")
     assert {part["type"] for part in seen["custom"]} >= {"asked", "answered", "program", "finished"}
@@ -429,7 +432,7 @@ async def test_a_wrong_setting_of_a_run_is_refused() -> None:
         await talk.say(STATED, search={"rolouts": 2})
 
 
-async def test_the_published_walk_goes_on_too(executor: ProcessExecutor) -> None:
+async def test_the_published_walk_goes_on_too(executor: Executor) -> None:
     walk = SearchConfig.preset("paper").model_copy(update={"rollouts": 4})
     talk = Talk(pair(wrong, wrong), executor, search=walk, budget=Budget(calls=30))
     await talk.say(STATED)

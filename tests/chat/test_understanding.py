@@ -100,6 +100,32 @@ def test_another_problem_starts_anew(text: str) -> None:
     assert "total([1, 2]) -> 3" not in stated(heard)
 
 
+@pytest.mark.parametrize("text", ["test 2 is wrong", "Please remove test 2.", "drop tests 2 and 9"])
+def test_a_test_is_taken_out_by_its_number(text: str) -> None:
+    both = hear(["total([]) should be 1"], KNOWN)
+    heard = hear([text], Known(both.problem, both.sources))
+    assert heard.does == "search"
+    assert not heard.begins
+    assert stated(heard) == ["total([1, 2]) -> 3"]
+    assert heard.sources == (YOURS,)
+
+
+@pytest.mark.parametrize("text", ["test 1 is wrong", "remove test 7"])
+def test_the_last_test_is_not_taken_out(text: str) -> None:
+    assert hear([text], KNOWN).does == "say"
+
+
+@pytest.mark.parametrize(
+    "text", ["Why does this work?", "explain the program", "What is a list?", "what can you do?"]
+)
+def test_questions_are_answered_with_what_can_be_asked(text: str) -> None:
+    heard = hear([text], KNOWN)
+    assert heard.does == "say"
+    assert heard.text.startswith("I search for programs, and answer no questions")
+    if text.endswith("?"):
+        assert hear([text], Known()).does == "say"
+
+
 @pytest.mark.parametrize("text", ["thanks", "Great, thank you!", "ok", "yes", "hi", "\U0001f44d", "", "   "])
 def test_small_talk_spends_nothing(text: str) -> None:
     for known in (KNOWN, Known()):
