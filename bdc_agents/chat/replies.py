@@ -7,6 +7,7 @@ fence that it cannot close.
 import re
 from collections.abc import Mapping, Sequence
 
+from bdc_agents.chat.spoken import RAISES
 from bdc_agents.chat.understanding import UNTESTED, Heard
 from bdc_agents.config import Budget
 from bdc_agents.search.execute import program_key
@@ -93,6 +94,8 @@ def show(test: TestCase) -> str:
     if isinstance(test, CallTest):
         setup = f"after {code(one_line(test.setup, 60))}, " if test.setup.strip() else ""
         return f"{setup}{code(one_line(test.call, _LINE))} is {code(one_line(test.expected[0], _LINE))}"
+    if raised := RAISES.match(test.code):
+        return f"{code(one_line(raised[1], _LINE))} raises {code(raised[2])}"
     return code(one_line(test.code, _LINE))
 
 
@@ -282,7 +285,7 @@ def tree_lines(solution: Solution, tree: Tree) -> str:
 
 def _node(node: Node) -> str:
     best = max((one.reward for one in node.attempts), default=None)
-    worth = f"{plural(len(node.attempts), 'program')}, best {best:.0%}" if best is not None else "no program"
+    worth = f"{plural(len(node.attempts), 'attempt')}, best {best:.0%}" if best is not None else "no attempt"
     if node.thought is None:
         return f"the problem: {worth}"
     return f"{safe(node.thought.agent, 40)}: {code(one_line(node.thought.text, _LINE))} ({worth})"

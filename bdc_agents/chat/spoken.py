@@ -266,6 +266,10 @@ def _write(call: str, tail: str) -> str:
     return f"write the value as in Python, such as `{call} should be 4`"
 
 
+RAISES = re.compile(r"try:\n    (.+)\nexcept (\w+):\n    pass\nelse:\n")
+"""A test, as code, that a call raises."""
+
+
 def _raising(call: str, error: str) -> str:
     return (
         f"try:\n    {call}\nexcept {error}:\n    pass\n"
