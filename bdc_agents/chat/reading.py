@@ -5,6 +5,7 @@ in `understanding`.
 """
 
 import ast
+import builtins
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from textwrap import dedent
 from typing import Any
 
 from bdc_agents.chat.spoken import Spoken, input_and_output, spoken_tests
+from bdc_agents.data.examples import stdin_examples
 from bdc_agents.syntax import parse
 from bdc_agents.types.entry_point import stated_function
 from bdc_agents.untrusted import read_json
@@ -74,16 +76,21 @@ def read_message(text: str, asked: str | None = None) -> Said:
         return _said(text, parts, None)
     _check_length(text, LONGEST)
     pieces = _split(text)
-    name = named_function("".join(words for kind, words in pieces if kind is None)) or asked
-    parts = _Parts()
-    defined = [starter_name(body) for kind, body in pieces if kind is not None]
-    name = next(filter(None, defined), None) or name
-    pieces = _inputs_in_blocks(pieces, name, parts)
+    names = (starter_name(body) for kind, body in reversed(pieces) if kind is not None)
+    defined = next(filter(None, names), None)
+    examples = () if defined else stdin_examples(text)
+    words = "".join(words for kind, words in pieces if kind is None)
+    name = defined or named_function(words, program=bool(examples)) or asked
+    examples = () if name else examples
+    parts = _Parts(tests=[*examples])
+    pieces = pieces if examples else _inputs_in_blocks(pieces, name, parts)
     for kind, body in pieces:
         if kind is None:
-            _take_words(body, name, parts)
+            _take_words(body, name, parts, pairs=not examples)
         else:
             _take_block(kind, body, name, parts)
+    if defined:
+        _keep_tests_of(defined, parts)
     return _said(text, parts, name if name != asked else None)
 
 
@@ -228,8 +235,8 @@ def _inputs_in_blocks(pieces: list[Piece], name: str | None, parts: _Parts) -> l
     return left
 
 
-def _take_words(text: str, name: str | None, parts: _Parts) -> None:
-    found = spoken_tests(text, name)
+def _take_words(text: str, name: str | None, parts: _Parts, *, pairs: bool = True) -> None:
+    found = spoken_tests(text, name, pairs=pairs)
     _take_spoken(found, parts)
     at, words = 0, ""
     for one in found:
@@ -246,7 +253,8 @@ def _take_spoken(found: Sequence[Spoken], parts: _Parts) -> None:
 
 # --- code blocks ----------------------------------------------------------------------------------------
 
-_STUB = "\n    pass"
+_STUB = "\n" + 12 * " " + "pass"
+"""A body for code that ends in the head of a function or a method."""
 
 
 def _take_block(language: str, body: str, name: str | None, parts: _Parts) -> None:
@@ -320,7 +328,27 @@ def _take_definitions(body: str, tree: ast.Module, parts: _Parts) -> None:
     parts.starter.append(starter)
     for node in ast.walk(ast.Module(kept, [])):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            _take_spoken(spoken_tests(ast.get_docstring(node) or "", node.name), parts)
+            told = spoken_tests(ast.get_docstring(node) or "", node.name)
+            _take_spoken([one for one in told if _mentions(one, node.name)], parts)
+
+
+def _mentions(one: Spoken, name: str) -> bool:
+    """Whether an example of a docstring is of its function: some show another one."""
+    return one.test is None or name in str(one.test)
+
+
+def _keep_tests_of(name: str, parts: _Parts) -> None:
+    """Leaves out what the words say of functions that the code to start from does not define."""
+    kept = [test for test in parts.tests if _is_of(test, name)]
+    others = (test for test in parts.tests if not _is_of(test, name))
+    parts.unread += [f"{test!s:.80} does not call {name}, which is to be written" for test in others]
+    parts.tests = kept
+
+
+def _is_of(test: Any, name: str) -> bool:
+    """Whether a test names what is to be written, or is a pair of values alone."""
+    values_alone = isinstance(test, list) or (isinstance(test, Mapping) and not {"call", "code"} & set(test))
+    return values_alone or name in str(test)
 
 
 def _called(code: str, tree: ast.Module) -> str:
@@ -352,24 +380,47 @@ _NO_NAME = frozenset(
     )
 )
 _NAMED = (
-    re.compile(r"\b(?:called|named|name it|call it)\s+[`'\"*]*([A-Za-z_]\w*)", re.IGNORECASE),
-    re.compile(r"\b(?:function|method|func|class)\s+[`'\"*]*([A-Za-z_]\w*)", re.IGNORECASE),
-    re.compile(r"`([A-Za-z_]\w*)\([^`]*\)`"),
     re.compile(
-        r"\b(?:write|implement|define|create|code|make)\s+`?([A-Za-z]\w*_\w+|[a-z]+[A-Z]\w*)`?", re.IGNORECASE
+        r"\b(?i:function|method|class|program|routine|it)\s+(?i:called|named)\s+[`'\"*]*([A-Za-z_]\w*)"
     ),
-    re.compile(r"\b(?:write|implement|define|create|code)\s+`([A-Za-z_]\w*)`", re.IGNORECASE),
+    re.compile(r"\b(?i:call|name)\s+it\s+[`'\"*]*([A-Za-z_]\w*)"),
+    re.compile(r"\b(?i:write|implement|define|create|code|make|need)\s+`?([A-Za-z]\w*_\w+|[a-z]+[A-Z]\w*)`?"),
+    re.compile(r"\b(?i:write|implement|define|create|code|make|need)\s+[`*]+([A-Za-z_]\w*)[`*(]"),
+    re.compile(
+        r"\b(?i:function|method|class)\s+[`'\"*]*([A-Za-z_]\w*)[`'\"*]*"
+        r"(?=\s*\(|\s+(?:that|which|to|taking|with)\b|\s*[,:.]|\s*$)",
+        re.MULTILINE,
+    ),
+    re.compile(r"`([A-Za-z_]\w*)\([^`]*\)`"),
 )
+_ASKED = re.compile(r"\b(?:write|implement|def)\s+`?([A-Za-z_]\w*)\s*\(", re.IGNORECASE)
+_OF_PROGRAMS = re.compile(
+    r"\b(?:first|only|single|next|second|each|last|following)\s+(?:\w+\s+){0,3}lines?\b"
+    r"|\bstandard input\b|\bstdin\b",
+    re.IGNORECASE,
+)
+"""Says what the input of a program looks like."""
 
 
-def named_function(text: str) -> str | None:
-    """The function or class that some words ask for by its name."""
+def named_function(text: str, *, program: bool = False) -> str | None:
+    """The function or class that some words ask for by its name.
+
+    Args:
+        text: The words.
+        program: Whether there are examples of input and output: functions that such a text tells of without
+            asking for them are those of mathematics.
+    """
+    asked = _ASKED.search(text)
+    if asked and asked[1].lower() not in _NO_NAME:
+        return asked[1]
+    if program or _OF_PROGRAMS.search(text):
+        return None
     stated = stated_function(text)
     if stated and stated.lower() not in _NO_NAME:
         return stated
     for pattern in _NAMED:
         for found in pattern.finditer(text):
-            if found[1].lower() not in _NO_NAME:
+            if found[1].lower() not in _NO_NAME and not hasattr(builtins, found[1]):
                 return found[1]
     return None
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from bdc_agents.syntax import parse
 from bdc_agents.types.forms import read_test
 from bdc_agents.types.literals import is_value
+from bdc_agents.types.parts import is_expression
 
 LONGEST_LINE = 2000
 """Characters of a line that may hold a test, as in `data.examples`."""
@@ -37,15 +38,17 @@ class Spoken(NamedTuple):
     note: str = ""
 
 
-def spoken_tests(text: str, name: str | None = None) -> list[Spoken]:
+def spoken_tests(text: str, name: str | None = None, *, pairs: bool = True) -> list[Spoken]:
     """The tests in some text, in order, none inside another.
 
     Args:
         text: Words, lines of code or both, without fences.
         name: The function that is asked for, where the text does not call it by its name.
+        pairs: Whether inputs and outputs are tests; not where they were read already.
     """
     found: list[Spoken] = []
-    for read in (_sessions, _asserts, _inputs_and_outputs, _sentences, _arrows, _told_of):
+    of_pairs = (_inputs_and_outputs, _sentences, _arrows) if pairs else (_sentences,)
+    for read in (_sessions, _asserts, *of_pairs, _told_of):
         blank = _without(text, found)
         found += read(blank, name)
     return sorted(found)
@@ -137,7 +140,8 @@ _ON_LINES = re.compile(
 )
 _IN_BLOCKS = re.compile(
     rf"{_BULLET}{_IN}:?\*{{0,2}}[ \t]*\n(?P<given>(?:(?!{_BULLET}{_OUT}:?[ \t]*$)[^\n]*\n){{1,200}}?)"
-    rf"{_BULLET}{_OUT}:?\*{{0,2}}[ \t]*\n(?P<expected>(?:[^\n]*\S[^\n]*(?:\n|\Z)){{1,200}})",
+    rf"{_BULLET}{_OUT}:?\*{{0,2}}[ \t]*\n(?P<expected>"
+    rf"(?:(?!{_BULLET}{_IN}:?[ \t]*$)[^\n]*\S[^\n]*(?:\n|\Z)){{1,200}})",
     re.MULTILINE | re.IGNORECASE,
 )
 _DESCRIBES = re.compile(r"\b[A-Za-z]{2,}(?:[ \t]+[A-Za-z,]+){3,}.*[.:]?\s*$", re.MULTILINE)
@@ -380,8 +384,9 @@ def _arrows(text: str, name: str | None) -> Iterator[Spoken]:
             and max(len(given.split()), len(expected.split())) <= 8
         )
         if values or headed or (_PLAIN.fullmatch(given) and _PLAIN.fullmatch(expected)):
-            if name and is_value(given):
-                expected = _JSON_WORDS.get(expected, expected)
+            expected = _JSON_WORDS.get(expected, expected) if name else expected
+            if name and not (is_expression(f"{name}({given})") and is_value(expected)):
+                continue
             yield Spoken(*found.span(), f"{given} -> {expected}")
 
 
