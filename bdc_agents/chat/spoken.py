@@ -170,6 +170,8 @@ def input_and_output(given: str, expected: str, name: str | None) -> dict[str, A
     if name is None:
         return {"input": f"{given}\n", "output": f"{expected}\n"}
     given, expected = given.strip("` \n"), expected.strip("` \n")
+    if not {"'", '"'} & set(given):
+        given = re.sub(r"\b(?:true|false|null)\b", lambda word: _JSON_WORDS[word[0]], given)
     return {"input": given, "output": _JSON_WORDS.get(expected, expected)}
 
 
@@ -378,6 +380,8 @@ def _arrows(text: str, name: str | None) -> Iterator[Spoken]:
     """Lines such as `2 3 -> 5`: of numbers and signs, of values, or below a heading such as "Examples:"."""
     for found in islice(_ARROW.finditer(text), MOST_CALLS):
         given, expected = found["given"].strip(), found["expected"].strip().rstrip(";")
+        if _CALL.match(given):
+            continue  # As a sentence it is no test: `f(a) -> 2` calls it with a name.
         values = is_value(given) and is_value(expected)
         headed = (
             _HEADED.search(text, max(0, found.start() - 2000), found.start())

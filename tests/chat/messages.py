@@ -196,6 +196,24 @@ STATED: list[tuple[str, str, str | None, list[str]]] = [
         ["Solution().two_sum(nums = [2, 7], target = 9) -> [0, 1]"],
     ),
     (
+        "a name as an argument",
+        "Write happy(s). For example:\nhappy(a) => False\nhappy('ab') => True",
+        "happy",
+        ["happy('ab') -> True"],
+    ),
+    (
+        "a contest with functions",
+        "Let f(x) be x squared.\n\nInput\n\nThe first line holds n.\n\nOutput\n\nPrint f(n).\n\nExample\n\nInput\n\n3\n\nOutput\n\n9\n",
+        None,
+        ["3 => 9"],
+    ),
+    (
+        "a word that is called something",
+        "A string is called repeating if it repeats. Read a word and make sure to print yes or no.\nInput: abab\nOutput: yes",
+        None,
+        ["abab => yes"],
+    ),
+    (
         "JSON words in a pair",
         f"{FENCE}python\ndef even(n):\n    ...\n{FENCE}\nInput: 2\nOutput: true",
         "even",
