@@ -212,6 +212,13 @@ def write_tests(problem: Problem, count: int) -> tuple[BaseMessage, ...]:
     return _conversation([describe(problem), ask])
 
 
+def with_remark(statement: str, remark: str) -> str:
+    """A statement with what the person who asked said later, word for word."""
+    heading = "The person who asked adds:"
+    start = "" if heading in statement else f"\n\n{heading}"
+    return f"{statement.strip()}{start}\n- {' '.join(remark.split())}"
+
+
 def describe(problem: Problem) -> str:
     """The problem as agents read it: statement, starter code and public tests."""
     parts = [problem.statement.strip()]

@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "testing": BASE | {"agents", "sandbox"},
     "runs": TOOLS | {"search"},
     "view": SEARCHES | {"page"},
+    "chat": SEARCHES | {"page", "view"},
     "embed": BASE | {"agents", "weights"},
     "experts": BASE | {"agents", "weights", "embed"},
     "distill": LEARNS,

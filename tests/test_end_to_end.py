@@ -1,10 +1,13 @@
 """The whole search with a real, small model, a real server and the real sandbox."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
 from bdc_agents.agents import Agent, load_agents
+from bdc_agents.chat import create_chat_graph
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings, StoreConfig
 from bdc_agents.data import problem_from_statement
 from bdc_agents.errors import ModelError
@@ -67,3 +70,31 @@ async def test_thoughts_and_repairs_of_a_real_model_grow_the_tree(agents: list[A
     assert all(thought.text.strip() and 0 <= thought.prior <= 1 for thought in thoughts)
     assert sum(usage.calls for usage in trace.solution.usage.values()) <= 10
     assert trace.solution.stopped_by in {"calls", "rollouts", "exhausted"}
+
+
+async def test_a_conversation_with_a_real_model_solves_and_goes_on(agents: list[Agent]) -> None:
+    executor = create_executor()
+    graph = create_chat_graph(agents, executor=executor, budget=Budget(calls=30))
+    app: Any = graph.compile(checkpointer=InMemorySaver())
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    stated = "Write a function add(a, b) that returns the sum of a and b. add(1, 2) should be 3."
+    await app.ainvoke({"messages": [("user", stated)]}, thread)
+    state = await app.ainvoke({"messages": [("user", "also add(-4, 4) == 0")]}, thread)
+    await executor.aclose()
+    understood, reply = (message.content for message in state["messages"][-2:])
+    assert "I add 1 test" in understood
+    assert reply.startswith("**Solved**: `add` passes 2 of 2 tests.")
+    assert "def add" in reply
+
+
+async def test_a_real_model_proposes_tests_that_can_be_run_or_it_is_said(agents: list[Agent]) -> None:
+    executor = create_executor()
+    graph = create_chat_graph(agents, executor=executor, budget=Budget(calls=6))
+    app: Any = graph.compile(checkpointer=InMemorySaver())
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    asked = "Write a function add(a, b) that returns the sum of a and b."
+    state = await app.ainvoke({"messages": [("user", asked)]}, thread)
+    await executor.aclose()
+    said = [message.content for message in state["messages"] if message.type == "ai"]
+    assert "You gave no test. I ask cool and warm for some" in said[0]
+    assert said[1].startswith(("Tests proposed by", "No agent proposed a test"))

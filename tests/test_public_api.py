@@ -21,6 +21,7 @@ FILE = Path(__file__).with_name("public_api.txt")
 PACKAGES = (
     "",
     "agents",
+    "chat",
     "data",
     "distill",
     "evaluate",

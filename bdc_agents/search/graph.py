@@ -11,6 +11,7 @@ thought that did not help is pruned in `backpropagate`, or refined in the next r
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
 
@@ -60,9 +61,20 @@ def create_search_graph(
         budget or Budget(),
         policy,
     )
-    graph = Graph(
-        SearchState, context_schema=SearchContext, input_schema=SearchInput, output_schema=SearchOutput
-    )
+    return graph_of(nodes)
+
+
+def graph_of(
+    nodes: Nodes, takes: type[Any] = SearchInput, gives: type[Any] = SearchOutput
+) -> StateGraph[SearchState, SearchContext, Any, Any]:
+    """The search's graph over nodes.
+
+    Args:
+        nodes: What each step does.
+        takes: Schema of the input: all of a state, where nodes may go on from one.
+        gives: Schema of the output.
+    """
+    graph = Graph(SearchState, context_schema=SearchContext, input_schema=takes, output_schema=gives)
     for step in (
         nodes.start,
         nodes.select,

@@ -56,3 +56,16 @@ def test_fork_a_past_step_with_another_agent(run: Callable[..., str]) -> None:
 
 def test_plan_a_search_by_a_policy_of_ones_own(run: Callable[..., str]) -> None:
     assert run("ab_mcts.py", "wrong", "right").startswith("solved after ")
+
+
+def test_talk_with_the_search_in_the_terminal(run: Callable[..., str]) -> None:
+    out = run(
+        "chat.py",
+        "Write double(x), which returns twice x. double(4) should be 8.",
+        "double(0) should be 0",
+        "thanks",
+    )
+    assert "I understood: the function `double`." in out
+    assert "  ... " in out
+    assert "**Solved**: `double` passes 2 of 2 tests." in out
+    assert "return 2 * x" in out

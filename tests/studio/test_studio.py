@@ -163,6 +163,63 @@ async def test_a_wrong_setting_is_refused(client: Any) -> None:
     assert parts[-1].data["error"] == "ConfigError"
 
 
+async def test_a_conversation_streams_and_goes_on_from_its_tree(client: Any) -> None:
+    """As agent-chat-ui drives it: values, and messages and events with those of subgraphs."""
+    thread = (await client.threads.create())["thread_id"]
+
+    async def say(text: str) -> tuple[set[str], list[str], Any]:
+        parts = [
+            part
+            async for part in client.runs.stream(
+                thread,
+                "chat",
+                input={"messages": [{"type": "human", "content": text}]},
+                stream_mode=["values", "messages-tuple", "custom"],
+                stream_subgraphs=True,
+            )
+        ]
+        events = {part.event.partition("|")[0] for part in parts}
+        chunks = [
+            part.data[0]["content"].strip()
+            for part in parts
+            if part.event.startswith("messages") and part.data[0]["type"] == "AIMessageChunk"
+        ]
+        return events, chunks, (await client.threads.get_state(thread))["values"]
+
+    events, chunks, state = await say("Write double(x), which returns twice x. double(4) should be 8.")
+    assert events >= {"values", "messages", "custom"}
+    assert "error" not in events
+    assert any("program" in chunk for chunk in chunks)
+    assert [message["type"] for message in state["messages"]] == ["human", "ai", "ai"]
+    assert state["messages"][-1]["content"].startswith("**Solved**")
+    tree = set(state["tree"])
+    _, _, state = await say("double(3) should be 6")
+    assert state["messages"][-1]["content"].startswith("**Solved**: `double` passes 2 of 2 tests.")
+    assert set(state["tree"]) >= tree
+    _, _, state = await say("thanks")
+    assert len(state["messages"]) == 8
+
+
+async def test_a_chat_client_finds_messages_in_the_schemas(client: Any) -> None:
+    (assistant,) = await client.assistants.search(graph_id="chat")
+    schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])
+    assert [*schemas["input_schema"]["properties"]] == ["messages"]
+    assert "messages" in schemas["output_schema"]["properties"]
+    graph: Any = await client.assistants.get_graph(assistant["assistant_id"], xray=True)
+    assert {"read", "propose", "reply", "search:select"} <= {node["id"] for node in graph["nodes"]}
+
+
+def test_the_chat_is_an_agent_over_a2a(server: str) -> None:
+    (assistant,) = httpx.post(f"{server}/assistants/search", json={"graph_id": "chat"}, timeout=60).json()
+    part = {"kind": "text", "text": "Write double(x), which returns twice x. double(4) should be 8."}
+    message = {"role": "user", "parts": [part], "messageId": "m1"}
+    body = {"jsonrpc": "2.0", "id": "1", "method": "message/send", "params": {"message": message}}
+    headers = {"Accept": "application/json"}
+    url = f"{server}/a2a/{assistant['assistant_id']}"
+    answer = httpx.post(url, json=body, headers=headers, timeout=120).json()
+    assert "**Solved**" in json.dumps(answer["result"]), answer
+
+
 def test_the_search_is_a_tool_over_mcp(server: str) -> None:
     def call(method: str, **params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

@@ -1,0 +1,222 @@
+"""The search as a conversation: a LangGraph graph whose state has `messages`.
+
+    read ─┬─► search ─► reply ─► end
+          ├─► propose ─┬─► search     two agents agree on tests
+          └─► end      └─► end        a person is to confirm them
+
+`read` understands what a person wrote and says so, before anything is spent. `propose` asks agents for tests
+where there is none. `search` is the graph of `bdc_agents.search`, whose state is a part of the
+conversation's, so that a further message goes on from the same tree.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langgraph.config import get_config
+from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
+from langgraph.types import Overwrite
+
+from bdc_agents.agents import as_agents
+from bdc_agents.agents.protocol import Agent
+from bdc_agents.agents.runnables import Answering
+from bdc_agents.chat import replies
+from bdc_agents.chat.proposing import ASKED, agreed, offered
+from bdc_agents.chat.searching import SearchingNodes
+from bdc_agents.chat.state import (
+    ChatInput,
+    ChatOutput,
+    ChatState,
+    known_of,
+    stored_heard,
+    stored_waiting,
+    texts_to_hear,
+)
+from bdc_agents.chat.understanding import Heard, Waiting, hear
+from bdc_agents.config import Budget, SearchConfig
+from bdc_agents.errors import ProblemError
+from bdc_agents.sandbox import create_executor
+from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.calls import read_aside
+from bdc_agents.search.graph import graph_of
+from bdc_agents.search.moves import Policy
+from bdc_agents.search.premises import check_premises
+from bdc_agents.search.state import Json, SearchContext, SearchState, add_usage
+from bdc_agents.search.step import SearchRuntime
+from bdc_agents.search.wiring import Graph, GraphNode, Route
+from bdc_agents.types import Problem, Solution, Tree, Usage
+
+Link = Callable[[str], str | None]
+"""From a thread's id to the address of a page that shows its tree."""
+
+_EACH_TURN = ("usage", "failing", "set_aside")
+"""Parts of the state that begin anew with each message: a budget is for one."""
+_EACH_PROBLEM = ("tree", "programs", "calls", "room")
+_REST = ("credit", "told", "passing", "solution", "spent", "origin", "problem")
+"""Likewise with each problem; these are no sums of what was written to them."""
+
+
+def create_chat_graph(
+    agents: Mapping[str, Answering] | Sequence[Agent | Answering],
+    *,
+    executor: Executor | None = None,
+    search: SearchConfig | None = None,
+    budget: Budget | None = None,
+    policy: Policy | None = None,
+    link: Link | None = None,
+) -> StateGraph[ChatState, SearchContext, ChatInput, ChatOutput]:
+    """A chat interface to the search as an uncompiled graph: the caller picks the checkpointer.
+
+    Args:
+        agents: Agents of `load_agents`, or chat models by name. Two or more make the method.
+        executor: Runs the programs; None creates the strongest sandbox of this machine.
+        search: Settings; a run's context may change them.
+        budget: Caps on what the search for one message uses; a run's context may change them.
+        policy: Plans the moves of each round; see `create_search_graph`.
+        link: Gives the address of a page that shows the tree of a thread, for the reply.
+
+    Returns:
+        A graph whose input and output have `messages`. A checkpointer keeps the tree between messages.
+
+    Raises:
+        ConfigError: If there is no agent, or two have one name.
+        SandboxRefused: If no executor is given and this machine offers no isolation.
+    """
+    searching = SearchingNodes(
+        {agent.name: agent for agent in as_agents(agents)},
+        executor or create_executor(),
+        search or SearchConfig(),
+        budget or Budget(),
+        policy,
+    )
+    nodes = _Nodes(searching, link)
+    graph = Graph(ChatState, context_schema=SearchContext, input_schema=ChatInput, output_schema=ChatOutput)
+    for node in (nodes.read, nodes.propose, nodes.reply):
+        graph.add_node(node.__name__, GraphNode(node))  # pyright: ignore[reportUnknownMemberType]
+    inner: Any = graph_of(searching, SearchState, SearchState)
+    graph.add_node("search", inner.compile(name="search"), input_schema=SearchState)
+    graph.add_edge(START, "read")
+    graph.add_conditional_edges("read", Route(after_read), ["propose", "search", END])
+    graph.add_conditional_edges("propose", Route(after_propose), ["search", END])
+    graph.add_edge("search", "reply")
+    graph.add_edge("reply", END)
+    return graph
+
+
+def after_read(state: ChatState) -> str:
+    """Where what was understood leads."""
+    does = state.get("heard", {}).get("does")
+    return does if does in ("propose", "search") else END
+
+
+def after_propose(state: ChatState) -> str:
+    """To the search with tests on which agents agree; else to the person."""
+    return END if state.get("waiting") else "search"
+
+
+class _Nodes:
+    """The nodes beside the search's own.
+
+    Args:
+        searching: The search's nodes, which know agents and settings.
+        link: Gives the address of a tree's page.
+    """
+
+    def __init__(self, searching: SearchingNodes, link: Link | None) -> None:
+        self._searching, self._link = searching, link
+
+    async def read(self, state: ChatState, runtime: SearchRuntime) -> Json:
+        """Understands the person's message, and says what was understood."""
+        texts, message = texts_to_hear(state)
+        known = known_of(state)
+        heard = await read_aside(partial(hear, known=known), texts, "".join(texts))
+        if heard.problem and heard.does == "search":
+            try:
+                await check_premises(heard.problem, self._searching.executor)
+            except ProblemError as error:
+                heard = Heard("say", f"I cannot search for this: {error}", waiting=known.waiting)
+        if heard.does == "say":
+            kept = state.get("heard", {}) | {"message": message, "does": "say"}
+            return {"heard": kept, "messages": [_says(heard.text, message, "read")]}
+        problem = heard.problem
+        assert problem is not None
+        turn = self._searching.settings({}, runtime)
+        agents, budget, rollouts = list(turn.agents), turn.budget, turn.rollouts
+        programs = len(state.get("programs", {}))
+        if heard.does == "propose":
+            text = replies.asking(heard, agents[:ASKED], budget, rollouts, programs)
+            waiting = stored_waiting(Waiting(problem))
+        else:
+            text = replies.understood(heard, agents, budget, rollouts, programs)
+            waiting = None
+        return {
+            "messages": [_says(text, message, "read")],
+            "waiting": waiting,
+            "heard": stored_heard(heard, message),
+            **_begun(heard),
+            **({} if heard.does == "propose" else {"problem": problem.model_dump(mode="json")}),
+        }
+
+    async def propose(self, state: ChatState, runtime: SearchRuntime) -> Json:
+        """Asks two agents for tests; takes those on which they agree, or asks the person."""
+        waiting = state.get("waiting") or {}
+        problem = Problem.model_validate(waiting.get("problem"))
+        proposed, changes = await self._searching.propose(problem, state, runtime)
+        heard, message = state.get("heard", {}), state.get("heard", {}).get("message")
+        tests = agreed([*proposed.values()])
+        if tests:
+            by = f"proposed by {' and '.join(proposed)}, who agree"
+            return {
+                **changes,
+                "problem": problem.model_copy(update={"public_tests": tests}).model_dump(mode="json"),
+                "waiting": None,
+                "heard": heard | {"sources": [by] * len(tests)},
+                "messages": [_says(replies.agreed_tests(tests, [*proposed]), message, "propose")],
+            }
+        offer = offered([*proposed.values()])
+        if offer:
+            text = replies.question(offer, {name: len(own) for name, own in proposed.items()})
+        else:
+            failing = {**state.get("failing", {}), **changes.get("failing", {})}
+            text = replies.no_proposal(
+                problem, {name: str(row.get("reason", "")) for name, row in failing.items()}
+            )
+        return {
+            **changes,
+            "waiting": stored_waiting(Waiting(problem, offer)),
+            "messages": [_says(text, message, "propose")],
+        }
+
+    async def reply(self, state: ChatState, runtime: SearchRuntime) -> Json:
+        """Hands over the program with its verdict, who wrote it, the cost and the tree."""
+        del runtime
+        solution = Solution.model_validate(state.get("solution"))
+        spent = {name: Usage.model_validate(used) for name, used in state.get("spent", {}).items()}
+        problem = Problem.model_validate(state.get("problem"))
+        tree = Tree(state.get("tree"))
+        text = replies.found(problem, solution, tree, dict(state), spent, self._page())
+        used = {name: one.model_dump() for name, one in solution.usage.items()}
+        return {
+            "messages": [_says(text, state.get("heard", {}).get("message"), "reply")],
+            "spent": add_usage(state.get("spent", {}), [used]),
+        }
+
+    def _page(self) -> str | None:
+        thread = get_config().get("configurable", {}).get("thread_id")
+        return self._link(str(thread)) if self._link and thread else None
+
+
+def _begun(heard: Heard) -> Json:
+    """What begins anew with a message."""
+    if heard.resumes:
+        return {}  # The calls for its tests count.
+    changes: Json = {key: Overwrite({}) for key in _EACH_TURN} | {"seconds": Overwrite(0.0)}
+    if heard.begins:
+        changes |= {key: Overwrite({}) for key in _EACH_PROBLEM} | {key: {} for key in _REST}
+    return changes
+
+
+def _says(text: str, message: str | None, node: str) -> AIMessage:
+    # A node that runs again after a kill says it in place of what it said, and not twice.
+    return AIMessage(content=text, id=f"{node}-{message}" if message else None)

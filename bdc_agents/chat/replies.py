@@ -1,0 +1,335 @@
+"""What a conversation's replies say, in Markdown: what was understood, what is asked, what was found.
+
+Texts of agents, programs and persons are hostile here: each is one short line in a code span, or stands in a
+fence that it cannot close.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from bdc_agents.chat.spoken import RAISES
+from bdc_agents.chat.understanding import UNTESTED, Heard
+from bdc_agents.config import Budget
+from bdc_agents.search.execute import program_key
+from bdc_agents.search.state import Json
+from bdc_agents.types import CallTest, Node, Problem, Solution, StdinTest, TestCase, TestResult, Tree, Usage
+from bdc_agents.view.text import count, money, one_line, passes, plural, printable, why_ended
+
+TESTS_SHOWN = 8
+NOTES_SHOWN = 6
+PATH_SHOWN = 6
+"""Nodes of the path in a reply, so that its tree stays below 15 lines."""
+_LINE = 120
+"""Characters of a text of somebody else's in a line."""
+
+
+# --- before the search ----------------------------------------------------------------------------------
+
+
+def understood(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: int | None, known: int) -> str:
+    """What was understood, shown before the budget is spent.
+
+    Args:
+        heard: What the message means.
+        agents: Who takes part.
+        budget: The caps, of which all are unused.
+        rollouts: Programs for leaves at most, where that ends the search.
+        known: Programs of the tree that the search goes on from.
+    """
+    problem = heard.problem
+    assert problem is not None
+    lines = [_opening(heard, problem, known)]
+    if heard.remark:
+        lines.append(f"Your remark goes to the agents: {code(one_line(heard.remark, 2 * _LINE))}")
+    lines.append(_tests(problem, heard.sources))
+    lines += _notes(heard.notes)
+    lines.append(f"Agents: {_names(agents)}. Budget: {_budget(budget, rollouts)}.")
+    return "\n\n".join(filter(None, lines))
+
+
+def _opening(heard: Heard, problem: Problem, known: int) -> str:
+    what = _what(problem)
+    if known and heard.begins:
+        return f"This is another problem, so I start anew: {what}."
+    if heard.begins or not known:
+        return f"I understood: {what}."
+    if heard.added:
+        again = f"run the {plural(known, 'known program')} again"
+        return f"I add {plural(heard.added, 'test')}, {again}, and go on: {what}."
+    return f"I go on from the tree with its {plural(known, 'program')}: {what}."
+
+
+def _what(problem: Problem) -> str:
+    if problem.entry_point is None:
+        return "a program that reads standard input and prints"
+    kind = (
+        "the class"
+        if problem.is_class
+        else "the function"
+        if problem.entry_point == problem.defines
+        else "the method"
+    )
+    return f"{kind} {code(problem.entry_point)}"
+
+
+def _tests(problem: Problem, sources: Sequence[str]) -> str:
+    if set(sources) == {UNTESTED}:
+        return f"Tests: {UNTESTED}. Nothing will say whether it is right."
+    counts = {source: sources.count(source) for source in dict.fromkeys(sources)}
+    named = ", ".join(f"{number} {source}" for source, number in counts.items())
+    return f"Tests ({named}):\n{listed(problem.public_tests)}"
+
+
+def listed(tests: Sequence[TestCase]) -> str:
+    """Tests as a numbered list, the first of many."""
+    lines = [f"{number}. {show(test)}" for number, test in enumerate(tests[:TESTS_SHOWN], 1)]
+    more = len(tests) - len(lines)
+    return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
+
+
+def show(test: TestCase) -> str:
+    """A test in a line."""
+    if isinstance(test, StdinTest):
+        return f"input {code(one_line(test.stdin, _LINE))} prints {code(one_line(test.expected[0], _LINE))}"
+    if isinstance(test, CallTest):
+        setup = f"after {code(one_line(test.setup, 60))}, " if test.setup.strip() else ""
+        return f"{setup}{code(one_line(test.call, _LINE))} is {code(one_line(test.expected[0], _LINE))}"
+    if raised := RAISES.match(test.code):
+        return f"{code(one_line(raised[1], _LINE))} raises {code(raised[2])}"
+    return code(one_line(test.code, _LINE))
+
+
+def asking(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: int | None, known: int) -> str:
+    """What was understood of a problem without tests; see `understood`."""
+    problem = heard.problem
+    assert problem is not None
+    ask = f"You gave no test. I ask {_names(agents)} for some; these calls count in the budget"
+    parts = [_opening(heard, problem, known), *_notes(heard.notes), f"{ask} of {_budget(budget, rollouts)}."]
+    return "\n\n".join(parts)
+
+
+def agreed_tests(tests: Sequence[TestCase], agents: Sequence[str]) -> str:
+    """That agents agree on tests, which are taken."""
+    wrong = 'If one is wrong, say "test 1 is wrong".'
+    return f"Tests proposed by {_names(agents)}, who agree on them:\n{listed(tests)}\n\n{wrong}"
+
+
+def question(tests: Sequence[TestCase], proposed: Mapping[str, int]) -> str:
+    """Asks a person whether proposed tests are right."""
+    by = _names([name for name, number in proposed.items() if number])
+    why = "" if len(proposed) < 2 else ", but no two agree on one"
+    return (
+        f"Tests proposed by {by}{why}. Are they right?\n\n{listed(tests)}\n\n"
+        'Answer "yes", the numbers of those that are right, a list of your own, or "go on without".'
+    )
+
+
+def no_proposal(problem: Problem, reasons: Mapping[str, str]) -> str:
+    """That nobody could propose a test."""
+    call = f"{problem.defines}(...) should be ..." if problem.defines else "Input: ... Output: ..."
+    why = "".join(f"\n- {code(one_line(name, 40))}: {safe(reason)}" for name, reason in reasons.items())
+    without = ', or "go on without"' if problem.defines else ""
+    return f"No agent proposed a test that I can run. Give one, such as {code(call)}{without}.{why}"
+
+
+# --- after the search -----------------------------------------------------------------------------------
+
+
+def found(
+    problem: Problem,
+    solution: Solution,
+    tree: Tree,
+    state: Json,
+    spent: Mapping[str, Usage],
+    link: str | None,
+) -> str:
+    """The final reply: the program, its verdict, who wrote it, the cost, and the tree.
+
+    Args:
+        problem, solution, tree: Of the search.
+        state: Its last state.
+        spent: What earlier messages about the problem used, by agent.
+        link: Address of the tree's page, if there is one.
+    """
+    heard = state.get("heard", {})
+    unchecked = set(heard.get("sources", ())) == {UNTESTED}
+    stale = (
+        bool(heard.get("remark"))
+        and bool(solution.code)
+        and program_key(solution.code) not in state.get("passing", {})
+    )
+    parts = [_verdict(problem, solution, unchecked=unchecked, stale=stale)]
+    if solution.code:
+        parts.append(fence(solution.code))
+        parts.append(_author(solution, tree))
+    if not solution.solved:
+        parts += [_failure(solution), _help(problem, solution)]
+    parts += [_cost(solution, spent), tree_lines(solution, tree)]
+    parts += _notes(
+        [*(f"{name} was set aside: {why}" for name, why in solution.set_aside.items()), *solution.notes]
+    )
+    if link:
+        parts.append(f"[The whole tree]({link})")
+    return "\n\n".join(filter(None, parts))
+
+
+def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bool) -> str:
+    passed, total = passes(solution.verdict)
+    ended = why_ended(solution.stopped_by) or "the search ended"
+    if not solution.code:
+        return f"**Not solved**: no program was written; {ended}."
+    what = f"{code(problem.entry_point)} " if problem.entry_point else ""
+    if unchecked and solution.solved:
+        return f"**Not tested**: {what}loads; nothing says whether it is right."
+    tests = f"passes {passed} of {plural(total, 'test')}"
+    if not solution.solved:
+        return f"**Not solved**: the best program {tests}; {ended}."
+    if stale:
+        return (
+            f"**Solved before your remark**: {what}{tests}, but no program that was written since does; "
+            "this one may not do what you wish."
+        )
+    sure = {
+        True: "Confirmed: programs that were written apart do the same on further inputs.",
+        False: "Not confirmed: the programs that pass do not agree on further inputs.",
+        None: "Not confirmed: no other program was compared with it.",
+    }[solution.confirmed]
+    return f"**Solved**: {what}{tests}. {sure}"
+
+
+def _author(solution: Solution, tree: Tree) -> str:
+    node = tree[solution.node] if solution.node and solution.node in tree else None
+    move = "a program" if node is None else _move(node, solution)
+    where = f" at node {node.id}" if node else ""
+    return f"Written by **{safe(solution.agent or 'an agent', 40)}**: {move}{where}."
+
+
+def _move(node: Node, solution: Solution) -> str:
+    if node.thought is None:
+        return "a direct answer"
+    if node.mends:
+        how = "a repair" if node.kind == "repair" else "another try"
+        return f"{how} of a program that failed"
+    author = node.thought.agent
+    return (
+        "a program for a thought of its own"
+        if author == solution.agent
+        else f"a program for a thought of {safe(author, 40)}"
+    )
+
+
+def _failure(solution: Solution) -> str:
+    failed = solution.verdict.failures if solution.verdict else ()
+    return f"First failing test: {_show_failure(failed[0])}" if failed else ""
+
+
+def _show_failure(result: TestResult) -> str:
+    parts = [code(one_line(result.shown, _LINE))]
+    if result.error:
+        parts.append(f"raised {code(one_line(result.error, _LINE))}")
+    elif result.outcome == "wrong":
+        parts.append(f"gave {code(one_line(result.actual, _LINE))}")
+        if result.expected:
+            parts.append(f"and {code(one_line(result.expected, _LINE))} is expected")
+    else:
+        parts.append(f"ended by {result.outcome}")
+    return " ".join(parts) + "."
+
+
+def _help(problem: Problem, solution: Solution) -> str:
+    if solution.stopped_by == "agents":
+        return 'No agent answers any more: see why below, mend it, and say "go on".'
+    hints = ['say "go on" for another budget']
+    hints.append("say in words what the programs get wrong, or how to do it")
+    hints.append("give a smaller test that fails")
+    if problem.unjudged:
+        hints.append("or a checker, where several answers are right")
+    return f"What could help: {'; '.join(hints)}."
+
+
+def _cost(solution: Solution, spent: Mapping[str, Usage]) -> str:
+    used = sum(solution.usage.values(), Usage())
+    line = (
+        f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {_money(used)}, {solution.seconds:.1f} s"
+    )
+    before = sum(spent.values(), Usage())
+    if before.calls:
+        both = used + before
+        since = f"{plural(both.calls, 'call')}, {count(both.tokens)} tokens, {_money(both)}"
+        line += f" (since the problem began: {since})"
+    by = ", ".join(f"{safe(name, 40)} {one.calls}" for name, one in solution.usage.items() if one.calls)
+    return f"Cost: {line}." + (f" Calls by agent: {by}." if by else "")
+
+
+def _money(used: Usage) -> str:
+    return "price unknown" if used.cost is None and used.calls else money(used.cost or 0.0)
+
+
+def tree_lines(solution: Solution, tree: Tree) -> str:
+    """The path to the program and counts, as a Markdown list of a few lines."""
+    stats = solution.tree
+    lines: list[str] = []
+    if solution.node and solution.node in tree:
+        path = tree.path(solution.node)
+        shown = path if len(path) <= PATH_SHOWN else (path[0], *path[-(PATH_SHOWN - 1) :])
+        for number, node in enumerate(shown):
+            mark = " **← the program**" if node.id == solution.node else ""
+            lines.append(f"{'    ' * number}- {_node(node)}{mark}")
+            left_out = len(path) - len(shown)
+            if left_out and number == 0:
+                lines[-1] += f" … {plural(left_out, 'node')} between"
+    counts = [plural(stats.nodes, "node"), plural(stats.programs, "program"), f"depth {stats.depth}"]
+    counts += [f"{stats.pruned} pruned"] if stats.pruned else []
+    return "\n".join(["Tree:", "", *lines, f"- in all: {', '.join(counts)}"])
+
+
+def _node(node: Node) -> str:
+    best = max((one.reward for one in node.attempts), default=None)
+    worth = f"{plural(len(node.attempts), 'attempt')}, best {best:.0%}" if best is not None else "no attempt"
+    if node.thought is None:
+        return f"the problem: {worth}"
+    return f"{safe(node.thought.agent, 40)}: {code(one_line(node.thought.text, _LINE))} ({worth})"
+
+
+# --- texts of others ------------------------------------------------------------------------------------
+
+
+def code(text: str) -> str:
+    """A text in a code span that it cannot leave."""
+    text = printable(text).replace("\n", " ").replace("`", "'")
+    return f"`{text}`" if text.strip() else "nothing"
+
+
+def fence(program: str) -> str:
+    """A program in a fence that it cannot close."""
+    longest = max(map(len, re.findall("`+", program)), default=0)
+    marks = "`" * max(3, longest + 1)
+    return f"{marks}python\n{printable(program).strip()}\n{marks}"
+
+
+_MARKS = re.compile(r"([\\`*_\[\]<>|#~!])")
+
+
+def safe(text: str, limit: int = 2 * _LINE) -> str:
+    """A text in a line, in which nothing is a mark of Markdown."""
+    return _MARKS.sub(r"\\\1", one_line(text, limit))
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    if not notes:
+        return []
+    shown = [f"- {safe(note)}" for note in notes[:NOTES_SHOWN]]
+    more = len(notes) - len(shown)
+    return ["Note:\n" + "\n".join([*shown, f"- and {more} more"] if more else shown)]
+
+
+def _names(agents: Sequence[str]) -> str:
+    shown = [safe(name, 40) for name in agents]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "nobody"
+
+
+def _budget(budget: Budget, rollouts: int | None) -> str:
+    units = {"calls": "calls", "tokens": "tokens", "money": "dollars", "seconds": "seconds"}
+    caps = [f"{cap:,g} {units[name]}" for name, cap in budget.model_dump(exclude_none=True).items()]
+    caps += [plural(rollouts, "rollout")] if rollouts else []
+    return ", ".join(caps) or "no cap"

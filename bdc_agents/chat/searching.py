@@ -1,0 +1,141 @@
+"""The search in a conversation: it goes on from the tree of earlier messages, and tells how it goes."""
+
+from collections.abc import Mapping
+
+from langchain_core.messages import AIMessageChunk
+from langgraph.config import get_config
+from langgraph.graph.message import push_message
+from langgraph.types import Overwrite
+
+from bdc_agents.chat.proposing import ASKED, usable
+from bdc_agents.search.agreement import confirmed
+from bdc_agents.search.calls import read_each
+from bdc_agents.search.execute import compare, execute
+from bdc_agents.search.inputs import further_inputs
+from bdc_agents.search.nodes import Nodes
+from bdc_agents.search.origin import origin_of
+from bdc_agents.search.rejudge import passing_of, rejudged
+from bdc_agents.search.self_tests import read_tests, self_test_calls
+from bdc_agents.search.state import Json, SearchState, news
+from bdc_agents.search.step import SearchRuntime, Step
+from bdc_agents.types import Problem, Program, TestCase, Tree
+from bdc_agents.view.text import plural
+
+_OF_THIS_TURN = ("usage", "calls", "failing", "set_aside", "room")
+
+
+class SearchingNodes(Nodes):
+    """The search's nodes, which start from the tree in the state where there is one."""
+
+    def settings(self, state: SearchState, runtime: SearchRuntime) -> Step:
+        """A step that tells the settings, agents and budget of the run."""
+        return self._step(state, runtime)
+
+    async def propose(
+        self, problem: Problem, state: SearchState, runtime: SearchRuntime
+    ) -> tuple[dict[str, list[TestCase]], Json]:
+        """Asks up to two agents for tests, one call each.
+
+        Returns:
+            The tests that can be used, by agent, and what the calls change in the state.
+        """
+        run = self._step(state, runtime)
+        answers = await run.ask(run.afford(self_test_calls(problem, list(run.agents)[:ASKED], run.config)))
+        read = await read_each(read_tests, answers)
+        proposed = {
+            answer.call.agent: usable(tests, problem) for answer, tests in zip(answers, read, strict=True)
+        }
+        malformed = [one for one in answers if one.reply and not proposed[one.call.agent]]
+        return proposed, news(state, {**run.settled(malformed), "seconds": run.ended()})
+
+    async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Plants the root, or goes on from the tree that the state has, with a fresh budget."""
+        if state.get("tree"):
+            return await self._go_on(state, runtime)
+        changes = await super().start(state, runtime)
+        # Calls for tests were made before the search, and count.
+        kept = {key: Overwrite(state.get(key, {})) for key in _OF_THIS_TURN}
+        return {**changes, **kept, "seconds": Overwrite(state.get("seconds", 0.0))}
+
+    async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """As in every search; then tells how far it is."""
+        changes = await super().backpropagate(state, runtime)
+        _tell(_how_far({**state, **changes}), runtime)
+        return changes
+
+    async def _go_on(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        run = self._step(state, runtime)
+        problem = run.problem
+        origin = origin_of(problem, run.all_agents, run.config, run.budget)
+        tests, wish = (_differ(state, origin, f"problem.{name}") for name in ("public_tests", "statement"))
+        changes: Json = {"origin": origin, "rollouts": 0, "stopped_by": None, "tier": self.executor.tier}
+        changes |= {
+            "evaluating": [],
+            "expanding": [],
+            "refining": [],
+            "drafts": [],
+            "plan": {},
+            "full": False,
+        }
+        changes |= {"unanswered": {}}
+        if tests or wish:
+            changes |= await self._judged_again(run, problem, tests=tests, wish=wish)
+        return {**changes, "seconds": run.ended()}
+
+    async def _judged_again(self, run: Step, problem: Problem, *, tests: bool, wish: bool) -> Json:
+        """What the known programs are worth now.
+
+        Args:
+            run: The step.
+            problem: As it is now.
+            tests: Whether its tests changed, so that programs run again.
+            wish: Whether its statement changed: tests may not tell whether a program does what is wished,
+                so none that was written before counts as an answer.
+        """
+        known = {key: Program.model_validate(value) for key, value in run.programs.items()}
+        fresh: dict[str, Program] = {}
+        if tests:
+            unrun = {key: Program(code=one.code, agent=one.agent) for key, one in known.items()}
+            fresh = await execute(unrun, {}, problem, self.executor, run.deadline)
+        known |= fresh
+        tree = rejudged(run.tree, known, run.config)
+        passing = {} if wish else passing_of(tree, run.state.get("passing", {}))
+        if sum(passing.values()) > 1 and run.config.confirm > 1:
+            own = {key: known[key] for key in passing}
+            compared = await compare(own, problem, self.executor, run.deadline)
+            fresh, known = fresh | compared, known | compared
+        own = {key: known[key] for key in passing}
+        agreed = bool(passing) and (
+            confirmed(own, passing, run.config.confirm) or not further_inputs(problem)
+        )
+        best = max((program.reward for program in known.values()), default=0.0)
+        return {
+            "tree": run.grown(tree),
+            "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
+            "passing": passing,
+            "confirmed": agreed,
+            "best": 0.0 if wish else best,
+        }
+
+
+def _differ(state: SearchState, origin: Mapping[str, object], key: str) -> bool:
+    return state.get("origin", {}).get(key) != origin.get(key)
+
+
+def _how_far(state: Mapping[str, object]) -> str:
+    """One line: how many programs, and the best of them."""
+    tree = Tree(state.get("tree"))  # pyright: ignore[reportArgumentType]
+    programs = state.get("programs")
+    written = len(programs) if isinstance(programs, Mapping) else 0
+    best = state.get("best")
+    share = f"{best:.0%}" if isinstance(best, float | int) else "0%"
+    size = f"{plural(written, 'program')} in a tree of {plural(len(tree), 'node')}"
+    return f"{size}; the best passes {share} of the tests"
+
+
+def _tell(text: str, runtime: SearchRuntime) -> None:
+    """Streams a line: as a custom event, and as part of a message that no history keeps."""
+    runtime.stream_writer({"type": "progress", "text": text})
+    if get_config().get("callbacks"):  # Without any nobody streams messages.
+        # One id for all lines: clients join chunks of a message.
+        push_message(AIMessageChunk(content=f"{text}\n\n", id="search-progress"), state_key=None)

@@ -1,0 +1,490 @@
+"""What a message means in a conversation: a new problem, more about the one at hand, or an answer.
+
+Everything here is pure: the same messages are understood in the same way. `reading` says what stands in one
+message; the rules that tell a new problem from a remark are in `_is_another`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bdc_agents.chat.reading import Said, read_message, starter_name
+from bdc_agents.data.doubts import Named, doubts
+from bdc_agents.data.jsonl import read_problem
+from bdc_agents.data.rows import given
+from bdc_agents.errors import ProblemError
+from bdc_agents.prompts import with_remark
+from bdc_agents.types import Problem, TestCase
+from bdc_agents.types.asserts import call_of, called_names
+from bdc_agents.types.forms import read_test
+
+UNNAMED = "solve"
+"""The function to write where a message asks for a function and names none."""
+YOURS, JSON_GIVEN, CONFIRMED = "in your message", "in your JSON", "proposed by agents, confirmed by you"
+
+HELP = (
+    "Tell me what a Python function or program should do, and how to see that it is right. For example:\n\n"
+    "> Write `double(n)`, which returns twice n. `double(2)` should be `4`, `double(-3)` should be `-6`.\n\n"
+    "Tests may stand in the text, in a code block (`assert`s or a `>>>` session), as `Input: ...` and "
+    "`Output: ...`, or the problem may be JSON. Without tests, agents propose some."
+)
+GO_ON_HELP = (
+    'Say what should change, such as "it fails for the empty list" or "without recursion", or give a test, '
+    'such as `{call} should be ...`. "Go on" searches on with a fresh budget; another problem starts anew.'
+)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A problem whose tests wait for a person's word.
+
+    Args:
+        problem: Without tests.
+        tests: What agents proposed.
+    """
+
+    problem: Problem
+    tests: tuple[TestCase, ...] = ()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the conversation holds before a message.
+
+    Args:
+        problem: The one that is searched; None before the first.
+        sources: Where each of its public tests is from.
+        waiting: Tests to confirm, if any.
+    """
+
+    problem: Problem | None = None
+    sources: tuple[str, ...] = ()
+    waiting: Waiting | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a message means.
+
+    Args:
+        does: `search` a problem, have agents `propose` tests for it, or `say` something alone.
+        text: What is said.
+        problem: The problem as it is now.
+        begins: Whether it is another one than before.
+        resumes: Whether it is the one that waited for tests.
+        remark: A wish in words, which is part of the statement now.
+        added: How many tests are new, or say another thing than before.
+        sources: Where each public test is from.
+        notes: What was not understood, or is doubtful.
+        waiting: Tests that are still to be confirmed.
+    """
+
+    does: Literal["search", "propose", "say"]
+    text: str = ""
+    problem: Problem | None = None
+    begins: bool = False
+    resumes: bool = False
+    remark: str = ""
+    added: int = 0
+    sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    waiting: Waiting | None = None
+
+
+def hear(texts: Sequence[str], known: Known) -> Heard:
+    """What some messages mean that came one after the other.
+
+    Args:
+        texts: Mostly one; all of a conversation where nothing was kept of it.
+        known: What the conversation holds before them.
+    """
+    heard = Heard("say", HELP)
+    for number, text in enumerate(texts):
+        one = _hear(text, known)
+        if one.does == "say":
+            heard = heard if number and heard.does != "say" else one
+            continue
+        if heard.does != "say" and not one.begins:
+            remark = "\n".join(filter(None, (heard.remark, one.remark)))
+            one = replace(one, begins=heard.begins, remark=remark, added=heard.added + one.added)
+        heard, known = one, Known(one.problem, one.sources)
+    return heard
+
+
+def _hear(text: str, known: Known) -> Heard:
+    """What one message means; a sentence on what to write where it cannot be understood."""
+    try:
+        about = known.waiting.problem if known.waiting else known.problem
+        said = read_message(text, about.entry_point if about else None)
+        if known.waiting and (answer := _answer(said, known.waiting)):
+            return replace(answer, resumes=answer.does != "say")
+        if about and not _is_another(said, about):
+            return _more(said, known, about)
+        return _new(said)
+    except ProblemError as error:
+        return Heard("say", _sentence(error), waiting=known.waiting)
+    except (ValueError, RecursionError, MemoryError, OverflowError, TypeError) as error:
+        told = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        return Heard(
+            "say", f"I cannot use this message: {told:.600}.".replace("..", "."), waiting=known.waiting
+        )
+
+
+_PLACE = re.compile(r"^[\w .:-]{1,80}?: public_tests\[(\d+)\]:?", re.MULTILINE)
+
+
+def _sentence(error: ProblemError) -> str:
+    told = _PLACE.sub(lambda found: f"test {int(found[1]) + 1}:", str(error))
+    told = re.sub(r"^problem: ", "", told, flags=re.MULTILINE)
+    return f"I cannot use this yet: {told:.1500}"
+
+
+# --- a new problem ---------------------------------------------------------------------------------------
+
+_TASK = re.compile(
+    r"\b(?:write|implement|create|code|develop|define|build|make|find|return|compute|calculate|print|sort|count|reverse|check"
+    r"|given|function|program|class|method|algorithm|solve|determine|convert|parse|generate|need|want|output|read|reads)\w*\b",
+    re.IGNORECASE,
+)
+_FUNCTION = re.compile(r"\b(?:function|method|returns?|lambda|def)\b", re.IGNORECASE)
+_PROGRAM = re.compile(
+    r"\b(?:stdin|standard input|prints?|reads?|program|script|input|stdout)\b", re.IGNORECASE
+)
+_FEWEST_WORDS = 4
+"""Words below which a message without a name, code and tests is a greeting rather than a problem."""
+
+
+def _new(said: Said) -> Heard:
+    if not said.problem and not said.tests and not said.starter:
+        long_enough = len(said.words.split()) >= _FEWEST_WORDS and _TASK.search(said.words)
+        asks = _QUESTION.match(said.words) and said.words.endswith("?")
+        if asks or not (long_enough or (said.name and _TASK.search(said.words))):
+            if said.unread:
+                return Heard("say", "I found no test that I can use.\n\n" + _listed(said.unread))
+            return Heard("say", HELP)
+    problem = problem_of(said)
+    source = JSON_GIVEN if said.problem else YOURS
+    notes = (*said.unread, *doubts_of(problem))
+    does = "search" if problem.public_tests else "propose"
+    sources = (source,) * len(problem.public_tests)
+    return Heard(does, problem=problem, begins=True, added=len(sources), sources=sources, notes=notes)
+
+
+def problem_of(said: Said) -> Problem:
+    """The problem that a message states; without tests where it gives none.
+
+    Raises:
+        ProblemError: If it cannot be used.
+    """
+    if said.problem:
+        fields = dict(said.problem)
+        if said.tests:
+            key = "tests" if "tests" in fields else "public_tests"
+            fields[key] = [*_as_list(fields.get(key)), *said.tests]
+        fields.setdefault("statement", said.words)
+        return read_problem({"id": "problem", **fields})
+    fields: dict[str, Any] = {
+        "id": said.name or "problem",
+        "statement": said.text if said.words else _statement(said.name),
+        "public_tests": list(said.tests),
+        "starter_code": said.starter,
+    }
+    if not said.tests:
+        fields["entry_point"] = said.name or starter_name(said.starter) or _unnamed(said.words)
+        return read_problem(fields)
+    problem = _read_or_none(fields) if said.name else None
+    if said.name and (problem is None or problem.entry_point is None):
+        # Pairs of values call the function that the words name.
+        fields["entry_point"] = said.name
+    problem = read_problem(fields)
+    name = problem.entry_point
+    return problem.model_copy(update={"id": name}) if name and not said.name else problem
+
+
+def _read_or_none(fields: Mapping[str, Any]) -> Problem | None:
+    try:
+        return read_problem(fields)
+    except ProblemError:
+        return None
+
+
+def _as_list(tests: Any) -> list[Any]:
+    return [] if tests is None else list(tests) if isinstance(tests, list | tuple) else [tests]
+
+
+def _statement(name: str | None) -> str:
+    return f"Write {name}; its tests show what it does." if name else "Write what the tests show."
+
+
+def _unnamed(words: str) -> str | None:
+    asks_for_program = _PROGRAM.search(words) and not re.search(r"\bfunction\b", words, re.IGNORECASE)
+    return UNNAMED if _FUNCTION.search(words) and not asks_for_program else None
+
+
+def doubts_of(problem: Problem) -> tuple[str, ...]:
+    """What is doubtful of a problem's tests, where there are some."""
+    named = [Named(f"test {number}", test) for number, test in enumerate(problem.public_tests, 1)]
+    return doubts(named, problem) if named else ()
+
+
+# --- more about the problem at hand ---------------------------------------------------------------------
+
+_FRESH = re.compile(
+    r"^\W*(?:(?:ok|okay|now|next|great|thanks|please|and)\W+)*"
+    r"(?:(?:a|here is a|here's a|let us try a|try a)\W+)?"
+    r"(?:new|another|next|different)\s+(?:problem|task|question|one)\b"
+    r"|^\W*(?:start|begin)\s+(?:over|anew|again from)\b",
+    re.IGNORECASE,
+)
+_WRITE = (
+    r"^\W*(?:(?:ok|okay|now|next|great|thanks|please|and|then|also|can|could|would|you|i|we|need|want|like|to)\W+)*"
+    r"(?:write|implement|create|build|code|develop|make|define)\s+(?:me\s+|us\s+)?"
+)
+_ANOTHER = re.compile(
+    rf"{_WRITE}(?:an?|another|the)\s+(?:[\w-]+\s+){{0,3}}?(?:function|program|class|method|script)\b",
+    re.IGNORECASE,
+)
+_WRITES = re.compile(
+    rf"{_WRITE}[`*]*(?:(?:an?|the)\s+)?(?:function\s+|class\s+|method\s+)?[`*]*(?P<name>[A-Za-z_]\w*)[`*]*\s*(?:\(|`|,|that|which|to\b)",
+    re.IGNORECASE,
+)
+_SAME = re.compile(r"\b(?:instead|version|same|variant)\b", re.IGNORECASE)
+
+
+def _is_another(said: Said, problem: Problem) -> bool:
+    """Whether a message states another problem than the one at hand.
+
+    It does where it is JSON with a problem, says so, has tests or code of another function, or asks for
+    another function by name.
+    """
+    if said.problem is not None or _FRESH.search(said.words):
+        return True
+    called = names_called(said.tests)
+    own = problem.defines
+    if called:
+        return own not in called
+    if said.starter:
+        return (
+            own is not None
+            and starter_name(said.starter) not in (own, None)
+            and f"def {own}" not in said.starter
+        )
+    written = _WRITES.search(said.words)
+    if said.name and own and written and said.name == written["name"]:
+        return said.name not in (own, problem.entry_point)
+    mentions_own = own and re.search(rf"\b{re.escape(own)}\b", said.words)
+    return bool(_ANOTHER.search(said.words) and not mentions_own and not _SAME.search(said.words))
+
+
+def names_called(tests: Sequence[Any]) -> set[str]:
+    """The functions and classes that tests call by name, builtins apart."""
+    import builtins
+
+    found: set[str] = set()
+    for test in tests:
+        for one in _read(test):
+            code = call_of(one) if hasattr(one, "kind") else ""
+            setup = getattr(one, "setup", "")
+            function = getattr(one, "function", None)
+            found |= {name for name in called_names(f"{setup}\n{code}") if not hasattr(builtins, name)}
+            found |= {function} if function else set()
+    return found
+
+
+def _read(test: Any) -> list[Any]:
+    try:
+        return read_test(test, own_checker=False)
+    except ValueError:
+        return []
+
+
+_GO_ON = re.compile(
+    r"\W*(?:please\W+)?(?:go\s+on|continue|keep\s+going|try\s+(?:again|more|harder)|search\s+(?:on|more|again)|more|again|retry)"
+    r"(?:\W+please|\s+searching)?\W*",
+    re.IGNORECASE,
+)
+_SMALL_TALK = re.compile(
+    r"\W*(?:(?:hi|hello|hey|thanks?|thank|you|very|much|great|good|nice|cool|ok|okay|perfect|wow|bye|super|well|done|yes|no"
+    r"|that|is|it|works|awesome|job|so|a|lot)\b\W*){1,8}",
+    re.IGNORECASE,
+)
+_CONNECTING = frozenset(
+    re.findall(
+        r"\w+",
+        """a add added additional again also and another are as at be but case cases check consider for
+        fails failing from further get given gives have here hold i is it its like more must new not
+        now of one output please return returns should still such test tested tests that the then
+        there these this to too try uses we what when where with you""",
+    )
+)
+"""Words around tests that say nothing beside them."""
+
+
+_DROPPED = re.compile(
+    r"\W*(?:please\W+)?(?:(?:remove|drop|delete|forget|ignore|leave\s+out|take\s+out)\s+(?:the\s+)?tests?\s+(?P<these>\d[\d\s,&and]*)"
+    r"|tests?\s+(?P<those>\d[\d\s,&and]*?)\s*(?:is|are)\s+(?:wrong|incorrect|not\s+right))\W*",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"\W*(?:why|what|who|whose|which|when|where|explain|describe|tell\s+me|how\s+(?:does|do|did|is|are|much|many|long|come))\b",
+    re.IGNORECASE,
+)
+NO_ANSWERS = "I search for programs, and answer no questions about them. "
+
+
+def _without_tests(numbers: str, known: Known, about: Problem) -> Heard:
+    """The problem without some of its tests, which are named by their places in the list."""
+    dropped = {int(number) for number in re.findall(r"\d{1,4}", numbers)}
+    kept = [number for number in range(len(about.public_tests)) if number + 1 not in dropped]
+    if len(kept) in (0, len(about.public_tests)):
+        what = "is no test left" if not kept else f"are tests 1 to {len(kept)}"
+        return Heard(
+            "say", f"Then there {what}; give a test that is right, or the number of one that is wrong."
+        )
+    problem = about.model_copy(update={"public_tests": tuple(about.public_tests[number] for number in kept)})
+    return Heard("search", problem=problem, sources=tuple(known.sources[number] for number in kept))
+
+
+def _more(said: Said, known: Known, about: Problem) -> Heard:
+    """A test or a wish for the problem at hand, or both."""
+    waiting = known.waiting
+    if not waiting and (dropped := _DROPPED.fullmatch(said.text)):
+        return _without_tests(dropped["these"] or dropped["those"], known, about)
+    if _GO_ON.fullmatch(said.words) and not said.tests and not waiting:
+        return Heard("search" if about.public_tests else "propose", problem=about, sources=known.sources)
+    remark = _wish(said)
+    asks = _QUESTION.match(said.words)
+    if not said.tests and not said.starter and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
+        call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
+        text = (NO_ANSWERS if asks else "") + GO_ON_HELP.format(call=call)
+        return Heard("say", "\n\n".join(filter(None, (_listed(said.unread), text))), waiting=waiting)
+    problem, added, sources = with_tests(about, said.tests, known.sources if not waiting else ())
+    if remark:
+        problem = problem.model_copy(update={"statement": with_remark(problem.statement, remark)})
+    if said.starter:
+        problem = problem.model_copy(update={"starter_code": said.starter})
+    does = "search" if problem.public_tests else "propose"
+    begins = known.problem is None or waiting is not None
+    notes = (*said.unread, *doubts_of(problem))
+    return Heard(does, "", problem, begins, waiting is not None, remark, added, sources, notes)
+
+
+def _wish(said: Said) -> str:
+    """What a message says beside its tests; empty where that is only words such as "it should also be"."""
+    words = {word.lower() for word in re.findall(r"[^\W\d_]+", said.words)}
+    if said.tests:
+        return said.text if words - _CONNECTING else ""
+    return said.words if words else ""
+
+
+def with_tests(
+    problem: Problem, tests: Sequence[Any], sources: Sequence[str], source: str = YOURS
+) -> tuple[Problem, int, tuple[str, ...]]:
+    """The problem with further tests, each in place of one with the same input, if there is one.
+
+    Returns:
+        The problem, how many tests are new or say another thing, and where each is from.
+
+    Raises:
+        ProblemError: If a test cannot be read.
+    """
+    if not tests:
+        return problem, 0, tuple(sources)
+    old = dict(
+        zip(map(_input, problem.public_tests), zip(problem.public_tests, sources, strict=True), strict=True)
+    )
+    fields = problem.model_dump(mode="json", exclude={"public_tests"})
+    read = read_problem({**fields, "public_tests": list(tests)}).public_tests
+    added = 0
+    for test in read:
+        before = old.get(_input(test))
+        if before is None or before[0] != test:
+            added += 1
+            old[_input(test)] = (test, source)
+    found = problem.model_copy(update={"public_tests": tuple(test for test, _ in old.values())})
+    if found.entry_point is None and not problem.public_tests:
+        found = read_problem(found.model_dump(mode="json"))  # The tests may name the function.
+    return found, added, tuple(own for _, own in old.values())
+
+
+def _input(test: TestCase) -> Any:
+    return given(test)
+
+
+# --- an answer to a question ----------------------------------------------------------------------------
+
+_YES = re.compile(
+    r"\W*(?:yes|yep|yeah|y|ok|okay|sure|correct|right|fine|good|agreed|confirm(?:ed)?|looks?\s+(?:good|right|fine)"
+    r"|(?:they|these|those|all)\s+(?:all\s+)?are\s+(?:right|correct|fine|good)|take\s+(?:them|these))\b\W*"
+    r"(?:please|go on|go ahead|thanks)?\W*|\U0001f44d",
+    re.IGNORECASE,
+)
+_BEGINS_YES = re.compile(r"\W*(?:yes|yep|ok|okay|sure|right)\b", re.IGNORECASE)
+_WITHOUT = re.compile(
+    r"\W*(?:please\W+)?(?:(?:go|carry)\s+on\s+without.*|without(?:\s+(?:any\s+)?tests?)?|no\s+tests?|skip(?:\s+(?:the\s+|them|tests?).*)?)\W*",
+    re.IGNORECASE,
+)
+_NO = re.compile(r"\W*(?:no|nope|wrong|they\s+are\s+wrong)\W*", re.IGNORECASE)
+_PICKED = re.compile(
+    r"\W*(?:yes\W+)?(?:only|just|keep|take)?\s*(?:tests?\s+)?\d{1,2}(?:\s*(?:,|and|&|\s)\s*\d{1,2})*\W*",
+    re.IGNORECASE,
+)
+
+
+def _answer(said: Said, waiting: Waiting) -> Heard | None:
+    """What a message says of proposed tests; None where it is about something else."""
+    problem, proposed = waiting.problem, waiting.tests
+    if said.tests and not _is_another(said, problem):
+        kept = proposed if _BEGINS_YES.match(said.words) else ()
+        base, _, sources = with_tests(problem, kept, (), CONFIRMED)
+        found, _, sources = with_tests(base, said.tests, sources)
+        return _confirmed(found, sources, said.unread)
+    text = said.text
+    if proposed and _YES.fullmatch(text):
+        return _confirmed(*_chosen(problem, proposed))
+    if proposed and _PICKED.fullmatch(text):
+        numbers = {int(number) for number in re.findall(r"\d+", text)}
+        picked = [test for number, test in enumerate(proposed, 1) if number in numbers]
+        if picked:
+            return _confirmed(*_chosen(problem, picked))
+        return Heard(
+            "say", f"There are tests 1 to {len(proposed)}; which of them are right?", waiting=waiting
+        )
+    if _WITHOUT.fullmatch(text):
+        return _unchecked(problem, waiting)
+    if _NO.fullmatch(text) or _YES.fullmatch(text):
+        call = f"{problem.defines}(...) should be ..." if problem.defines else "Input: ... Output: ..."
+        return Heard(
+            "say", f'Then write the right ones, such as `{call}`, or "go on without".', waiting=waiting
+        )
+    return None
+
+
+def _chosen(problem: Problem, tests: Sequence[TestCase]) -> tuple[Problem, tuple[str, ...]]:
+    return problem.model_copy(update={"public_tests": tuple(tests)}), (CONFIRMED,) * len(tests)
+
+
+def _confirmed(problem: Problem, sources: tuple[str, ...], unread: Sequence[str] = ()) -> Heard:
+    notes = (*unread, *doubts_of(problem))
+    return Heard("search", "", problem, begins=True, added=len(sources), sources=sources, notes=notes)
+
+
+UNTESTED = "none: a program only has to load and define the name"
+
+
+def _unchecked(problem: Problem, waiting: Waiting) -> Heard:
+    """A search without tests of what a function gives: it only has to be there."""
+    if problem.defines is None:
+        text = (
+            "A whole program cannot be tried without an example of its input: give one, such as "
+            "`Input: 2 3  Output: 5`."
+        )
+        return Heard("say", text, waiting=waiting)
+    code = f"assert callable({problem.defines})"
+    found = read_problem({**problem.model_dump(mode="json"), "public_tests": [{"code": code}]})
+    return Heard("search", "", found, begins=True, sources=(UNTESTED,))
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
