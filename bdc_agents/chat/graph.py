@@ -40,7 +40,7 @@ from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.calls import read_aside
 from bdc_agents.search.graph import graph_of
-from bdc_agents.search.moves import Policy
+from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.premises import check_premises
 from bdc_agents.search.state import Json, SearchContext, SearchState, add_usage
 from bdc_agents.search.step import SearchRuntime

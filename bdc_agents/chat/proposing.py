@@ -6,7 +6,7 @@ from typing import Any
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.data.rows import given
 from bdc_agents.errors import ProblemError
-from bdc_agents.search.self_tests import TESTS_KEPT
+from bdc_agents.search.choice.self_tests import TESTS_KEPT
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase
 from bdc_agents.types.asserts import called_names

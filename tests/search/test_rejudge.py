@@ -3,8 +3,8 @@
 import pytest
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.backpropagate import backpropagate
 from bdc_agents.search.execute import evaluate
+from bdc_agents.search.policy.backpropagate import backpropagate
 from bdc_agents.search.rejudge import passing_of, rejudged
 from bdc_agents.types import Attempt, Node, Program, TestResult, Thought, Tree, Verdict
 
