@@ -205,7 +205,7 @@ def plain_chances(
     return plain_share(now)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     tolds,
     tolds,
