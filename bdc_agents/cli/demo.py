@@ -249,11 +249,12 @@ def _table(done: "Sequence[tuple[Task, Finished]]") -> Table:
 def _cells(task: Task, trace: Trace, finished: "Finished") -> list[Text]:
     solution, hidden = trace.solution, finished.hidden
     passed, _ = passes(solution.verdict)
+    unrun = bool(solution.code) and solution.verdict is None  # The time was up before it had run to the end.
     usage = solution.usage.values()
     return [
         Text(one_line(task.problem.id.removeprefix("demo:"), 40)),
         Text(one_line(task.problem.difficulty or "-", 12)),
-        _score(passed, len(task.problem.public_tests)),
+        Text("-") if unrun else _score(passed, len(task.problem.public_tests)),
         _score(hidden.passed, hidden.total) if hidden else Text("-"),
         Text(str(sum(used.calls for used in usage))),
         Text(count(sum(used.tokens for used in usage))),

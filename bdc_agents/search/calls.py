@@ -226,13 +226,15 @@ def records(answers: Sequence[Answer], before: int) -> dict[str, Json]:
             cost=used.cost,
             seconds=round(used.seconds, 3),
             cached=used.cached > 0,
-            error=answer.error[:_ERROR],
+            error="" if answer.reply else (answer.error or TIME_IS_UP)[:_ERROR],
         )
         key = f"{prompt}/{answer.call.agent}/{request.seed}"
         found[key] = record.model_dump(mode="json", exclude_defaults=True)
     return found
 
 
+TIME_IS_UP = "the time was up"
+"""Why no reply came to a call that was cut off, or had to be left out, when the search ended."""
 _ERROR = 300
 """Characters of an error in a trace: endpoints answer with whole pages."""
 

@@ -7,6 +7,7 @@ from bdc_agents.config import Budget
 from bdc_agents.sandbox.modules import missed_by, remedy
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.budget import Amount, caps_on_calls
+from bdc_agents.search.calls import TIME_IS_UP
 from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.search.choice.split import split_of
 from bdc_agents.search.state import SearchState
@@ -46,15 +47,16 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
 
 
 def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
-    if used.failed and name not in state.get("set_aside", {}):
+    cut = _cut_off(name, state)
+    if cut:
+        yield f"{name}: {_count(cut, 'request')} cut off when the time was up"
+    failed = used.failed - cut
+    if failed > 0 and name not in state.get("set_aside", {}):
         reason = state.get("failing", {}).get(name, {}).get("reason")
-        # Without a reason each was answered in the end, such as one with a parameter that was refused, or
-        # cancelled.
-        again = "was" if used.failed == 1 else "were"
+        # Without a reason each was answered in the end, such as one with a parameter that was refused.
+        again = "was" if failed == 1 else "were"
         what = f"failed, the last one: {reason}" if reason else f"{again} made again, and answered"
-        if not reason and state.get("stopped_by") == "seconds":
-            what = "failed, or had no answer yet when the time was up"
-        yield f"{name}: {_count(used.failed, 'request')} {what}"
+        yield f"{name}: {_count(failed, 'request')} {what}"
     if used.truncated:
         yield (
             f"{name}: {_count(used.truncated, 'reply', 'replies')} cut off at the token limit; a larger "
@@ -79,6 +81,12 @@ def _of_split(state: SearchState) -> Iterator[str]:
         giving, programs = len(split.answers.get(split.fits, ())), sum(map(len, split.answers.values()))
         said = f"expects {split.expected:.80}, as {giving or 'none'} of {programs} give"
     yield f"programs that pass differ on {' '.join(split.input.split()):.120}: {split.agent} {said}"
+
+
+def _cut_off(name: str, state: SearchState) -> int:
+    """How many requests of an agent were under way when the time was up; others were not made any more."""
+    calls = (call for call in state.get("calls", {}).values() if call.get("agent") == name)
+    return sum(call.get("error") == TIME_IS_UP and "prompt_tokens" in call for call in calls)
 
 
 def _of_programs(programs: Iterable[Program]) -> Iterator[str]:

@@ -56,7 +56,7 @@ class Want(NamedTuple):
 
 
 def afford(
-    wants: Sequence[Want], agents: Mapping[str, Agent], account: Account
+    wants: Sequence[Want], agents: Mapping[str, Agent], account: Account, *, one_for_all: bool = False
 ) -> tuple[list[Call], str | None]:
     """The calls that fit into the budget together, in order, and the cap that left others out.
 
@@ -66,11 +66,13 @@ def afford(
         wants: Wanted calls, the most important first.
         agents: By name.
         account: What is left.
+        one_for_all: Whether what is asked for later is reserved once: with the first call that fits.
     """
     fitting: list[Call] = []
     cut = None
     for call, then in wants:
-        bounds = [agents[one.agent].bound(one.request) for one in (call, *then)] if account.limited else ()
+        needed = (call,) if one_for_all and fitting else (call, *then)
+        bounds = [agents[one.agent].bound(one.request) for one in needed] if account.limited else ()
         if over := account.reserve(*bounds):
             cut = over
         else:

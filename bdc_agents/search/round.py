@@ -40,13 +40,12 @@ class Round:
         wants = [Want(call) for leaf in evaluating for call in self.programs_for(leaf)]
         wants += [want for leaf in refining for want in self._refinement(leaf)]
 
-        def children(_: Sequence[Call]) -> list[Want]:
-            alone, found = not wants, list[Want]()
-            for leaf in expanding:
-                for call in self._thoughts_for(leaf):
-                    found.append(Want(call, self._program(leaf) if alone else ()))
-                    alone = False
-            return found
+        def children(boosts: Sequence[Call]) -> list[Want]:
+            return [
+                Want(call, () if boosts else self._program(leaf))
+                for leaf in expanding
+                for call in self._thoughts_for(leaf)
+            ]
 
         boosts, expands, caps, cut = self._divided(wants, children)
         refine = {call.node: call.agent for call in boosts if call.purpose == "refine"}
@@ -95,7 +94,7 @@ class Round:
         before = account.used
         boosts, cut = afford(wants, step.agents, account)
         between = account.used
-        expands, also_cut = afford(thoughts(boosts), step.agents, account)
+        expands, also_cut = afford(thoughts(boosts), step.agents, account, one_for_all=True)
         sides = shares(caps, before, between.plus(before, -1), account.used.plus(between, -1))
         return boosts, expands, sides if caps and boosts and expands else {}, also_cut or cut
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from bdc_agents.cli.demo import _cells
 from bdc_agents.cli.download import fetch_weights
+from bdc_agents.cli.watched_search import Finished
 from bdc_agents.config import AgentConfig, Budget, SandboxConfig, SearchConfig, Settings, StoreConfig
 from bdc_agents.runs import open_run, read_traces, write_trace
 from bdc_agents.runs.export import SFT_ROWS
 from bdc_agents.sandbox import TIERS
+from bdc_agents.types import Hidden, Task
 
 DOUBLE = ["solve", "Write double(x), which returns twice x.", "--test", "assert double(2) == 4"]
 
@@ -33,6 +36,20 @@ def test_view_shows_tree_and_program_or_writes_the_page(call, finished, workplac
     assert "return 2 * x" in (workplace / "tree.html").read_text()
     assert call("view", str(finished), "--html", "new/folder/tree.html").exit_code == 0
     assert (workplace / "new" / "folder" / "tree.html").is_file()
+
+
+def test_the_table_of_the_demo_claims_nothing_of_a_program_that_did_not_run(finished):
+    (trace,) = read_traces(finished)
+    problem = trace.problem.model_copy(update={"id": "demo:double"})
+
+    def shown(**changes):
+        whole = trace.model_copy(update={"solution": trace.solution.model_copy(update=changes)})
+        done = Finished(whole, Hidden(passed=3, total=4))
+        return [str(cell) for cell in _cells(Task(problem=problem), whole, done)][:4]
+
+    assert shown() == ["double", "-", "1/1", "3/4"]
+    assert shown(verdict=None, solved=False) == ["double", "-", "-", "3/4"]
+    assert shown(verdict=None, solved=False, code="") == ["double", "-", "0/1", "3/4"]
 
 
 def test_view_lists_several_problems_and_picks_one(call, finished):

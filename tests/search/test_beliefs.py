@@ -236,7 +236,7 @@ def plain_chances(
     return plain_share(now)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     tolds,
     tolds,

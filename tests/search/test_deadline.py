@@ -170,3 +170,27 @@ def test_a_clock_that_stands_still_at_the_deadline_ends_the_search(seconds: floa
             asolve(problem, [agent], executor=executor, search=search, budget=Budget(seconds=seconds))
         )
         assert trace.solution.stopped_by in ("seconds", "exhausted")
+
+
+class Slow(ScriptedAgent):
+    """Takes simulated seconds for each reply."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(name, lambda _: program(WRONG))
+        self.takes = seconds
+
+    async def reply(self, request: Request) -> Reply:
+        await asyncio.sleep(self.takes)
+        return await super().reply(request)
+
+
+def test_a_request_that_was_cut_off_is_told_as_that(problem: Problem) -> None:
+    async def run() -> Trace:
+        agents = [Slow("ann", 1), Slow("bob", 1e9)]
+        return await asolve(problem, agents, executor=Timed({"return": 0.1}), budget=Budget(seconds=5))
+
+    trace = run_simulated(run())
+    assert trace.solution.stopped_by == "seconds"
+    assert trace.solution.notes[0] == "bob: 1 request cut off when the time was up"
+    assert not any("answered" in note for note in trace.solution.notes)
+    assert {call.agent: call.error for call in trace.calls} == {"ann": "", "bob": "the time was up"}

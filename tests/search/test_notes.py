@@ -73,6 +73,22 @@ def test_failures_of_an_agent_that_is_set_aside_are_told_there() -> None:
     assert len(told(usage=used(calls=3, failed=3), set_aside={"bob": "no key"})) == 1
 
 
+def test_a_request_that_was_cut_off_was_not_answered() -> None:
+    cut = {"agent": "ann", "error": "the time was up", "prompt_tokens": 9}
+    calls = {
+        "a": cut,
+        "b": cut,
+        "c": cut | {"agent": "bob"},
+        "d": {"agent": "ann", "error": "the time was up"},
+    }
+    assert told(usage=used(calls=4, failed=2), calls=calls) == (
+        "ann: 2 requests cut off when the time was up",
+    )
+    (one, other) = told(usage=used(calls=4, failed=3), calls=calls)
+    assert one == "ann: 2 requests cut off when the time was up"
+    assert other == "ann: 1 request was made again, and answered"
+
+
 def test_programs_that_did_not_run_are_counted() -> None:
     unrun = Program(code="x", agent="ann")
     assert told(unrun, ran()) == ("the time was up before 1 program had run to the end",)

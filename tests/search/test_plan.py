@@ -188,7 +188,7 @@ async def test_only_the_first_thoughts_need_room_for_a_program(
         plan, _ = round_of(pair, problem, left, tree, bandit=None).affordable(evaluating, [], ["0.0"])
         return [sum(map(len, part.values())) for part in (plan.write, plan.expand)]
 
-    assert [planned(left) for left in (2, 3, 4)] == [[0, 1], [0, 2], [0, 2]]
+    assert [planned(left) for left in (1, 2, 3, 4)] == [[1, 0], [0, 1], [0, 2], [0, 2]]
     assert [planned(left, ["0.1"]) for left in (1, 2, 3, 4)] == [[1, 0], [2, 0], [2, 1], [2, 2]]
 
 
