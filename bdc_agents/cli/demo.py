@@ -27,6 +27,8 @@ from bdc_agents.config import AgentConfig, Budget, Settings
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import UsageError
 from bdc_agents.runs import open_run, write_solution, write_text, write_trace
+from bdc_agents.runs.beliefs import beliefs_of
+from bdc_agents.runs.blocks import starting_from
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.types import Task, Trace
 from bdc_agents.view.html import render_html
@@ -179,7 +181,10 @@ async def _solve_all(
                 note(f"the time is up: {len(tasks) - number} of {len(tasks)} problems were not tried")
                 return
             budget = _share(settings.budget, left, len(tasks) - number)
-            finished = await search(task, agents, executor, settings.search, budget, watched(task), keep)
+            # One at a time, so each may start from all before it.
+            told = beliefs_of(before.trace for _, before in done if before.trace)
+            config = starting_from(settings.search, told)
+            finished = await search(task, agents, executor, config, budget, watched(task), keep)
             done.append((task, finished))
             _tell(task, finished)
             if finished.interrupted:

@@ -20,7 +20,17 @@ from bdc_agents.cli.evaluate_progress import Progress, progress
 from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
-from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
+from bdc_agents.cli.options import (
+    Agents,
+    AllowUnsafe,
+    AsJson,
+    Data,
+    EngineName,
+    KnownBeliefs,
+    NoCache,
+    Quiet,
+    RayAddress,
+)
 from bdc_agents.config import Budget, Settings
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
@@ -41,6 +51,7 @@ from bdc_agents.evaluate.setup import (
 )
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
+from bdc_agents.runs.beliefs import load_beliefs
 from bdc_agents.runs.hidden import examine, with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
@@ -116,6 +127,15 @@ def evaluate(
     money: Annotated[float | None, typer.Option(help="Cap on its US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on its wall time.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    beliefs: KnownBeliefs = None,
+    learn: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn/--no-learn",
+            help="Start a search from what its moves gave on earlier problems, by blocks (default); or all "
+            "alike.",
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Problems at once on each node. Default: 4.")
     ] = None,
@@ -149,10 +169,11 @@ def evaluate(
         "temperature": temperature,
         "limit": limit,
         "filters": only,
-        "public_only": public_only,
-        "reference_tests": reference_tests,
+        "public_only": public_only or None,
+        "reference_tests": reference_tests or None,
         "shuffle_seed": shuffle_seed,
         "seed": seed,
+        "learn": learn,
         "concurrency": concurrency,
     }
     caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
@@ -160,6 +181,7 @@ def evaluate(
         config,
         options,
         caps,
+        beliefs=beliefs,
         data=data,
         out=out,
         engine=engine.value,
@@ -177,6 +199,7 @@ def _evaluate(
     options: Mapping[str, Any],
     caps: Mapping[str, Any],
     *,
+    beliefs: Path | None = None,
     data: Path | None,
     out: Path,
     engine: str = "local",
@@ -193,6 +216,7 @@ def _evaluate(
         file: Configuration; options come over it.
         options: Of `EvalConfig`, by name; those that are None or empty were not given.
         caps: Of `Budget`, likewise.
+        beliefs: A run or file whose beliefs searches start from; None for those of the settings.
         data: Folder of the data sets.
         out: Folder of the evaluation.
         engine: `local`, or `ray` for the nodes of a Ray cluster.
@@ -210,7 +234,7 @@ def _evaluate(
         raise ConfigError("--ray-address needs --engine ray")
     config, settings = read_config(file)
     config = _changed(config, options)
-    settings = _settings(settings, caps, cache, allow_unsafe)
+    settings = _settings(settings, caps, beliefs, cache, allow_unsafe)
     named = specs(config)
     tasks = choose_tasks(config, data, settings.sandbox.packages)
     if config.reference_tests:
@@ -236,17 +260,18 @@ def _evaluate(
 
 
 def _changed(config: EvalConfig, options: Mapping[str, Any]) -> EvalConfig:
-    given = {
-        key: value
-        for key, value in options.items()
-        if value is not None and value is not False and value != []
-    }
+    given = {key: value for key, value in options.items() if value is not None and value != []}
     return build(EvalConfig, config.model_dump() | given, "options")
 
 
-def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_unsafe: bool) -> Settings:
+def _settings(
+    settings: Settings, caps: Mapping[str, Any], beliefs: Path | None, cache: bool, allow_unsafe: bool
+) -> Settings:
     given = {key: value for key, value in caps.items() if value is not None}
     changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
+    if beliefs:
+        known = {"beliefs": load_beliefs(beliefs).model_dump()}
+        changes["search"] = settings.search.model_copy(update=known)
     if not cache:
         changes["store"] = settings.store.model_copy(update={"cache": False})
     if allow_unsafe:

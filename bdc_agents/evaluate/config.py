@@ -56,6 +56,8 @@ class EvalConfig(Frozen):
             The figures then differ from those of the published sets.
         shuffle_seed: None keeps the order of the data sets.
         seed: Everything random derives from it, together with the solver and the sample.
+        learn: Whether a search starts from what its moves gave on earlier problems, by the blocks of
+            `runs.blocks`; False starts all alike.
         concurrency: Problems at once. Each needs an agent's endpoint and a sandbox; as a start, not measured.
     """
 
@@ -72,6 +74,7 @@ class EvalConfig(Frozen):
     reference_tests: bool = False
     shuffle_seed: int | None = None
     seed: int = 42
+    learn: bool = True
     concurrency: int = Field(default=4, ge=1, le=1000)
 
     @field_validator("solvers", "datasets", "agents")
@@ -180,7 +183,8 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in record.items() if key != SECTION}
-    section = record.get(SECTION, {})
+    # Before it could be chosen, all problems started alike.
+    section = {"learn": False} | record.get(SECTION, {})
     kept[SECTION] = {key: value for key, value in section.items() if key not in _FREE[SECTION]}
     kept["agents"] = {
         name: {key: _replying(value) for key, value in agent.items() if key not in _FREE["agents"]}

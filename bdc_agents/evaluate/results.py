@@ -2,6 +2,7 @@
 
 eval.json      the configuration and what it was applied to
 results.jsonl  one row for each problem, solver and sample, only ever appended to
+known.jsonl    what each block of problems started from, likewise
 traces/        what each solver wrote, as run folders that `bdc view` opens
 summary.json   the figures
 report.html    the figures for people, in one file
@@ -25,18 +26,23 @@ from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import difference
 from bdc_agents.runs import open_run, read_traces, write_text, write_trace
 from bdc_agents.runs.folder import EVAL_FILE
+from bdc_agents.search.beliefs import Beliefs, read_beliefs
 from bdc_agents.types import Frozen, Hidden, Trace, Usage, content_hash
+from bdc_agents.types.base import Number
 
 RESULTS_FILE, SUMMARY_FILE, REPORT_FILE = (
     "results.jsonl",
     "summary.json",
     "report.html",
 )
+KNOWN_FILE = "known.jsonl"
 TRACES = "traces"
 SCORED_BY_HIDDEN = ("humaneval:", "humaneval+:")
 """Problems whose hidden tests are all that the data set itself scores by: their public tests are
 examples of the statement. Elsewhere the public tests are some of the data set's own."""
 log = logging.getLogger(__name__)
+Key = tuple[str, str, int]
+"""Problem, solver and sample of a row."""
 
 
 class Point(Frozen):
@@ -70,6 +76,7 @@ class Row(Frozen):
         seconds: Wall time of the solver.
         stopped_by: What ended the solver, as in a `Solution`.
         points: The solver's answers in their order; the last one is this program.
+        beliefs: What moves gave, as in its trace.
     """
 
     version: int = 1
@@ -85,9 +92,10 @@ class Row(Frozen):
     seconds: float = 0.0
     stopped_by: str
     points: tuple[Point, ...] = ()
+    beliefs: dict[str, dict[str, tuple[Number, ...]]] = {}
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """Problem, solver and sample, which no other row shares."""
         return self.problem, self.solver, self.sample
 
@@ -167,6 +175,7 @@ class Results:
         try:
             self._claim(dict(config), dict(lineage))
             self.rows = read_rows(folder)
+            self.known = _read_known(folder / KNOWN_FILE)
             self._mend()
         except BaseException:
             self.close()
@@ -221,6 +230,24 @@ class Results:
         self._write(json.dumps(row.model_dump(mode="json"), separators=(",", ":")).encode("ascii") + b"\n")
         self.rows.append(row)
         self.done.add(row.key)
+
+    def keep_known(self, solver: str, sample: int, block: int, known: Beliefs) -> None:
+        """Writes down what a block of problems starts from.
+
+        Raises:
+            BDCError: If the disk is full or fails.
+        """
+        start = _Start(solver=solver, sample=sample, block=block, known=known)
+        try:
+            with (self.folder / KNOWN_FILE).open("a", encoding="utf-8") as file:
+                # A kill may have left half a line, which ends here and counts for nothing.
+                file.write(("\n" if file.tell() else "") + start.model_dump_json())
+        except OSError as error:
+            raise BDCError(
+                f"cannot write to {str(self.folder / KNOWN_FILE)!r}: {error.strerror}; "
+                f"{len(self.rows)} rows are kept"
+            ) from error
+        self.known[solver, sample, block] = known
 
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._descriptor).st_size
@@ -305,6 +332,28 @@ def read_rows(folder: Path) -> list[Row]:
             continue
         rows[row.key] = row
     return list(rows.values())
+
+
+class _Start(Frozen):
+    """What a block of problems started from."""
+
+    solver: str
+    sample: int
+    block: int
+    known: Beliefs
+
+
+def _read_known(file: Path) -> dict[tuple[str, int, int], Beliefs]:
+    found: dict[tuple[str, int, int], Beliefs] = {}
+    for line in file.read_bytes().split(b"\n") if file.is_file() else []:
+        try:
+            start = _Start.model_validate_json(line)
+            found.setdefault(
+                (start.solver, start.sample, start.block), read_beliefs(start.known.model_dump())
+            )
+        except ValueError:  # Half a line of a kill: it is computed again.
+            continue
+    return found
 
 
 def solver_traces(folder: Path, solvers: Sequence[str]) -> dict[str, list[Trace]]:

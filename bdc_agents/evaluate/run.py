@@ -7,11 +7,13 @@ from typing import Any
 
 from bdc_agents.errors import BDCError
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.results import Point, Results, Row, all_passed
-from bdc_agents.evaluate.solvers import Answer, Solver, Spent, all_used
+from bdc_agents.evaluate.order import Order
+from bdc_agents.evaluate.results import Key, Point, Results, Row, all_passed
+from bdc_agents.evaluate.solvers import Answer, Learner, Solver, Spent, all_used
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.beliefs import Beliefs
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.standing import silence
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
@@ -51,16 +53,17 @@ class Report(Frozen):
     interrupted: bool = False
 
 
-Key = tuple[str, str, int]
-"""Problem, solver and sample of a row."""
-
-
 class Job(Frozen, arbitrary_types_allowed=True):
-    """One row to make."""
+    """One row to make.
+
+    Args:
+        known: What moves gave on earlier problems, for a solver that learns.
+    """
 
     task: Task
     solver: Solver
     sample: int
+    known: Beliefs = Beliefs()
 
     @property
     def key(self) -> Key:
@@ -74,6 +77,11 @@ def jobs(config: EvalConfig, tasks: Sequence[Task], solvers: Sequence[Solver]) -
         for solver in solvers:
             for sample in range(1 if solver.repeats else config.samples):
                 yield Job(task=task, solver=solver, sample=sample)
+
+
+def learning(config: EvalConfig, solvers: Sequence[Solver]) -> list[str]:
+    """The solvers that start from what moves gave on earlier problems."""
+    return [one.name for one in solvers if config.learn and isinstance(one, Learner) and one.learns]
 
 
 def lineage(record: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
@@ -117,8 +125,9 @@ async def evaluate(
     Raises:
         BDCError: If the sandbox fails or the disk is full.
     """
-    wanted = list(jobs(config, tasks, solvers))
-    visit = _Visit(config, [job for job in wanted if job.key not in results.done], executor, results, on_row)
+    wanted = {job.key: job for job in jobs(config, tasks, solvers)}
+    order = Order([*wanted], results, learning(config, solvers))
+    visit = _Visit(config, wanted, order, executor, results, on_row)
     interrupted = False
     try:
         async with asyncio.TaskGroup() as group:
@@ -147,13 +156,16 @@ class _Visit:
     def __init__(
         self,
         config: EvalConfig,
-        todo: Sequence[Job],
+        jobs: Mapping[Key, Job],
+        order: Order,
         executor: Executor,
         results: Results,
         on_row: Callable[[Row | Unanswered], None],
     ) -> None:
         self._config = config
-        self._todo = iter(todo)
+        self._jobs = jobs
+        self._order = order
+        self._ended = asyncio.Event()
         self._executor = executor
         self._results = results
         self._on_row = on_row
@@ -163,20 +175,26 @@ class _Visit:
 
     async def work(self) -> None:
         """Takes one job after another until none is left, or the agents are gone."""
-        for job in self._todo:
-            if self._in_a_row >= FAILURES_ALLOWED:
-                return
-            await self._one(job)
+        while self._in_a_row < FAILURES_ALLOWED and self._order.waiting:
+            self._ended.clear()
+            lot = self._order.take()
+            if lot is None:  # A problem that others start from is still at work.
+                await self._ended.wait()
+                continue
+            await self._one(self._jobs[lot.key].model_copy(update={"known": lot.known}))
+            self._ended.set()
 
     async def _one(self, job: Job) -> None:
         made = await make(job, self._config.seed, self._executor)
         if isinstance(made, Unanswered):
             self._in_a_row += 1
+            self._order.missed(made.key)
             self.unanswered.append(made)
             self._on_row(made)
             return
         self._in_a_row = 0
         self._results.add(*made)
+        self._order.made(made[0])
         self.made += 1
         self._on_row(made[0])
 
@@ -195,7 +213,11 @@ async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | U
     Raises:
         BDCError: If the sandbox fails.
     """
-    answer = await job.solver.solve(job.task.problem, derive_seed(seed, job.solver.name, job.sample))
+    own = derive_seed(seed, job.solver.name, job.sample)
+    if isinstance(job.solver, Learner):
+        answer = await job.solver.solve(job.task.problem, own, job.known)
+    else:
+        answer = await job.solver.solve(job.task.problem, own)
     trace = answer.trace
     if reasons := "; ".join(silence(trace.solution)):
         return Unanswered(
@@ -233,6 +255,7 @@ async def score(job: Job, answer: Answer, executor: Executor) -> Row:
         seconds=solution.seconds,
         stopped_by=solution.stopped_by,
         points=tuple(points),
+        beliefs=trace.beliefs,
     )
 
 

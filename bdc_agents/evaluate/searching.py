@@ -24,10 +24,14 @@ from bdc_agents.evaluate.solvers import (
     register_solver,
     spent,
 )
+from bdc_agents.runs.blocks import learns, starting_from
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import asolve, trace_of
+from bdc_agents.search.beliefs import Beliefs
 from bdc_agents.search.execute import program_key
 from bdc_agents.types import Node, Problem, Program, Trace, Usage
+
+NOTHING_KNOWN = Beliefs()
 
 
 class Search:
@@ -51,9 +55,14 @@ class Search:
         self._executor = executor
         self._budget = budget
 
-    async def solve(self, problem: Problem, seed: int) -> Answer:
+    @property
+    def learns(self) -> bool:
+        """Whether its searches make use of what moves gave before."""
+        return learns(self._config)
+
+    async def solve(self, problem: Problem, seed: int, known: Beliefs = NOTHING_KNOWN) -> Answer:
         """Searches one tree; leaves alone a problem without anything to aim at."""
-        config = self._config.model_copy(update={"seed": seed})
+        config = starting_from(self._config, known).model_copy(update={"seed": seed})
         if not problem.public_tests and not config.self_tests:
             return Answer(trace=_untried(problem, config, self._executor.tier))
         course = Course(problem, self._agents)
@@ -175,7 +184,9 @@ def search_config(spec: Spec, base: SearchConfig, temperature: float | None) -> 
     for key in changes:
         if key not in fields:
             raise ConfigError(f"solver {spec.text!r}: {unknown('option', key, ['agents', *fields])}")
-    start = SearchConfig.preset(spec.argument) if spec.argument else base
+    # What is known of the agents holds for any preset.
+    known = {"beliefs": base.beliefs} if base.beliefs else {}
+    start = SearchConfig.preset(spec.argument, **known) if spec.argument else base
     if temperature is not None:
         changes = {"temperature": temperature} | changes
     changes = {key: None if value == "none" else value for key, value in changes.items()}

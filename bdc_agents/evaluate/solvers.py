@@ -16,6 +16,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.beliefs import Beliefs
 from bdc_agents.types import Frozen, Problem, Trace, Usage
 
 
@@ -103,6 +104,25 @@ class Solver(Protocol):
 
         Raises:
             SandboxError: If programs cannot be run.
+        """
+        ...
+
+
+@runtime_checkable
+class Learner(Solver, Protocol):
+    """A solver that may start from what moves gave on earlier problems."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it makes use of that."""
+        ...
+
+    async def solve(self, problem: Problem, seed: int, known: Beliefs = ...) -> Answer:
+        """See `Solver`.
+
+        Args:
+            problem, seed: As for `Solver`.
+            known: What moves gave on earlier problems.
         """
         ...
 

@@ -144,8 +144,9 @@ def select_jobs(
                 if problem.id not in jobs:
                     packages.update(modules_needed(task.hidden.reveal_reference() or ""))
                     doubtful += task.warnings
-                known = {"content": problem_hash(problem), "hidden": task.hidden.digest()}
-                jobs.setdefault(problem.id, Job(id=problem.id, dataset=address, **known))
+                content, hidden = problem_hash(problem), task.hidden.digest()
+                job = Job(id=problem.id, dataset=address, content=content, hidden=hidden)
+                jobs.setdefault(problem.id, job)
             else:
                 without.append(problem.id)
     if not jobs:

@@ -97,3 +97,30 @@ def test_a_second_signal_ends_it_at_once(world: World, start: Callable[..., Star
         time.sleep(0.01)
     process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 130)
+
+
+def test_trees_that_learn_from_others_are_the_same_after_a_kill(
+    world: World, start: Callable[..., Started]
+) -> None:
+    (world.folder / "bdc.toml").write_text(
+        (world.folder / "bdc.toml").read_text().replace("rollouts = 3\nwidth = 2\n", "")
+    )
+    rows = [
+        {"id": f"t{number}", "statement": f"Write f(x), {number}.", "public_tests": ["assert f(1) == 1"]}
+        for number in range(4)
+    ]
+    (world.folder / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = ("tasks.jsonl", "--limit", "14", "--calls", "4")
+    whole = start(*more, "--concurrency", "1", "--out", "whole")
+    whole.communicate(timeout=300)
+    world.delay = 0.02
+    killed = start(*more, "--no-cache")
+    traces = world.folder / "run" / "trace.jsonl"
+    wait_for(lambda: traces.exists() and len(traces.read_bytes().splitlines()) >= 11)
+    killed.kill()
+    killed.communicate()
+    again = start(*more, "--no-cache")
+    again.communicate(timeout=300)
+    assert len(world.traces("whole")) == 14
+    assert any(trace["settings"]["search"]["beliefs"] for trace in world.traces("whole").values())
+    assert world.traces("run") == world.traces("whole")
