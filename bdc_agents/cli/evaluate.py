@@ -31,7 +31,7 @@ from bdc_agents.cli.options import (
     Quiet,
     RayAddress,
 )
-from bdc_agents.config import Budget, Settings
+from bdc_agents.config import Budget, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.config import EvalConfig, as_record, build, read_config
 from bdc_agents.evaluate.inspect_log import write_logs
@@ -50,17 +50,20 @@ from bdc_agents.evaluate.setup import (
     with_endpoints,
 )
 from bdc_agents.evaluate.solvers import Solver
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, skills_line, write_summary
+from bdc_agents.evaluate.summary import Figures, Pair, Summary, pool_line, skills_line, write_summary
 from bdc_agents.runs.beliefs import load_beliefs
+from bdc_agents.runs.collect import CACHE_FOLDER
 from bdc_agents.runs.hidden import examine, with_reference_tests
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.sandbox import create_executor
+from bdc_agents.search.budget import caps_on_calls
 from bdc_agents.types import Task
 from bdc_agents.view.text import count, money, one_line, plural
 
 EXAMPLES = (
     "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
     "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
+    "bdc eval humaneval --data DATA --solver repair:4 --solver search --calls-total 2000 --out runs/pool",
     "bdc eval mbpp:test --limit 100 --shuffle-seed 0 --solver single:large --samples 10 --k 1 --k 5",
     "bdc eval humaneval --solver repair:4,agents=large --solver search:paper,rollouts=8 --out runs/he",
     "bdc eval humaneval --solver single:my-model@http://localhost:8000/v1 --json",
@@ -126,6 +129,16 @@ def evaluate(
     tokens: Annotated[int | None, typer.Option(help="Cap on its tokens.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on its US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on its wall time.")] = None,
+    calls_total: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Calls of each solver for all problems together: each first gets an even share, and "
+            "unsolved ones go on with what the others left.",
+        ),
+    ] = None,
+    tokens_total: Annotated[int | None, typer.Option(min=1, help="Tokens, likewise.")] = None,
+    money_total: Annotated[float | None, typer.Option(help="US dollars, likewise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     beliefs: KnownBeliefs = None,
     learn: Annotated[
@@ -177,6 +190,9 @@ def evaluate(
         "concurrency": concurrency,
     }
     caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
+    pool = {"calls": calls_total, "tokens": tokens_total, "money": money_total}
+    if any(pool.values()):
+        options["pool"] = {name: cap for name, cap in pool.items() if cap is not None}
     return _evaluate(
         config,
         options,
@@ -235,6 +251,10 @@ def _evaluate(
     config, settings = read_config(file)
     config = _changed(config, options)
     settings = _settings(settings, caps, beliefs, cache, allow_unsafe)
+    if caps_on_calls(config.pool) and not settings.store.cache:
+        # What goes on with more asks for what it asked before: without a cache it would be paid twice.
+        kept = StoreConfig(cache=True, path=out / CACHE_FOLDER)
+        settings = settings.model_copy(update={"store": kept})
     named = specs(config)
     tasks = choose_tasks(config, data, settings.sandbox.packages)
     if config.reference_tests:
@@ -345,7 +365,9 @@ def _here(asked: Asked) -> Place:
                     note(f"warning: {line}")
             await fetch_weights(settings, agents)
             with _stoppable():
-                return await evaluate_all(config, tasks, solvers, executor, results, view.on_row)
+                return await evaluate_all(
+                    config, tasks, solvers, executor, results, view.on_row, settings.budget
+                )
 
     return Place(solvers, run)
 
@@ -418,7 +440,7 @@ def _summary_table(summary: Summary) -> Table:
         table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
     most = max((one.problems for one in summary.solvers), default=0)
     size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
-    caption = [*summary.claims, size]
+    caption = [*map(pool_line, summary.pools), *summary.claims, size]
     table.caption, table.caption_justify = Text("\n".join(caption), "dim"), "left"
     return table
 

@@ -26,6 +26,7 @@ from bdc_agents.evaluate.run import (
     learning,
     make,
     problems_hash,
+    shared,
 )
 from bdc_agents.evaluate.setup import build_solvers, choose_tasks, specs
 from bdc_agents.evaluate.solvers import Solver
@@ -129,7 +130,8 @@ async def evaluate_on(
     """`evaluate_on_ray` on a cluster that this process is connected to."""
     solvers = solvers_elsewhere(plan)
     wanted = [job.key for job in jobs(plan.config, tasks, solvers)]
-    ledger = Ledger(Order(wanted, results, learning(plan.config, solvers)), results, on_row)
+    pool = shared(plan.config, plan.settings.budget, solvers)
+    ledger = Ledger(Order(wanted, results, learning(plan.config, solvers), pool), results, on_row)
     store = plan.settings.store
     await Spread(cluster, EvalNode, plan, ledger.side, CALLED, store=store, stop=stop, tell=tell).run()
     if ledger.error is not None:
@@ -225,7 +227,7 @@ class EvalNode(NodeWorker):
                 continue
             self._at_work += 1
             try:
-                job = by_key[lot.key].model_copy(update={"known": lot.known})
+                job = by_key[lot.key].model_copy(update={"start": lot.start})
                 made = await make(job, config.seed, executor)
             finally:
                 self._at_work -= 1

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from bdc_agents.config import explain
+from bdc_agents.config import Budget, explain
 from bdc_agents.disk import own, try_lock
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import difference
@@ -77,6 +77,7 @@ class Row(Frozen):
         stopped_by: What ended the solver, as in a `Solution`.
         points: The solver's answers in their order; the last one is this program.
         beliefs: What moves gave, as in its trace.
+        caps: Its budgets where problems share one: a row of each round counts for the ones before it.
     """
 
     version: int = 1
@@ -93,6 +94,7 @@ class Row(Frozen):
     stopped_by: str
     points: tuple[Point, ...] = ()
     beliefs: dict[str, dict[str, tuple[Number, ...]]] = {}
+    caps: tuple[Budget, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -174,13 +176,22 @@ class Results:
             raise UsageError(f"another process evaluates into {str(folder)!r}; wait for it to end")
         try:
             self._claim(dict(config), dict(lineage))
-            self.rows = read_rows(folder)
+            self.history = _read_all(folder)
             self.known = _read_known(folder / KNOWN_FILE)
             self._mend()
         except BaseException:
             self.close()
             raise
-        self.done = {row.key for row in self.rows}
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all rounds but those that a later one replaces."""
+        return _last(self.history)
+
+    @property
+    def done(self) -> set[Key]:
+        """The keys of all rows."""
+        return {row.key for row in self.history}
 
     def _claim(self, config: dict[str, Any], lineage: dict[str, Any]) -> None:
         file = self.folder / EVAL_FILE
@@ -228,8 +239,7 @@ class Results:
         """
         write_trace(open_run(self.trace_folder(row.solver), trace.settings), trace)
         self._write(json.dumps(row.model_dump(mode="json"), separators=(",", ":")).encode("ascii") + b"\n")
-        self.rows.append(row)
-        self.done.add(row.key)
+        self.history.append(row)
 
     def keep_known(self, solver: str, sample: int, block: int, known: Beliefs) -> None:
         """Writes down what a block of problems starts from.
@@ -311,8 +321,16 @@ def read_rows(folder: Path) -> list[Row]:
     Raises:
         UsageError: If the file holds rows of a later version.
     """
+    return _last(_read_all(folder))
+
+
+def _last(rows: Sequence[Row]) -> list[Row]:
+    return list({row.key: row for row in rows}.values())
+
+
+def _read_all(folder: Path) -> list[Row]:
     file = folder / RESULTS_FILE
-    rows: dict[tuple[str, str, int], Row] = {}
+    rows: list[Row] = []
     lines = file.read_bytes().split(b"\n") if file.is_file() else []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -330,8 +348,8 @@ def read_rows(folder: Path) -> list[Row]:
         except (ValueError, RecursionError) as error:
             log.warning("%s:%d: not a row, left out: %s", file, number, str(error).splitlines()[0])
             continue
-        rows[row.key] = row
-    return list(rows.values())
+        rows.append(row)
+    return rows
 
 
 class _Start(Frozen):

@@ -5,15 +5,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bdc_agents.errors import BDCError
+from bdc_agents.config import Budget
+from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.order import Order
+from bdc_agents.evaluate.order import Order, Shared
 from bdc_agents.evaluate.results import Key, Point, Results, Row, all_passed
-from bdc_agents.evaluate.solvers import Answer, Learner, Solver, Spent, all_used
+from bdc_agents.evaluate.solvers import FRESH, Answer, Continuing, Solver, Spent, Start, all_used
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.beliefs import Beliefs
+from bdc_agents.search.budget import caps_on_calls
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.standing import silence
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
@@ -57,13 +58,13 @@ class Job(Frozen, arbitrary_types_allowed=True):
     """One row to make.
 
     Args:
-        known: What moves gave on earlier problems, for a solver that learns.
+        start: What the solver starts from.
     """
 
     task: Task
     solver: Solver
     sample: int
-    known: Beliefs = Beliefs()
+    start: Start = FRESH
 
     @property
     def key(self) -> Key:
@@ -81,7 +82,31 @@ def jobs(config: EvalConfig, tasks: Sequence[Task], solvers: Sequence[Solver]) -
 
 def learning(config: EvalConfig, solvers: Sequence[Solver]) -> list[str]:
     """The solvers that start from what moves gave on earlier problems."""
-    return [one.name for one in solvers if config.learn and isinstance(one, Learner) and one.learns]
+    return [one.name for one in solvers if config.learn and isinstance(one, Continuing) and one.learns]
+
+
+def shared(config: EvalConfig, budget: Budget, solvers: Sequence[Solver]) -> Shared | None:
+    """The pool that the problems of each solver share; None where each has its own budget.
+
+    Args:
+        config: With the pool.
+        budget: Of one problem.
+        solvers: All of them.
+
+    Raises:
+        ConfigError: If a solver cannot go on with more.
+    """
+    if not caps_on_calls(config.pool):
+        return None
+    lifted: dict[str, frozenset[str]] = {}
+    for one in solvers:
+        if not isinstance(one, Continuing):
+            raise ConfigError(
+                f"solver {one.name!r} cannot go on with more of a budget that problems share; leave it out, "
+                "or give each problem its own (--calls)"
+            )
+        lifted[one.name] = one.lifted
+    return Shared(pool=config.pool, each=budget, lifted=lifted)
 
 
 def lineage(record: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
@@ -108,6 +133,7 @@ async def evaluate(
     executor: Executor,
     results: Results,
     on_row: Callable[[Row | Unanswered], None] = lambda _: None,
+    budget: Budget | None = None,
 ) -> Report:
     """Makes every row that is missing.
 
@@ -121,12 +147,15 @@ async def evaluate(
         executor: Runs programs on the hidden tests.
         results: The folder of the evaluation.
         on_row: Takes each row as it is made.
+        budget: Of one problem, which it gets first where problems share a pool.
 
     Raises:
+        ConfigError: If a solver cannot go on with more of a pool.
         BDCError: If the sandbox fails or the disk is full.
     """
     wanted = {job.key: job for job in jobs(config, tasks, solvers)}
-    order = Order([*wanted], results, learning(config, solvers))
+    pool = shared(config, budget or Budget(), solvers)
+    order = Order([*wanted], results, learning(config, solvers), pool)
     visit = _Visit(config, wanted, order, executor, results, on_row)
     interrupted = False
     try:
@@ -166,6 +195,7 @@ class _Visit:
         self._jobs = jobs
         self._order = order
         self._ended = asyncio.Event()
+        self._at_work = 0
         self._executor = executor
         self._results = results
         self._on_row = on_row
@@ -175,14 +205,20 @@ class _Visit:
 
     async def work(self) -> None:
         """Takes one job after another until none is left, or the agents are gone."""
-        while self._in_a_row < FAILURES_ALLOWED and self._order.waiting:
+        while self._in_a_row < FAILURES_ALLOWED:
             self._ended.clear()
             lot = self._order.take()
-            if lot is None:  # A problem that others start from is still at work.
+            if lot is None and not self._at_work:
+                return
+            if lot is None:  # Others wait for a problem that is still at work.
                 await self._ended.wait()
                 continue
-            await self._one(self._jobs[lot.key].model_copy(update={"known": lot.known}))
-            self._ended.set()
+            self._at_work += 1
+            try:
+                await self._one(self._jobs[lot.key].model_copy(update={"start": lot.start}))
+            finally:
+                self._at_work -= 1
+                self._ended.set()
 
     async def _one(self, job: Job) -> None:
         made = await make(job, self._config.seed, self._executor)
@@ -214,8 +250,8 @@ async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | U
         BDCError: If the sandbox fails.
     """
     own = derive_seed(seed, job.solver.name, job.sample)
-    if isinstance(job.solver, Learner):
-        answer = await job.solver.solve(job.task.problem, own, job.known)
+    if isinstance(job.solver, Continuing):
+        answer = await job.solver.solve(job.task.problem, own, job.start)
     else:
         answer = await job.solver.solve(job.task.problem, own)
     trace = answer.trace
@@ -256,6 +292,7 @@ async def score(job: Job, answer: Answer, executor: Executor) -> Row:
         stopped_by=solution.stopped_by,
         points=tuple(points),
         beliefs=trace.beliefs,
+        caps=job.start.caps,
     )
 
 

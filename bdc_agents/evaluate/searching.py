@@ -5,9 +5,11 @@ whichever reply came first. A cap on calls cuts that order, so this is what the 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 
 from bdc_agents.agents.protocol import Agent, Reply, Request
@@ -15,10 +17,12 @@ from bdc_agents.agents.replies.reading import extract_code
 from bdc_agents.config import Budget, SearchConfig, explain
 from bdc_agents.errors import AgentError, ConfigError, unknown
 from bdc_agents.evaluate.solvers import (
+    FRESH,
     Answer,
     Candidate,
     Solver,
     Spec,
+    Start,
     Tools,
     answer_of,
     register_solver,
@@ -27,11 +31,10 @@ from bdc_agents.evaluate.solvers import (
 from bdc_agents.runs.blocks import learns, starting_from
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import asolve, trace_of
-from bdc_agents.search.beliefs import Beliefs
+from bdc_agents.search.budget import Amount
+from bdc_agents.search.checkpoints import PlainSerializer
 from bdc_agents.search.execute import program_key
 from bdc_agents.types import Node, Problem, Program, Trace, Usage
-
-NOTHING_KNOWN = Beliefs()
 
 
 class Search:
@@ -60,9 +63,14 @@ class Search:
         """Whether its searches make use of what moves gave before."""
         return learns(self._config)
 
-    async def solve(self, problem: Problem, seed: int, known: Beliefs = NOTHING_KNOWN) -> Answer:
+    @property
+    def lifted(self) -> frozenset[str]:
+        """The caps on calls."""
+        return frozenset(Amount._fields)
+
+    async def solve(self, problem: Problem, seed: int, start: Start = FRESH) -> Answer:
         """Searches one tree; leaves alone a problem without anything to aim at."""
-        config = starting_from(self._config, known).model_copy(update={"seed": seed})
+        config = starting_from(self._config, start.known).model_copy(update={"seed": seed})
         if not problem.public_tests and not config.self_tests:
             return Answer(trace=_untried(problem, config, self._executor.tier))
         course = Course(problem, self._agents)
@@ -71,14 +79,21 @@ class Search:
             if event["type"] == "program":
                 course.ran(event["key"], Program.model_validate(event["program"]))
 
-        trace = await asolve(
+        # The steps of earlier rounds are made again, from cached replies: no round changes what was before.
+        kept = InMemorySaver(serde=PlainSerializer()) if len(start.caps) > 1 else None
+        first, *more = start.caps or (self._budget,)
+        search = partial(
+            asolve,
             problem,
             course.agents,
             executor=self._executor,
             search=config,
-            budget=self._budget,
             on_event=on_event,
+            checkpointer=kept,
         )
+        trace = await search(budget=first)
+        for budget in more:
+            trace = await search(budget=budget)
         return course.answer(trace)
 
 

@@ -108,21 +108,47 @@ class Solver(Protocol):
         ...
 
 
+class Start(Frozen):
+    """What a solver starts from at a problem.
+
+    Args:
+        known: What moves gave on earlier problems.
+        caps: Its budgets where problems share one: of its first round, and of each that went on with more.
+            None for the solver's own.
+    """
+
+    known: Beliefs = Beliefs()
+    caps: tuple[Budget, ...] = ()
+
+    def budget(self, own: Budget) -> Budget:
+        """The last of its budgets, or the solver's own."""
+        return self.caps[-1] if self.caps else own
+
+
+FRESH = Start()
+
+
 @runtime_checkable
-class Learner(Solver, Protocol):
-    """A solver that may start from what moves gave on earlier problems."""
+class Continuing(Solver, Protocol):
+    """A solver that may start from what moves gave on earlier problems, and go on with a larger budget."""
 
     @property
     def learns(self) -> bool:
-        """Whether it makes use of that."""
+        """Whether it makes use of what moves gave."""
         ...
 
-    async def solve(self, problem: Problem, seed: int, known: Beliefs = ...) -> Answer:
+    @property
+    def lifted(self) -> frozenset[str]:
+        """What ends it, as in `stopped_by`, that a larger budget lifts."""
+        ...
+
+    async def solve(self, problem: Problem, seed: int, start: Start = ...) -> Answer:
         """See `Solver`.
 
         Args:
             problem, seed: As for `Solver`.
-            known: What moves gave on earlier problems.
+            start: With more than one budget it does what it did with all but the last, which asks for the
+                same replies again, and goes on.
         """
         ...
 
