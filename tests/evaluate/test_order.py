@@ -191,7 +191,7 @@ def test_what_learns_waits_and_what_does_not_goes_on(results: Results) -> None:
         order.made(row(lot.key))
     more = taken(order)
     assert [lot.key[0] for lot in more] == [f"p{number}" for number in range(start_of(2), start_of(4))]
-    assert more[0].known.times("answer", "", "ann") == known_to(2) - 1
+    assert more[0].start.known.times("answer", "", "ann") == known_to(2) - 1
     for lot in more:
         order.made(row(lot.key))
     assert len(taken(order)) == 30 - start_of(4)
