@@ -22,6 +22,7 @@ from bdc_agents.cli.options import (
     Data,
     EngineName,
     KnownBeliefs,
+    Learn,
     NoCache,
     Preset,
     Quiet,
@@ -96,6 +97,7 @@ def collect(
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random in a search.")] = None,
     beliefs: KnownBeliefs = None,
+    learn: Learn = True,
     concurrency: Annotated[
         int | None,
         typer.Option(min=1, help="Searches at once. Default: as many as keep the endpoints busy."),
@@ -142,6 +144,7 @@ def collect(
         budget=read_budget(run_budget or []),
         concurrency=concurrency,
         table=table,
+        learn=learn,
     )
     chosen_engine = engine_for(engine.value, ray_address)
     return _collect(chosen, settings, agent or [], out, chosen_engine, as_json=as_json, quiet=quiet)

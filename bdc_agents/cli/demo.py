@@ -176,6 +176,8 @@ async def _solve_all(
     done: "list[tuple[Task, Finished]]",
 ) -> None:
     from bdc_agents.cli.watched_search import search
+    from bdc_agents.runs.beliefs import beliefs_of
+    from bdc_agents.runs.blocks import starting_from
 
     async with closing(agents, executor):
         await fetch_weights(settings, names)
@@ -186,7 +188,10 @@ async def _solve_all(
                 note(f"the time is up: {len(tasks) - number} of {len(tasks)} problems were not tried")
                 return
             budget = _share(settings.budget, left, len(tasks) - number)
-            finished = await search(task, agents, executor, settings.search, budget, watched(task), keep)
+            # One at a time, so each may start from all before it.
+            told = beliefs_of(before.trace for _, before in done if before.trace)
+            config = starting_from(settings.search, told)
+            finished = await search(task, agents, executor, config, budget, watched(task), keep)
             done.append((task, finished))
             _tell(task, finished)
             if finished.interrupted:

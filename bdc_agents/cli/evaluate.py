@@ -19,8 +19,18 @@ from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
-from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Data, EngineName, NoCache, Quiet, RayAddress
-from bdc_agents.config import Budget, Settings
+from bdc_agents.cli.options import (
+    Agents,
+    AllowUnsafe,
+    AsJson,
+    Data,
+    EngineName,
+    KnownBeliefs,
+    NoCache,
+    Quiet,
+    RayAddress,
+)
+from bdc_agents.config import Budget, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
@@ -45,6 +55,7 @@ CALLS = 16
 EXAMPLES = (
     "bdc eval demo --solver single:local:qwen2.5-coder-0.5b --temperature 0",
     "bdc eval humaneval --data DATA --solver single:small --solver best-of:8 --solver search --calls 8",
+    "bdc eval humaneval --data DATA --solver repair:4 --solver search --calls-total 2000 --out runs/pool",
     "bdc eval mbpp:test --limit 100 --shuffle-seed 0 --solver single:large --samples 10 --k 1 --k 5",
     "bdc eval humaneval --solver repair:4,agents=large --solver search:paper,rollouts=8 --out runs/he",
     "bdc eval humaneval --solver single:my-model@http://localhost:8000/v1 --json",
@@ -111,7 +122,26 @@ def evaluate(
     tokens: Annotated[int | None, typer.Option(help="Cap on its tokens.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on its US dollars.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on its wall time.")] = None,
+    calls_total: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Calls of each solver for all problems together: each first gets an even share, and "
+            "unsolved ones go on with what the others left.",
+        ),
+    ] = None,
+    tokens_total: Annotated[int | None, typer.Option(min=1, help="Tokens, likewise.")] = None,
+    money_total: Annotated[float | None, typer.Option(help="US dollars, likewise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    beliefs: KnownBeliefs = None,
+    learn: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn/--no-learn",
+            help="Start a search from what its moves gave on earlier problems, by blocks (default); or all "
+            "alike.",
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Problems at once on each node. Default: 4.")
     ] = None,
@@ -154,17 +184,22 @@ def evaluate(
         "temperature": temperature,
         "limit": limit,
         "filters": only,
-        "public_only": public_only,
-        "reference_tests": reference_tests,
+        "public_only": public_only or None,
+        "reference_tests": reference_tests or None,
         "shuffle_seed": shuffle_seed,
         "seed": seed,
+        "learn": learn,
         "concurrency": concurrency,
     }
     caps = {"calls": calls, "tokens": tokens, "money": money, "seconds": seconds}
+    pool = {"calls": calls_total, "tokens": tokens_total, "money": money_total}
+    if any(pool.values()):
+        options["pool"] = {name: cap for name, cap in pool.items() if cap is not None}
     return _evaluate(
         config,
         options,
         caps,
+        beliefs=beliefs,
         data=data,
         out=out,
         engine=engine.value,
@@ -183,6 +218,7 @@ def _evaluate(
     options: Mapping[str, Any],
     caps: Mapping[str, Any],
     *,
+    beliefs: Path | None = None,
     data: Path | None,
     out: Path,
     engine: str = "local",
@@ -200,6 +236,7 @@ def _evaluate(
         file: Configuration; options come over it.
         options: Of `EvalConfig`, by name; those that are None or empty were not given.
         caps: Of `Budget`, likewise.
+        beliefs: A run or file whose beliefs searches start from; None for those of the settings.
         data: Folder of the data sets.
         out: Folder of the evaluation.
         engine: `local`, or `ray` for the nodes of a Ray cluster.
@@ -220,14 +257,20 @@ def _evaluate(
     from bdc_agents.evaluate.run import lineage
     from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
     from bdc_agents.evaluate.summary import write_summary
+    from bdc_agents.runs.collect import CACHE_FOLDER
+    from bdc_agents.search.budget import caps_on_calls
 
     if ray_address is not None and engine != "ray":
         raise ConfigError("--ray-address needs --engine ray")
     config, settings = read_config(file)
     config = _changed(config, options)
-    settings = _settings(settings, caps, cache, allow_unsafe)
+    settings = _settings(settings, caps, beliefs, cache, allow_unsafe)
     if advice:
         config, settings = _to_advise(config, settings)
+    if caps_on_calls(config.pool) and not settings.store.cache:
+        # What goes on with more asks for what it asked before: without a cache it would be paid twice.
+        kept = StoreConfig(cache=True, path=out / CACHE_FOLDER)
+        settings = settings.model_copy(update={"store": kept})
     named = specs(config)
     tasks = choose_tasks(config, data, settings.sandbox.packages)
     if config.reference_tests:
@@ -257,19 +300,21 @@ def _evaluate(
 def _changed(config: "EvalConfig", options: Mapping[str, Any]) -> "EvalConfig":
     from bdc_agents.evaluate.config import EvalConfig, build
 
-    given = {
-        key: value
-        for key, value in options.items()
-        if value is not None and value is not False and value != []
-    }
+    given = {key: value for key, value in options.items() if value is not None and value != []}
     return build(EvalConfig, config.model_dump() | given, "options")
 
 
-def _settings(settings: Settings, caps: Mapping[str, Any], cache: bool, allow_unsafe: bool) -> Settings:
+def _settings(
+    settings: Settings, caps: Mapping[str, Any], beliefs: Path | None, cache: bool, allow_unsafe: bool
+) -> Settings:
     from bdc_agents.evaluate.config import build
+    from bdc_agents.runs.beliefs import load_beliefs
 
     given = {key: value for key, value in caps.items() if value is not None}
     changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
+    if beliefs:
+        known = {"beliefs": load_beliefs(beliefs).model_dump()}
+        changes["search"] = settings.search.model_copy(update=known)
     if not cache:
         changes["store"] = settings.store.model_copy(update={"cache": False})
     if allow_unsafe:
@@ -394,7 +439,9 @@ def _here(asked: Asked) -> Place:
                     note(f"warning: {line}")
             await fetch_weights(settings, agents)
             with _stoppable():
-                return await evaluate_all(config, tasks, solvers, executor, results, view.on_row)
+                return await evaluate_all(
+                    config, tasks, solvers, executor, results, view.on_row, settings.budget
+                )
 
     return Place(solvers, run)
 
@@ -469,6 +516,8 @@ def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> Non
 
 def _summary_table(summary: "Summary") -> Table:
     """The main figures, one line for each solver."""
+    from bdc_agents.evaluate.summary import pool_line
+
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("solver", overflow="fold", min_width=12)
     columns = _columns(summary)
@@ -478,7 +527,7 @@ def _summary_table(summary: "Summary") -> Table:
         table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
     most = max((one.problems for one in summary.solvers), default=0)
     size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
-    caption = [*summary.claims, size]
+    caption = [*map(pool_line, summary.pools), *summary.claims, size]
     table.caption, table.caption_justify = Text("\n".join(caption), "dim"), "left"
     return table
 

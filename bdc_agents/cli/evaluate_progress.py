@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from bdc_agents.cli.exits import note
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.results import Results, Row
+from bdc_agents.evaluate.results import Key, Results, Row
 from bdc_agents.evaluate.run import Unanswered, jobs
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.types import Task
@@ -72,22 +72,35 @@ class Tally:
 
     Args:
         wanted: Rows in all.
-        rows, solved, tokens, cost: Of those that are there.
+        kept: Those that are there; one that goes on with more of a pool replaces the one before.
     """
 
     wanted: int
-    rows: int = 0
-    solved: int = 0
-    tokens: int = 0
-    cost: float = 0.0
+    kept: dict[Key, Row] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Takes in a row."""
-        used = row.used
-        self.rows += 1
-        self.solved += row.solved
-        self.tokens += used.tokens
-        self.cost += used.cost or 0.0
+        self.kept[row.key] = row
+
+    @property
+    def rows(self) -> int:
+        """How many are there."""
+        return len(self.kept)
+
+    @property
+    def solved(self) -> int:
+        """How many of them are solved."""
+        return sum(row.solved for row in self.kept.values())
+
+    @property
+    def tokens(self) -> int:
+        """What they used."""
+        return sum(row.used.tokens for row in self.kept.values())
+
+    @property
+    def cost(self) -> float:
+        """US dollars that they cost."""
+        return sum(row.used.cost or 0.0 for row in self.kept.values())
 
     def __str__(self) -> str:
         if not self.rows:
@@ -122,7 +135,7 @@ class BarProgress:
             return
         tally = self._tallies[row.solver]
         tally.add(row)
-        self._bars.update(self._tasks[row.solver], advance=1, told=str(tally))
+        self._bars.update(self._tasks[row.solver], completed=tally.rows, told=str(tally))
 
     def on_note(self, text: str) -> None:
         """Prints it above the bars."""
@@ -149,6 +162,7 @@ class LineProgress:
         self._tell = tell
         self._total = sum(tally.wanted for tally in tallies.values())
         self._every = max(1, self._total // 20)
+        self._made = 0
         if self._done:
             tell(f"{self._done} of {self._total} rows are there already")
 
@@ -161,8 +175,10 @@ class LineProgress:
         if isinstance(row, Unanswered):
             self._tell(_lost(row))
             return
+        before = self._done
         self._tallies[row.solver].add(row)
-        if self._done % self._every == 0 or self._done == self._total:
+        self._made += 1
+        if self._made % self._every == 0 or before < self._done == self._total:
             rates = "; ".join(f"{name}: {tally}" for name, tally in self._tallies.items())
             self._tell(f"{self._done} of {self._total} rows; {rates}")
 

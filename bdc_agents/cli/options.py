@@ -51,6 +51,13 @@ KnownBeliefs = Annotated[
         help="What moves by these agents gave before: a run of bdc collect, or its beliefs.json.",
     ),
 ]
+Learn = Annotated[
+    bool,
+    typer.Option(
+        "--learn/--no-learn",
+        help="Start later problems from what moves gave on earlier ones, by blocks; or all alike.",
+    ),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(

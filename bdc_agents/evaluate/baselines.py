@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import count
 
 from langchain_core.messages import BaseMessage
 
@@ -11,10 +12,12 @@ from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.solvers import (
+    FRESH,
     Answer,
     Candidate,
     Solver,
     Spec,
+    Start,
     Tools,
     answer_of,
     register_solver,
@@ -23,7 +26,7 @@ from bdc_agents.evaluate.solvers import (
 from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft
-from bdc_agents.search.budget import Account, caps_on_calls, check_prices, passed, total
+from bdc_agents.search.budget import Account, Amount, caps_on_calls, check_prices, passed, total
 from bdc_agents.search.calls import Answer as Answered
 from bdc_agents.search.calls import Call, ask, derive_seed, failures, read_each, settle
 from bdc_agents.search.clock import is_late, now
@@ -32,6 +35,8 @@ from bdc_agents.search.plan import Want, afford
 from bdc_agents.search.traces import trace_of
 from bdc_agents.types import Attempt, Frozen, Node, Problem, Program
 
+LIFTED = frozenset({*Amount._fields, "rollouts"})
+"""What ends a baseline that a larger budget lifts: also the number of its programs."""
 ROOT = "0"
 """The id of the tree's root, which is all there is of a baseline's tree."""
 FAILURES_SHOWN = 6
@@ -189,6 +194,8 @@ class BestOf:
         executor, budget: As for `Session`.
     """
 
+    learns = False
+
     def __init__(
         self,
         name: str,
@@ -206,16 +213,25 @@ class BestOf:
         self._executor = executor
         self._budget = budget
 
-    async def solve(self, problem: Problem, seed: int) -> Answer:
-        """Asks for all programs at once."""
-        session = Session(problem, self._agents, self._executor, self._budget)
+    @property
+    def lifted(self) -> frozenset[str]:
+        """Nothing where further programs would be the same."""
+        return LIFTED if self._temperature else frozenset()
+
+    async def solve(self, problem: Problem, seed: int, start: Start = FRESH) -> Answer:
+        """Asks for all programs at once; with more of a pool, for one more at a time until one passes."""
+        session = Session(problem, self._agents, self._executor, start.budget(self._budget))
         messages = write_program(problem, ())
-        await session.write(
-            [
-                _call(self._agents[number % len(self._agents)], messages, self._temperature, seed, number)
-                for number in range(self._count)
-            ]
-        )
+
+        def call(number: int) -> Call:
+            agent = self._agents[number % len(self._agents)]
+            return _call(agent, messages, self._temperature, seed, number)
+
+        wrote = await session.write([call(number) for number in range(self._count)])
+        number = self._count
+        while len(start.caps) > 1 and wrote and not session.solved:
+            wrote = await session.write([call(number)])
+            number += 1
         return session.answer({"solver": self.name, "temperature": self._temperature, "seed": seed})
 
 
@@ -230,7 +246,7 @@ class Repair:
         executor, budget: As for `Session`.
     """
 
-    repeats = False
+    learns = False
 
     def __init__(
         self,
@@ -249,12 +265,20 @@ class Repair:
         self._executor = executor
         self._budget = budget
 
-    async def solve(self, problem: Problem, seed: int) -> Answer:
-        """Writes, runs, corrects, until the public tests pass or the rounds are used."""
-        session = Session(problem, self._agents, self._executor, self._budget)
+    @property
+    def lifted(self) -> frozenset[str]:
+        """Corrections go on as far as a budget does."""
+        return LIFTED
+
+    async def solve(self, problem: Problem, seed: int, start: Start = FRESH) -> Answer:
+        """Writes, runs, corrects, until the public tests pass or the rounds are used.
+
+        With more of a pool, corrections go on.
+        """
+        session = Session(problem, self._agents, self._executor, start.budget(self._budget))
         ask_first = write_program(problem, ())
         messages: Sequence[BaseMessage] = ask_first
-        for number in range(self._rounds + 1):
+        for number in count() if len(start.caps) > 1 else range(self._rounds + 1):
             agent = self._agents[number % len(self._agents)]
             call = _call(agent, messages, self._temperature, seed, number)
             if not await session.write([call]) or session.solved or not problem.public_tests:

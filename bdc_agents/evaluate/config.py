@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from bdc_agents.agents.failures import shown_url
-from bdc_agents.config import AgentConfig, Settings, explain
+from bdc_agents.config import AgentConfig, Budget, Settings, explain
 from bdc_agents.errors import ConfigError
 from bdc_agents.types import Frozen
 from bdc_agents.untrusted import read_object, read_toml
@@ -56,6 +56,10 @@ class EvalConfig(Frozen):
             The figures then differ from those of the published sets.
         shuffle_seed: None keeps the order of the data sets.
         seed: Everything random derives from it, together with the solver and the sample.
+        learn: Whether a search starts from what its moves gave on earlier problems, by the blocks of
+            `runs.blocks`; False starts all alike.
+        pool: Calls, tokens or money of each solver for all problems together: those that are not solved go
+            on with what the others left. Each sample has its own.
         concurrency: Problems at once. Each needs an agent's endpoint and a sandbox; as a start, not measured.
     """
 
@@ -72,6 +76,8 @@ class EvalConfig(Frozen):
     reference_tests: bool = False
     shuffle_seed: int | None = None
     seed: int = 42
+    learn: bool = True
+    pool: Budget = Budget()
     concurrency: int = Field(default=4, ge=1, le=1000)
 
     @field_validator("solvers", "datasets", "agents")
@@ -79,6 +85,15 @@ class EvalConfig(Frozen):
     def _no_twins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if twice := sorted({text for text in value if value.count(text) > 1}):
             raise ValueError(f"{', '.join(twice)} comes twice; name each once")
+        return value
+
+    @field_validator("pool")
+    @classmethod
+    def _no_time(cls, value: Budget) -> Budget:
+        if value.seconds is not None:
+            raise ValueError(
+                "problems share calls, tokens or money; seconds are those of one problem ([budget])"
+            )
         return value
 
     @field_validator("k")
@@ -144,7 +159,8 @@ def as_record(config: EvalConfig, settings: Settings, names: list[str]) -> dict[
     """
     agents = {name: settings.agent(name) for name in names}
     # Left out where it is off, so that an evaluation from before there were such tests can go on.
-    without = set[str]() if config.reference_tests else {"reference_tests"}
+    without = {"reference_tests"} if not config.reference_tests else set[str]()
+    without |= {"pool"} if config.pool == Budget() else set()
     return {
         SECTION: config.model_dump(mode="json", exclude=without),
         "agents": {name: _public(agent) for name, agent in agents.items()},
@@ -180,7 +196,8 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in record.items() if key != SECTION}
-    section = record.get(SECTION, {})
+    # Before it could be chosen, all problems started alike.
+    section = {"learn": False} | record.get(SECTION, {})
     kept[SECTION] = {key: value for key, value in section.items() if key not in _FREE[SECTION]}
     kept["agents"] = {
         name: {key: _replying(value) for key, value in agent.items() if key not in _FREE["agents"]}

@@ -1,10 +1,10 @@
 """Hands out the rows of an evaluation to many nodes, and collects the results."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
-from bdc_agents.evaluate.results import Results, Row
-from bdc_agents.evaluate.run import FAILURES_ALLOWED, Key, Unanswered
+from bdc_agents.evaluate.order import Lot, Order
+from bdc_agents.evaluate.results import Key, Results, Row
+from bdc_agents.evaluate.run import FAILURES_ALLOWED, Unanswered
 from bdc_agents.types import Trace
 
 CALLED = ("lease", "done", "unanswered")
@@ -16,13 +16,13 @@ class Ledger:
     """The rows to make, those that nodes hold, and the results of the others.
 
     Args:
-        todo: The rows to make, in order.
+        order: The rows to make.
         results: The folder of the evaluation.
         on_row: Takes each row as it comes in.
     """
 
-    def __init__(self, todo: Sequence[Key], results: Results, on_row: OnRow) -> None:
-        self._todo = deque(todo)
+    def __init__(self, order: Order, results: Results, on_row: OnRow) -> None:
+        self._order = order
         self._sides: list[LedgerSide] = []
         self._results = results
         self._on_row = on_row
@@ -34,22 +34,22 @@ class Ledger:
     @property
     def open(self) -> int:
         """Number of rows that are not made yet, including those that nodes hold."""
-        return len(self._todo) + sum(len(side.held) for side in self._sides)
+        return self._order.waiting + sum(len(side.held) for side in self._sides)
 
     def side(self) -> "LedgerSide":
         """One node's part."""
         self._sides.append(LedgerSide(self))
         return self._sides[-1]
 
-    def take(self) -> Key | tuple[()] | None:
-        """The next row; an empty key if nodes hold all that is left, None if nothing is left."""
+    def take(self) -> Lot | tuple[()] | None:
+        """The next row; nothing yet if nodes hold all that may start, None if nothing is left."""
         if self.error is not None or not self.open:
             return None
-        if not self._todo:
+        lot = self._order.take()
+        if lot is None:
             return ()
-        key = self._todo.popleft()
-        self.unanswered.pop(key, None)
-        return key
+        self.unanswered.pop(lot.key, None)
+        return lot
 
     def keep(self, row: Row, trace: Trace) -> None:
         """Keeps a finished row.
@@ -62,17 +62,19 @@ class Ledger:
         except Exception as error:
             self.error = error
             raise
+        self._order.made(row)
         self.made += 1
         self._on_row(row)
 
     def miss(self, row: Unanswered) -> None:
         """Notes that no agent answered for a row."""
+        self._order.missed(row.key)
         self.unanswered[row.key] = row
         self._on_row(row)
 
     def give_back(self, keys: Sequence[Key]) -> None:
         """Puts rows back, before all others."""
-        self._todo.extendleft(reversed(keys))
+        self._order.give_back(keys)
 
 
 class LedgerSide:
@@ -87,11 +89,11 @@ class LedgerSide:
         self._missed: list[Key] = []
         self.held: dict[Key, None] = {}
 
-    async def lease(self) -> Key | tuple[()] | None:
+    async def lease(self) -> Lot | tuple[()] | None:
         """See `Ledger.take`."""
-        if key := self._ledger.take():
-            self.held[key] = None
-        return key
+        if lot := self._ledger.take():
+            self.held[lot.key] = None
+        return lot
 
     async def done(self, row: Row, trace: Trace) -> None:
         """Hands over a row."""

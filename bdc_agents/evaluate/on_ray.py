@@ -15,8 +15,19 @@ from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.ledger import CALLED, Ledger, OnRow
-from bdc_agents.evaluate.results import Results
-from bdc_agents.evaluate.run import FAILURES_ALLOWED, Job, Key, Report, Unanswered, jobs, make, problems_hash
+from bdc_agents.evaluate.order import Order
+from bdc_agents.evaluate.results import Key, Results
+from bdc_agents.evaluate.run import (
+    FAILURES_ALLOWED,
+    Job,
+    Report,
+    Unanswered,
+    jobs,
+    learning,
+    make,
+    problems_hash,
+    shared,
+)
 from bdc_agents.evaluate.setup import build_solvers, choose_tasks, specs
 from bdc_agents.evaluate.solvers import Solver
 from bdc_agents.runs.ray.cluster import RayCluster
@@ -117,8 +128,10 @@ async def evaluate_on(
     stop: asyncio.Event,
 ) -> Report:
     """`evaluate_on_ray` on a cluster that this process is connected to."""
-    wanted = [job.key for job in jobs(plan.config, tasks, solvers_elsewhere(plan))]
-    ledger = Ledger([key for key in wanted if key not in results.done], results, on_row)
+    solvers = solvers_elsewhere(plan)
+    wanted = [job.key for job in jobs(plan.config, tasks, solvers)]
+    pool = shared(plan.config, plan.settings.budget, solvers)
+    ledger = Ledger(Order(wanted, results, learning(plan.config, solvers), pool), results, on_row)
     store = plan.settings.store
     await Spread(cluster, EvalNode, plan, ledger.side, CALLED, store=store, stop=stop, tell=tell).run()
     if ledger.error is not None:
@@ -208,13 +221,14 @@ class EvalNode(NodeWorker):
         self, config: EvalConfig, driver: Line, by_key: dict[Key, Job], executor: Executor
     ) -> None:
         """Makes one row after another."""
-        while (key := await driver.ask("lease")) is not None:
-            if not key:  # others hold all that is left
+        while (lot := await driver.ask("lease")) is not None:
+            if not lot:  # others hold all that may start
                 await asyncio.sleep(IDLE_SECONDS)
                 continue
             self._at_work += 1
             try:
-                made = await make(by_key[key], config.seed, executor)
+                job = by_key[lot.key].model_copy(update={"start": lot.start})
+                made = await make(job, config.seed, executor)
             finally:
                 self._at_work -= 1
             if isinstance(made, Unanswered):

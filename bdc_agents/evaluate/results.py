@@ -2,6 +2,7 @@
 
 eval.json      the configuration and what it was applied to
 results.jsonl  one row for each problem, solver and sample, only ever appended to
+known.jsonl    what each block of problems started from, likewise
 traces/        what each solver wrote, as run folders that `bdc view` opens
 summary.json   the figures
 report.html    the figures for people, in one file
@@ -19,24 +20,29 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from bdc_agents.config import explain
+from bdc_agents.config import Budget, explain
 from bdc_agents.disk import own, try_lock
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import difference
 from bdc_agents.runs import open_run, read_traces, write_text, write_trace
 from bdc_agents.runs.folder import EVAL_FILE
+from bdc_agents.search.policy.beliefs import Beliefs, read_beliefs
 from bdc_agents.types import Frozen, Hidden, Trace, Usage, content_hash
+from bdc_agents.types.base import Number
 
 RESULTS_FILE, SUMMARY_FILE, REPORT_FILE = (
     "results.jsonl",
     "summary.json",
     "report.html",
 )
+KNOWN_FILE = "known.jsonl"
 TRACES = "traces"
 SCORED_BY_HIDDEN = ("humaneval:", "humaneval+:")
 """Problems whose hidden tests are all that the data set itself scores by: their public tests are
 examples of the statement. Elsewhere the public tests are some of the data set's own."""
 log = logging.getLogger(__name__)
+Key = tuple[str, str, int]
+"""Problem, solver and sample of a row."""
 
 
 class Point(Frozen):
@@ -70,6 +76,8 @@ class Row(Frozen):
         seconds: Wall time of the solver.
         stopped_by: What ended the solver, as in a `Solution`.
         points: The solver's answers in their order; the last one is this program.
+        beliefs: What moves gave, as in its trace.
+        caps: Its budgets where problems share one: a row of each round counts for the ones before it.
     """
 
     version: int = 1
@@ -85,9 +93,11 @@ class Row(Frozen):
     seconds: float = 0.0
     stopped_by: str
     points: tuple[Point, ...] = ()
+    beliefs: dict[str, dict[str, tuple[Number, ...]]] = {}
+    caps: tuple[Budget, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """Problem, solver and sample, which no other row shares."""
         return self.problem, self.solver, self.sample
 
@@ -166,12 +176,22 @@ class Results:
             raise UsageError(f"another process evaluates into {str(folder)!r}; wait for it to end")
         try:
             self._claim(dict(config), dict(lineage))
-            self.rows = read_rows(folder)
+            self.history = _read_all(folder)
+            self.known = _read_known(folder / KNOWN_FILE)
             self._mend()
         except BaseException:
             self.close()
             raise
-        self.done = {row.key for row in self.rows}
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all rounds but those that a later one replaces."""
+        return _last(self.history)
+
+    @property
+    def done(self) -> set[Key]:
+        """The keys of all rows."""
+        return {row.key for row in self.history}
 
     def _claim(self, config: dict[str, Any], lineage: dict[str, Any]) -> None:
         file = self.folder / EVAL_FILE
@@ -219,8 +239,25 @@ class Results:
         """
         write_trace(open_run(self.trace_folder(row.solver), trace.settings), trace)
         self._write(json.dumps(row.model_dump(mode="json"), separators=(",", ":")).encode("ascii") + b"\n")
-        self.rows.append(row)
-        self.done.add(row.key)
+        self.history.append(row)
+
+    def keep_known(self, solver: str, sample: int, block: int, known: Beliefs) -> None:
+        """Writes down what a block of problems starts from.
+
+        Raises:
+            BDCError: If the disk is full or fails.
+        """
+        start = _Start(solver=solver, sample=sample, block=block, known=known)
+        try:
+            with (self.folder / KNOWN_FILE).open("a", encoding="utf-8") as file:
+                # A kill may have left half a line, which ends here and counts for nothing.
+                file.write(("\n" if file.tell() else "") + start.model_dump_json())
+        except OSError as error:
+            raise BDCError(
+                f"cannot write to {str(self.folder / KNOWN_FILE)!r}: {error.strerror}; "
+                f"{len(self.rows)} rows are kept"
+            ) from error
+        self.known[solver, sample, block] = known
 
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._descriptor).st_size
@@ -284,8 +321,16 @@ def read_rows(folder: Path) -> list[Row]:
     Raises:
         UsageError: If the file holds rows of a later version.
     """
+    return _last(_read_all(folder))
+
+
+def _last(rows: Sequence[Row]) -> list[Row]:
+    return list({row.key: row for row in rows}.values())
+
+
+def _read_all(folder: Path) -> list[Row]:
     file = folder / RESULTS_FILE
-    rows: dict[tuple[str, str, int], Row] = {}
+    rows: list[Row] = []
     lines = file.read_bytes().split(b"\n") if file.is_file() else []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -303,8 +348,30 @@ def read_rows(folder: Path) -> list[Row]:
         except (ValueError, RecursionError) as error:
             log.warning("%s:%d: not a row, left out: %s", file, number, str(error).splitlines()[0])
             continue
-        rows[row.key] = row
-    return list(rows.values())
+        rows.append(row)
+    return rows
+
+
+class _Start(Frozen):
+    """What a block of problems started from."""
+
+    solver: str
+    sample: int
+    block: int
+    known: Beliefs
+
+
+def _read_known(file: Path) -> dict[tuple[str, int, int], Beliefs]:
+    found: dict[tuple[str, int, int], Beliefs] = {}
+    for line in file.read_bytes().split(b"\n") if file.is_file() else []:
+        try:
+            start = _Start.model_validate_json(line)
+            found.setdefault(
+                (start.solver, start.sample, start.block), read_beliefs(start.known.model_dump())
+            )
+        except ValueError:  # Half a line of a kill: it is computed again.
+            continue
+    return found
 
 
 def solver_traces(folder: Path, solvers: Sequence[str]) -> dict[str, list[Trace]]:

@@ -5,13 +5,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bdc_agents.errors import BDCError
+from bdc_agents.config import Budget
+from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.results import Point, Results, Row, all_passed
-from bdc_agents.evaluate.solvers import Answer, Solver, Spent, all_used
+from bdc_agents.evaluate.order import Order, Shared
+from bdc_agents.evaluate.results import Key, Point, Results, Row, all_passed
+from bdc_agents.evaluate.solvers import FRESH, Answer, Continuing, Solver, Spent, Start, all_used
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.budget import caps_on_calls
 from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.standing import silence
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
@@ -51,16 +54,17 @@ class Report(Frozen):
     interrupted: bool = False
 
 
-Key = tuple[str, str, int]
-"""Problem, solver and sample of a row."""
-
-
 class Job(Frozen, arbitrary_types_allowed=True):
-    """One row to make."""
+    """One row to make.
+
+    Args:
+        start: What the solver starts from.
+    """
 
     task: Task
     solver: Solver
     sample: int
+    start: Start = FRESH
 
     @property
     def key(self) -> Key:
@@ -74,6 +78,35 @@ def jobs(config: EvalConfig, tasks: Sequence[Task], solvers: Sequence[Solver]) -
         for solver in solvers:
             for sample in range(1 if solver.repeats else config.samples):
                 yield Job(task=task, solver=solver, sample=sample)
+
+
+def learning(config: EvalConfig, solvers: Sequence[Solver]) -> list[str]:
+    """The solvers that start from what moves gave on earlier problems."""
+    return [one.name for one in solvers if config.learn and isinstance(one, Continuing) and one.learns]
+
+
+def shared(config: EvalConfig, budget: Budget, solvers: Sequence[Solver]) -> Shared | None:
+    """The pool that the problems of each solver share; None where each has its own budget.
+
+    Args:
+        config: With the pool.
+        budget: Of one problem.
+        solvers: All of them.
+
+    Raises:
+        ConfigError: If a solver cannot go on with more.
+    """
+    if not caps_on_calls(config.pool):
+        return None
+    lifted: dict[str, frozenset[str]] = {}
+    for one in solvers:
+        if not isinstance(one, Continuing):
+            raise ConfigError(
+                f"solver {one.name!r} cannot go on with more of a budget that problems share; leave it out, "
+                "or give each problem its own (--calls)"
+            )
+        lifted[one.name] = one.lifted
+    return Shared(pool=config.pool, each=budget, lifted=lifted)
 
 
 def lineage(record: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
@@ -100,6 +133,7 @@ async def evaluate(
     executor: Executor,
     results: Results,
     on_row: Callable[[Row | Unanswered], None] = lambda _: None,
+    budget: Budget | None = None,
 ) -> Report:
     """Makes every row that is missing.
 
@@ -113,12 +147,16 @@ async def evaluate(
         executor: Runs programs on the hidden tests.
         results: The folder of the evaluation.
         on_row: Takes each row as it is made.
+        budget: Of one problem, which it gets first where problems share a pool.
 
     Raises:
+        ConfigError: If a solver cannot go on with more of a pool.
         BDCError: If the sandbox fails or the disk is full.
     """
-    wanted = list(jobs(config, tasks, solvers))
-    visit = _Visit(config, [job for job in wanted if job.key not in results.done], executor, results, on_row)
+    wanted = {job.key: job for job in jobs(config, tasks, solvers)}
+    pool = shared(config, budget or Budget(), solvers)
+    order = Order([*wanted], results, learning(config, solvers), pool)
+    visit = _Visit(config, wanted, order, executor, results, on_row)
     interrupted = False
     try:
         async with asyncio.TaskGroup() as group:
@@ -147,13 +185,17 @@ class _Visit:
     def __init__(
         self,
         config: EvalConfig,
-        todo: Sequence[Job],
+        jobs: Mapping[Key, Job],
+        order: Order,
         executor: Executor,
         results: Results,
         on_row: Callable[[Row | Unanswered], None],
     ) -> None:
         self._config = config
-        self._todo = iter(todo)
+        self._jobs = jobs
+        self._order = order
+        self._ended = asyncio.Event()
+        self._at_work = 0
         self._executor = executor
         self._results = results
         self._on_row = on_row
@@ -163,20 +205,32 @@ class _Visit:
 
     async def work(self) -> None:
         """Takes one job after another until none is left, or the agents are gone."""
-        for job in self._todo:
-            if self._in_a_row >= FAILURES_ALLOWED:
+        while self._in_a_row < FAILURES_ALLOWED:
+            self._ended.clear()
+            lot = self._order.take()
+            if lot is None and not self._at_work:
                 return
-            await self._one(job)
+            if lot is None:  # Others wait for a problem that is still at work.
+                await self._ended.wait()
+                continue
+            self._at_work += 1
+            try:
+                await self._one(self._jobs[lot.key].model_copy(update={"start": lot.start}))
+            finally:
+                self._at_work -= 1
+                self._ended.set()
 
     async def _one(self, job: Job) -> None:
         made = await make(job, self._config.seed, self._executor)
         if isinstance(made, Unanswered):
             self._in_a_row += 1
+            self._order.missed(made.key)
             self.unanswered.append(made)
             self._on_row(made)
             return
         self._in_a_row = 0
         self._results.add(*made)
+        self._order.made(made[0])
         self.made += 1
         self._on_row(made[0])
 
@@ -195,7 +249,11 @@ async def make(job: Job, seed: int, executor: Executor) -> tuple[Row, Trace] | U
     Raises:
         BDCError: If the sandbox fails.
     """
-    answer = await job.solver.solve(job.task.problem, derive_seed(seed, job.solver.name, job.sample))
+    own = derive_seed(seed, job.solver.name, job.sample)
+    if isinstance(job.solver, Continuing):
+        answer = await job.solver.solve(job.task.problem, own, job.start)
+    else:
+        answer = await job.solver.solve(job.task.problem, own)
     trace = answer.trace
     if reasons := "; ".join(silence(trace.solution)):
         return Unanswered(
@@ -233,6 +291,8 @@ async def score(job: Job, answer: Answer, executor: Executor) -> Row:
         seconds=solution.seconds,
         stopped_by=solution.stopped_by,
         points=tuple(points),
+        beliefs=trace.beliefs,
+        caps=job.start.caps,
     )
 
 

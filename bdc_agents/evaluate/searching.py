@@ -5,9 +5,11 @@ whichever reply came first. A cap on calls cuts that order, so this is what the 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 
 from bdc_agents.agents.protocol import Agent, Reply, Request
@@ -15,17 +17,22 @@ from bdc_agents.agents.replies.asked import read_program
 from bdc_agents.config import Budget, SearchConfig, explain
 from bdc_agents.errors import AgentError, ConfigError, unknown
 from bdc_agents.evaluate.solvers import (
+    FRESH,
     Answer,
     Candidate,
     Solver,
     Spec,
+    Start,
     Tools,
     answer_of,
     register_solver,
     spent,
 )
+from bdc_agents.runs.blocks import learns, starting_from
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import asolve, trace_of
+from bdc_agents.search.budget import Amount
+from bdc_agents.search.checkpoints import PlainSerializer
 from bdc_agents.search.execute import program_key
 from bdc_agents.types import Node, Problem, Program, Trace, Usage
 
@@ -51,9 +58,19 @@ class Search:
         self._executor = executor
         self._budget = budget
 
-    async def solve(self, problem: Problem, seed: int) -> Answer:
+    @property
+    def learns(self) -> bool:
+        """Whether its searches make use of what moves gave before."""
+        return learns(self._config)
+
+    @property
+    def lifted(self) -> frozenset[str]:
+        """The caps on calls."""
+        return frozenset(Amount._fields)
+
+    async def solve(self, problem: Problem, seed: int, start: Start = FRESH) -> Answer:
         """Searches one tree; leaves alone a problem without anything to aim at."""
-        config = self._config.model_copy(update={"seed": seed})
+        config = starting_from(self._config, start.known).model_copy(update={"seed": seed})
         if not problem.public_tests and not config.self_tests:
             return Answer(trace=_untried(problem, config, self._executor.tier))
         course = Course(problem, self._agents)
@@ -62,14 +79,21 @@ class Search:
             if event["type"] == "program":
                 course.ran(event["key"], Program.model_validate(event["program"]))
 
-        trace = await asolve(
+        # The steps of earlier rounds are made again, from cached replies: no round changes what was before.
+        kept = InMemorySaver(serde=PlainSerializer()) if len(start.caps) > 1 else None
+        first, *more = start.caps or (self._budget,)
+        search = partial(
+            asolve,
             problem,
             course.agents,
             executor=self._executor,
             search=config,
-            budget=self._budget,
             on_event=on_event,
+            checkpointer=kept,
         )
+        trace = await search(budget=first)
+        for budget in more:
+            trace = await search(budget=budget)
         return course.answer(trace)
 
 
@@ -175,7 +199,9 @@ def search_config(spec: Spec, base: SearchConfig, temperature: float | None) -> 
     for key in changes:
         if key not in fields:
             raise ConfigError(f"solver {spec.text!r}: {unknown('option', key, ['agents', *fields])}")
-    start = SearchConfig.preset(spec.argument) if spec.argument else base
+    # What is known of the agents holds for any preset.
+    known = {"beliefs": base.beliefs} if base.beliefs else {}
+    start = SearchConfig.preset(spec.argument, **known) if spec.argument else base
     if temperature is not None:
         changes = {"temperature": temperature} | changes
     changes = {key: None if value == "none" else value for key, value in changes.items()}

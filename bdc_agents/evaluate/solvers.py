@@ -16,6 +16,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.types import Frozen, Problem, Trace, Usage
 
 
@@ -103,6 +104,51 @@ class Solver(Protocol):
 
         Raises:
             SandboxError: If programs cannot be run.
+        """
+        ...
+
+
+class Start(Frozen):
+    """What a solver starts from at a problem.
+
+    Args:
+        known: What moves gave on earlier problems.
+        caps: Its budgets where problems share one: of its first round, and of each that went on with more.
+            None for the solver's own.
+    """
+
+    known: Beliefs = Beliefs()
+    caps: tuple[Budget, ...] = ()
+
+    def budget(self, own: Budget) -> Budget:
+        """The last of its budgets, or the solver's own."""
+        return self.caps[-1] if self.caps else own
+
+
+FRESH = Start()
+
+
+@runtime_checkable
+class Continuing(Solver, Protocol):
+    """A solver that may start from what moves gave on earlier problems, and go on with a larger budget."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it makes use of what moves gave."""
+        ...
+
+    @property
+    def lifted(self) -> frozenset[str]:
+        """What ends it, as in `stopped_by`, that a larger budget lifts."""
+        ...
+
+    async def solve(self, problem: Problem, seed: int, start: Start = ...) -> Answer:
+        """See `Solver`.
+
+        Args:
+            problem, seed: As for `Solver`.
+            start: With more than one budget it does what it did with all but the last, which asks for the
+                same replies again, and goes on.
         """
         ...
 

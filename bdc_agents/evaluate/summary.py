@@ -81,6 +81,22 @@ class Pair(Frozen):
     pass_rate: Difference
 
 
+class PoolFigures(Frozen):
+    """What a solver did with a budget that all problems share; the mean where there are several samples.
+
+    Args:
+        problems, solved: Problems in all, and of those how many it solved.
+        calls, tokens, cost: What it used in all.
+    """
+
+    solver: str
+    problems: int
+    solved: float
+    calls: float
+    tokens: float
+    cost: float | None = None
+
+
 class Sign(Frozen):
     """A finding about one solver; with an empty name, about all of them."""
 
@@ -101,6 +117,7 @@ class Summary(Frozen):
         pairs: Every pair of solvers; with many solvers, each against the first.
         matched: Figures at equal compute.
         moves: By solver that makes moves, what they gave and how its trees grew.
+        pools: What each solver did with its pool, where problems share a budget.
         signs: Signs of something that does not work as it should.
         skills: By agent that was evaluated alone, the share of problems that its program solves: a value
             for `skills` under `[search]`.
@@ -116,6 +133,7 @@ class Summary(Frozen):
     pairs: tuple[Pair, ...] = ()
     matched: tuple[Match, ...] = ()
     moves: dict[str, Moves] = {}
+    pools: tuple[PoolFigures, ...] = ()
     signs: tuple[Sign, ...] = ()
     skills: dict[str, float] = {}
     created: str
@@ -154,13 +172,16 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
         claims=(
             *_claims(len(tasks), hidden),
             *_made_by_references(section),
+            *_pooled(section),
             *_missing(rows, section["k"]),
         ),
         solvers=figures,
         pairs=tuple(_pairs(rows)),
-        matched=tuple(matched(rows)),
+        # A budget for one problem is no budget of these: what one left, another has used.
+        matched=() if section.get("pool") else tuple(matched(rows)),
+        pools=tuple(map(_pool, figures)) if section.get("pool") else (),
         moves={name: found for name in rows if (found := moves_of(traces[name]))},
-        signs=(*signs, *_signs(rows, figures)),
+        signs=(*signs, *_signs(rows, figures, pooled=bool(section.get("pool")))),
         skills=_skills(figures),
         created=record.created,
         package=record.package,
@@ -282,6 +303,39 @@ def _made_by_references(section: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
+def _pooled(section: Mapping[str, Any]) -> Iterable[str]:
+    pool = {name: cap for name, cap in section.get("pool", {}).items() if cap is not None}
+    if pool:
+        told = ", ".join(f"{cap:g} {name}" for name, cap in pool.items())
+        yield (
+            f"The problems of a solver share {told}: what one gets depends on what others left. So compare "
+            "whole pools, solved in all at equal totals. Differences are paired by problem, but their "
+            "intervals and p take problems to be independent, which these are not. Seconds of a problem that "
+            "went on are too low: what it did before came from the cache."
+        )
+
+
+def _pool(one: Figures) -> PoolFigures:
+    samples = one.rows / one.problems
+    return PoolFigures(
+        solver=one.solver,
+        problems=one.problems,
+        solved=round(one.solved.value * one.problems, 2),
+        calls=round(one.calls * one.rows / samples, 2),
+        tokens=round(one.tokens * one.rows / samples, 2),
+        cost=one.cost * one.rows / samples if one.cost is not None else None,
+    )
+
+
+def pool_line(pool: PoolFigures) -> str:
+    """What a solver did with its pool, in words."""
+    paid = f" and ${pool.cost:.2f}" if pool.cost else ""
+    return (
+        f"{pool.solver}: {pool.solved:g} of {count_of(pool.problems)} solved with {pool.calls:,.0f} calls, "
+        f"{pool.tokens:,.0f} tokens{paid} in all"
+    )
+
+
 def _missing(rows: Mapping[str, Sequence[Row]], ks: Sequence[int]) -> Iterable[str]:
     """The pass@k that were asked for and cannot be estimated."""
     for k in ks:
@@ -309,12 +363,12 @@ def weak_tests(rows: Sequence[Row]) -> Finding | None:
     )
 
 
-def _signs(rows: dict[str, list[Row]], figures: Sequence[Figures]) -> Iterable[Sign]:
+def _signs(rows: dict[str, list[Row]], figures: Sequence[Figures], *, pooled: bool) -> Iterable[Sign]:
     for name, some in rows.items():
         if finding := weak_tests(some):
             yield Sign(solver=name, finding=finding)
     for one in figures:
-        if one.cached > 0:
+        if one.cached > 0 and not pooled:  # What goes on with more of a pool always asks the cache.
             yield Sign(
                 solver=one.solver,
                 finding=Finding(

@@ -89,7 +89,9 @@ def test_a_problem_that_fails_does_not_hold_the_others_up(table: JobTable) -> No
     first = table.lease("me", 99)
     for job in first[1:]:
         finish(table, job)
+    again = first[:1]
     for _ in range(3):
+        assert [job.id for job in again] == ["p:0"], "it is tried again while others wait for it"
         table.fail("me", "p:0", "no agent answered")
         again = table.lease("me", 1)
     assert again[0].id == f"p:{start_of(2)}"

@@ -26,7 +26,7 @@ from bdc_agents.evaluate.report.pieces import (
     table,
 )
 from bdc_agents.evaluate.results import REPORT_FILE, read_record, read_rows
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, count_of, summarise
+from bdc_agents.evaluate.summary import Figures, Pair, Summary, count_of, pool_line, summarise
 from bdc_agents.runs import write_text
 from bdc_agents.types import Task
 
@@ -55,6 +55,7 @@ def render(folder: Path, summary: Summary) -> str:
     body = (
         section("What these figures cannot say", "", *map(_paragraph, summary.claims), kind="warn"),
         _results(summary, colours),
+        section("Whole pools", "", *map(_paragraph, map(pool_line, summary.pools))) if summary.pools else "",
         _pairs(summary.pairs, colours),
         compute_section(summary, rows, colours),
         *(moves_section(moves, f"What each move of {name} gave") for name, moves in summary.moves.items()),

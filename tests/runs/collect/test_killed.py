@@ -1,6 +1,7 @@
 """The command in a process of its own, killed and asked to end."""
 
 import json
+import os
 import signal
 import sqlite3
 import time
@@ -14,7 +15,7 @@ import pytest
 from bdc_agents.data import load_tasks
 from bdc_agents.runs.jobs.sqlite import SqliteJobs
 
-from ...warm import Started
+from ...warm import Started, Warm
 
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
 World = Any  # of conftest.py
@@ -97,3 +98,31 @@ def test_a_second_signal_ends_it_at_once(world: World, start: Callable[..., Star
         time.sleep(0.01)
     process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 130)
+
+
+def test_trees_that_learn_from_others_are_the_same_after_a_kill(world: World, python: Warm) -> None:
+    world.configure()
+    settings = world.folder / "bdc.toml"
+    settings.write_text(settings.read_text().replace("rollouts = 3\nwidth = 2\n", ""))
+    rows = [
+        {"id": f"t{number}", "statement": f"Write f(x), {number}.", "public_tests": ["assert f(1) == 1"]}
+        for number in range(14)
+    ]
+    (world.folder / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def start(run: str, *more: str) -> Started:
+        words = ["-m", "bdc_agents.cli", "collect", "tasks.jsonl", "--out", run, "--calls", "4", *more]
+        environment = os.environ | {"XDG_CACHE_HOME": str(world.folder / "home")}
+        return python.start([*words, "--json"], world.folder, environment)
+
+    start("whole", "--concurrency", "1").communicate(timeout=300)
+    world.delay = 0.02
+    killed = start("run", "--no-cache")
+    traces = world.folder / "run" / "trace.jsonl"
+    wait_for(lambda: traces.exists() and len(traces.read_bytes().splitlines()) >= 11)
+    killed.kill()
+    killed.communicate()
+    start("run", "--no-cache").communicate(timeout=300)
+    assert len(world.traces("whole")) == len(rows)
+    assert any(trace["settings"]["search"]["beliefs"] for trace in world.traces("whole").values())
+    assert world.traces("run") == world.traces("whole")
