@@ -17,8 +17,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 WRONG = "```python\ndef longest_streak(days):\n    return {}\n```"
 
 
-def respond(body: dict[str, Any]) -> str:
-    """The model called right is right; the other one thinks on and is wrong."""
+def respond(body: dict[str, Any]) -> str | dict[str, Any]:
+    """The model called right is right; the other one thinks on and is wrong; a tool is called."""
+    if "tools" in body:
+        return call_a_tool(body)
     if "reasonableness" in str(body["messages"]):
         return json.dumps({"thoughts": [{"thought": f"idea {body['seed']}", "reasonableness": 0.5}]})
     if "double" in str(body["messages"]):
@@ -26,6 +28,20 @@ def respond(body: dict[str, Any]) -> str:
     if body["model"] == "right":
         return f"```python\n{load_task('demo:longest-streak').hidden.reveal_reference()}\n```"
     return WRONG.format(body["seed"])
+
+
+def call_a_tool(body: dict[str, Any]) -> str | dict[str, Any]:
+    """The call of a tool with a problem, and after it what came back."""
+    last = body["messages"][-1]
+    if last["role"] == "tool":
+        return f"I have it: {last['content']}"
+    problem = {"statement": "Write double(x).", "tests": ["double(4) == 8"]}
+    function = {"name": body["tools"][0]["function"]["name"], "arguments": json.dumps(problem)}
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call-1", "type": "function", "function": function}],
+    }
 
 
 @pytest.fixture
@@ -36,6 +52,7 @@ def run(tmp_path: Path, python: Warm) -> Any:
             tables = (agent.format(model, endpoint.url) for model in ("wrong", "right"))
             (tmp_path / "bdc.toml").write_text("".join(tables))
             environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+            environment |= {"OPENAI_BASE_URL": endpoint.url, "OPENAI_API_KEY": "k"}
             done = python.run([str(EXAMPLES / name), *words], tmp_path, environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -56,3 +73,10 @@ def test_fork_a_past_step_with_another_agent(run: Callable[..., str]) -> None:
 
 def test_plan_a_search_by_a_policy_of_ones_own(run: Callable[..., str]) -> None:
     assert run("ab_mcts.py", "wrong", "right").startswith("solved after ")
+
+
+def test_the_search_as_a_tool_of_an_agent(run: Callable[..., str]) -> None:
+    out = run("tool.py", "openai:right", "I need double(x).")
+    assert "node 0 value 1.0" in out
+    assert "agents asked: wrong right" in out
+    assert "I have it: Solved: the program passes all tests (1)." in out
