@@ -35,8 +35,13 @@ def call_a_tool(body: dict[str, Any]) -> str | dict[str, Any]:
     last = body["messages"][-1]
     if last["role"] == "tool":
         return f"I have it: {last['content']}"
-    problem = {"statement": "Write double(x).", "tests": ["double(4) == 8"]}
-    function = {"name": body["tools"][0]["function"]["name"], "arguments": json.dumps(problem)}
+    names = [tool["function"]["name"] for tool in body["tools"]]
+    arguments: dict[str, Any] = {"statement": "Write double(x).", "tests": ["double(4) == 8"]}
+    if "task" in names:  # deepagents' tool that delegates
+        description = "Write double(x).\nTests:\n- double(4) == 8"
+        arguments = {"description": description, "subagent_type": "programmer"}
+    name = "task" if "task" in names else names[0]
+    function = {"name": name, "arguments": json.dumps(arguments)}
     return {
         "role": "assistant",
         "content": None,
@@ -79,4 +84,10 @@ def test_the_search_as_a_tool_of_an_agent(run: Callable[..., str]) -> None:
     out = run("tool.py", "openai:right", "I need double(x).")
     assert "node 0 value 1.0" in out
     assert "agents asked: wrong right" in out
+    assert "I have it: Solved: the program passes all tests (1)." in out
+
+
+def test_the_search_as_a_sub_agent(run: Callable[..., str]) -> None:
+    pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
+    out = run("subagent.py", "openai:right", "I need double(x).")
     assert "I have it: Solved: the program passes all tests (1)." in out
