@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bdc_agents import load_task
+from bdc_agents.sandbox import probe_tier
 from bdc_agents.testing import ScriptedEndpoint
 
 from ..warm import Warm
@@ -41,6 +42,9 @@ def call_a_tool(body: dict[str, Any]) -> str | dict[str, Any]:
         description = "Write double(x).\nTests:\n- double(4) == 8"
         arguments = {"description": description, "subagent_type": "programmer"}
     name = "task" if "task" in names else names[0]
+    if "execute" in names and "run it" in str(body["messages"]):  # the tool of a sandbox's agent
+        command = "echo 'print(2 * 21)' > program.py && python program.py; cat /etc/passwd"
+        name, arguments = "execute", {"command": command}
     function = {"name": name, "arguments": json.dumps(arguments)}
     return {
         "role": "assistant",
@@ -91,3 +95,12 @@ def test_the_search_as_a_sub_agent(run: Callable[..., str]) -> None:
     pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
     out = run("subagent.py", "openai:right", "I need double(x).")
     assert "I have it: Solved: the program passes all tests (1)." in out
+
+
+def test_a_deep_agent_in_the_sandbox(run: Callable[..., str]) -> None:
+    pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
+    if not probe_tier("namespaces").holds:
+        pytest.skip("needs the tier namespaces")
+    out = run("sandbox.py", "openai:right", "Write a program and run it.")
+    assert "tool: 42\ncat: /etc/passwd: No such file" in out
+    assert "left in the workspace: program.py" in out
