@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,13 @@ def test_a_deep_agent_in_the_sandbox(run: Callable[..., str]) -> None:
     out = run("sandbox.py", "openai:right", "Write a program and run it.")
     assert "tool: 42\ncat: /etc/passwd: No such file" in out
     assert "left in the workspace: program.py" in out
+
+
+def test_the_page_on_tools(tmp_path: Path, run: Callable[..., str]) -> None:
+    """Its snippets, one after the other, and then what they made is used."""
+    pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
+    page = (EXAMPLES.parent / "docs/tools.md").read_text(encoding="utf-8")
+    used = "print(agent.invoke({'messages': ['I need double(x).']})['messages'][-1].text, boss.name)"
+    code = "\n".join([*re.findall(r"```python\n(.*?)```", page, re.DOTALL), used])
+    (tmp_path / "page.py").write_text(code)
+    assert "I have it: Solved" in run(str(tmp_path / "page.py"))
