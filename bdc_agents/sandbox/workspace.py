@@ -72,7 +72,10 @@ class Ran:
 
 
 class Workspace:
-    """A sandboxed folder; commands and files go in and out one after the other.
+    """A sandboxed folder; commands and files go in and out one after the other, from one event loop.
+
+    What is cancelled, or does not answer, ends the workspace: what it had left on the way would be taken
+    for the next answer.
 
     Args:
         limits: What its commands may use.
@@ -125,7 +128,7 @@ class Workspace:
             "wall": f"ended after {wall:g} s, its time limit",
             "memory": f"ended, since it took more than {self.limits.memory_mb} MB",
         }
-        return Ran(ending.output, status, ending.reason == "output", notes.get(ending.reason, ""))
+        return Ran(ending.output, status, not ending.answered, notes.get(ending.reason, ""))
 
     async def put(self, path: str, data: bytes) -> str:
         """Writes a file, and the folders above it; returns what is wrong, or nothing.
@@ -150,7 +153,7 @@ class Workspace:
             return None, "invalid_path"
         most = self.limits.folder_mb * 2**20
         ending = await self._do({"kind": "get", "path": path}, self.limits.seconds, most)
-        if ending.reason == "output":
+        if not ending.answered:
             return None, f"the file is larger than the workspace ({self.limits.folder_mb} MB)"
         wrong = _wrong(ending)
         return (None, wrong) if wrong else (ending.output, "")
@@ -179,7 +182,6 @@ class Workspace:
             try:
                 return await self._exchange(job, wall, output_bytes)
             except BaseException as error:
-                # What of its answer is on the way would be taken for the next one's.
                 self._ended = str(error) or type(error).__name__
                 worker, self._worker = self._worker, None
                 if worker:
@@ -204,10 +206,9 @@ class Workspace:
             async with asyncio.timeout(wall + _GRACE_SECONDS):
                 with suppress(ConnectionError):  # The line that follows tells why.
                     await worker.send(wire.pack(job | {"limits": capped}))
-                for line in (await worker.line(), await worker.line()):
-                    if line.strip() != wire.TAKEN:
-                        break
-                ending, output, report = wire.parse_ending(line)
+                if (line := (await worker.line()).strip()) != wire.TAKEN:
+                    raise ValueError(line)
+                ending, output, report = wire.parse_ending(await worker.line())
                 if output > output_bytes or report:
                     raise ValueError(f"{output} and {report} bytes")
                 return ending._replace(output=await worker.body(output))

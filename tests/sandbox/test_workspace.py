@@ -42,9 +42,11 @@ async def test_no_attack_works(workspace: Workspace, tmp_path: Path) -> None:
         for attack in ATTACKS:
             code = f"{attack.code}\nprint(attack({targets!r}))"
             assert not await workspace.put("/tmp/attack.py", code.encode())
-            ran = await workspace.run("python3 -S /tmp/attack.py; rm -rf /tmp/* /workspace/*")
+            # Alone, so that its parent is the process that watches, and no shell of its own.
+            ran = await workspace.run("exec python3 -S /tmp/attack.py")
             if ran.output.strip().strip(b"'") == b"ESCAPED":  # a traceback quotes the word, too
                 worked.add(attack.name)
+            await workspace.run("rm -rf /tmp/* /workspace/*")
         assert Path(str(targets["prey"])).exists()
         assert not (Path(str(targets["folder"])) / "new").exists()
     assert worked == ALLOWED
@@ -117,6 +119,9 @@ async def test_the_folder_has_a_size(workspace: Workspace) -> None:
 async def test_output_is_cut(workspace: Workspace) -> None:
     ran = await workspace.run("head -c 50000 /usr/bin/bash | base64; exit 3")
     assert (len(ran.output), ran.truncated, ran.status) == (10_000, True, 3)
+    ran = await workspace.run("yes", 1)
+    assert (len(ran.output), ran.truncated, ran.status) == (10_000, True, 124)
+    assert not (await workspace.run("head -c 10000 /usr/bin/bash")).truncated
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Output:
 
 
 def serve(job: dict[str, Any], rules: confine.Rules, control: int) -> None:
-    """Does what the caller asks, and tells it how that ended.
+    """Does what the caller asks, and tells it how that ended: `answered` says that nothing was dropped.
 
     Args:
         job: `kind` is `execute`, `put` or `get`; with `limits`.
@@ -84,9 +84,8 @@ def serve(job: dict[str, Any], rules: confine.Rules, control: int) -> None:
     status = end_all((pid,))[pid].status
     printed.take_rest()
     seconds = time.monotonic() - started
-    if reason == "exit" and printed.truncated:
-        reason = "output"
-    wire.send(control, wire.pack_ending(wire.Ending(reason, status, True, seconds, bytes(printed.kept), b"")))
+    ending = wire.Ending(reason, status, not printed.truncated, seconds, bytes(printed.kept), b"")
+    wire.send(control, wire.pack_ending(ending))
 
 
 def _wait(
