@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from bdc_agents.agents import load_agents
     from bdc_agents.data import load_task, load_tasks
     from bdc_agents.sandbox import create_executor
-    from bdc_agents.search import asolve, create_search_graph, extract_traces, solve
+    from bdc_agents.search import (
+        asolve,
+        create_search_graph,
+        create_search_subagent,
+        create_search_tool,
+        extract_traces,
+        solve,
+    )
 
 __all__ = [
     "BDCError",
@@ -53,6 +60,8 @@ __all__ = [
     "asolve",
     "create_executor",
     "create_search_graph",
+    "create_search_subagent",
+    "create_search_tool",
     "extract_traces",
     "load_agents",
     "load_settings",
@@ -66,6 +75,8 @@ _HOMES = {
     "asolve": "bdc_agents.search",
     "create_executor": "bdc_agents.sandbox",
     "create_search_graph": "bdc_agents.search",
+    "create_search_subagent": "bdc_agents.search",
+    "create_search_tool": "bdc_agents.search",
     "extract_traces": "bdc_agents.search",
     "load_agents": "bdc_agents.agents",
     "load_task": "bdc_agents.data",

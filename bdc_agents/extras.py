@@ -9,6 +9,7 @@ from bdc_agents.errors import NotInstalled
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "local": ("xllamacpp",),
+    "deepagents": ("deepagents",),
     "studio": ("langgraph_cli", "langgraph_api"),
     "distill": (
         *("torch", "transformers", "tokenizers", "peft", "safetensors", "gguf", "accelerate", "psutil"),

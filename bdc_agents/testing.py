@@ -127,10 +127,11 @@ class ScriptedEndpoint:
             model = ChatOpenAI(model="any", base_url=endpoint.url, api_key="any")
 
     Args:
-        respond: From the request's JSON body to the reply's text.
+        respond: From the request's JSON body to the reply's text, or to its message, such as one with
+            `tool_calls`.
     """
 
-    def __init__(self, respond: Callable[[dict[str, Any]], str]) -> None:
+    def __init__(self, respond: Callable[[dict[str, Any]], str | dict[str, Any]]) -> None:
         self.respond = respond
         self.requests: list[dict[str, Any]] = []
         endpoint = self
@@ -171,7 +172,10 @@ class ScriptedEndpoint:
         self._thread.join()
 
 
-def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+def _completion(body: dict[str, Any], reply: str | dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": reply} if isinstance(reply, str) else reply
+    text = str(message.get("content") or "")
+    finish = "tool_calls" if message.get("tool_calls") else "stop"
     prompt = sum(len(str(message["content"])) for message in body["messages"]) // 4
     tokens = len(text) // 4
     return {
@@ -179,7 +183,7 @@ def _completion(body: dict[str, Any], text: str) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
         "usage": {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens},
     }
 

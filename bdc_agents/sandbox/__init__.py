@@ -1,8 +1,10 @@
 """The sandbox: runs programs by LLMs, all of them as hostile. SECURITY.md says what each tier covers."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bdc_agents.config import SandboxConfig
+from bdc_agents.extras import lazily
 
 from .backend import BackendExecutor
 from .compare import text_matches, value_matches
@@ -10,6 +12,10 @@ from .executor import ProcessExecutor
 from .probes import TierReport, choose, probe_tier
 from .protocol import Executor, Job, job_for
 from .tiers import TIERS, make_tier
+from .workspace import Workspace, WorkspaceLimits
+
+if TYPE_CHECKING:
+    from .for_deepagents import WorkspaceBackend as WorkspaceBackend
 
 __all__ = [
     "TIERS",
@@ -17,12 +23,17 @@ __all__ = [
     "Executor",
     "Job",
     "TierReport",
+    "Workspace",
+    "WorkspaceLimits",
     "create_executor",
     "job_for",
     "probe",
     "text_matches",
     "value_matches",
 ]
+
+# Of an extra, so imported on first use, and not by `import *`.
+__getattr__ = lazily(__name__, {"WorkspaceBackend": "bdc_agents.sandbox.for_deepagents"})
 
 
 def create_executor(

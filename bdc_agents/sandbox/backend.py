@@ -139,7 +139,7 @@ class BackendExecutor:
 def _payload(job: Job) -> bytes:
     folder = "/tmp"  # noqa: S108 - in the backend; a program's files stay there
     setup = {
-        **dict.fromkeys(("namespaces", "bubblewrap", "landlock", "isolated", "warm"), False),
+        **dict.fromkeys(("namespaces", "bubblewrap", "landlock", "isolated", "warm", "commands"), False),
         **{"packages": [], "folders": [], "files": [], "work": folder, "keep_files": True},
     }
     frames = [wire.pack(setup), *frames_of(job), wire.pack({"kind": "end"})]

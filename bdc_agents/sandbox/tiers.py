@@ -77,6 +77,8 @@ def make_tier(name: str, python: str | None = None, packages: Sequence[str] = ()
         "packages": sorted({str(Path(folder).parent) for folder in extra}),
         "folders": [*_visible_folders(own=python is None), *extra],
         "files": [file for file in ("/etc/ld.so.cache",) if Path(file).is_file()],
+        "links": {},
+        "commands": False,
         "work": "/" if name == "landlock" else WORK,
         "work_mb": WORK_MB,
         "work_files": WORK_FILES,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig
     from bdc_agents.serve.solver.graph import create_solver_graph
     from bdc_agents.serve.solver.runnable import BDCSolver
+    from bdc_agents.serve.solver.tool import create_solver_tool
 
 __all__ = [
     "BDCSolver",
@@ -32,6 +33,7 @@ __all__ = [
     "concatenate",
     "create_app",
     "create_solver_graph",
+    "create_solver_tool",
     "quantize",
 ]
 
@@ -51,6 +53,7 @@ _HOMES = {
     "concatenate": "bdc_agents.experts.concatenate",
     "create_app": "bdc_agents.serve.http.api",
     "create_solver_graph": "bdc_agents.serve.solver.graph",
+    "create_solver_tool": "bdc_agents.serve.solver.tool",
     "quantize": "bdc_agents.experts.concatenate",
 }
 

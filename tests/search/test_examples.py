@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from bdc_agents import load_task
+from bdc_agents.sandbox import probe_tier
 from bdc_agents.testing import ScriptedEndpoint
 
 from ..warm import Warm
@@ -17,8 +19,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 WRONG = "```python\ndef longest_streak(days):\n    return {}\n```"
 
 
-def respond(body: dict[str, Any]) -> str:
-    """The model called right is right; the other one thinks on and is wrong."""
+def respond(body: dict[str, Any]) -> str | dict[str, Any]:
+    """The model called right is right; the other one thinks on and is wrong; a tool is called."""
+    if "tools" in body:
+        return call_a_tool(body)
     if "reasonableness" in str(body["messages"]):
         return json.dumps({"thoughts": [{"thought": f"idea {body['seed']}", "reasonableness": 0.5}]})
     if "double" in str(body["messages"]):
@@ -26,6 +30,28 @@ def respond(body: dict[str, Any]) -> str:
     if body["model"] == "right":
         return f"```python\n{load_task('demo:longest-streak').hidden.reveal_reference()}\n```"
     return WRONG.format(body["seed"])
+
+
+def call_a_tool(body: dict[str, Any]) -> str | dict[str, Any]:
+    """The call of a tool with a problem, and after it what came back."""
+    last = body["messages"][-1]
+    if last["role"] == "tool":
+        return f"I have it: {last['content']}"
+    names = [tool["function"]["name"] for tool in body["tools"]]
+    arguments: dict[str, Any] = {"statement": "Write double(x).", "tests": ["double(4) == 8"]}
+    if "task" in names:  # deepagents' tool that delegates
+        description = "Write double(x).\nTests:\n- double(4) == 8"
+        arguments = {"description": description, "subagent_type": "programmer"}
+    name = "task" if "task" in names else names[0]
+    if "execute" in names and "run it" in str(body["messages"]):  # the tool of a sandbox's agent
+        command = "echo 'print(2 * 21)' > program.py && python program.py; cat /etc/passwd"
+        name, arguments = "execute", {"command": command}
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call-1", "type": "function", "function": function}],
+    }
 
 
 @pytest.fixture
@@ -36,6 +62,7 @@ def run(tmp_path: Path, python: Warm) -> Any:
             tables = (agent.format(model, endpoint.url) for model in ("wrong", "right"))
             (tmp_path / "bdc.toml").write_text("".join(tables))
             environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+            environment |= {"OPENAI_BASE_URL": endpoint.url, "OPENAI_API_KEY": "k"}
             done = python.run([str(EXAMPLES / name), *words], tmp_path, environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -69,3 +96,35 @@ def test_talk_with_the_search_in_the_terminal(run: Callable[..., str]) -> None:
     assert "  ... " in out
     assert "**Solved**: `double` passes 2 of 2 tests." in out
     assert "return 2 * x" in out
+
+
+def test_the_search_as_a_tool_of_an_agent(run: Callable[..., str]) -> None:
+    out = run("tool.py", "openai:right", "I need double(x).")
+    assert "node 0 value 1.0" in out
+    assert "agents asked: wrong right" in out
+    assert "I have it: Solved: the program passes all tests (1)." in out
+
+
+def test_the_search_as_a_sub_agent(run: Callable[..., str]) -> None:
+    pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
+    out = run("subagent.py", "openai:right", "I need double(x).")
+    assert "I have it: Solved: the program passes all tests (1)." in out
+
+
+def test_a_deep_agent_in_the_sandbox(run: Callable[..., str]) -> None:
+    pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
+    if not probe_tier("namespaces").holds:
+        pytest.skip("needs the tier namespaces")
+    out = run("sandbox.py", "openai:right", "Write a program and run it.")
+    assert "tool: 42\ncat: /etc/passwd: No such file" in out
+    assert "left in the workspace: program.py" in out
+
+
+def test_the_page_on_tools(tmp_path: Path, run: Callable[..., str]) -> None:
+    """Its snippets, one after the other, and then what they made is used."""
+    pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
+    page = (EXAMPLES.parent / "docs/tools.md").read_text(encoding="utf-8")
+    used = "print(agent.invoke({'messages': ['I need double(x).']})['messages'][-1].text, boss.name)"
+    code = "\n".join([*re.findall(r"```python\n(.*?)```", page, re.DOTALL), used])
+    (tmp_path / "page.py").write_text(code)
+    assert "I have it: Solved" in run(str(tmp_path / "page.py"))

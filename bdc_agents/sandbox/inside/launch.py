@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from . import supervise, usage, wire
+from . import commands, supervise, usage, wire
 from .isolation import kernel, landlock, namespaces, seccomp
 from .isolation.confine import Rules, load, own_modules
 from .processes import end_all
@@ -61,7 +61,10 @@ def _isolate(setup: dict[str, Any]) -> namespaces.Owner | None:
     """Puts the walls up that stand for all jobs."""
     _prefer_for_oom()
     if setup["namespaces"]:
-        return namespaces.enter(setup["folders"], setup["files"], setup["work"])
+        owner = namespaces.enter(setup["folders"], setup["files"], setup["work"], setup["links"])
+        if setup["commands"]:
+            namespaces.furnish_for_all(owner, setup["work"], setup["work_mb"], setup["work_files"])
+        return owner
     if setup["bubblewrap"]:
         return namespaces.adopt()
     if os.getpid() != 1:
@@ -84,7 +87,7 @@ def _warm_up(setup: dict[str, Any]) -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would take memory for each core
         importlib.util.find_spec("nowhere")  # reads what is in these folders, before nobody may list them
     load(_MODULES)
-    seccomp.prepare(namespaces=_has_namespaces(setup))
+    seccomp.prepare(_has_namespaces(setup), setup["commands"])
     own_modules()
     gc.collect()
     gc.freeze()  # so that a child's first collection does not copy all of this
@@ -113,7 +116,10 @@ def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
         wire.send(CONTROL, f"{wire.READY}\n".encode())
         job = wire.receive(CONTROL)
         wire.send(CONTROL, f"{wire.TAKEN}\n".encode())
-        if _run_tests(job, rules, setup):
+        if setup["commands"]:
+            commands.serve(job, rules, CONTROL)
+            status = _SERVED
+        elif _run_tests(job, rules, setup):
             status = _SERVED
     except (EOFError, ConnectionError):
         status = _CALLER_GONE
@@ -129,7 +135,8 @@ def _serve(setup: dict[str, Any], owner: namespaces.Owner | None) -> None:
 
 def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     if owner:
-        namespaces.settle(owner, setup["work"], setup["work_mb"], setup["work_files"])
+        work = (setup["work"], setup["work_mb"], setup["work_files"])
+        namespaces.settle(owner, *work, shared=setup["commands"])
     else:
         if os.getpid() != 1:
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -140,14 +147,15 @@ def _settle(setup: dict[str, Any], owner: namespaces.Owner | None) -> Rules:
     if setup["landlock"] and landlock.version() < landlock.NEEDED:
         raise OSError(landlock.lacking())
     if setup["landlock"] or (owner and landlock.version()):
-        landlock.restrict(*_visible(setup))
+        landlock.restrict(*_visible(setup), execute=setup["commands"])
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to programs
     return Rules(
-        seccomp=_filter_calls(required=setup["isolated"]),
+        seccomp=_filter_calls(required=setup["isolated"], execute=setup["commands"]),
         namespaces=_has_namespaces(setup),
         address_space=usage.sizes()[0],
         count_processes=_has_namespaces(setup),
         readable=(*setup["folders"], *setup["files"]) if setup["landlock"] else (),
+        execute=setup["commands"],
     )
 
 
@@ -161,13 +169,16 @@ def _visible(setup: dict[str, Any]) -> tuple[list[str], list[str]]:
     It has to see how much memory a program takes; the program itself then reads less, see `Rules`.
     """
     readable = [*setup["folders"], *setup["files"], "/proc"]
-    return (readable, []) if setup["landlock"] else ([*readable, "/dev"], [setup["work"]])
+    if setup["landlock"]:
+        return readable, []
+    shared = ["/tmp"] if setup["commands"] else []  # noqa: S108 - inside the sandbox
+    return [*readable, "/dev"], [setup["work"], *shared]
 
 
-def _filter_calls(required: bool) -> bool:
+def _filter_calls(required: bool, execute: bool) -> bool:
     """Puts the supervisor's filter in force; returns whether there is one."""
     try:
-        seccomp.install(seccomp.supervisor_filter())
+        seccomp.install(seccomp.supervisor_filter(execute))
         return True
     except OSError:
         if required:

@@ -37,6 +37,7 @@ class Rules(NamedTuple):
             that is looked at from outside.
         count_processes: Whether the limit on processes counts those of this sandbox only.
         readable: What Landlock lets these processes read, where the supervisor reads more.
+        execute: Whether they may start other programs.
     """
 
     seccomp: bool
@@ -44,6 +45,7 @@ class Rules(NamedTuple):
     address_space: int
     count_processes: bool
     readable: tuple[str, ...] = ()
+    execute: bool = False
 
 
 def load(modules: Iterable[str]) -> None:
@@ -94,7 +96,8 @@ def confine(limits: dict[str, Any], rules: Rules, keep: tuple[int, ...], closed:
         landlock.restrict([*rules.readable], [])
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0 if closed else 1)
     if rules.seccomp:
-        seccomp.install(seccomp.program_filter(limits["processes"] > 1, os.getpid(), rules.namespaces))
+        several = limits["processes"] > 1
+        seccomp.install(seccomp.program_filter(several, os.getpid(), rules.namespaces, rules.execute))
 
 
 def use_spare_memory() -> None:

@@ -38,12 +38,13 @@ def lacking() -> str:
     return text if found else f"{text}: the kernel has none, or a container's seccomp profile refuses it"
 
 
-def restrict(readable: list[str], writable: list[str]) -> None:
+def restrict(readable: list[str], writable: list[str], execute: bool = False) -> None:
     """Lets this process and its children use these files, and no others.
 
     Args:
         readable: Folders and files to read; what is not there is left out.
         writable: Folders to write to as well.
+        execute: Whether what can be read can be run, too; what can be written never can.
 
     Raises:
         OSError: If this kernel has no Landlock.
@@ -57,7 +58,9 @@ def restrict(readable: list[str], writable: list[str]) -> None:
     rules = kernel.landlock(0, ctypes.c_char_p(handled), ctypes.c_size_t(size), ctypes.c_uint(0))
     try:
         for path in readable:
-            _allow(rules, path, rights & (_READ | _LIST))
+            _allow(rules, path, rights & (_READ | _LIST | (_EXECUTE if execute else 0)))
+        if execute:  # People list the root; below it is nothing that may not be known.
+            _allow(rules, "/", rights & _LIST)
         for path in writable:
             _allow(rules, path, rights & ~_EXECUTE)
         for path in _DEVICES:
@@ -75,7 +78,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
         return
     try:
         if not os.path.isdir(path):
-            rights &= _READ | _WRITE
+            rights &= _READ | _WRITE | _EXECUTE
         rule = struct.pack("=Qi", rights, place)
         kernel.landlock(
             1, ctypes.c_int(rules), ctypes.c_int(_PATH_BENEATH), ctypes.c_char_p(rule), ctypes.c_uint(0)

@@ -16,6 +16,8 @@ _NOBODY = 65534  # The user `nobody`, also of files whose owner has no id in the
 DEVICES = ("null", "full", "random", "urandom")
 """Not /dev/zero: memory mapped from it is counted by no limit once it is unmapped in part."""
 
+_SCRATCH = "/tmp"  # noqa: S108 - inside the sandbox
+
 _PLAIN = kernel.MS_NOSUID | kernel.MS_NODEV
 _READ_ONLY = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID
 
@@ -27,7 +29,7 @@ class Owner(NamedTuple):
     group: int
 
 
-def enter(folders: list[str], files: list[str], work: str) -> Owner:
+def enter(folders: list[str], files: list[str], work: str, links: dict[str, str]) -> Owner:
     """Isolates this process; returns only in the new process 1, which may still mount.
 
     The calling process stays outside, ends process 1 when it is terminated itself, and ends with
@@ -36,6 +38,7 @@ def enter(folders: list[str], files: list[str], work: str) -> Owner:
     Args:
         folders, files: What stays visible, read-only, under its own path.
         work: Where the folder will be that a program may write to.
+        links: Further names of what is visible, such as `/usr/local/bin/python`, and what they stand for.
 
     Raises:
         OSError: If this machine does not let this user do it.
@@ -48,7 +51,7 @@ def enter(folders: list[str], files: list[str], work: str) -> Owner:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.set_hostname("sandbox")
-    _build_root(folders, files, work)
+    _build_root(folders, files, work, links)
     kernel.restrict_mount("/", _READ_ONLY, recursive=False)
     kernel.forbid_capabilities()
     return owner
@@ -66,18 +69,40 @@ def fork() -> int:
     return kernel.fork_into(_NEW_PROCESSES | _NEW_MOUNTS | _NEW_IPC)
 
 
-def settle(owner: Owner, work: str, work_mb: int, work_files: int) -> None:
+def furnish(owner: Owner, work: str, work_mb: int, work_files: int) -> None:
+    """Mounts an empty folder to work in.
+
+    Args:
+        owner: Who may write there.
+        work: Where it is.
+        work_mb, work_files: How much may be written there.
+    """
+    limits = f"size={work_mb}m,nr_inodes={work_files},mode=700,uid={owner.user},gid={owner.group}"
+    kernel.mount("tmpfs", work, "tmpfs", _PLAIN | kernel.MS_NOEXEC, limits)
+
+
+def furnish_for_all(owner: Owner, work: str, work_mb: int, work_files: int) -> None:
+    """The same for all children together, with a part of it as `/tmp`."""
+    furnish(owner, work, work_mb, work_files)
+    scratch = f"{work}/.tmp"
+    os.mkdir(scratch, 0o700)
+    os.chown(scratch, owner.user, owner.group)
+    kernel.mount(scratch, _SCRATCH, flags=kernel.MS_BIND)
+
+
+def settle(owner: Owner, work: str, work_mb: int, work_files: int, shared: bool) -> None:
     """Gives such a child an empty folder to work in, and takes all privileges from it.
 
     Args:
         owner: Whom it becomes.
         work: The folder that the program may write to.
         work_mb, work_files: How much it may write there.
+        shared: Whether there is a folder for all children already.
     """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _mount_proc("/proc")
-    limits = f"size={work_mb}m,nr_inodes={work_files},mode=700,uid={owner.user},gid={owner.group}"
-    kernel.mount("tmpfs", work, "tmpfs", _PLAIN | kernel.MS_NOEXEC, limits)
+    if not shared:
+        furnish(owner, work, work_mb, work_files)
     _drop(owner)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user has cleared it
 
@@ -144,7 +169,7 @@ def _stand_guard(child: int) -> None:
     os._exit(0)
 
 
-def _build_root(folders: list[str], files: list[str], work: str) -> None:
+def _build_root(folders: list[str], files: list[str], work: str, links: dict[str, str]) -> None:
     """A small file system in memory with the folders bound into it becomes the root."""
     kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     root = next(at for at in ("/tmp", "/mnt", "/srv", "/var") if _free(at, folders))  # noqa: S108
@@ -159,6 +184,10 @@ def _build_root(folders: list[str], files: list[str], work: str) -> None:
     os.symlink(work, f"{root}/dev/shm")  # noqa: S108 - where the C library makes locks
     os.mkdir(f"{root}/proc")
     os.makedirs(root + work, exist_ok=True)
+    os.makedirs(root + _SCRATCH, exist_ok=True)
+    for name, target in links.items():
+        os.makedirs(os.path.dirname(root + name), exist_ok=True)
+        os.symlink(target, root + name)
     _mount_proc(f"{root}/proc")
     os.chdir(root)
     kernel.pivot_root_here()

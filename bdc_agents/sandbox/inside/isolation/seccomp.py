@@ -143,42 +143,50 @@ def _checks(processes: bool) -> dict[str, Block]:
 # --- filters ----------------------------------------------------------------------------------------
 
 
-def prepare(namespaces: bool) -> None:
+def prepare(namespaces: bool, execute: bool) -> None:
     """Makes the usual filters once for all processes that are forked from this one."""
     with suppress(OSError):  # told where a filter is put in force
-        supervisor_filter()
-        program_filter(False, os.getpid(), namespaces)  # by the same call: a cache tells names from places
+        supervisor_filter(execute)
+        program_filter(
+            execute, os.getpid(), namespaces, execute
+        )  # by the same call: a cache tells names from places
 
 
 @cache
-def supervisor_filter() -> bytes:
+def supervisor_filter(execute: bool) -> bytes:
     """What holds for every process of a sandbox, as a BPF program.
+
+    Args:
+        execute: Whether processes below it may start other programs.
 
     Raises:
         OSError: If the system calls of this machine are not known here.
     """
     free = (syscalls.FREE, syscalls.OWN_FILES, syscalls.SEVERAL, syscalls.CHECKED, syscalls.SUPERVISOR)
+    free += (syscalls.EXECUTE,) if execute else ()
     return _packed(_program(free, {"clone": _NOT_CLONED}))
 
 
-def program_filter(processes: bool, pid: int, namespaces: bool) -> bytes:
+def program_filter(processes: bool, pid: int, namespaces: bool, execute: bool = False) -> bytes:
     """What holds, on top of that, for a program.
 
     Args:
         processes: Whether it may start processes, and signal them; threads it always may start.
         pid: Of the program's process, which may always signal itself.
         namespaces: Whether there are any around it, and so no files and processes of others.
+        execute: Whether it may start other programs.
 
     Raises:
         OSError: If the system calls of this machine are not known here.
     """
-    return struct.pack("I", pid).join(template(processes, namespaces))
+    return struct.pack("I", pid).join(template(processes, namespaces, execute))
 
 
 @cache
-def template(processes: bool, namespaces: bool) -> list[bytes]:
+def template(processes: bool, namespaces: bool, execute: bool = False) -> list[bytes]:
     """The filter of a program, in pieces: between them stands the number of its process."""
     free = [syscalls.FREE, *[syscalls.OWN_FILES] * namespaces, *[syscalls.SEVERAL] * processes]
+    free += [syscalls.EXECUTE] * execute
     return _packed(_program(free, _checks(processes) | _lone(processes))).split(struct.pack("I", _SELF))
 
 

@@ -83,4 +83,7 @@ SUPERVISOR: dict[str, Numbers] = {
 """For the process that runs no program, but starts them and watches over them."""
 # fmt: on
 
+EXECUTE: dict[str, Numbers] = {"execve": (59, 221), "execveat": (322, 281)}
+"""For a workspace, whose commands start other programs; a program of a search never does."""
+
 CLONE3: Numbers = (435, 435)
