@@ -31,12 +31,12 @@ from bdc_agents.types import (
 
 if TYPE_CHECKING:
     from bdc_agents.agents import load_agents
+    from bdc_agents.chat import create_search_subagent
     from bdc_agents.data import load_task, load_tasks
     from bdc_agents.sandbox import create_executor
     from bdc_agents.search import (
         asolve,
         create_search_graph,
-        create_search_subagent,
         create_search_tool,
         extract_traces,
         solve,
@@ -75,7 +75,7 @@ _HOMES = {
     "asolve": "bdc_agents.search",
     "create_executor": "bdc_agents.sandbox",
     "create_search_graph": "bdc_agents.search",
-    "create_search_subagent": "bdc_agents.search",
+    "create_search_subagent": "bdc_agents.chat",
     "create_search_tool": "bdc_agents.search",
     "extract_traces": "bdc_agents.search",
     "load_agents": "bdc_agents.agents",

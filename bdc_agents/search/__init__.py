@@ -3,7 +3,6 @@
 from bdc_agents.search.checkpoints import PlainSerializer
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.solve import asolve, solve
-from bdc_agents.search.subagent import create_search_subagent
 from bdc_agents.search.tool import create_search_tool
 from bdc_agents.search.traces import extract_traces, trace_of
 
@@ -11,7 +10,6 @@ __all__ = [
     "PlainSerializer",
     "asolve",
     "create_search_graph",
-    "create_search_subagent",
     "create_search_tool",
     "extract_traces",
     "solve",

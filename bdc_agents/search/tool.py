@@ -135,6 +135,24 @@ def create_search_tool(
     Raises:
         ConfigError: If there is no agent, or two have one name.
     """
+    return problem_tool(search_by(agents, executor, search, budget), name, description)
+
+
+Solve = Callable[[Problem, Emit | None], Awaitable[tuple[str, dict[str, Any]]]]
+"""From a problem, and what to tell of events, to the text that the calling model reads and the artifact."""
+
+
+def search_by(
+    agents: Mapping[str, Answering] | Sequence[Agent | Answering],
+    executor: Executor | None,
+    search: SearchConfig | None,
+    budget: Budget | None,
+) -> Solve:
+    """Searches as `create_search_tool` does; its artifact is the trace as plain data.
+
+    Raises:
+        ConfigError: If there is no agent, or two have one name.
+    """
     found = as_agents(agents)
     if not found:
         raise ConfigError('no agents: give at least one, as in create_search_tool({"a": model})')
@@ -155,11 +173,7 @@ def create_search_tool(
         )
         return told_of_search(trace), trace.model_dump(mode="json")
 
-    return problem_tool(solve, name, description)
-
-
-Solve = Callable[[Problem, Emit | None], Awaitable[tuple[str, dict[str, Any]]]]
-"""From a problem, and what to tell of events, to the text that the calling model reads and the artifact."""
+    return solve
 
 
 def problem_tool(solve: Solve, name: str, description: str) -> BaseTool:
@@ -181,10 +195,10 @@ def problem_tool(solve: Solve, name: str, description: str) -> BaseTool:
         return "\n".join([text, *list(doubts)[:_NOTES_SHOWN]]), artifact
 
     async def acall(**given: Any) -> tuple[str, dict[str, Any]]:
-        return await work(given, _writer())
+        return await work(given, writer())
 
     def call(**given: Any) -> tuple[str, dict[str, Any]]:
-        return run_sync(work(given, _writer()))
+        return run_sync(work(given, writer()))
 
     return StructuredTool.from_function(
         func=call,
@@ -193,12 +207,12 @@ def problem_tool(solve: Solve, name: str, description: str) -> BaseTool:
         description=description,
         args_schema=ProblemArguments,
         response_format="content_and_artifact",
-        handle_tool_error=_refusal,
+        handle_tool_error=refusal,
         handle_validation_error=_wrong_arguments,
     )
 
 
-def _writer() -> Emit | None:
+def writer() -> Emit | None:
     """The stream of the graph that calls the tool, where its readers see the search go on; None elsewhere."""
     try:
         return get_stream_writer()
@@ -206,7 +220,8 @@ def _writer() -> Emit | None:
         return None
 
 
-def _refusal(error: ToolException) -> str:
+def refusal(error: Exception) -> str:
+    """What the calling model reads where nothing could begin."""
     return f"Not solved, since it could not begin: {trim(str(error), 2000)}"
 
 

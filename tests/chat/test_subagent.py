@@ -9,7 +9,6 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolCall
 from bdc_agents import Budget, Trace, create_executor, create_search_subagent
 from bdc_agents.agents.protocol import Request
 from bdc_agents.sandbox import Executor
-from bdc_agents.search.subagent import arguments_of
 from bdc_agents.testing import ScriptedAgent
 
 TASK = "Write double(x), twice x.\n\nTests:\n- double(0) == 0\n- double(4) == 8"
@@ -32,25 +31,20 @@ def programmer(executor: Executor) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("text", "tests"),
+    "text",
     [
-        (TASK, ["double(0) == 0", "double(4) == 8"]),
-        (
-            "Double.\n**Test cases:**\n1. `double(0) -> 0`\n2) double(4) -> 8",
-            ["double(0) -> 0", "double(4) -> 8"],
-        ),
-        ("Write double(x) -> int.\n```python\nassert double(4) == 8\n```", ["assert double(4) == 8"]),
-        ("Print the sum.\nExamples\n2 3 -> 5\n\nBe quick: a -> b.", ["2 3 -> 5"]),
-        ('{"statement": "Double.", "tests": ["double(4) == 8"]}', ["double(4) == 8"]),
-        ('Please:\n```json\n{"statement": "Double.", "tests": ["double(4) == 8"]}\n```', ["double(4) == 8"]),
-        ("We know that f(2) is small (see above), so x == 4 (roughly).", []),
-        ("", []),
+        TASK,
+        "Double.\n**Test cases:**\n1. `double(0) -> 0`\n2) double(4) -> 8",
+        "Write double(x) -> int.\n```python\nassert double(0) == 0\nassert double(4) == 8\n```",
+        '{"statement": "Double.", "tests": ["double(0) == 0", "double(4) == 8"]}',
+        'Please:\n```json\n{"statement": "Double.", "tests": ["double(0) == 0", "double(4) == 8"]}\n```',
     ],
 )
-def test_what_a_message_states(text: str, tests: list[str]) -> None:
-    read = arguments_of(text)
-    assert read["tests"] == tests
-    assert not any(test in read["statement"] for test in tests)
+async def test_what_an_agent_states_is_read_as_what_a_person_does(
+    programmer: dict[str, Any], text: str
+) -> None:
+    state = await programmer["runnable"].ainvoke({"messages": [HumanMessage(text)]})
+    assert state["messages"][-1].text.startswith("Solved: the program passes all tests (2).")
 
 
 async def test_the_answer_is_the_last_message_and_nothing_else_goes_back(programmer: dict[str, Any]) -> None:
