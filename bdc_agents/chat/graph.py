@@ -42,7 +42,7 @@ from bdc_agents.search.calls import read_aside
 from bdc_agents.search.graph import graph_of
 from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.premises import check_premises
-from bdc_agents.search.state import Json, SearchContext, SearchState, add_usage
+from bdc_agents.search.state import Json, SearchContext, SearchState, add_usage, settings_of
 from bdc_agents.search.step import SearchRuntime
 from bdc_agents.search.wiring import Graph, GraphNode, Route
 from bdc_agents.types import Problem, Solution, Tree, Usage
@@ -61,8 +61,8 @@ def create_chat_graph(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
-    search: SearchConfig | None = None,
-    budget: Budget | None = None,
+    search: SearchConfig | Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     policy: Policy | None = None,
     link: Link | None = None,
 ) -> StateGraph[ChatState, SearchContext, ChatInput, ChatOutput]:
@@ -86,8 +86,7 @@ def create_chat_graph(
     searching = SearchingNodes(
         {agent.name: agent for agent in as_agents(agents)},
         executor or create_executor(),
-        search or SearchConfig(),
-        budget or Budget(),
+        *settings_of(search, budget),
         policy,
     )
     nodes = _Nodes(searching, link)

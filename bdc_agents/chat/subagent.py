@@ -38,8 +38,8 @@ def create_search_subagent(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
-    search: SearchConfig | None = None,
-    budget: Budget | None = None,
+    search: SearchConfig | Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     name: str = "programmer",
     description: str = DESCRIPTION,
 ) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from bdc_agents.types import Frozen
 
 NEARLY = 0.95
 """Share of what a solver solves that a smaller cap on calls must keep."""
+SOLVED = 20
+"""Solved problems below which no cap on calls is advised: the 95th of a hundred cannot be told from fewer."""
 FEW = 10
 """Programs below which it is not said that an agent gives nothing: where none of 10 passes, the true share is
 below 0.28 with 95 % confidence."""
@@ -72,19 +74,32 @@ def advise(summary: Summary, rows: Mapping[str, Sequence[Row]], beliefs: Mapping
         beliefs: By solver that has some, where its beliefs are.
     """
     rates = sorted(map(rate_of, summary.solvers), key=lambda one: (-one.solved.value, one.calls))
-    best = rates[0]
+    best = next((one for one in rates if is_usual(one.solver)), rates[0])
     searches = [one.solver for one in rates if one.solver in summary.moves]
     figures = summary.moves[searches[0]].figures if searches else ()
     ranked = sorted((one for one in figures if one.kind != "think"), key=lambda one: -one.gain)
-    idle = idle_agents(figures)
+    idle = [name for name in idle_agents(figures) if name not in who_solves(rows)]
     calls = enough_calls(rows[best.solver])
     return Advice(
         rates=tuple(rates),
         moves=tuple(ranked),
-        reasons=tuple(_reasons(summary, rates, rows, calls, idle)),
+        reasons=tuple(_reasons(summary, rates, best, rows, calls, idle)),
         settings=tuple(_settings(best.solver, calls)),
         command=_command(best.solver, figures, idle, beliefs),
     )
+
+
+def is_usual(solver: str) -> bool:
+    """Whether a solver is one that `bdc solve` and `bdc collect` run: the search, with some policy."""
+    return Spec.parse(solver).kind in ("search", "best-of")
+
+
+def who_solves(rows: Mapping[str, Sequence[Row]]) -> set[str]:
+    """Agents that solve something alone, whatever a search made of them."""
+    alone = {name: Spec.parse(name).agents() for name in rows}
+    return {
+        named[0] for name, named in alone.items() if len(named) == 1 and any(row.solved for row in rows[name])
+    }
 
 
 def rate_of(figures: Figures) -> Rate:
@@ -105,9 +120,9 @@ def _over(share: Interval, spent: float) -> Interval:
 
 
 def enough_calls(rows: Sequence[Row]) -> int | None:
-    """The fewest calls by which nearly all is solved that a solver solves; None if that is nothing."""
+    """The fewest calls by which nearly all is solved that a solver solves; None where that is too little."""
     needed = sorted(row.points[-1].calls for row in rows if row.solved and row.points)
-    return needed[ceil(NEARLY * len(needed)) - 1] if needed else None
+    return needed[ceil(NEARLY * len(needed)) - 1] if len(needed) >= SOLVED else None
 
 
 def idle_agents(figures: Sequence[MoveFigures]) -> list[str]:
@@ -128,30 +143,39 @@ def idle_agents(figures: Sequence[MoveFigures]) -> list[str]:
 def _reasons(
     summary: Summary,
     rates: Sequence[Rate],
+    best: Rate,
     rows: Mapping[str, Sequence[Row]],
     calls: int | None,
     idle: Sequence[str],
 ) -> Iterator[str]:
-    best = rates[0]
+    others = [one for one in rates if one is not best]
+    most = rates[0]
     yield (
-        f"{best.solver} solves most: {_percent(best.solved)} of {count_of(summary.problems)}, with "
-        f"{best.calls:.1f} calls for each."
+        f"{most.solver} solves most: {_percent(most.solved)} of {count_of(summary.problems)}, with "
+        f"{most.calls:.1f} calls for each."
     )
-    for other in rates[1:]:
+    if best is not most:
+        found = difference(rows[most.solver], rows[best.solver], lambda row: float(row.solved))
+        sure = "clearly more" if found and found.clear else "no clear difference"
+        yield (
+            f"Of those that bdc solve and bdc collect run, {best.solver} solves most: "
+            f"{_percent(best.solved)}, with {best.calls:.1f} calls for each ({sure})."
+        )
+    for other in others:
         found = difference(rows[best.solver], rows[other.solver], lambda row: float(row.solved))
-        if found and not found.clear and other.calls < best.calls:
+        if found and not found.clear and is_usual(other.solver) and other.calls < best.calls:
             yield _cheaper(best, other, found)
             break
-    sure = [one.solver for one in rates[1:] if _is_clear(rows[best.solver], rows[one.solver])]
-    if sure:
-        yield f"{best.solver} is clearly better than {', '.join(sure)}."
-    elif len(rates) > 1:
+    beaten = [one.solver for one in others if _is_clear(rows[best.solver], rows[one.solver])]
+    if beaten:
+        yield f"{best.solver} is clearly better than {', '.join(beaten)}."
+    elif others:
         yield (
             "No difference between the solvers is clear: with so few problems they may be alike. "
             "More problems (--limit) would tell."
         )
     if calls:
-        yield f"{calls} calls are enough for {NEARLY:.0%} of what it solves."
+        yield f"{calls} call{'s are' if calls > 1 else ' is'} enough for {NEARLY:.0%} of what it solves."
     for agent in idle:
         yield f"No program of {agent} passed; it is left out below."
 

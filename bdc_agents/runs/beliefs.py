@@ -44,6 +44,9 @@ def load_beliefs(path: Path) -> Beliefs:
     """
     file = path / BELIEFS_FILE if path.is_dir() else path
     if not file.is_file():
+        if within := sorted(path.glob(f"*/*/{BELIEFS_FILE}")):
+            folders = ", ".join(str(one.parent) for one in within)
+            raise UsageError(f"{str(path)!r} is an evaluation: name one of its solvers: {folders}")
         raise UsageError(
             f"no beliefs at {str(path)!r}: name a run folder of bdc collect, which keeps {BELIEFS_FILE}, "
             "or such a file"

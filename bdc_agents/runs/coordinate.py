@@ -148,8 +148,13 @@ class TableCoordinator:
     async def lease(self, count: int) -> Sequence[Job] | None:
         """See `Coordinator`."""
         if jobs := await self._do(self._table.lease, self.owner, count):
-            return [self._selected.get(job.id, job) for job in jobs]
+            return [self._as_selected(job) for job in jobs]
         return [] if (await self._do(self._table.totals)).open else None
+
+    def _as_selected(self, job: Job) -> Job:
+        """A job with the hashes that it was selected with, and what the table says that it starts from."""
+        selected = self._selected.get(job.id)
+        return selected.model_copy(update={"known": job.known}) if selected else job
 
     async def heartbeat(self, ids: Collection[str], loads: Mapping[str, Load]) -> Collection[str]:
         """See `Coordinator`."""

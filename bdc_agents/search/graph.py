@@ -24,7 +24,7 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
-from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState
+from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState, settings_of
 from bdc_agents.search.wiring import Graph, GraphNode, Route
 
 
@@ -32,8 +32,8 @@ def create_search_graph(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
-    search: SearchConfig | None = None,
-    budget: Budget | None = None,
+    search: SearchConfig | Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     policy: Policy | None = None,
 ) -> StateGraph[SearchState, SearchContext, SearchInput, SearchOutput]:
     """The search as an uncompiled graph: the caller picks the checkpointer.
@@ -41,7 +41,7 @@ def create_search_graph(
     Args:
         agents: Agents of `load_agents`, or chat models by name. Two or more make the method.
         executor: Runs the programs; None creates the strongest sandbox of this machine.
-        search: Settings; a run's context may change them.
+        search: Settings, or a dict of them; a run's context may change them.
         budget: Caps on what one search uses; a run's context may change them.
         policy: Plans the moves of each round, in place of the policy that the settings name; see
             `bdc_agents.search.policy.moves.Policy`.
@@ -51,14 +51,13 @@ def create_search_graph(
         `programs` as plain data.
 
     Raises:
-        ConfigError: If there is no agent, or two have one name.
+        ConfigError: If there is no agent, two have one name, or a setting is unknown or out of range.
         SandboxRefused: If no executor is given and this machine offers no isolation.
     """
     nodes = Nodes(
         {agent.name: agent for agent in as_agents(agents)},
         executor or create_executor(),
-        search or SearchConfig(),
-        budget or Budget(),
+        *settings_of(search, budget),
         policy,
     )
     return graph_of(nodes)

@@ -57,6 +57,11 @@ def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
         again = "was" if failed == 1 else "were"
         what = f"failed, the last one: {reason}" if reason else f"{again} made again, and answered"
         yield f"{name}: {_count(failed, 'request')} {what}"
+    if used.malformed:
+        yield (
+            f"{name}: {_count(used.malformed, 'reply', 'replies')} of {used.calls} held no program or "
+            "thought that could be read"
+        )
     if used.truncated:
         yield (
             f"{name}: {_count(used.truncated, 'reply', 'replies')} cut off at the token limit; a larger "

@@ -14,7 +14,7 @@ from bdc_agents.errors import ConfigError, ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.origin import budget_of, differences, origin_of, raised
-from bdc_agents.search.state import Emit, SearchState, check_whole
+from bdc_agents.search.state import Emit, SearchState, check_whole, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Trace
@@ -25,8 +25,8 @@ async def asolve(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
-    search: SearchConfig | None = None,
-    budget: Budget | None = None,
+    search: SearchConfig | Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     on_event: Emit | None = None,
     on_state: Callable[[SearchState], None] | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
@@ -38,8 +38,8 @@ async def asolve(
         problem: Or its fields. Needs a public test, unless the agents may write some.
         agents: Agents of `load_agents`, or chat models by name.
         executor: Runs the programs; None creates the strongest sandbox of this machine.
-        search: Settings of the search.
-        budget: Caps on what it uses.
+        search: Settings of the search, or a dict of them, such as {"preset": "paper"}.
+        budget: Caps on what it uses, or a dict of them, such as {"calls": 30}.
         on_event: Told of every call, program and change of the tree, as plain dicts.
         on_state: Told of the state after every step, from which `trace_of` makes the trace of a
             search that is interrupted. A search that is resumed begins with the state it had.
@@ -50,12 +50,13 @@ async def asolve(
 
     Raises:
         ProblemError: If it is none, or has no public test.
+        ConfigError: If a setting is unknown or out of range.
         UsageError: If the thread holds a search of other tests, agents or settings, an unfinished one
             of another problem, or one that is damaged; its message says what differs.
         SandboxRefused: If this machine offers no isolation.
     """
     problem = read_problem(problem)
-    search, budget = search or SearchConfig(), budget or Budget()
+    search, budget = settings_of(search, budget)
     agents = as_agents(agents)
     graph = create_search_graph(agents, executor=executor, search=search, budget=budget)
     app: Any = graph.compile(checkpointer=checkpointer)  # pyright: ignore[reportUnknownMemberType]
@@ -119,8 +120,8 @@ def solve(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
-    search: SearchConfig | None = None,
-    budget: Budget | None = None,
+    search: SearchConfig | Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     on_event: Emit | None = None,
 ) -> Trace:
     """`asolve` for callers that are not asynchronous."""

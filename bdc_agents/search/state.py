@@ -258,6 +258,22 @@ def read_context(
     return _changed(base, changes), _changed(budget, caps or {})
 
 
+def settings_of(
+    search: SearchConfig | Mapping[str, Any] | None, budget: Budget | Mapping[str, Any] | None
+) -> tuple[SearchConfig, Budget]:
+    """Settings as callers give them: models, dicts such as a run's context has (with `preset`), or nothing.
+
+    Raises:
+        ConfigError: If one is something else, a key is unknown, or a value of another kind or out of range.
+    """
+    given: Any = {"search": search, "budget": budget}
+    dicts: Any = {key: value for key, value in given.items() if not isinstance(value, SearchConfig | Budget)}
+    for key, value in dicts.items():
+        _check_kind(key, value, Mapping, f"a {'SearchConfig' if key == 'search' else 'Budget'} or a dict")
+    base = search if isinstance(search, SearchConfig) else SearchConfig()
+    return read_context(dicts, base, budget if isinstance(budget, Budget) else Budget())
+
+
 def _check_kind(what: str, value: object, kind: type | tuple[type, ...], named: str) -> None:
     if value is not None and not isinstance(value, kind):
         raise ConfigError(f"{what} is {named}, not {value!r:.80}")

@@ -25,7 +25,7 @@ from bdc_agents.prompts import trim
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.solve import asolve
-from bdc_agents.search.state import Emit
+from bdc_agents.search.state import Emit, settings_of
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Solution, Task, TestResult, Trace, Verdict
 from bdc_agents.types.forms import read_test
@@ -110,8 +110,8 @@ def create_search_tool(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     *,
     executor: Executor | None = None,
-    search: SearchConfig | None = None,
-    budget: Budget | None = None,
+    search: SearchConfig | Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     name: str = SEARCH_TOOL,
     description: str = DESCRIPTION,
 ) -> BaseTool:
@@ -145,8 +145,8 @@ Solve = Callable[[Problem, Emit | None], Awaitable[tuple[str, dict[str, Any]]]]
 def search_by(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
     executor: Executor | None,
-    search: SearchConfig | None,
-    budget: Budget | None,
+    search: SearchConfig | Mapping[str, Any] | None,
+    budget: Budget | Mapping[str, Any] | None,
 ) -> Solve:
     """Searches as `create_search_tool` does; its artifact is the trace as plain data.
 
@@ -157,9 +157,10 @@ def search_by(
     if not found:
         raise ConfigError('no agents: give at least one, as in create_search_tool({"a": model})')
     sandbox = Sandbox(executor)
+    settings, caps = settings_of(search, budget)
 
     async def solve(problem: Problem, emit: Emit | None) -> tuple[str, dict[str, Any]]:
-        if not problem.public_tests and not (search and search.self_tests):
+        if not problem.public_tests and not settings.self_tests:
             raise ProblemError(
                 'tests: there is none, so nothing tells a right program; give lines such as "f(2) == 4"'
             )
@@ -167,8 +168,8 @@ def search_by(
             problem,
             found,
             executor=await sandbox.get(),
-            search=search,
-            budget=budget,
+            search=settings,
+            budget=caps,
             on_event=emit,
         )
         return told_of_search(trace), trace.model_dump(mode="json")

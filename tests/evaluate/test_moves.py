@@ -173,7 +173,32 @@ def test_best_of_n_is_advised_as_a_policy_and_dollars_are_told_where_they_are_kn
 def test_enough_calls_are_those_by_which_nearly_all_is_solved() -> None:
     rows = [row for calls in range(1, 41) for row in rows_of("search", [1], calls)]
     assert enough_calls(rows) == 38
-    assert enough_calls(rows_of("search", [0], 16)) is None
+    assert enough_calls(rows_of("search", [0] * 40, 16)) is None
+    assert enough_calls(rows_of("search", [1] * 19, 1)) is None, "a few problems tell no cap"
+
+
+def test_what_bdc_solve_and_collect_run_is_advised_though_another_solver_solves_more() -> None:
+    rows = {
+        "search": rows_of("search", [1] * 29 + [0], 6),
+        "repair:5,agents=bob": rows_of("repair:5,agents=bob", [1] * 30, 1),
+    }
+    advice = advise(summary_of(rows), rows, {"search": "runs/eval/traces/search"})
+    text = as_markdown(advice)
+    assert "repair:5,agents=bob solves most" in text
+    assert "Of those that bdc solve and bdc collect run, search solves most: 97%" in text
+    assert advice.command == "bdc collect PROBLEMS --beliefs runs/eval/traces/search"
+    assert advice.settings == ("[budget]", "calls = 6")
+
+
+async def test_an_agent_that_solves_alone_is_not_called_idle_for_what_a_search_made_of_it() -> None:
+    found = moves_of([await search(agent("ann", mends=False), agent("bob", mends=True))] * 3)
+    assert found
+    rows = {
+        "search": rows_of("search", [1] * 3, 6),
+        "repair:5,agents=ann": rows_of("repair:5,agents=ann", [1] * 3, 2),
+    }
+    assert idle_agents(found.figures) == ["ann"]
+    assert "left out" not in as_markdown(advise(summary_of(rows, {"search": found}), rows, {}))
 
 
 def test_an_agent_is_called_idle_only_after_enough_programs() -> None:
@@ -202,4 +227,4 @@ def test_advice_is_one_command(
     assert "What pays here" in done.stdout
     text = (workplace / "out" / "advice.md").read_text()
     assert "best-of:3" in text
-    assert "calls = " in text
+    assert "bdc collect PROBLEMS" in text

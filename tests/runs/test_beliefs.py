@@ -64,3 +64,12 @@ def test_a_place_without_beliefs_says_where_there_are_some(tmp_path: Path) -> No
 def test_a_file_that_is_written_is_plain(run: Path) -> None:
     keep_beliefs(run)
     assert json.loads((run / BELIEFS_FILE).read_text())["counts"]["answer//bob"] == [0, 0, 1, 0]
+
+
+def test_of_an_evaluation_the_solver_is_to_be_named(tmp_path: Path) -> None:
+    kept = tmp_path / "traces" / "search"
+    kept.mkdir(parents=True)
+    (kept / "beliefs.json").write_text("{}")
+    assert load_beliefs(kept) == Beliefs()
+    with pytest.raises(UsageError, match=r"is an evaluation: name one of its solvers: .*traces.search"):
+        load_beliefs(tmp_path)

@@ -645,6 +645,16 @@ async def test_any_policy_can_plan_a_search(problem: Problem) -> None:
     assert seen == [1, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("failed", [1, 2, 5, 50])
+def test_an_agent_that_fails_to_confirm_gives_way_to_the_one_that_passed(failed: int) -> None:
+    """Its failures tell against both, so it was asked again until the budget was spent."""
+    tree = root(attempt("p", "good", "pass", 1.0))
+    here = Beliefs().tell([Told("answer", "wrong", "pass", "wrong", tried) for tried in range(failed)])
+    for agents in (("good", "wrong"), ("wrong", "good")):
+        (move,) = plan(tree, Outlook(Beliefs(), here), Left(agents, solved=True), CONFIG)
+        assert move.agent == "good"
+
+
 async def test_a_long_search_makes_more_moves_at_once(problem: Problem) -> None:
     counts: list[int] = []
 

@@ -21,6 +21,7 @@ from bdc_agents.search.state import (
     news,
     read_context,
     remembering,
+    settings_of,
 )
 from bdc_agents.search.traces import trace_of
 from bdc_agents.testing import ScriptedExecutor
@@ -193,3 +194,25 @@ def test_a_change_is_all_that_was_set_beside_what_the_graph_set() -> None:
     walk: Any = {"search": {"bandit": 2}}
     found, _ = read_context(walk, SearchConfig(seed=5), Budget())
     assert found.policy == "paper", "as if it had been made with both"
+
+
+def test_settings_are_taken_as_models_and_as_dicts() -> None:
+    """As a run's context has them; README shows dicts there."""
+    assert settings_of(None, None) == (SearchConfig(), Budget())
+    assert settings_of({"preset": "paper"}, {"calls": 3}) == (SearchConfig.preset("paper"), Budget(calls=3))
+    assert settings_of(SearchConfig(width=2), Budget(calls=3)) == (SearchConfig(width=2), Budget(calls=3))
+
+
+@pytest.mark.parametrize(
+    ("search", "budget", "words"),
+    [
+        (None, 3, "budget is a Budget or a dict, not 3"),
+        ("paper", None, "search is a SearchConfig or a dict, not 'paper'"),
+        ({"widht": 3}, None, "width"),
+        (None, {"call": 3}, "calls"),
+        (None, {"calls": 0}, "calls"),
+    ],
+)
+def test_settings_that_are_none_are_refused(search: Any, budget: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        settings_of(search, budget)

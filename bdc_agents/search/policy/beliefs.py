@@ -271,6 +271,11 @@ class Outlook:
         for key in [key for key in self._now if key[0] == told.kind and key[2] == told.before]:
             del self._now[key]
 
+    def failed(self, agent: str, before: str) -> int:
+        """How many moves of an agent from there have failed in this search, with those that are planned."""
+        rows = (rows.get(agent, _NONE) for (_, start), rows in self._here.items() if start == before)
+        return int(sum(sum(row[:-1]) for row in rows))
+
     def chances(self, kind: str, agent: str, before: str) -> Chances:
         """How likely each outcome is at this problem now."""
         key = (kind, agent, before)

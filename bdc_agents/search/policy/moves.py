@@ -326,14 +326,19 @@ class Walk:
     # --- where a program passes ---------------------------------------------------------------
 
     def _confirming(self, planned: Sequence[Move]) -> Move | None:
-        """Another program, written apart: sooner by an agent that has written fewer of those that pass."""
+        """Another program, written apart: sooner by an agent that has written fewer here.
+
+        What was written to confirm counts even where it failed: an agent that cannot solve the problem is
+        not asked again and again.
+        """
         if self.left.divided and not planned and self._agents:
             return self._asking()
         node = self.tree["0"]
         while not node.passes and node.children:
             node = max(map(self.tree.__getitem__, node.children), key=lambda one: one.best_return)
         own = Counter(one.agent for one in node.attempts if one.reward >= 1)
-        own.update(one.agent for one in planned)
+        for agent in self._agents:
+            own[agent] += self.outlook.failed(agent, PASSED)
         places: list[tuple[Kind, str]] = [("answer", "0")]
         if node.parent is not None:
             places.append(("write", node.id))

@@ -298,7 +298,8 @@ async def test_a_token_budget_is_not_passed_by_calls_at_once(world: World) -> No
     collected = await world.collect(config=config)
     assert collected.ended == "tokens"
     used = sum(load.usage.tokens for load in collected.progress.loads.values())
-    assert 0 < used == collected.progress.spent.tokens <= 6_000
+    # What was under way when the run ended counts in the table with all that it might have used.
+    assert 0 < used <= collected.progress.spent.tokens <= 6_000
 
 
 async def test_a_cap_on_money_needs_prices(world: World) -> None:
