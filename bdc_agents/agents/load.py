@@ -45,7 +45,8 @@ def load_agents(
     """
     if not isinstance(settings, Settings):
         settings = load_settings(settings)
-    chosen = list(settings.agents if names is None else names)
+    # A single name is meant as one, not as its letters.
+    chosen = [names] if isinstance(names, str) else list(settings.agents if names is None else names)
     if not chosen:
         raise ConfigError(
             "no agents: add a table such as [agents.small] with model = 'local:qwen2.5-coder-0.5b' to "

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bdc_agents.errors import ProblemError, unknown
+from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import LONGEST_INTEGER, long_integers
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 from bdc_agents.types.literals import is_literal, is_literal_node
+from bdc_agents.types.written import unknown_field
 
 __all__ = [
     "AnyRow",
@@ -128,8 +129,7 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
         inside = _fields_of(parents)
         if parents and not inside:
             return f"{source}: {place}: not a field; leave it out"
-        what = f"field of {parents[0]}" if parents else "field"
-        return f"{source}: {unknown(what, name, inside or known)}"
+        return f"{source}: {unknown_field(name, parents, inside or known)}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "model_type" and (fields := _fields_of([str(part) for part in item["loc"]])):
         message = f"an object is needed, with fields such as {fields[0]}"

@@ -55,12 +55,13 @@ def set_aside(answers: Sequence[Answer], failing: Mapping[str, Json]) -> dict[st
 def silence(solution: Solution) -> tuple[str, ...]:
     """Why no agent answers, one reason for each agent; empty where one does.
 
-    A small budget ends before an agent is set aside. Every reply has tokens, which are estimated where its
-    endpoint tells none, so agents without any have answered nothing.
+    A small budget ends before an agent is set aside. Whoever answers leaves a program, a thought, or a reply
+    that could not be read; an empty text is no answer, whatever tokens it is said to have.
     """
     aside = tuple(f"{name}: {reason}" for name, reason in solution.set_aside.items())
     if solution.stopped_by == "agents":
         return aside
-    used = solution.usage.values()
-    unheard = used and all(one.failed and not one.tokens for one in used)
+    used, tree = solution.usage.values(), solution.tree
+    heard = tree.programs or tree.nodes > 1 or any(one.malformed for one in used)
+    unheard = used and not heard and all(one.failed for one in used)
     return aside + solution.notes if unheard else ()

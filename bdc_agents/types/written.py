@@ -5,7 +5,7 @@ What can be read in one way only is read; what could mean two things is refused 
 `docs/problems.md` lists the forms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -131,6 +131,30 @@ def _invalid(title: str, mistakes: list[InitErrorDetails]) -> ValidationError:
     return ValidationError.from_exception_data(title, mistakes)
 
 
+_MEANT = {
+    **dict.fromkeys(("name", "title", "problem_id", "slug"), "id"),
+    **dict.fromkeys(("prompt", "question", "description", "text", "task", "instruction"), "statement"),
+    **dict.fromkeys(("examples", "example", "test", "test_cases", "cases"), "public_tests"),
+    **dict.fromkeys(("function", "func", "method", "function_name", "fn_name"), "entry_point"),
+    **dict.fromkeys(("solution", "answer", "canonical_solution"), "reference"),
+    "tolerance": "checker.tolerance",
+}
+"""What people call a field in other sets, where no letters of its name would tell."""
+
+
+def unknown_field(name: str, parents: Sequence[str | int], known: Iterable[str]) -> str:
+    """Says that a field of a problem, or of an object in it, is unknown, and which one may be meant.
+
+    Args:
+        name: Of the field.
+        parents: Where it stands; none for the problem itself.
+        known: The fields that there are.
+    """
+    if not parents and (meant := _MEANT.get(name.lower())):
+        return f"unknown field {name!r}; did you mean {meant}?"
+    return unknown(f"field of {parents[0]}" if parents else "field", name, known)
+
+
 def with_suggestions(error: ValidationError, fields: Mapping[str, FieldInfo]) -> ValidationError:
     """The same error, in which a field that is not known comes with the nearest of those that are.
 
@@ -143,7 +167,7 @@ def with_suggestions(error: ValidationError, fields: Mapping[str, FieldInfo]) ->
         *parents, name = item.get("loc") or ("",)
         known = _fields_below(fields, parents) if item["type"] == "extra_forbidden" else []
         if known:
-            message = unknown(f"field of {parents[0]}" if parents else "field", str(name), known)
+            message = unknown_field(str(name), parents, known)
             # An error of the same type, since handlers of errors go by it.
             item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
     # As it came where nothing is told anew: pydantic's own words and links then stay.

@@ -42,6 +42,7 @@ def test_all_or_some_configured_agents():
     configured = settings(a={"model": "x", "base_url": URL}, b={"model": "y", "base_url": URL})
     assert names(load_agents(configured)) == ["a", "b"]
     assert names(load_agents(configured, ["b", "a", "b"])) == ["b", "a", "b-2"]
+    assert names(load_agents(configured, "b")) == ["b"], "a single name is no list of letters"
 
 
 def test_settings_come_from_a_file(tmp_path):

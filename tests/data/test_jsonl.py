@@ -373,6 +373,10 @@ def test_a_misspelled_field_of_a_test_is_answered_by_the_nearest():
         ({"checker": {"tolerence": 1}}, "unknown field of checker 'tolerence'; did you mean tolerance?"),
         ({"limits": {"memory": 64}}, "unknown field of limits 'memory'; did you mean memory_mb?"),
         ({"public_test": []}, "unknown field 'public_test'; did you mean public_tests?"),
+        ({"prompt": "s"}, "unknown field 'prompt'; did you mean statement?"),
+        ({"examples": []}, "unknown field 'examples'; did you mean public_tests?"),
+        ({"name": "p"}, "unknown field 'name'; did you mean id?"),
+        ({"tolerance": 0.1}, "unknown field 'tolerance'; did you mean checker.tolerance?"),
     ],
 )
 def test_python_answers_a_misspelled_field_by_the_nearest_too(fields, said):

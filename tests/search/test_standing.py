@@ -156,10 +156,13 @@ def test_who_was_never_asked_is_not_silent() -> None:
         )
         return silence(solution)
 
-    failed, heard = Usage(calls=1, failed=1), Usage(calls=1, failed=1, completion_tokens=3)
+    failed, heard = Usage(calls=1, failed=1, completion_tokens=3), Usage(calls=1, failed=1, malformed=1)
+    grown = dict.fromkeys(TreeStats.model_fields, 0)
     assert told() == ()
     assert told(usage={"ann": failed, "bob": failed}) == ("a note",)
     assert told(usage={"ann": failed, "bob": heard}) == told(usage={"ann": Usage(calls=1)}) == ()
+    assert told(usage={"ann": failed}, tree=grown | {"programs": 1}) == ()
+    assert told(usage={"ann": failed}, tree=grown | {"nodes": 2}) == ()
     aside = {"set_aside": {"ann": "no key"}}
     assert told(usage={"ann": failed}, **aside) == ("ann: no key", "a note")
     assert told(stopped_by="agents", **aside) == ("ann: no key",)
