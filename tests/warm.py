@@ -81,9 +81,9 @@ class Started:
         out, err = self._texts
         return out, err
 
-    def said(self) -> str:
-        """What it has written to its standard output so far; call it while the program runs."""
-        file = self._output[0]
+    def said(self, stream: int = 0) -> str:
+        """What it has written so far to its standard output, or to 1, its standard error, while it runs."""
+        file = self._output[stream]
         return "" if file.closed else os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def send_signal(self, number: int) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from langchain_openai import ChatOpenAI
+from openai import DefaultAsyncHttpxClient
 
 from bdc_agents.agents.bodies import stranger
 from bdc_agents.agents.chat import ChatAgent
@@ -262,10 +263,13 @@ async def test_a_server_that_answered_and_starts_again_is_waited_for(gate, make_
 
 @pytest.mark.parametrize("more", [{}, {"use_responses_api": True}], ids=str)
 async def test_a_page_is_told_of_a_model_of_the_callers_own_too(endpoint, ask, step, more):
-    model = ChatOpenAI(model="m", base_url=endpoint.url, api_key="x", max_retries=0, **more)
     endpoint.default = lambda _: step(PAGE, headers={"Content-Type": "text/html"})
-    with pytest.raises(AgentError) as caught:
-        await ChatAgent("own", model).reply(ask())
+    # Connections that LangChain shares outlive the test's event loop.
+    async with DefaultAsyncHttpxClient() as client:
+        more |= {"http_async_client": client, "max_retries": 0}
+        model = ChatOpenAI(model="m", base_url=endpoint.url, api_key="x", **more)
+        with pytest.raises(AgentError) as caught:
+            await ChatAgent("own", model).reply(ask())
     assert len(endpoint.asked) == 1
     assert caught.value.lasting
     assert "sent a web page (Sign in; Welcome) instead of a chat completion" in caught.value.reason

@@ -171,7 +171,7 @@ def test_an_interrupted_search_keeps_what_it_found(configure, workplace, python,
     (workplace / "bdc.toml").write_text(config)
     process = python.start(command, workplace)
     deadline = time.monotonic() + 300
-    while "programs (0)" not in process.said() and process.poll() is None and time.monotonic() < deadline:
+    while "programs (0)" not in process.said(1) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     out, err = process.communicate(timeout=300)
