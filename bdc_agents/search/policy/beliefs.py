@@ -142,11 +142,14 @@ class Beliefs(Frozen):
     def seen(self) -> Mapping[str, Chances]:
         """The counts, in which a further try counts less: it is made at problems where others failed.
 
-        Answers that were to confirm another are answers, too: that they count raised what warm searches of
-        simulated agents solved from 0.747 to 0.758.
+        Answers that were to confirm another are answers, too, and tell of their agent. Simulated searches
+        solve as much without them, to within the noise of 0.006.
+
+        In the order of the keys: sums of fractions differ in their last digit by order, and a tree must not
+        depend on which problem ended first.
         """
         found: dict[str, Chances] = {}
-        for key, row in self.counts.items():
+        for key, row in sorted(self.counts.items()):
             made, spread = self.tries.get(key, ()), self.spread(key.partition("/")[0])
             passed, failed = row[-1], sum(row[:-1])
             worth = sum(
@@ -155,7 +158,7 @@ class Beliefs(Frozen):
             )
             scale = worth / failed if failed and made else 1.0
             own = (row[0] * scale, row[1] * scale, row[2] * scale, passed)
-            for name in {key, key.replace(f"answer/{PASSED}/", f"answer/{NOTHING}/")}:
+            for name in dict.fromkeys((key, key.replace(f"answer/{PASSED}/", f"answer/{NOTHING}/"))):
                 found[name] = _sum(found.get(name), own)
         return found
 
@@ -187,7 +190,7 @@ class Beliefs(Frozen):
     @cached_property
     def _spreads(self) -> dict[str, float]:
         kinds: dict[str, list[tuple[float, ...]]] = {}
-        for key, made in self.tries.items():
+        for key, made in sorted(self.tries.items()):
             kind, before, _ = key.split("/", 2)
             if before != PASSED:
                 kinds.setdefault(kind, []).append(made)
