@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.serve.backends.protocol import PromptTooLong
+from bdc_agents.serve.http.completion import Completion
 from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts, Origins
 from bdc_agents.serve.http.library import LibraryModels
@@ -28,7 +29,6 @@ from bdc_agents.serve.http.metrics import Metrics
 from bdc_agents.serve.http.openai import (
     DONE,
     ChatBody,
-    Completion,
     Refused,
     error_body,
     event,

@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-if TYPE_CHECKING:
-    from bdc_agents.serve.http.openai import ChatBody
+from bdc_agents.serve.http.openai import ChatBody
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,11 @@ class Served(Protocol):
         """Fields of a request that it accepts, since clients send them, although they change nothing."""
         ...
 
-    async def answers(self, body: "ChatBody") -> list[Answer]:
+    async def answers(self, body: ChatBody) -> list[Answer]:
         """As many answers as `body.n`. Cancelling the call ends the work on them."""
         ...
 
-    def stream(self, body: "ChatBody") -> AsyncGenerator[Piece]:
+    def stream(self, body: ChatBody) -> AsyncGenerator[Piece]:
         """The same in pieces. Closing the iterator ends the work."""
         ...
 
