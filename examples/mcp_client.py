@@ -2,7 +2,7 @@
 
     python examples/mcp_client.py "Write double(x)." "double(4) == 8"
 
-It starts `bdc mcp` with the agents of the bdc.toml of its folder, as editors do, whose settings name the command:
+It starts `bdc mcp` with the agents of the bdc.toml of its folder. Editors do the same; their settings:
 
     {"mcpServers": {"bdc": {"command": "bdc", "args": ["mcp", "--calls", "30"]}}}
 """
