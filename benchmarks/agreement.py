@@ -27,7 +27,7 @@ from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import agreement
 from bdc_agents.types import Limits, Problem, Program, TestCase, Trace
-from bdc_agents.types.asserts import case_from_assert
+from bdc_agents.types.written.asserts import case_from_assert
 
 try:
     from bdc_agents.search.choice.inputs import comparison, further_inputs

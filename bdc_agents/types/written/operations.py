@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from bdc_agents.syntax import parse
 from bdc_agents.types.literals import source_of
-from bdc_agents.types.parts import Unread, is_finite, is_list, short
 from bdc_agents.types.tests import CallTest
+from bdc_agents.types.written.parts import Unread, is_finite, is_list, short
 
 MOST_OPERATIONS = 20_000
 """Most operations of one test: LeetCode allows 10,000 or so, and each is a line that is parsed."""

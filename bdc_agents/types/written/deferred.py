@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from bdc_agents.syntax import parse
 from bdc_agents.types.literals import is_value, source_of
-from bdc_agents.types.operations import Operations, find_operations, operations_test
-from bdc_agents.types.parts import (
+from bdc_agents.types.tests import CallTest, StdinTest, TestCase
+from bdc_agents.types.written.operations import Operations, find_operations, operations_test
+from bdc_agents.types.written.parts import (
     Unread,
     accepted_texts,
     is_expression,
@@ -16,7 +17,6 @@ from bdc_agents.types.parts import (
     is_object,
     no_value,
 )
-from bdc_agents.types.tests import CallTest, StdinTest, TestCase
 
 
 class Later(NamedTuple):

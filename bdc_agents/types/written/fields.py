@@ -1,8 +1,6 @@
-"""Reads problems in every form that people write, for files, Python, MCP, Studio and the command line.
+"""Reads a problem's fields in every form that people write: in files, Python, MCP, Studio, the command line.
 
-What can be read in one way only is read; what could mean two things is refused with what to write.
-`forms` reads a test by itself, `entry_point` finds the function, `deferred` reads what depends on it.
-`docs/problems.md` lists the forms.
+`forms` reads each test by itself, `entry_point` finds the function, `deferred` reads what depends on it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +11,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bdc_agents.errors import ProblemError, unknown
-from bdc_agents.types.deferred import Later, resolved
-from bdc_agents.types.entry_point import find_entry_point, in_class, is_entry_point
-from bdc_agents.types.forms import read_test
-from bdc_agents.types.parts import Unread, is_list, is_object
+from bdc_agents.types.written.deferred import Later, resolved
+from bdc_agents.types.written.entry_point import find_entry_point, in_class, is_entry_point
+from bdc_agents.types.written.forms import read_test
+from bdc_agents.types.written.parts import Unread, is_list, is_object
 
 TESTS = ("public_tests", "hidden_tests")
 """The fields that hold tests."""

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bdc_agents.types.asserts import call_of, entry_point_of
-from bdc_agents.types.deferred import Later, operations_in
-from bdc_agents.types.parts import is_list, is_object
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest
+from bdc_agents.types.written.asserts import call_of, entry_point_of
+from bdc_agents.types.written.deferred import Later, operations_in
+from bdc_agents.types.written.parts import is_list, is_object
 
 _ENTRY_POINT = re.compile(r"[^\W\d]\w*(?:(?:\(\))?\.[^\W\d]\w*)?")
 _FUNCTION = re.compile(r"\b(?:write|implement|define|function|def)\s+`?([A-Za-z_]\w*)\s*\(", re.IGNORECASE)

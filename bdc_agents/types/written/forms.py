@@ -9,12 +9,13 @@ from typing import Any
 
 from bdc_agents.errors import unknown
 from bdc_agents.syntax import long_integers, parse
-from bdc_agents.types.asserts import case_from_assert
-from bdc_agents.types.deferred import Arguments, Later
-from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.literals import is_literal_node, is_value, source_of
-from bdc_agents.types.operations import operations_of, operations_test
-from bdc_agents.types.parts import (
+from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
+from bdc_agents.types.written.asserts import case_from_assert
+from bdc_agents.types.written.deferred import Arguments, Later
+from bdc_agents.types.written.entry_point import is_entry_point
+from bdc_agents.types.written.operations import operations_of, operations_test
+from bdc_agents.types.written.parts import (
     ARROW,
     Unread,
     accepted_texts,
@@ -27,7 +28,6 @@ from bdc_agents.types.parts import (
     parses,
     short,
 )
-from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
 
 STATES_NOTHING = (
     "states nothing that could fail, so it would pass any program; write what must hold, "

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from bdc_agents.syntax import long_integers, parse
-from bdc_agents.types.asserts import asserts_something
 from bdc_agents.types.literals import is_value, source_of
+from bdc_agents.types.written.asserts import asserts_something
 
 ARROW = "->"
 _JSON_WORDS = {"true": "True", "false": "False", "null": "None"}
