@@ -8,18 +8,18 @@ import pytest
 
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget
-from bdc_agents.evaluate.advice import (
+from bdc_agents.evaluate.figures.metrics import mean_interval
+from bdc_agents.evaluate.figures.moves import CONFIRM, MoveFigures, Moves, moves_of
+from bdc_agents.evaluate.figures.summary import Summary, figures_of
+from bdc_agents.evaluate.report.advice import (
     advise,
     as_markdown,
     enough_calls,
     idle_agents,
     solvers_to_try,
 )
-from bdc_agents.evaluate.metrics import mean_interval
-from bdc_agents.evaluate.moves import CONFIRM, MoveFigures, Moves, moves_of
 from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.results import Point, Row
-from bdc_agents.evaluate.summary import Summary, figures_of
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Hidden, Problem, Trace, Usage

@@ -15,7 +15,8 @@ from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.order import Lot, Order
 from bdc_agents.evaluate.results import KNOWN_FILE, Key, Results, Row, solver_traces
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.solvers import Answer, Spec, Tools, create_solver
+from bdc_agents.evaluate.solvers.protocol import Answer
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.runs.blocks import block_of, known_to, start_of
 from bdc_agents.search.policy.beliefs import Beliefs, Told
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor

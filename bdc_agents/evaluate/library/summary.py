@@ -7,7 +7,8 @@ from statistics import fmean
 
 from bdc_agents.distill.train import SHARED
 from bdc_agents.errors import ModelError
-from bdc_agents.evaluate.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.figures.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.figures.metrics import Difference, Interval, mean_interval, paired
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.losses import (
     LOSSES_FILE,
@@ -22,7 +23,6 @@ from bdc_agents.evaluate.library.losses import (
 )
 from bdc_agents.evaluate.library.methods import MethodLoss
 from bdc_agents.evaluate.library.replies import ReplyLine, open_replies, tokens_per_second
-from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, paired
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record
 from bdc_agents.evaluate.results import read_rows as read_results
 from bdc_agents.experts.adapters import duplicate_of

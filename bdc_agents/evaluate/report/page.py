@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from bdc_agents.evaluate.groups import by_solver
+from bdc_agents.evaluate.figures.groups import by_solver
+from bdc_agents.evaluate.figures.summary import Figures, Pair, Summary, count_of, pool_line, summarise
 from bdc_agents.evaluate.report.breakdown import compute_section, labels_section, problems_section
 from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.report.pieces import (
@@ -26,7 +27,6 @@ from bdc_agents.evaluate.report.pieces import (
     table,
 )
 from bdc_agents.evaluate.results import REPORT_FILE, read_record, read_rows
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, count_of, pool_line, summarise
 from bdc_agents.runs import write_text
 from bdc_agents.types import Task
 

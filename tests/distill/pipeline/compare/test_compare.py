@@ -17,6 +17,7 @@ from peft import PeftModel
 
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.evaluate.figures.metrics import paired, wilson
 from bdc_agents.evaluate.library import CompareConfig, compare
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.config import METHODS
@@ -24,7 +25,6 @@ from bdc_agents.evaluate.library.held_out import reference_rows
 from bdc_agents.evaluate.library.peers import plain_sums
 from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
 from bdc_agents.evaluate.library.run import Watch
-from bdc_agents.evaluate.metrics import paired, wilson
 from bdc_agents.experts.base import load_base
 from bdc_agents.experts.library import ExpertLibrary, write_manifest
 from bdc_agents.experts.router import ROUTER, Router

@@ -16,18 +16,16 @@ from bdc_agents.agents.protocol import Agent, Reply, Request
 from bdc_agents.agents.replies.asked import read_program
 from bdc_agents.config import Budget, SearchConfig, explain
 from bdc_agents.errors import AgentError, ConfigError, unknown
-from bdc_agents.evaluate.solvers import (
+from bdc_agents.evaluate.solvers.protocol import (
     FRESH,
     Answer,
     Candidate,
     Solver,
-    Spec,
     Start,
-    Tools,
     answer_of,
-    register_solver,
     spent,
 )
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, register_solver
 from bdc_agents.runs.blocks import learns, starting_from
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import asolve, trace_of

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
-from bdc_agents.evaluate.metrics import Difference, paired
+from bdc_agents.evaluate.figures.metrics import Difference, paired
 from bdc_agents.evaluate.results import Row
 
 

@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bdc_agents.evaluate.diagnose import Finding, contributions, diagnose
-from bdc_agents.evaluate.metrics import Interval, wilson
-from bdc_agents.evaluate.moves import Moves, moves_of
+from bdc_agents.evaluate.figures.diagnose import Finding, contributions, diagnose
+from bdc_agents.evaluate.figures.metrics import Interval, wilson
+from bdc_agents.evaluate.figures.moves import Moves, moves_of
+from bdc_agents.evaluate.figures.summary import Figures, figures_of, weak_tests
 from bdc_agents.evaluate.results import Point, Row
-from bdc_agents.evaluate.summary import Figures, figures_of, weak_tests
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.runs.store import Damage, scan_traces
 from bdc_agents.types import Frozen, Hidden, Trace, Usage

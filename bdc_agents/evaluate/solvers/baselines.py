@@ -11,18 +11,16 @@ from langchain_core.messages import BaseMessage
 from bdc_agents.agents.protocol import Agent, Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
-from bdc_agents.evaluate.solvers import (
+from bdc_agents.evaluate.solvers.protocol import (
     FRESH,
     Answer,
     Candidate,
     Solver,
-    Spec,
     Start,
-    Tools,
     answer_of,
-    register_solver,
     spent,
 )
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, register_solver
 from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.boost import read_draft

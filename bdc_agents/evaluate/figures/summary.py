@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bdc_agents.evaluate.diagnose import Finding, diagnose
-from bdc_agents.evaluate.groups import by_problem, by_solver, difference
-from bdc_agents.evaluate.matching import Match, matched
-from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, pass_at_k
-from bdc_agents.evaluate.moves import Moves, moves_of
+from bdc_agents.evaluate.figures.diagnose import Finding, diagnose
+from bdc_agents.evaluate.figures.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.figures.matching import Match, matched
+from bdc_agents.evaluate.figures.metrics import Difference, Interval, mean_interval, pass_at_k
+from bdc_agents.evaluate.figures.moves import Moves, moves_of
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, read_rows, solver_traces
-from bdc_agents.evaluate.solvers import Spec
+from bdc_agents.evaluate.solvers.registry import Spec
 from bdc_agents.runs import write_text
 from bdc_agents.types import Frozen, Task
 

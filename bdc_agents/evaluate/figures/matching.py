@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from math import floor, log10
 
-from bdc_agents.evaluate.groups import by_problem, difference
-from bdc_agents.evaluate.metrics import Difference, Interval, Timeline, mean_interval, reached
+from bdc_agents.evaluate.figures.groups import by_problem, difference
+from bdc_agents.evaluate.figures.metrics import Difference, Interval, Timeline, mean_interval, reached
 from bdc_agents.evaluate.results import Point, Row
 from bdc_agents.types import Frozen
 

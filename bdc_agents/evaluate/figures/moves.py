@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from bdc_agents.evaluate.metrics import Interval, wilson
+from bdc_agents.evaluate.figures.metrics import Interval, wilson
 from bdc_agents.search.policy.beliefs import MENDS, PASSED, read_beliefs
 from bdc_agents.types import CallRecord, Frozen, Node, Trace, Tree
 

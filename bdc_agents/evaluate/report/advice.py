@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
-from bdc_agents.evaluate.groups import difference
-from bdc_agents.evaluate.metrics import Difference, Interval
-from bdc_agents.evaluate.moves import CONFIRM, MoveFigures
+from bdc_agents.evaluate.figures.groups import difference
+from bdc_agents.evaluate.figures.metrics import Difference, Interval
+from bdc_agents.evaluate.figures.moves import CONFIRM, MoveFigures
+from bdc_agents.evaluate.figures.summary import Figures, Summary, count_of
 from bdc_agents.evaluate.results import Row
-from bdc_agents.evaluate.solvers import Spec
-from bdc_agents.evaluate.summary import Figures, Summary, count_of
+from bdc_agents.evaluate.solvers.registry import Spec
 from bdc_agents.types import Frozen
 
 NEARLY = 0.95

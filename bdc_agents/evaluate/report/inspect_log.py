@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.evaluate.groups import by_problem, by_solver
-from bdc_agents.evaluate.metrics import Interval, mean_interval
+from bdc_agents.evaluate.figures.groups import by_problem, by_solver
+from bdc_agents.evaluate.figures.metrics import Interval, mean_interval
 from bdc_agents.evaluate.results import Record, Row, read_record, read_rows, trace_folder
 from bdc_agents.prompts import write_program
 from bdc_agents.runs import write_text
