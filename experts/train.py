@@ -18,8 +18,8 @@ from bdc_agents.distill.rows import read_rows, training_rows
 from bdc_agents.distill.save import save_library
 from bdc_agents.distill.train import train_experts
 from bdc_agents.experts.base import load_base
+from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.devices import Processes, idle_cores
-from bdc_agents.experts.membership import Clusters
 from bdc_agents.runs import read_traces
 
 

@@ -24,7 +24,7 @@ from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.evaluate.config import _read as read_evaluation
 from bdc_agents.evaluate.library.config import read_config
 from bdc_agents.evaluate.results import _is_json, read_record, read_rows
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.runs import read_run, read_traces
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.sandbox.judge import _parse as read_report

@@ -17,7 +17,8 @@ from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.library import ExpertLibrary, read_manifest
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_toml
 

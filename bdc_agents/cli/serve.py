@@ -10,7 +10,7 @@ import typer
 
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import ConfigError
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.extras import need
 from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts

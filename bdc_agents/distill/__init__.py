@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bdc_agents.embed.encoder import Encoder, EncoderConfig
     from bdc_agents.embed.load import load_encoder
     from bdc_agents.experts.base import Base, load_base
+    from bdc_agents.experts.clusters import Clusters, ClusterSettings
     from bdc_agents.experts.library import ExpertLibrary
-    from bdc_agents.experts.membership import Clusters, ClusterSettings
     from bdc_agents.experts.router import Router, RouterShape
 
 __all__ = [
@@ -59,8 +59,8 @@ __all__ = [
 
 _HOMES = {
     "Base": "bdc_agents.experts.base",
-    "ClusterSettings": "bdc_agents.experts.membership",
-    "Clusters": "bdc_agents.experts.membership",
+    "ClusterSettings": "bdc_agents.experts.clusters",
+    "Clusters": "bdc_agents.experts.clusters",
     "Encoder": "bdc_agents.embed.encoder",
     "EncoderConfig": "bdc_agents.embed.encoder",
     "ExpertLibrary": "bdc_agents.experts.library",

@@ -29,11 +29,11 @@ from bdc_agents.distill.update import RECIPE, ROWS, rows_of_experts
 from bdc_agents.embed.encoder import Encoder, EncoderConfig
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.adapters import CLUSTERS, routable
 from bdc_agents.experts.base import Base, load_base
-from bdc_agents.experts.library import MANIFEST, ExpertLibrary
-from bdc_agents.experts.membership import Clusters, ClusterSettings
-from bdc_agents.experts.router import ROUTER
+from bdc_agents.experts.clusters import CLUSTERS, Clusters, ClusterSettings
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import MANIFEST
+from bdc_agents.experts.router import ROUTER, routable
 from bdc_agents.locks import one_process
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.experts.library import AdapterConfig
+from bdc_agents.experts.manifest import AdapterConfig
 from bdc_agents.types import Frozen
 from bdc_agents.untrusted import read_toml
 

@@ -21,10 +21,11 @@ from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.adapters import check_base, library_clusters, load_experts
-from bdc_agents.experts.base import Base
+from bdc_agents.experts.base import Base, check_base
+from bdc_agents.experts.clusters import library_clusters
 from bdc_agents.experts.devices import Processes
 from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.lora import load_experts
 from bdc_agents.experts.router import Router, RouterShape
 from bdc_agents.search.traces import Row
 from bdc_agents.types import content_hash

@@ -21,17 +21,13 @@ from bdc_agents.distill.checkpoint import read_losses
 from bdc_agents.distill.curves import draw_losses
 from bdc_agents.distill.router_training import METRICS
 from bdc_agents.distill.train import Trained
-from bdc_agents.experts.library import (
+from bdc_agents.experts.library import ExpertLibrary, all_files, copy_files, save_folder, write_files
+from bdc_agents.experts.manifest import (
     ADAPTER,
     ADAPTER_CONFIG,
     AdapterConfig,
-    ExpertLibrary,
     ExpertRecord,
     Manifest,
-    all_files,
-    copy_files,
-    save_folder,
-    write_files,
     write_manifest,
 )
 from bdc_agents.experts.router import ROUTER

@@ -22,10 +22,11 @@ from bdc_agents.distill.train import train_experts
 from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, ModelError, UsageError
-from bdc_agents.experts.adapters import CLUSTERS, check_base, library_clusters, routable
-from bdc_agents.experts.base import Base, load_base
-from bdc_agents.experts.library import AdapterConfig, ExpertLibrary, Manifest, save_folder
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.base import Base, check_base, load_base
+from bdc_agents.experts.clusters import CLUSTERS, Clusters, library_clusters
+from bdc_agents.experts.library import ExpertLibrary, save_folder
+from bdc_agents.experts.manifest import AdapterConfig, Manifest
+from bdc_agents.experts.router import routable
 from bdc_agents.locks import one_process
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Options, Weigher
 from bdc_agents.types import content_hash
 

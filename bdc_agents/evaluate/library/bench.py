@@ -17,10 +17,9 @@ from bdc_agents.embed.encoder import BASE, Encoder, config_named
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.config import ROUTERS, CompareConfig
-from bdc_agents.experts.adapters import CLUSTERS, check_base, distinct, library_clusters
-from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.base import Base, check_base, load_base
+from bdc_agents.experts.clusters import CLUSTERS, Clusters, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.membership import Clusters
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search.traces import Row
@@ -50,7 +49,7 @@ class Bench:
         self.library = ExpertLibrary(config.library)
         # A library of one expert has none: there is nothing to choose from.
         self.clusters = library_clusters(self.library) if CLUSTERS in self.library.manifest.files else None
-        self.experts = distinct(self.library)
+        self.experts = self.library.distinct
         self._vectors: dict[str, Tensor] = {}
 
     @property

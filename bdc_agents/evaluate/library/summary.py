@@ -25,7 +25,6 @@ from bdc_agents.evaluate.library.methods import MethodLoss
 from bdc_agents.evaluate.library.replies import ReplyLine, open_replies, tokens_per_second
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record
 from bdc_agents.evaluate.results import read_rows as read_results
-from bdc_agents.experts.adapters import duplicate_of
 from bdc_agents.runs import write_text
 from bdc_agents.types import Frozen, Task
 
@@ -221,7 +220,7 @@ def _notes(bench: Bench, held: HeldOutRows, tasks: Sequence[Task]) -> tuple[str,
             f"{there} of the {were} rows that the library was made from were named: methods that are trained "
             "here saw less than its own router."
         )
-    if same := duplicate_of(bench.library):
+    if same := bench.library.duplicates():
         told = ", ".join(f"{name} is {kept}" for name, kept in same.items())
         notes.append(f"Experts with the same weights have one line: {told}.")
     if not held.source:

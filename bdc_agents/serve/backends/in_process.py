@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.adapters import check_base
-from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.base import Base, check_base, load_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.serve.backends.decoding import Mix

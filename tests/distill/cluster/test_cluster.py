@@ -14,7 +14,7 @@ from bdc_agents.distill.clustering.cluster import cluster_items, cluster_rows, h
 from bdc_agents.distill.items import Embedded, Item, embed_items, items_of_rows, labels_of, problem_text
 from bdc_agents.embed.encoder import unit
 from bdc_agents.errors import ConfigError, ModelError, UsageError
-from bdc_agents.experts.membership import SHARED, Clusters, ClusterSettings
+from bdc_agents.experts.clusters import SHARED, Clusters, ClusterSettings
 from bdc_agents.search.traces import Row
 from bdc_agents.types import Problem
 

@@ -17,7 +17,7 @@ from bdc_agents.distill.clustering.report import render_map, write_cluster_repor
 from bdc_agents.distill.clustering.validation import Validation, validate
 from bdc_agents.distill.items import Embedded
 from bdc_agents.embed.encoder import unit
-from bdc_agents.experts.membership import ClusterSettings
+from bdc_agents.experts.clusters import ClusterSettings
 
 Make = Callable[..., Embedded]
 KMEANS = ClusterSettings(method="kmeans", clusters=3)

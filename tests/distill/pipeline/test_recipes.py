@@ -15,8 +15,8 @@ from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.distill.rows import training_rows
 from bdc_agents.embed.encoder import EncoderConfig
+from bdc_agents.experts.clusters import ClusterSettings
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.membership import ClusterSettings
 from bdc_agents.types import Trace
 
 EXPERTS = Path(__file__).resolve().parents[3] / "experts"

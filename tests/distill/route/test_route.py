@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.router_training import RouterConfig
 from bdc_agents.errors import ConfigError, ModelError
-from bdc_agents.experts.adapters import ownership
+from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.membership import Clusters
-from bdc_agents.experts.router import ROUTER, Router, RouterShape
+from bdc_agents.experts.router import ROUTER, Router, RouterShape, ownership
 
 Make = Callable[..., ExpertLibrary]
 SHAPES = [

@@ -16,10 +16,10 @@ from bdc_agents.distill.loss import RowLoss, row_sums
 from bdc_agents.distill.router_training import METRICS, RouterConfig, RouterTraining, imbalance, train_router
 from bdc_agents.distill.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.adapters import check_base, load_experts
-from bdc_agents.experts.base import Base
+from bdc_agents.experts.base import Base, check_base
+from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.lora import load_experts
 from bdc_agents.experts.router import Router
 from bdc_agents.search.traces import Row
 

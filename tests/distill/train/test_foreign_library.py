@@ -17,17 +17,9 @@ from safetensors.torch import save, save_file
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.experts import library as library_module
 from bdc_agents.experts.base import Base, load_base
-from bdc_agents.experts.library import (
-    ADAPTER,
-    ADAPTER_CONFIG,
-    ExpertLibrary,
-    Manifest,
-    all_files,
-    copy_files,
-    save_folder,
-    write_manifest,
-)
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.clusters import Clusters
+from bdc_agents.experts.library import ExpertLibrary, all_files, copy_files, save_folder
+from bdc_agents.experts.manifest import ADAPTER, ADAPTER_CONFIG, Manifest, write_manifest
 from bdc_agents.experts.router import Router, RouterFacts, RouterShape, shapes_of
 from bdc_agents.experts.tensors import read_adapter
 
@@ -457,9 +449,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from bdc_agents import disk
-from bdc_agents.experts.library import (
-    ExpertLibrary, Manifest, all_files, save_folder, write_files, write_manifest
-)
+from bdc_agents.experts.library import ExpertLibrary, all_files, save_folder, write_files
+from bdc_agents.experts.manifest import Manifest, write_manifest
 
 os.fsync = lambda _: None  # It waits for the disk, which a kill of the process does not need.
 COUNTED = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "open", "bdc.before", "bdc.after")

@@ -15,8 +15,9 @@ from bdc_agents.distill.save import save_library
 from bdc_agents.distill.train import Trained, train_experts
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import Base, load_base
-from bdc_agents.experts.library import ExpertLibrary, write_manifest
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.lora import StackedAdapters
+from bdc_agents.experts.manifest import write_manifest
 from bdc_agents.search.traces import Row
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use

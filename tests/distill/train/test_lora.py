@@ -15,8 +15,8 @@ from bdc_agents.distill.loss import BASE, RowLoss
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.rows import EncodedRow
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.library import AdapterConfig
 from bdc_agents.experts.lora import StackedAdapters
+from bdc_agents.experts.manifest import AdapterConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's use
 Rows = list[EncodedRow]

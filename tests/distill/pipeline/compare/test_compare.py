@@ -26,7 +26,8 @@ from bdc_agents.evaluate.library.peers import plain_sums
 from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
 from bdc_agents.evaluate.library.run import Watch
 from bdc_agents.experts.base import load_base
-from bdc_agents.experts.library import ExpertLibrary, write_manifest
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import write_manifest
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.sandbox import create_executor

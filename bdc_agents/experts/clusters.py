@@ -16,12 +16,15 @@ from bdc_agents.config import WithPresets
 from bdc_agents.embed.encoder import Encoder, Vectors
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.untrusted import read_object
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Method = Literal["umap-hdbscan", "pca-hdbscan", "kmeans"]
 
+CLUSTERS = "clusters.json"
+"""The file of a library that holds its clusters."""
 SHARED = -1
 """The label of a problem that is in no cluster: it trains the shared expert alone."""
 PROBE = "Given n integers, print the length of the longest increasing subsequence."
@@ -260,3 +263,22 @@ def softmax(scores: NDArray[np.float64]) -> Floats:
 def _numbers(array: Floats) -> Any:
     """The array as lists of floats; the shortest decimals that read back to the same float32."""
     return np.char.mod("%.9g", array).astype(np.float64).tolist()
+
+
+def library_clusters(library: ExpertLibrary) -> Clusters:
+    """A library's clusters.
+
+    Raises:
+        ModelError: If it has no clusters, so that there is nothing to route by.
+    """
+    if CLUSTERS not in library.manifest.files:
+        raise ModelError(
+            f"library {library.folder} has no {CLUSTERS}: its one expert needs no router; cluster more "
+            "problems and train again"
+        )
+    try:
+        return Clusters.from_json(library.read(CLUSTERS).decode(), str(library.folder / CLUSTERS))
+    except ModelError:
+        raise
+    except UsageError as error:
+        raise ModelError(str(error)) from None
