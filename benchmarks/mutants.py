@@ -86,7 +86,7 @@ PURE = {
     "search/state.py": "how changes of the state are put together",
     "search/traces.py": "what is learned from a search",
     "sandbox/judge.py": "whether an output is the expected one",
-    "distill/loss.py": "what is trained towards",
+    "distill/training/loss.py": "what is trained towards",
     "experts/mixture.py": "what a mixture of experts computes",
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for

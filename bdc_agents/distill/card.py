@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bdc_agents.distill.cross_losses import Losses, verdict
 from bdc_agents.distill.recipe import TrainConfig
+from bdc_agents.distill.training.cross_losses import Losses, verdict
 from bdc_agents.experts.manifest import Manifest
 
 

@@ -1,6 +1,6 @@
 """What the methods are made of: the library with its base, its encoder and its training rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 from bdc_agents.config import explain
 from bdc_agents.distill.items import problem_text
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.router_training import METRICS, PRESETS, RouterConfig, row_vectors
-from bdc_agents.distill.rows import Encoded, encode_rows, row_key, training_rows
+from bdc_agents.distill.training.loop import Say
+from bdc_agents.distill.training.router import METRICS, PRESETS, RouterConfig, row_vectors
+from bdc_agents.distill.training.rows import Encoded, encode_rows, row_key, training_rows
 from bdc_agents.distill.update import ROWS
 from bdc_agents.embed.encoder import BASE, Encoder, config_named
 from bdc_agents.embed.load import load_encoder
@@ -25,8 +26,6 @@ from bdc_agents.runs.store import scan_traces
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Trace, content_hash
-
-Say = Callable[[str], None]
 
 
 class Bench:

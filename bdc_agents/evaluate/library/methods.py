@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.loss import BASE, RoutedLoss, RowLoss, row_sums
-from bdc_agents.distill.router_training import RouterConfig
-from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.distill.training.loop import Say
+from bdc_agents.distill.training.loss import BASE, RoutedLoss, RowLoss, row_sums
+from bdc_agents.distill.training.router import RouterConfig
+from bdc_agents.distill.training.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError, unknown
 from bdc_agents.evaluate.library.config import COMBINED, FIXED, PEERS
 from bdc_agents.evaluate.library.peers import arrow, classifier, plain_sums, train_xlora, xlora
@@ -28,7 +29,6 @@ from bdc_agents.types import Frozen
 
 SCORED = ("base", "experts", *FIXED, *COMBINED, "routers", *PEERS)
 """What `compare` runs unless it is told otherwise: `METHODS`, where `routers` are those that it is given."""
-Say = Callable[[str], None]
 
 
 class MethodLoss(Frozen):

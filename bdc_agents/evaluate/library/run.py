@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from bdc_agents.agents import Reply, Request
 from bdc_agents.config import Budget
-from bdc_agents.distill.loop import Report as Step
+from bdc_agents.distill.training.loop import Report as Step
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.config import difference

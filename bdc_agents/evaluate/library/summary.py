@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
-from bdc_agents.distill.train import SHARED
+from bdc_agents.distill.training.experts import SHARED
 from bdc_agents.errors import ModelError
 from bdc_agents.evaluate.figures.groups import by_problem, by_solver, difference
 from bdc_agents.evaluate.figures.metrics import Difference, Interval, mean_interval, paired

@@ -17,7 +17,7 @@ import torch
 
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.rows import row_key, training_rows
+from bdc_agents.distill.training.rows import row_key, training_rows
 from bdc_agents.distill.update import update, used_recipe
 from bdc_agents.errors import ConfigError, ModelError, UsageError
 from bdc_agents.experts.clusters import Clusters

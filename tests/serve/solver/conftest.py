@@ -23,7 +23,7 @@ else:
 
     from bdc_agents.distill.recipe import TrainConfig
     from bdc_agents.distill.save import save_library
-    from bdc_agents.distill.train import train_experts
+    from bdc_agents.distill.training.experts import train_experts
     from bdc_agents.embed.encoder import unit
     from bdc_agents.experts.base import Base, load_base
     from bdc_agents.experts.clusters import PROBE, Clusters

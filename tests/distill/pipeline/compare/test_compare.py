@@ -71,7 +71,7 @@ def test_losses_and_intervals_are_those_of_plain_runs(place: Path, out: Path, ba
     """Base and experts by plain peft, the mixtures' intervals by the definition of a paired difference."""
     loaded = load_base(base, dtype="float32")
     library = ExpertLibrary(place / "library")
-    from bdc_agents.distill.rows import encode_rows
+    from bdc_agents.distill.training.rows import encode_rows
 
     rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
     encoded = encode_rows(rows, [-1] * PROBLEMS, loaded.tokenizer, max_length=256, validation=0).train

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bdc_agents.distill.loss import BASE, RowLoss, count_target_tokens, row_sums
+from bdc_agents.distill.training.loss import BASE, RowLoss, count_target_tokens, row_sums
 from bdc_agents.experts.devices import Processes
 
 Losses = dict[str, dict[str, float]]

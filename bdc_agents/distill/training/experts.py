@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.batches import Item, Step, epoch_batches, merge, plan_step
-from bdc_agents.distill.checkpoint import LOSSES_FILE
-from bdc_agents.distill.cross_losses import cross_losses, mean_losses
-from bdc_agents.distill.learner import Learner
-from bdc_agents.distill.loop import (
+from bdc_agents.distill.recipe import TrainConfig
+from bdc_agents.distill.training.batches import Item, Step, epoch_batches, merge, plan_step
+from bdc_agents.distill.training.checkpoint import LOSSES_FILE
+from bdc_agents.distill.training.cross_losses import cross_losses, mean_losses
+from bdc_agents.distill.training.learner import Learner
+from bdc_agents.distill.training.loop import (
     NO_EFFECT,
     Loop,
     NotANumber,
@@ -26,10 +27,9 @@ from bdc_agents.distill.loop import (
     fingerprint,
     silent,
 )
-from bdc_agents.distill.loss import RowLoss, output_layer
-from bdc_agents.distill.memory import MemoryEstimate, check_memory, estimate_memory
-from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
+from bdc_agents.distill.training.loss import RowLoss, output_layer
+from bdc_agents.distill.training.memory import MemoryEstimate, check_memory, estimate_memory
+from bdc_agents.distill.training.rows import Encoded, EncodedRow, encode_rows
 from bdc_agents.errors import ModelError, ProblemError
 from bdc_agents.experts.base import Base, BaseIdentity
 from bdc_agents.experts.devices import Processes

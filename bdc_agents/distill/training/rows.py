@@ -16,6 +16,8 @@ from bdc_agents.search.traces import Row
 from bdc_agents.types import Frozen, Trace, content_hash
 from bdc_agents.untrusted import read_lines
 
+ROWS = "rows.json"
+"""The file of a library that tells which rows each expert learnt from."""
 MARKERS = (
     "<|im_start|>",
     "<|im_end|>",
@@ -79,6 +81,21 @@ def training_rows(traces: Iterable[Trace]) -> tuple[Row, ...]:
     kept = (trace for trace in traces if trace.decision is None or trace.decision.kept)
     rows = (row for trace in kept for row in extract_traces(trace) if row.kind != "dpo")
     return tuple({row_key(row): row for row in rows}.values())
+
+
+def rows_of_experts(
+    rows: Sequence[Row], labels: Mapping[str, int], experts: Mapping[str, int]
+) -> dict[str, list[str]]:
+    """The keys of the rows that each expert learns from: what `rows.json` holds.
+
+    Args:
+        labels: The cluster of each problem.
+        experts: The cluster of each expert; -1 for the one on all rows.
+    """
+    return {
+        name: sorted(row_key(row) for row in rows if cluster in (-1, labels.get(row.problem_id, -1)))
+        for name, cluster in experts.items()
+    }
 
 
 def read_rows(path: Path | str) -> tuple[Row, ...]:

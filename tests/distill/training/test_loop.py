@@ -13,9 +13,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.distill.checkpoint import CHECKPOINT_FILE, LOSSES_FILE
-from bdc_agents.distill.loop import Loop, NotANumber, Position, Report, Taken, TrainingStopped, silent
-from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.distill.training.checkpoint import CHECKPOINT_FILE, LOSSES_FILE
+from bdc_agents.distill.training.loop import (
+    Loop,
+    NotANumber,
+    Position,
+    Report,
+    Taken,
+    TrainingStopped,
+    silent,
+)
+from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.experts.devices import Processes
 
 ROW = EncodedRow(key="k", problem_id="p", ids=(1, 2), start=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.train import train_experts
+from bdc_agents.distill.training.experts import train_experts
 from bdc_agents.experts.base import Base, load_base
 from bdc_agents.search.traces import Row
 

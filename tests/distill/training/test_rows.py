@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdc_agents.distill.rows import EncodedRow, encode_rows, held_out, read_rows, row_key
+from bdc_agents.distill.training.rows import EncodedRow, encode_rows, held_out, read_rows, row_key
 from bdc_agents.errors import ModelError, ProblemError
 from bdc_agents.search.traces import Row
 

@@ -1,7 +1,7 @@
 """The loop of a training: epochs, steps, reports, checkpoints, and going on after a kill.
 
-What is trained is an argument, a `Trainee`: the experts (`distill/train.py`) or the router
-(`distill/router_training.py`).
+What is trained is an argument, a `Trainee`: the experts (`distill/training/experts.py`) or the router
+(`distill/training/router.py`).
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any, Never, Protocol
 
 import torch
 
-from bdc_agents.distill.checkpoint import LossLog, read_checkpoint, write_checkpoint
-from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.distill.training.checkpoint import LossLog, read_checkpoint, write_checkpoint
+from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import BDCError
 from bdc_agents.experts.base import Base
 from bdc_agents.experts.devices import Processes
@@ -62,10 +62,12 @@ class Report(Frozen):
 
 Watch = Callable[[Report], None]
 """Takes the report of each step and each epoch."""
+Say = Callable[[str], None]
+"""Takes what a person is told of the progress, a line each."""
 
 
-def silent(_: Report) -> None:
-    """Takes a report and shows nothing."""
+def silent(_: object) -> None:
+    """Takes a report or a line and shows nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What the held-out losses say, in words."""
 
-from bdc_agents.distill.cross_losses import verdict
+from bdc_agents.distill.training.cross_losses import verdict
 
 TOKENS = {"cluster-0": 100, "cluster-1": 50, "shared": 150}
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
-from bdc_agents.distill.batches import Item, plan_step
-from bdc_agents.distill.learner import Learner, learning_rate
-from bdc_agents.distill.loss import BASE, RowLoss
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.distill.training.batches import Item, plan_step
+from bdc_agents.distill.training.learner import Learner, learning_rate
+from bdc_agents.distill.training.loss import BASE, RowLoss
+from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.lora import StackedAdapters
 from bdc_agents.experts.manifest import AdapterConfig

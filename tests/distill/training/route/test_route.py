@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.router_training import RouterConfig
+from bdc_agents.distill.training.router import RouterConfig
 from bdc_agents.errors import ConfigError, ModelError
 from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.library import ExpertLibrary

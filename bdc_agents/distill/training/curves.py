@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bdc_agents.distill.loop import Report, Watch
+from bdc_agents.distill.training.loop import Report, Watch
 
 _BARS = "▁▂▃▄▅▆▇█"
 _HELD = 4

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.batches import Item
-from bdc_agents.distill.loss import CHUNK_ELEMENTS, RowLoss, output_layer
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.distill.training.batches import Item
+from bdc_agents.distill.training.loss import CHUNK_ELEMENTS, RowLoss, output_layer
+from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.extras import need
 from bdc_agents.types import Frozen

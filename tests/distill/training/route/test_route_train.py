@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from bdc_agents.distill.checkpoint import read_losses
-from bdc_agents.distill.loop import Position, Report, TrainingStopped
-from bdc_agents.distill.loss import RowLoss, row_sums
-from bdc_agents.distill.router_training import METRICS, RouterConfig, RouterTraining, imbalance, train_router
-from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.distill.training.checkpoint import read_losses
+from bdc_agents.distill.training.loop import Position, Report, TrainingStopped
+from bdc_agents.distill.training.loss import RowLoss, row_sums
+from bdc_agents.distill.training.router import METRICS, RouterConfig, RouterTraining, imbalance, train_router
+from bdc_agents.distill.training.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import Base, check_base
 from bdc_agents.experts.clusters import Clusters

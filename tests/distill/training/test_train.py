@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.distill import memory
-from bdc_agents.distill.batches import cut_passes, epoch_batches, merge, plan_step
-from bdc_agents.distill.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from bdc_agents.distill.cross_losses import verdict
-from bdc_agents.distill.learner import learning_rate
-from bdc_agents.distill.loop import Report, TrainingStopped
 from bdc_agents.distill.recipe import TrainConfig, load_recipe
-from bdc_agents.distill.rows import EncodedRow, Row
-from bdc_agents.distill.train import Trained, train_experts
+from bdc_agents.distill.training.batches import cut_passes, epoch_batches, merge, plan_step
+from bdc_agents.distill.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from bdc_agents.distill.training.cross_losses import verdict
+from bdc_agents.distill.training.experts import Trained, train_experts
+from bdc_agents.distill.training.learner import learning_rate
+from bdc_agents.distill.training.loop import Report, TrainingStopped
+from bdc_agents.distill.training.rows import EncodedRow, Row
 from bdc_agents.errors import ConfigError, ModelError, ProblemError
 from bdc_agents.experts.base import Base
 

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from bdc_agents.distill.recipe import TrainConfig  # noqa: E402
-from bdc_agents.distill.rows import EncodedRow  # noqa: E402
+from bdc_agents.distill.training.rows import EncodedRow  # noqa: E402
 from bdc_agents.experts.base import Base, BaseIdentity  # noqa: E402
 from bdc_agents.search.traces import Row  # noqa: E402
 

@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.save import save_library
-from bdc_agents.distill.train import Trained, train_experts
+from bdc_agents.distill.training.experts import Trained, train_experts
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import Base, load_base
 from bdc_agents.experts.library import ExpertLibrary

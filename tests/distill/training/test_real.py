@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from bdc_agents.distill.recipe import load_recipe
 from bdc_agents.distill.save import save_library
-from bdc_agents.distill.train import train_experts
+from bdc_agents.distill.training.experts import train_experts
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import load_base
 from bdc_agents.search.traces import Row

@@ -9,7 +9,7 @@ bounds memory and padding and changes no gradient.
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.experts.lora import stable_seed
 from bdc_agents.types import Frozen
 

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bdc_agents.distill.rows import MARKERS, position
 from bdc_agents.distill.save import write_experts
-from bdc_agents.distill.train import Trained, train_experts
+from bdc_agents.distill.training.experts import Trained, train_experts
+from bdc_agents.distill.training.loop import Say, silent
+from bdc_agents.distill.training.rows import MARKERS, position
 from bdc_agents.errors import ProblemError
 from bdc_agents.experts.atomic import replacing
 from bdc_agents.experts.base import Base, restored
@@ -120,7 +121,7 @@ def prefer(
     work: Path,
     config: PreferenceConfig | None = None,
     *,
-    say: Any = lambda _: None,
+    say: Say = silent,
 ) -> Trained:
     """Trains experts on pairs of steps, one after another.
 
@@ -163,7 +164,7 @@ def prefer(
     return replace(changed, metrics=metrics, lineage=trained.lineage | {"pairs": plan.pairs_hash})
 
 
-def _fitting(pairs: Sequence[Row], tokenizer: Any, most: int, say: Any) -> list[Row]:
+def _fitting(pairs: Sequence[Row], tokenizer: Any, most: int, say: Say) -> list[Row]:
     """The pairs that are short enough; a prompt that is cut off asks for another step."""
 
     def tokens(row: Row) -> int:
@@ -231,7 +232,7 @@ class _Plan:
         return content_hash(json.dumps([*parts, self.pairs_hash], sort_keys=True))[:16]
 
 
-def _train_one(plan: _Plan, name: str, base: Base, place: Path, say: Any) -> tuple[dict[str, Any], Preferred]:
+def _train_one(plan: _Plan, name: str, base: Base, place: Path, say: Say) -> tuple[dict[str, Any], Preferred]:
     peft = need("peft")
     training, held = plan.members[name]
     say(f"second phase: {name} learns from {len(training)} pairs of steps")

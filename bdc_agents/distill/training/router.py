@@ -12,13 +12,23 @@ from pydantic import Field
 from torch import Tensor
 
 from bdc_agents.config import WithPresets
-from bdc_agents.distill.batches import Step, epoch_batches, plan_step
-from bdc_agents.distill.items import items_of_rows
-from bdc_agents.distill.learner import learning_rate
-from bdc_agents.distill.loop import Loop, NotANumber, Position, Taken, Watch, borrowed, fingerprint, silent
-from bdc_agents.distill.loss import RoutedLoss, count_target_tokens, row_sums
+from bdc_agents.distill.items import items_of_rows, problem_text
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.rows import Encoded, EncodedRow, encode_rows
+from bdc_agents.distill.training.batches import Step, epoch_batches, plan_step
+from bdc_agents.distill.training.learner import learning_rate
+from bdc_agents.distill.training.loop import (
+    Loop,
+    NotANumber,
+    Position,
+    Say,
+    Taken,
+    Watch,
+    borrowed,
+    fingerprint,
+    silent,
+)
+from bdc_agents.distill.training.loss import RoutedLoss, count_target_tokens, row_sums
+from bdc_agents.distill.training.rows import Encoded, EncodedRow, encode_rows
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import Base, check_base
@@ -28,7 +38,7 @@ from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.lora import load_experts
 from bdc_agents.experts.router import Router, RouterShape
 from bdc_agents.search.traces import Row
-from bdc_agents.types import content_hash
+from bdc_agents.types import Trace, content_hash
 
 METRICS = "router.json"
 _COLLAPSED = 0.95
@@ -393,6 +403,30 @@ def train_router(
         return training.run(resume)
     finally:
         training.close()
+
+
+def add_router(
+    library: ExpertLibrary,
+    traces: Sequence[Trace],
+    rows: Sequence[Row],
+    base: Base,
+    encoder: Encoder,
+    config: RouterConfig,
+    work: Path,
+    say: Say,
+    watch: Watch,
+) -> None:
+    """Trains a router and puts it into the library; see `train_router`.
+
+    Args:
+        traces: Of the rows; they hold the texts of the problems.
+        say: Takes the warnings.
+    """
+    texts = {trace.problem.id: problem_text(trace.problem) for trace in traces}
+    trained = train_router(library, rows, base, encoder, config, problems=texts, work=work, watch=watch)
+    trained.save(library)
+    for warning in trained.metrics["warnings"]:
+        say(f"warning: {warning}")
 
 
 def row_vectors(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bdc_agents.distill.batches import Item, cut_passes
-from bdc_agents.distill.rows import EncodedRow
+from bdc_agents.distill.training.batches import Item, cut_passes
+from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.devices import Processes
 from bdc_agents.experts.lora import StackedAdapters
