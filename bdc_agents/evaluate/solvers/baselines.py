@@ -30,16 +30,13 @@ from bdc_agents.search.calls import Call, ask, derive_seed, failures, read_each,
 from bdc_agents.search.clock import is_late, now
 from bdc_agents.search.execute import execute, program_key
 from bdc_agents.search.plan import Want, afford
-from bdc_agents.search.traces import trace_of
+from bdc_agents.search.traces import FAILURES_SHOWN, trace_of
 from bdc_agents.types import Attempt, Frozen, Node, Problem, Program
 
 LIFTED = frozenset({*Amount._fields, "rollouts"})
 """What ends a baseline that a larger budget lifts: also the number of its programs."""
 ROOT = "0"
 """The id of the tree's root, which is all there is of a baseline's tree."""
-FAILURES_SHOWN = 6
-"""Failed tests that a repair prompt shows: enough to find the error, few enough for a short prompt. Chosen,
-not measured."""
 
 
 class _Draft(Frozen, arbitrary_types_allowed=True):
