@@ -345,14 +345,15 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     """Writes what pays here, and prints it."""
     from rich.markdown import Markdown
 
-    from bdc_agents.evaluate.figures.groups import by_solver
+    from bdc_agents.evaluate.figures.groups import rows_by_solver
     from bdc_agents.evaluate.report.advice import advise, as_markdown
-    from bdc_agents.evaluate.results import read_rows, trace_folder
+    from bdc_agents.evaluate.results import trace_folder
     from bdc_agents.runs import write_text
     from bdc_agents.runs.beliefs import keep_beliefs
 
-    rows = by_solver(read_rows(out), [one.solver for one in summary.solvers])
-    beliefs = {name: str(folder) for name in summary.moves if keep_beliefs(folder := trace_folder(out, name))}
+    rows = rows_by_solver(out)
+    places = {name: trace_folder(out, name) for name in summary.moves}
+    beliefs = {name: str(place) for name, place in places.items() if keep_beliefs(place, rows[name])}
     text = as_markdown(advise(summary, rows, beliefs))
     write_text(out / ADVICE_FILE, text)
     if as_json:

@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import fmean
 
 from bdc_agents.evaluate.figures.metrics import Difference, paired
-from bdc_agents.evaluate.results import Row
+from bdc_agents.evaluate.results import Row, read_record, read_rows
 
 
 def by_solver(rows: Iterable[Row], solvers: Sequence[str]) -> dict[str, list[Row]]:
@@ -14,6 +15,15 @@ def by_solver(rows: Iterable[Row], solvers: Sequence[str]) -> dict[str, list[Row
     for row in rows:
         found.setdefault(row.solver, []).append(row)
     return {name: some for name, some in found.items() if some}
+
+
+def rows_by_solver(folder: Path) -> dict[str, list[Row]]:
+    """The rows of an evaluation, by solver in the order of its configuration.
+
+    Raises:
+        UsageError: If the folder holds no evaluation.
+    """
+    return by_solver(read_rows(folder), read_record(folder).config["eval"]["solvers"])
 
 
 def by_problem(rows: Iterable[Row], value: Callable[[Row], float]) -> dict[str, float]:

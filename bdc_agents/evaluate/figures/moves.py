@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from bdc_agents.evaluate.figures.metrics import Interval, wilson
-from bdc_agents.search.policy.beliefs import MENDS, PASSED, read_beliefs
+from bdc_agents.search.policy.beliefs import MENDED, MENDS, OUTCOMES, PASSED, read_beliefs
 from bdc_agents.types import CallRecord, Frozen, Node, Trace, Tree
 
 CONFIRM = "confirm"
@@ -117,9 +117,6 @@ def _kind(call: CallRecord) -> str:
     return CONFIRM if call.move.before == PASSED else call.move.kind
 
 
-_RANK = {"": -1, "error": 0, "wrong": 1, "part": 2, "pass": 3}
-
-
 def _outcomes(traces: Iterable[Trace]) -> Mapping[tuple[str, str], tuple[int, int, int]]:
     """By kind and agent: programs, those that pass, and those that do better than what they began from."""
     found: dict[tuple[str, str], tuple[int, int, int]] = {}
@@ -127,8 +124,9 @@ def _outcomes(traces: Iterable[Trace]) -> Mapping[tuple[str, str], tuple[int, in
         for key, row in read_beliefs(trace.beliefs).counts.items():
             kind, before, agent = key.split("/", 2)
             shown = CONFIRM if before == PASSED else kind
-            rank = _RANK[before.rstrip("+")]
-            better = sum(row[place] for place in range(rank + 1, len(row))) if kind in MENDS else row[-1]
+            outcome = before.rstrip(MENDED)
+            began = OUTCOMES.index(outcome) + 1 if outcome in OUTCOMES else 0
+            better = sum(row[began:]) if kind in MENDS else row[-1]
             old = found.get((shown, agent), (0, 0, 0))
             found[shown, agent] = (
                 old[0] + round(sum(row)),

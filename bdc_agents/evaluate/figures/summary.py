@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from bdc_agents.evaluate.figures.diagnose import Finding, diagnose
-from bdc_agents.evaluate.figures.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.figures.groups import by_problem, difference, rows_by_solver
 from bdc_agents.evaluate.figures.matching import Match, matched
 from bdc_agents.evaluate.figures.metrics import Difference, Interval, mean_interval, pass_at_k
 from bdc_agents.evaluate.figures.moves import Moves, moves_of
-from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, read_rows, solver_traces
+from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record, solver_traces
 from bdc_agents.evaluate.solvers.registry import Spec
 from bdc_agents.runs import write_text
 from bdc_agents.types import Frozen, Task
@@ -159,7 +159,7 @@ def summarise(folder: Path, tasks: Sequence[Task]) -> Summary:
     """As `write_summary`, without writing."""
     record = read_record(folder)
     section = record.config["eval"]
-    rows = by_solver(read_rows(folder), section["solvers"])
+    rows = rows_by_solver(folder)
     hidden = sum(len(task.hidden) > 0 for task in tasks)
     traces = solver_traces(folder, [*rows])
     signs = [Sign(solver=name, finding=f) for name in rows for f in diagnose(traces[name])]

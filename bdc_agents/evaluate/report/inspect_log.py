@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.evaluate.figures.groups import by_problem, by_solver
+from bdc_agents.evaluate.figures.groups import by_problem, rows_by_solver
 from bdc_agents.evaluate.figures.metrics import Interval, mean_interval
-from bdc_agents.evaluate.results import Record, Row, read_record, read_rows, trace_folder
+from bdc_agents.evaluate.results import Record, Row, read_record, trace_folder
 from bdc_agents.prompts import write_program
 from bdc_agents.runs import write_text
 from bdc_agents.types import Problem, Usage, content_hash
@@ -40,7 +40,7 @@ def write_logs(folder: Path, problems: Sequence[Problem]) -> list[Path]:
         UsageError: If the folder holds no evaluation, or cannot be written to.
     """
     record = read_record(folder)
-    rows = by_solver(read_rows(folder), record.config["eval"]["solvers"])
+    rows = rows_by_solver(folder)
     (folder / FOLDER).mkdir(exist_ok=True)
     files: list[Path] = []
     for solver, some in rows.items():
