@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdc_agents.distill import memory
 from bdc_agents.distill.recipe import TrainConfig, load_recipe
+from bdc_agents.distill.training import memory
 from bdc_agents.distill.training.batches import cut_passes, epoch_batches, merge, plan_step
 from bdc_agents.distill.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from bdc_agents.distill.training.cross_losses import verdict
