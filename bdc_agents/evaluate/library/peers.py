@@ -21,8 +21,8 @@ from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import restored
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.extras import need
-from bdc_agents.serve.backends.decoding import cache_argument
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, PromptTooLong
+from bdc_agents.serve.backends.transformers.decoding import cache_argument
 from bdc_agents.types import content_hash
 
 

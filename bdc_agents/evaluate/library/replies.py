@@ -18,8 +18,8 @@ from bdc_agents.evaluate.library.peers import XLoraBackend, arrow, train_xlora, 
 from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.router import Router, ownership
 from bdc_agents.prompts import write_program
-from bdc_agents.serve.backends.in_process import TransformersBackend
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights, PromptTooLong
+from bdc_agents.serve.backends.transformers.backend import TransformersBackend
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.types import Frozen, Problem, Task
 

@@ -20,8 +20,8 @@ from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.experts.router import Router
-from bdc_agents.serve.backends.decoding import cache_argument
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
+from bdc_agents.serve.backends.transformers.decoding import cache_argument
 from bdc_agents.serve.routed_model import RoutedModel
 
 Config = Callable[..., CompareConfig]

@@ -14,10 +14,10 @@ from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import Base, check_base, load_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.mixture import Mixture
-from bdc_agents.serve.backends.decoding import Mix
-from bdc_agents.serve.backends.engine import Engine, Ticket
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest, Options, Weigher
 from bdc_agents.serve.backends.relay import Relay, check_experts, whole_replies
+from bdc_agents.serve.backends.transformers.decoding import Mix
+from bdc_agents.serve.backends.transformers.engine import Engine, Ticket
 from bdc_agents.serve.weighing import layer_weights, library_weigher
 from bdc_agents.types import content_hash
 

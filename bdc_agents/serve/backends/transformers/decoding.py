@@ -19,8 +19,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from bdc_agents.serve.backends.detokenize import Detokenizer
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
+from bdc_agents.serve.backends.transformers.detokenize import Detokenizer
 
 Mix = Callable[[Sequence[ChatRequest]], AbstractContextManager[Any]]
 """Within the context, the model applies the experts of these requests, one request a row."""

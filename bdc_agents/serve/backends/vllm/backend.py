@@ -20,7 +20,7 @@ from bdc_agents.serve.backends.prompts import check_tokens, library_tokenizer
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, Options, Weigher
 from bdc_agents.serve.backends.relay import LoopThread
 from bdc_agents.serve.backends.remote import Admission, RemoteBackend
-from bdc_agents.serve.backends.vllm_adapters import Save, VLLMAdapters, save_within
+from bdc_agents.serve.backends.vllm.adapters import Save, VLLMAdapters, save_within
 from bdc_agents.serve.weighing import layer_weights, library_weigher
 from bdc_agents.sync import run_sync
 from bdc_agents.types import content_hash

@@ -14,7 +14,7 @@ from bdc_agents.errors import BDCError, ConfigError, ModelError
 from bdc_agents.experts.gguf import GGUFBase, adapter_files, read_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve.backends.completions import CompletionServer
-from bdc_agents.serve.backends.llamacpp_server import LlamaServer
+from bdc_agents.serve.backends.llamacpp.server import LlamaServer
 from bdc_agents.serve.backends.prompts import check_tokens, library_tokenizer
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest, ExpertWeights, Options, Weigher
 from bdc_agents.serve.backends.relay import LoopThread

@@ -49,7 +49,7 @@ def _start(settings: dict[str, Any]) -> Any:
 
 def _local_serve() -> Any:
     """The script that serves local models; it has the same defence against other users of the machine."""
-    path = Path(__file__).parents[2] / "agents" / "local" / "process.py"
+    path = Path(__file__).parents[3] / "agents" / "local" / "process.py"
     spec = spec_from_file_location("local_serve", path)
     assert spec is not None
     assert spec.loader is not None

@@ -56,7 +56,7 @@ class LlamaServer:
             "adapters": [str(path) for path in adapters],
             **{"slots": slots, "tokens": tokens, "threads": threads, "float32": float32, "key": self.key},
         }
-        script = str(Path(__file__).with_name("llamacpp_process.py"))
+        script = str(Path(__file__).with_name("process.py"))
         with tempfile.TemporaryFile("w+", errors="replace") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own script.
                 [sys.executable, "-P", script],

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bdc_agents.errors import BDCError
-from bdc_agents.serve.backends.decoding import Batch, Mix, Row
-from bdc_agents.serve.backends.detokenize import Detokenizer
 from bdc_agents.serve.backends.prompts import prompt_tokens
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest
 from bdc_agents.serve.backends.relay import CLOSED, Emit
+from bdc_agents.serve.backends.transformers.decoding import Batch, Mix, Row
+from bdc_agents.serve.backends.transformers.detokenize import Detokenizer
 
 
 @dataclass(eq=False)
