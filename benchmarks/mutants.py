@@ -283,12 +283,13 @@ def about(file: str) -> frozenset[str]:
     imported = re.findall(r"^\s*from bdc_agents\.([\w.]+) import (.*)$", text, re.M)
     found: set[str] = set()
     for module in PURE:
-        package, name = module.removesuffix(".py").split("/")
-        quick = f"tests/{package}/" in TESTS
-        if quick and not file.startswith(f"tests/{package}/"):
+        floor = module.split("/")[0]
+        room, _, name = module.removesuffix(".py").replace("/", ".").rpartition(".")
+        quick = f"tests/{floor}/" in TESTS
+        if quick and not file.startswith(f"tests/{floor}/"):
             continue
         for source, names in imported:
-            if source == f"{package}.{name}" or (source == package and name in re.findall(r"\w+", names)):
+            if source == f"{room}.{name}" or (source == room and name in re.findall(r"\w+", names)):
                 found.add(module)
     return frozenset(found)
 
