@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -303,3 +305,18 @@ async def test_rollouts_that_no_pool_lifts_are_told(place: Place) -> None:
     collected = await place.collect(on_note=told.append)
     assert any("rollouts = 2" in line for line in told)
     assert collected.pooled.rounds == 1
+
+
+@pytest.mark.skipif("BDC_TEST_POSTGRES" not in os.environ, reason="BDC_TEST_POSTGRES names no server")
+async def test_two_machines_share_the_pool(place: Place) -> None:
+    await place.collect("whole")
+    run, url = uuid4().hex, os.environ["BDC_TEST_POSTGRES"]
+    both = [f"{machine}/{run}" for machine in ("one", "other")]
+    await asyncio.gather(*(place.collect(folder, table=url, concurrency=2) for folder in both))
+    # A problem may have gone on at the other machine; its last record has the largest budget.
+    records = [record for folder in both for record in place.records(folder)]
+    records.sort(key=lambda trace: trace.settings["budget"]["calls"])
+    found = {trace.problem.id: timeless(trace.model_dump(mode="json")) for trace in records}
+    assert found == place.traces("whole")
+    assert all(place.records(folder) for folder in both)
+    assert place.paid == sum(calls(trace) for trace in scan_traces(place.folder / "whole"))
