@@ -242,8 +242,9 @@ class Worker:
     async def _solve(self, job: Job) -> tuple[Trace, str]:
         task = await asyncio.to_thread(self._load_as_selected, job)
         config = self._config
-        for line in await examine(task, self._executor):
-            log.warning("%s", line)
+        if len(job.caps) < 2:  # In later rounds it has been done.
+            for line in await examine(task, self._executor):
+                log.warning("%s", line)
         trace, state = await search_in_rounds(
             task.problem,
             list(self._agents),

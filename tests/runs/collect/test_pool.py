@@ -14,7 +14,8 @@ import pytest
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, ConfigError
-from bdc_agents.runs import read_traces
+from bdc_agents.evaluate.survey import survey
+from bdc_agents.runs import read_traces, rounds
 from bdc_agents.runs.beliefs import beliefs_of, keep_beliefs, load_beliefs
 from bdc_agents.runs.blocks import block_of, known_to
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
@@ -166,6 +167,32 @@ async def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(place: Place)
     assert place.paid == paid
     assert (await place.collect("cut")).progress.done_here == 0
     assert len(place.records("cut")) == lines
+
+
+async def test_the_published_walk_goes_on_too(place: Place) -> None:
+    place.settings = place.settings.model_copy(
+        update={"search": SearchConfig.preset("paper", rollouts=None, expand="eager"), "budget": Budget()}
+    )
+    collected = await place.collect("kept", pool=Budget(calls=150))
+    assert collected.pooled.rounds > 1
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rounds, "MOST", 0)  # no state is kept
+        await place.collect("made again", pool=Budget(calls=150), concurrency=4)
+    assert place.traces("made again") == place.traces("kept")
+    assert place.paid == collected.pooled.used.calls
+
+
+async def test_figures_count_every_round_once(place: Place) -> None:
+    collected = await place.collect()
+    used = collected.pooled.used
+    found = survey(place.folder / "run")
+    assert found
+    assert collected.pooled.rounds > 1
+    assert sum(agent.calls for agent in found.agents) == used.calls == collected.progress.totals.calls
+    assert collected.progress.spent.calls == place.paid == used.calls
+    assert collected.progress.totals.tokens == used.tokens == collected.progress.spent.tokens
+    assert sum(load.usage.calls for load in collected.progress.loads.values()) == used.calls
+    assert collected.progress.totals.done == collected.progress.done_here == COUNT
 
 
 async def test_two_commands_on_one_folder_share_the_pool(place: Place) -> None:
