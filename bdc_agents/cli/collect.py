@@ -319,12 +319,13 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
     )
     if collected.pooled.problems:
         _tell_pool(collected)
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for problem, reason in collected.failures.items():
-        reasons.setdefault(reason, []).append(problem)
-    for reason, problems in list(reasons.items())[:FAILURES_TOLD]:
+        what = "no further round" if problem in collected.pooled.budgets else "no trace"
+        reasons.setdefault((what, reason), []).append(problem)
+    for (what, reason), problems in list(reasons.items())[:FAILURES_TOLD]:
         more = f" and {len(problems) - FAILURES_TOLD} more" if len(problems) > FAILURES_TOLD else ""
-        note(f"no trace of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
+        note(f"{what} of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
     if len(reasons) > FAILURES_TOLD:
         note(f"and of {sum(map(len, list(reasons.values())[FAILURES_TOLD:]))} more")
     if collected.ended == "stopped":

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -27,8 +27,23 @@ from bdc_agents.untrusted import read_json
 log = logging.getLogger(__name__)
 
 MOST = 32_000_000
-"""Bytes of a state that are kept: that of 1,000 calls takes some 5 million. What is larger is made again."""
+"""Characters of a state that are kept: 400 calls with programs of 1,000 characters take 0.8 million. What is
+larger is made again."""
 _THREAD = "search"
+
+
+class Searched(NamedTuple):
+    """A search that has ended a round.
+
+    Args:
+        trace: Of all its rounds.
+        state: Where a later round goes on; empty where more of the budget is of no use.
+        silence: Why no agent answered in the last round, where none did.
+    """
+
+    trace: Trace
+    state: str
+    silence: str
 
 
 async def search_in_rounds(
@@ -40,16 +55,13 @@ async def search_in_rounds(
     search: SearchConfig,
     state: str = "",
     on_event: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[Trace, str]:
+) -> Searched:
     """Searches with the last of some budgets, as if it had been searched with each of them in turn.
 
     Args:
         problem, agents, executor, search, on_event: As for `asolve`.
         caps: The budget of each round, one at least.
         state: Where the round before the last one ended; empty to make all of them.
-
-    Returns:
-        The trace, and where a later round goes on; empty where more of the budget is of no use.
     """
     ended: SearchState = {}
 
@@ -69,28 +81,43 @@ async def search_in_rounds(
     )
     if state:
         try:
-            kept = await _planted(state, agents, executor, search)
-            return await run(budget=caps[-1], checkpointer=kept), _written(ended, caps[-1])
+            kept, before = await _planted(state, agents, executor, search)
+            trace = await run(budget=caps[-1], checkpointer=kept)
+            return Searched(trace, _written(ended, caps[-1]), _silence(trace, before))
         except UsageError as error:
             log.warning("%s: its kept state cannot be used, so it is made again: %s", problem.id, error)
     kept = InMemorySaver(serde=PlainSerializer()) if len(caps) > 1 else None
+    before = 0
     for budget in caps[:-1]:
-        await run(budget=budget, checkpointer=kept)
-    return await run(budget=caps[-1], checkpointer=kept), _written(ended, caps[-1])
+        before = len((await run(budget=budget, checkpointer=kept)).calls)
+    trace = await run(budget=caps[-1], checkpointer=kept)
+    return Searched(trace, _written(ended, caps[-1]), _silence(trace, before))
 
 
 async def _planted(
     state: str, agents: Sequence[Agent], executor: Executor, search: SearchConfig
-) -> InMemorySaver:
-    """A checkpointer that holds a search which has ended in this state."""
+) -> tuple[InMemorySaver, int]:
+    """A checkpointer that holds a search which has ended in this state, and how many calls it had made."""
     kept = InMemorySaver(serde=PlainSerializer())
     graph: Any = create_search_graph(agents, executor=executor, search=search).compile(checkpointer=kept)  # pyright: ignore[reportUnknownMemberType]
     try:
         values = read_json(state, finite=False)
         await graph.aupdate_state({"configurable": {"thread_id": _THREAD}}, values, as_node="finish")
+        return kept, len(values["calls"])
     except Exception as error:  # A table that others may write to can hold anything.
         raise UsageError(f"{type(error).__name__}: {error}") from error
-    return kept
+
+
+def _silence(trace: Trace, before: int) -> str:
+    """Why no agent answered in a round that went on, where none did; empty otherwise.
+
+    Args:
+        trace: Of all rounds.
+        before: Calls before that round.
+    """
+    reasons = {call.agent: call.error for call in trace.calls[before:]}
+    answered = not before or not reasons or any(not call.error for call in trace.calls[before:])
+    return "" if answered else "; ".join(f"{agent}: {reason}" for agent, reason in reasons.items())
 
 
 def _written(state: SearchState, caps: Budget) -> str:

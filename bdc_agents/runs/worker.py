@@ -245,7 +245,7 @@ class Worker:
         if len(job.caps) < 2:  # In later rounds it has been done.
             for line in await examine(task, self._executor):
                 log.warning("%s", line)
-        trace, state = await search_in_rounds(
+        trace, state, silent = await search_in_rounds(
             task.problem,
             list(self._agents),
             job.caps or (config.budget,),
@@ -254,7 +254,7 @@ class Worker:
             state=job.state,
             on_event=lambda event: self._on_event(job.id, event),
         )
-        if reasons := "; ".join(silence(trace.solution)):
+        if reasons := "; ".join(silence(trace.solution)) or silent:
             self._count_silent(trace.problem.id, reasons)
             raise BDCError(f"no agent answered: {reasons}")
         self._silent.clear()

@@ -97,6 +97,7 @@ class SqlJobs(ABC):
         self._is_gone = is_gone
         self._learns = learns
         self._pool = pool
+        self._share_of_each: Budget | None = None
         self._known: dict[int, Beliefs] = {}
 
     @abstractmethod
@@ -292,10 +293,13 @@ class SqlJobs(ABC):
     # --- a budget that all share ----------------------------------------------------------------
 
     def _first(self, run: Callable[..., Cursor]) -> Budget:
-        ((members,),) = run(
-            "SELECT COUNT(*) FROM bdc_jobs WHERE run = ? AND position < ?", self._run, self._limit
-        ).fetchall()
-        return first_share(self._pool.whole, members, self._pool.each)
+        """The budget of a first round. The problems of a pool are all added before any is leased or found."""
+        if self._share_of_each is None:
+            ((members,),) = run(
+                "SELECT COUNT(*) FROM bdc_jobs WHERE run = ? AND position < ?", self._run, self._limit
+            ).fetchall()
+            self._share_of_each = first_share(self._pool.whole, members, self._pool.each)
+        return self._share_of_each
 
     def _caps(self, run: Callable[..., Cursor], job_id: str) -> tuple[Budget, ...]:
         """The budgets of a problem, one for each round."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.cli.collect import _report
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.evaluate.survey import survey
@@ -268,6 +269,29 @@ async def test_a_problem_that_fails_holds_its_share_until_it_is_tried_again(plac
     again = await place.collect()
     last = [*scan_traces(place.folder / "run")]
     assert (again.ended, len(last)) == ("complete", COUNT)
+    assert again.pooled.used.calls == sum(map(calls, last)) <= CALLS
+
+
+async def test_a_problem_that_fails_in_a_later_round_keeps_its_trace_and_goes_on_later(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await place.collect("whole")
+
+    def on_trace(trace: Trace) -> None:
+        if len(place.records()) == COUNT:
+            place.deaf = "Write f(x), 3."
+
+    collected = await place.collect(on_trace=on_trace)
+    [failed] = collected.failures
+    assert failed.endswith("t03")
+    assert collected.pooled.used.calls <= CALLS
+    assert len([*scan_traces(place.folder / "run")]) == COUNT
+    _report(collected, None)
+    assert f"no further round of {failed}: no agent answered" in capsys.readouterr().err
+    place.deaf = ""
+    again = await place.collect()
+    assert (again.ended, again.failures) == ("complete", {})
+    last = [*scan_traces(place.folder / "run")]
     assert again.pooled.used.calls == sum(map(calls, last)) <= CALLS
 
 
