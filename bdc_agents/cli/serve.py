@@ -118,8 +118,8 @@ def serve(
     conversation asks. With one, bdc mixes the experts for each problem, bdc-solver also runs what
     they write on the tests, and searches where they fail, given agents by --agent.
     """
-    key = _key(host, no_key)
-    hosts = _hosts(host, allow_host or ())
+    key = server_key(host, no_key)
+    hosts = server_hosts(host, allow_host or ())
     of_library = {"base": base, "device": device, "context": context, "url": url, "adapters": adapters}
     # What was typed wrong is told before a package that is not installed.
     check_backend(backend)
@@ -140,7 +140,8 @@ def serve(
     limits = ServerLimits(requests=requests, seconds=seconds)
     with listen(host, port) as place:
         served: list[Served] = []
-        agents = _agents(settings, agent or (), needed=library is None)
+        # Beside a library only those that are named: their calls may cost money.
+        agents = opened_agents(settings, agent or ()) if agent or library is None else ()
         if library is not None:
             model = RoutedModel.from_library(library, backend=backend, slots=slots, **of_library)
             served += _of_library(model, agents, settings, limits, out)
@@ -148,8 +149,8 @@ def serve(
             served.append(_search(agents, settings, limits, out))
         app = create_app(served, key=key, limits=limits, hosts=hosts, origins=origins)
         shown = place.getsockname()[1]
-        names = [name for one in served for name in one.names]
-        serve_forever(app, place, limits, lambda: _announce(host, shown, names, key))
+        offers = f"models: {', '.join(name for one in served for name in one.names)}"
+        serve_forever(app, place, limits, lambda: announce(host, shown, "/v1", offers, key))
     note("stopped")
     return SOLVED
 
@@ -165,10 +166,13 @@ def _refuse_without_library(options: Mapping[str, Any]) -> None:
             raise UsageError(f"--{name} is for a library; name one: bdc serve LIBRARY --{name} {value}")
 
 
-def _agents(settings: Settings, asked: Sequence[str], *, needed: bool) -> "Sequence[Agent]":
-    """The agents of the search; beside a library only those that are named, as their calls may cost money."""
-    if not (needed or asked):
-        return ()
+def opened_agents(settings: Settings, asked: Sequence[str]) -> "Sequence[Agent]":
+    """The agents that search, with the weights that they need on this machine.
+
+    Args:
+        settings: Whose agents take part where none is asked for.
+        asked: Names or model strings of `--agent`.
+    """
     from bdc_agents.agents import load_agents
 
     names, why = agent_names(settings, asked)
@@ -216,7 +220,7 @@ def _of_library(
     return [LibraryModels(model, limits.max_tokens), SolverModel(solver)]
 
 
-def _key(host: str, no_key: bool) -> str | None:
+def server_key(host: str, no_key: bool) -> str | None:
     """The key that callers need: the environment's, or a fresh one.
 
     Raises:
@@ -236,7 +240,7 @@ def _key(host: str, no_key: bool) -> str | None:
     return key or secrets.token_urlsafe(32)
 
 
-def _hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
+def server_hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
     """Names that requests may be for, besides this machine's own.
 
     Where others can connect, nobody knows under which names they do; there every name will do if none
@@ -251,10 +255,11 @@ def _hosts(host: str, allowed: Sequence[str]) -> Sequence[str]:
     return (*allowed, host) if allowed else (ANY,)
 
 
-def _announce(host: str, port: int, models: Sequence[str], key: str | None) -> None:
+def announce(host: str, port: int, path: str, offers: str, key: str | None) -> None:
+    """Tells where a server listens, what it offers, and its key."""
     address = f"[{host}]" if ":" in host else host
-    note(f"listening at http://{address}:{port}/v1")
-    note(f"models: {', '.join(models)}")
+    note(f"listening at http://{address}:{port}{path}")
+    note(offers)
     if key is None:
         note("no API key is asked for")
     elif os.environ.get(KEY):

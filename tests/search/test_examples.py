@@ -144,6 +144,15 @@ def _address(log: Path, server: "subprocess.Popen[bytes]") -> str:
     raise AssertionError(log.read_text())
 
 
+def test_an_mcp_client(run: Callable[..., str]) -> None:
+    pytest.importorskip("mcp", reason="needs the extra `mcp`")
+    out = run("mcp_client.py", "Write double(x).", "double(4) == 8")
+    assert "tools: solve run_tests view_tree" in out
+    assert "... 1 program; the best passes 100% of the tests" in out
+    assert "Solved: the program passes all tests (1)." in out
+    assert "Nodes:\n- 0 the problem" in out
+
+
 def test_a_deep_agent_in_the_sandbox(run: Callable[..., str]) -> None:
     pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
     if not probe_tier("namespaces").holds:

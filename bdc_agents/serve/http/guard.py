@@ -76,6 +76,7 @@ class Guard:
         metrics: Counts requests and refusals.
         hosts: Names that requests may address.
         origins: Pages that may use the server through a browser.
+        work: The path whose requests count against `requests`.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Guard:
         metrics: Metrics,
         hosts: Hosts,
         origins: Origins,
+        work: str = CHAT,
     ) -> None:
+        self._work = work
         self._app = app
         self._key = _digest(key) if key is not None else None
         self._limits = limits
@@ -144,7 +147,7 @@ class Guard:
             raise Refused("the API key is missing or wrong", 401, "invalid_api_key", reason="key")
 
     def _check_room(self, scope: Scope) -> None:
-        if scope["path"] == CHAT and self._running >= self._limits.requests:
+        if scope["path"] == self._work and self._running >= self._limits.requests:
             raise Refused(
                 f"{self._running} requests are being answered; come again",
                 429,

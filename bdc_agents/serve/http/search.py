@@ -47,6 +47,21 @@ LAST_SECONDS, LAST_SHARE = 10.0, 0.1
 Keep = Callable[[Trace], None]
 
 
+def ending_within(seconds: float, search: SearchConfig, budget: Budget) -> tuple[SearchConfig, Budget]:
+    """The settings of a search that hands over before its request is cut off.
+
+    Args:
+        seconds: Longest answer to a request.
+        search, budget: Settings. The server's time is no budget that somebody chose to spend: a search that
+            ends by its number of rollouts still does.
+    """
+    most = max(seconds - LAST_SECONDS, seconds * (1 - LAST_SHARE))
+    rollouts = rollouts_at_most(search, budget)
+    search = search if rollouts is None else search.model_copy(update={"rollouts": rollouts})
+    most = most if budget.seconds is None else min(budget.seconds, most)
+    return search, budget.model_copy(update={"seconds": most})
+
+
 class SearchModels:
     """The search as models of the server.
 
@@ -84,7 +99,7 @@ class SearchModels:
         self._graph = create_chat_graph(
             [*self._agents.values()], executor=executor, search=self._search, budget=self._budget
         )
-        self._seconds = max(seconds - LAST_SECONDS, seconds * (1 - LAST_SHARE))
+        self._seconds = seconds
         self._keep = keep
         self._known: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
@@ -144,11 +159,9 @@ class SearchModels:
         except ConfigError as error:
             told = str(error).replace("context", "budget", 1)
             raise Refused(told, param="budget") from None
-        if (rollouts := rollouts_at_most(config, budget)) is not None:
-            # The server's time limit is no budget that somebody chose to spend.
-            search["rollouts"] = rollouts
-        most = self._seconds if budget.seconds is None else min(budget.seconds, self._seconds)
-        return {"search": search, "budget": budget.model_dump(exclude_none=True) | {"seconds": most}}
+        config, budget = ending_within(self._seconds, config, budget)
+        search |= {} if config.rollouts is None else {"rollouts": config.rollouts}
+        return {"search": search, "budget": budget.model_dump(exclude_none=True)}
 
     async def _events(
         self, known: Mapping[str, Any] | None, texts: Sequence[str], context: SearchContext
