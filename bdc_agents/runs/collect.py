@@ -12,19 +12,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.config import Settings, StoreConfig
+from bdc_agents.config import Budget, SearchConfig, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.blocks import learns
-from bdc_agents.runs.configuration import describe, open_collection
+from bdc_agents.runs.configuration import describe, open_collection, pool_of
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
 from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
-from bdc_agents.runs.jobs.table import Job, JobTable, Spent, Totals
-from bdc_agents.runs.progress import Progress
+from bdc_agents.runs.jobs.table import Job, JobTable, Pooled, Spent, Totals
+from bdc_agents.runs.pool import Pool, first_share
+from bdc_agents.runs.progress import Progress, amounts
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.runs.worker import WorkerConfig
 from bdc_agents.sandbox.modules import missing_packages
+from bdc_agents.search.budget import caps_on_calls
 from bdc_agents.types import Frozen, content_hash
 
 CACHE_FOLDER = "cache"
@@ -45,6 +47,7 @@ class Collected(Frozen):
         failures: Why problems have no trace, by id.
         notes: What a person should know, one line each.
         refused: Problems without a trace whose file was changed while the run was under way.
+        pooled: What became of the budget that the problems share.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Collected(Frozen):
     failures: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    pooled: Pooled = Pooled()
 
 
 async def acollect(
@@ -148,7 +152,6 @@ def _open(
     """Opens the run folder and fills its table with the jobs."""
     names = config.agents or tuple(settings.agents)
     filters = [Filter.parse(text) for text in config.filters]
-    asked = describe(settings, names, config.datasets, config.filters, config.shuffle_seed, config.learn)
     selection = select_jobs(
         config.datasets,
         data=config.data,
@@ -156,7 +159,21 @@ def _open(
         shuffle_seed=config.shuffle_seed,
         untested=settings.search.self_tests,
     )
+    members = selection.jobs[: config.limit]
+    pool = Pool(whole=config.pool, each=settings.budget)
+    first = first_share(config.pool, len(members), settings.budget) if pool else settings.budget
+    asked = describe(
+        settings,
+        names,
+        config.datasets,
+        config.filters,
+        config.shuffle_seed,
+        config.learn,
+        pool_of(config.pool, members),
+    )
     folder, notes = open_collection(out, asked)
+    if pool:
+        notes += _of_pool(config.pool, first, len(members), settings.search)
     if selection.without_tests:
         left = len(selection.without_tests)
         notes.append(f"{left} of the problems have no public test and are left out")
@@ -170,8 +187,8 @@ def _open(
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})
-    table = _table(config, folder, asked, learns=config.learn and learns(settings.search))
-    traces = TraceFile(folder)
+    table = _table(config, folder, asked, learns=config.learn and learns(settings.search), pool=pool)
+    traces = TraceFile(folder, rounds=bool(pool))
     table.add(selection.jobs)
     notes += _reconcile(table, traces, selection.jobs, owns=config.table is None)
     for note in notes:
@@ -191,6 +208,7 @@ def _open(
         table=table,
         traces=traces,
         on_trace=on_trace,
+        on_note=on_note,
         stop=asyncio.Event(),
         threads=ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs"),
         selected={job.id: job for job in selection.jobs},
@@ -198,9 +216,26 @@ def _open(
     )
 
 
-def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, learns: bool) -> JobTable:
+def _of_pool(pool: Budget, first: Budget, problems: int, search: SearchConfig) -> list[str]:
+    """What a person should know of a pool before it is used."""
+    caps = caps_on_calls(pool)
+    each = amounts({name: getattr(first, name) for name in caps})
+    notes = [
+        f"{amounts(caps)} for {problems} problems together: at first {each} for each; those that are not "
+        "solved then go on with what the others left"
+    ]
+    if search.rollouts is not None:
+        notes.append(
+            f"rollouts = {search.rollouts} under [search] ends searches, whatever is left; leave it out"
+        )
+    return notes
+
+
+def _table(
+    config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, learns: bool, pool: Pool
+) -> JobTable:
     if config.table is None:
-        return SqliteJobs(folder / JOBS_FILE, limit=config.limit, learns=learns)
+        return SqliteJobs(folder / JOBS_FILE, limit=config.limit, learns=learns, pool=pool)
     if not config.table.startswith(("postgresql://", "postgres://")):
         raise ConfigError(
             f"not a job table: {config.table!r:.40}; write postgresql://USER@HOST/DATABASE, or leave it out"
@@ -208,7 +243,7 @@ def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, lea
     from bdc_agents.runs.jobs.postgres import PostgresJobs
 
     run = f"{folder.name}-{content_hash(repr(asked))}"
-    return PostgresJobs(config.table, run, limit=config.limit, learns=learns)
+    return PostgresJobs(config.table, run, limit=config.limit, learns=learns, pool=pool)
 
 
 def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns: bool) -> list[str]:
@@ -223,7 +258,7 @@ def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns:
     done = table.done()  # Before the file is read: the traces of all these are then in it.
     there = traces.read()
     edited = traces.edited(jobs)
-    table.found((problem, summary) for problem, summary in there.items() if problem not in edited)
+    table.found((problem, summary) for problem, summary in traces.history() if problem not in edited)
     if edited:
         # An edit is meant: the old trace stays in the file, and readers take the last one of a problem.
         table.reopen(edited)
@@ -264,6 +299,7 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
     progress = await _progress(opened, began)
     ended = "complete" if not progress.totals.open else cap or "stopped"
     failures = await asyncio.to_thread(opened.table.failures)
+    pooled = await asyncio.to_thread(opened.table.pooled)
     return Collected(
         folder=opened.folder,
         ended=ended,
@@ -271,6 +307,7 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
         failures=failures,
         refused=tuple(sorted(opened.refused & failures.keys())),
         notes=tuple(opened.notes),
+        pooled=pooled,
     )
 
 
