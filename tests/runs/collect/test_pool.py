@@ -10,12 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from bdc_agents.evaluate.figures.survey import survey
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.cli.collect import _report
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, ConfigError
+from bdc_agents.evaluate.figures.survey import survey
 from bdc_agents.runs import read_traces, rounds
 from bdc_agents.runs.beliefs import beliefs_of, keep_beliefs, load_beliefs
 from bdc_agents.runs.blocks import block_of, known_to
