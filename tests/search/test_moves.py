@@ -765,3 +765,9 @@ def test_nothing_is_tried_again_at_a_thought_that_has_no_failed_program(tried: A
     assert nodes == {"0"}
     untried = below_hopeless(attempts=(), value=None)
     assert [move.node for move in planned(untried, plans, count=1)] == ["0.0"]
+
+
+def test_where_no_program_could_be_read_there_is_none_to_mend() -> None:
+    moves = planned(root(attempt("", outcome="error")), count=8)
+    assert moves
+    assert {move.kind for move in moves} <= {"answer", "think"}
