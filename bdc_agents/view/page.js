@@ -5,6 +5,7 @@ const traces = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const HUES = [190, 300, 40, 220, 140, 5, 265, 90];
 const BOX = { width: 244, height: 44, gapX: 46, gapY: 8 };
+const MOST_UNREAD = 50;
 const view = { trace: 0, node: null, folded: new Set(), evaluatedOnly: false, box: null };
 
 function table(heads, rows, attributes) {
@@ -259,7 +260,8 @@ function drawDetail() {
     node.thought ? [agent(trace, node.thought.agent), h("p", { class: "prose" }, node.thought.text)]
       : h("p", { class: "quiet" }, "The root: programs here answer the problem directly, without any thought."),
     node.refined ? h("p", { class: "prose old" }, node.refined.text) : "",
-    numbers(node), path(trace, node), node.attempts.map((attempt, i) => drawAttempt(trace, attempt, i)));
+    numbers(node), path(trace, node), node.attempts.map((attempt, i) => drawAttempt(trace, attempt, i)),
+    unreadCalls(trace).filter((call) => call.node === node.id).map((call) => drawUnread(trace, call)));
   detail.scrollTop = 0;
 }
 
@@ -289,6 +291,13 @@ function drawAttempt(trace, attempt, number) {
     h("h4", {}, title, seen ? h("span", { class: seen.passed === seen.of ? "good" : "bad" }, `  ${seen.passed} of ${plural(seen.of, "test")} passed`) : ""),
     agent(trace, attempt.agent), h("pre", { class: "whole" }, highlight(program.code, lines)), drawVerdict(program.verdict),
   ];
+}
+
+const unreadCalls = (trace) => trace.calls.filter((call) => call.unread);
+
+function drawUnread(trace, call) {
+  return h("div", { class: "unread" }, h("h4", {}, `A reply that could not be read (${call.purpose})`), agent(trace, call.agent),
+    h("p", { class: "bad prose" }, call.unread), h("pre", {}, call.said || "(nothing)"));
 }
 
 function drawVerdict(verdict) {
@@ -372,7 +381,7 @@ function drawResult() {
 
 function drawTables() {
   const trace = traces[view.trace];
-  put(byId("tables"), drawUsage(trace), drawMatrix(trace), drawStatement(trace), drawSettings(trace));
+  put(byId("tables"), drawUsage(trace), drawUnreadAll(trace), drawMatrix(trace), drawStatement(trace), drawSettings(trace));
 }
 
 function drawUsage(trace) {
@@ -382,6 +391,16 @@ function drawUsage(trace) {
   const aside = Object.entries(trace.solution.set_aside).map(([name, reason]) => h("p", { class: "bad prose" }, `${name} was set aside: ${reason}`));
   return h("div", { class: "panel" }, h("h2", {}, "Agents"),
     table(["agent", ">calls", ">cached", ">failed", ">unread", ">prompt", ">reply", ">cost", ">time"], rows), aside);
+}
+
+function drawUnreadAll(trace) {
+  const calls = unreadCalls(trace);
+  if (!calls.length) return h("div", { hidden: "" });
+  const shown = calls.slice(0, MOST_UNREAD);
+  return h("div", { class: "panel" }, h("h2", {}, `Replies that could not be read: ${calls.length}`),
+    table(["agent", "for", "node", "why", "what it said"], shown.map((call) => ({
+      cells: [agent(trace, call.agent), call.purpose, call.node, h("td", { class: "cell" }, call.unread), h("td", { class: "cell" }, call.said || "(nothing)")],
+    }))), calls.length > shown.length ? h("p", { class: "quiet" }, `The first ${shown.length}; the nodes show the others.`) : "");
 }
 
 function drawMatrix(trace) {

@@ -6,13 +6,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.types import Solution, Trace
+from bdc_agents.types import CallRecord, Solution, Trace
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer, legend
 from bdc_agents.view.text import colour_of, one_line, outcome, passes, plural, value_colour, why_ended
 
 _SHOWN = 75
 """Characters of a value: two of them fit into two lines of a terminal."""
+_UNREAD, _SAID = 3, 150
+"""Unreadable replies that a terminal shows, and characters of each: two lines."""
 _UNCONFIRMED = (
     "  not confirmed: the search ended before a second program that does the same on further inputs was found"
 )
@@ -39,7 +41,23 @@ def summary(trace: Trace) -> RenderableType:
         parts += [Text(), matrix_table(solution)]
     if solution.notes:
         parts += [Text(), *(Text(f"note: {one_line(note)}", "yellow") for note in solution.notes)]
+    unread = [call for call in trace.calls if call.unread]
+    if unread:
+        parts += [Text(), *unread_replies(unread)]
     return Group(*parts)
+
+
+def unread_replies(calls: Sequence[CallRecord]) -> list[Text]:
+    """The first replies in which nothing was found: whose, where, why, and how each begins."""
+    names = [call.agent for call in calls]
+    lines = [Text(f"{plural(len(calls), 'reply', 'replies')} held nothing that could be read:", "yellow")]
+    for call in calls[:_UNREAD]:
+        told = f"  {one_line(call.agent, 24)}, {call.purpose} at node {one_line(call.node, 24)}: "
+        lines.append(Text.assemble((told, colour_of(call.agent, names)), one_line(call.unread, 160)))
+        lines.append(Text(f"    {one_line(call.said, _SAID) or '(nothing)'}", "dim"))
+    if len(calls) > _UNREAD:
+        lines.append(Text(f"  and {len(calls) - _UNREAD} more; bdc view --html shows them", "dim"))
+    return lines
 
 
 def result_line(solution: Solution) -> Text:

@@ -351,3 +351,15 @@ def test_a_program_that_did_not_run_has_no_counts():
     board.add_node(Node(attempts=(Attempt(program="key", agent="one", reward=0.0),)))
     assert "no program has run to its end yet" in footer(board).plain
     assert "0/0" not in footer(board).plain
+
+
+def test_the_summary_shows_what_could_not_be_read(run, hostile):
+    text = hostile[0].nodes[-1].thought.text
+    unread = {"unread": "it has no code block", "said": text}
+    calls = tuple(call.model_copy(update=unread) for call in run[0].calls)
+    shown = "\n".join(lines_of(summary(run[0].model_copy(update={"calls": calls}))))
+    assert f"{len(calls)} replies held nothing that could be read" in shown
+    assert "it has no code block" in shown
+    assert "script" in shown
+    assert f"and {len(calls) - 3} more" in shown
+    assert not CONTROL.search(shown)
