@@ -285,7 +285,10 @@ def _nothing(report: Report, kind: str) -> str:
         else []
     )
     if "no-hidden-tests" in report.rejected:
-        said.append("--unscored also takes solved problems without hidden tests")
+        said.append(
+            "no hidden test was run where a problem has none or a search was cut off: --unscored also takes "
+            "what is solved by the public tests alone, or search it with hidden_tests in its file"
+        )
     if report.kept and kind == "dpo":
         said.append(
             f"of {report.kept} that can be trained on, no step was better than its parent and a sibling"

@@ -24,7 +24,7 @@ SPECIAL_CASES = "special-cases-tests"
 REASONS: dict[str, str] = {
     "interrupted": "The search was cut off before it ended.",
     "unsolved": "The program does not pass every public test.",
-    "no-hidden-tests": "The problem has no hidden tests, so only the public ones speak for the program.",
+    "no-hidden-tests": "No hidden test was run on the program, so only the public ones speak for it.",
     "hidden": "The program fails a hidden test.",
     "interactive": "The problem is a dialogue with a judge that is not there, so no test speaks for the "
     "program.",
