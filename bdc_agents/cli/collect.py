@@ -196,7 +196,9 @@ def _collect(
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
         return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
-    return SOLVED if collected.ended == "complete" else UNSOLVED
+    # Rows of one's own file that cannot be used were asked for: not all is done.
+    asked_in_vain = any(row.own for row in collected.left_out)
+    return SOLVED if collected.ended == "complete" and not asked_in_vain else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> "Engine | None":
@@ -250,6 +252,7 @@ def as_object(collected: "Collected") -> dict[str, Any]:
         "spent": progress.spent.model_dump(),
         "endpoints": loads,
         "failures": collected.failures,
+        "left_out": {row.where: row.reason for row in collected.left_out},
         "notes": list(collected.notes),
     }
 
@@ -270,6 +273,8 @@ def write_report(out: Path) -> "Survey | None":
 
 
 def _report(collected: "Collected", found: "Survey | None") -> None:
+    from bdc_agents.runs.left_out import LEFT_OUT_FILE, summary
+
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
     print(
@@ -285,6 +290,10 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
         note(f"no trace of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
     if len(reasons) > FAILURES_TOLD:
         note(f"and of {sum(map(len, list(reasons.values())[FAILURES_TOLD:]))} more")
+    if collected.left_out:
+        for line in summary(collected.left_out):
+            note(line)
+        note(f"  all: {collected.folder / LEFT_OUT_FILE}; the same command searches what is mended")
     if collected.ended == "stopped":
         note(f"stopped; the same command goes on with {collected.folder}")
     elif collected.ended != "complete":

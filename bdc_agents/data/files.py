@@ -13,7 +13,7 @@ from bdc_agents.data.lines import BROKEN, LONGEST_LINE, FileState, Line, is_pack
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers
-from bdc_agents.untrusted import json_fault
+from bdc_agents.untrusted import json_fault, json_kind
 
 DATA_ENV = "BDC_DATA"
 LARGEST_ARRAY = LONGEST_LINE
@@ -162,5 +162,5 @@ def _parse(data: bytes | None, source: str) -> Any:
 
 def _object(value: Any, source: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ProblemError(f"{source}: a problem is a JSON object, not {type(value).__name__}")
+        raise ProblemError(f"{source}: a problem is a JSON object, not {json_kind(value)}")
     return dict(value)

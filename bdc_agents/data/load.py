@@ -77,10 +77,11 @@ def load_tasks(
     split: str | None = None,
     limit: int | None = None,
     ids: Iterable[str] | None = None,
+    on_left_out: Callable[[str, str], None] | None = None,
 ) -> Iterator[Task]:
     """Loads the problems of a data set, each when it is asked for.
 
-    A row that cannot be used is named in a warning and left out.
+    A row that cannot be used is left out, and named in a warning where `on_left_out` is not told of it.
 
     Args:
         dataset: A name such as `mbpp`, or a `.jsonl` or `.json` file.
@@ -89,12 +90,13 @@ def load_tasks(
             LeetCode `test` or `train`.
         limit: The most problems, from the start.
         ids: Only the problems with these ids, in the order of the data set; no other row is read.
+        on_left_out: Called for each row that cannot be used with where it stands and why.
 
     Raises:
         ProblemError: If there is no such data set or problem, its data is not there, none of its rows
             can be used, or two of a file have the same id.
     """
-    selection = _Selection(dataset, data, split)
+    selection = _Selection(dataset, data, split, on_left_out)
     return islice(selection.tasks(selection.rows() if ids is None else selection.found(ids)), limit)
 
 
@@ -169,8 +171,15 @@ class _Found(NamedTuple):
 class _Selection:
     """A data set that was found: its rows, their names, and the tasks they make."""
 
-    def __init__(self, name: str, data: Path | str | None, split: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Path | str | None,
+        split: str | None = None,
+        on_left_out: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._name = name
+        self._on_left_out = on_left_out
         self._dataset = DATASETS.get(name)
         self._read: Callable[[Any, str], Task] = self._dataset.read if self._dataset else self._read_plain
         self._data = data
@@ -344,7 +353,7 @@ class _Selection:
         Raises:
             ProblemError: If there are rows and none can be used, or two of a file have the same id.
         """
-        left_out: list[ProblemError] = []
+        left_out, first, untold = 0, None, list[ProblemError]()
         sources: dict[str, str] = {}
         for item in rows:
             try:
@@ -352,26 +361,29 @@ class _Selection:
                     raise item
                 task = self.task(item)
             except ProblemError as error:
-                left_out.append(error)
-                if len(left_out) <= NAMED_ROWS and sources:
-                    _warn(error)
+                left_out += 1
+                first = first or error
+                if left_out <= NAMED_ROWS and not self._on_left_out:
+                    untold.append(error)
+                if self._on_left_out:
+                    self._on_left_out(*_placed(error))
+                elif sources:
+                    _warn_all(untold)
                 continue
-            if not sources:  # nothing is told before: if no row can be used, that is an error
-                for error in left_out[:NAMED_ROWS]:
-                    _warn(error)
+            _warn_all(untold)  # nothing is told before: if no row can be used, that is an error
             name = task.problem.id
             if name in sources and self._dataset is None:
                 raise ProblemError(_twice(name, sources[name], item[0]))
             if name in sources:
-                _warn(ProblemError(_twice(name, sources[name], item[0])))
+                _warn_all([ProblemError(_twice(name, sources[name], item[0]))])
                 continue
             sources[name] = item[0]
             yield task
-        if left_out and not sources:
-            more = f" (rows that cannot be used: {len(left_out)})" if len(left_out) > 1 else ""
-            raise ProblemError(f"{left_out[0]}{more}")
-        if len(left_out) > NAMED_ROWS:
-            log.warning("%s: %d more rows are left out", self._name, len(left_out) - NAMED_ROWS)
+        if first and not sources:
+            more = f" (rows that cannot be used: {left_out})" if left_out > 1 else ""
+            raise ProblemError(f"{first}{more}")
+        if left_out > NAMED_ROWS and not self._on_left_out:
+            log.warning("%s: %d more rows are left out", self._name, left_out - NAMED_ROWS)
 
     def only_task(self) -> Task:
         """The task of a file that holds one problem."""
@@ -414,8 +426,18 @@ def _field(row: Mapping[str, Any], key: str) -> Any:
 # --- what is told -------------------------------------------------------------------------------------
 
 
-def _warn(error: ProblemError) -> None:
-    log.warning("left out: %s", str(error).splitlines()[0])
+def _warn_all(untold: list[ProblemError]) -> None:
+    """Warns of rows that are left out, each once."""
+    for error in untold:
+        log.warning("left out: %s", str(error).splitlines()[0])
+    untold.clear()
+
+
+def _placed(error: ProblemError) -> tuple[str, str]:
+    """Where a row stands, and why it cannot be used: its errors begin with its place, such as `a.jsonl:3`."""
+    text = str(error)
+    place, _, reason = text.partition(": ")
+    return (place, reason.replace(f"\n{place}: ", "\n")) if reason else ("", text)
 
 
 def _twice(name: str, first: str, second: str) -> str:

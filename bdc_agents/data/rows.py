@@ -12,6 +12,7 @@ from bdc_agents.syntax import LONGEST_INTEGER, long_integers
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 from bdc_agents.types.literals import is_literal, is_literal_node
 from bdc_agents.types.written import unknown_field
+from bdc_agents.untrusted import json_kind
 
 __all__ = [
     "AnyRow",
@@ -52,7 +53,7 @@ def read_row(model: type[AnyRow], row: Any, source: str) -> AnyRow:
         ProblemError: If a field is missing or has a wrong type.
     """
     if not isinstance(row, Mapping):
-        raise ProblemError(f"{source}: a problem is a JSON object, not {type(row).__name__}")
+        raise ProblemError(f"{source}: a problem is a JSON object, not {json_kind(row)}")
     for name, value in row.items():
         if isinstance(value, list) and len(value) > MOST_ENTRIES:
             raise ProblemError(

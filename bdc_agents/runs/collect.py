@@ -6,7 +6,7 @@ search that was cut off takes the replies it had from the cache.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -20,12 +20,13 @@ from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
 from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
 from bdc_agents.runs.jobs.table import Job, JobTable, Spent, Totals
+from bdc_agents.runs.left_out import LeftOut, summary, write_left_out
 from bdc_agents.runs.progress import Progress
-from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.selection import Filter, Selection, select_jobs
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.runs.worker import WorkerConfig
 from bdc_agents.sandbox.modules import missing_packages
-from bdc_agents.types import Frozen, content_hash
+from bdc_agents.types import UNJUDGED, Frozen, content_hash
 
 CACHE_FOLDER = "cache"
 """Folder of the replies where the settings turn the cache off: without it, a killed run would pay twice."""
@@ -45,6 +46,7 @@ class Collected(Frozen):
         failures: Why problems have no trace, by id.
         notes: What a person should know, one line each.
         refused: Problems without a trace whose file was changed while the run was under way.
+        left_out: Rows that cannot be used; `left-out.jsonl` lists all that is not searched.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Collected(Frozen):
     failures: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 async def acollect(
@@ -157,6 +160,8 @@ def _open(
         untested=settings.search.self_tests,
     )
     folder, notes = open_collection(out, asked)
+    write_left_out(folder, [*selection.left_out, *_untried(selection)])
+    notes += summary(selection.left_out)
     if selection.without_tests:
         left = len(selection.without_tests)
         notes.append(f"{left} of the problems have no public test and are left out")
@@ -195,7 +200,14 @@ def _open(
         threads=ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs"),
         selected={job.id: job for job in selection.jobs},
         notes=notes,
+        left_out=selection.left_out,
     )
+
+
+def _untried(selection: Selection) -> Iterator[LeftOut]:
+    """The problems that a search has nothing to aim at for."""
+    yield from (LeftOut(where=one, reason=UNJUDGED["interactive"]) for one in selection.interactive)
+    yield from (LeftOut(where=one, reason="it has no public test") for one in selection.without_tests)
 
 
 def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, learns: bool) -> JobTable:
@@ -271,6 +283,7 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
         failures=failures,
         refused=tuple(sorted(opened.refused & failures.keys())),
         notes=tuple(opened.notes),
+        left_out=opened.left_out,
     )
 
 

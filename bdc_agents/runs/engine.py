@@ -14,6 +14,7 @@ from bdc_agents.config import Budget, Settings
 from bdc_agents.runs.coordinate import OnTrace, TableCoordinator, TraceFile
 from bdc_agents.runs.endpoints import Load, metered
 from bdc_agents.runs.jobs.table import Job, JobTable
+from bdc_agents.runs.left_out import LeftOut
 from bdc_agents.runs.progress import ENOUGH, RECENT
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import Executor, create_executor
@@ -68,6 +69,7 @@ class OpenRun:
         stop: Set when the run shall end.
         loads: Set by the engine: returns the load of each endpoint, by agent.
         running: Set by the engine: returns how many searches are under way.
+        left_out: Rows that cannot be used.
     """
 
     folder: Path
@@ -86,6 +88,7 @@ class OpenRun:
     done_here: int = 0
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     notes: list[str] = field(default_factory=list)
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 run.json           settings, package version and time of creation
 trace.jsonl        one trace a line, one line a problem, only ever appended to
 checkpoint.sqlite  every step of a single search, from which it is resumed
+left-out.jsonl     problems of a collection that are not searched, and why
 solutions/         the program of each problem, as a file to run; solution.py where there is one
 """
 
