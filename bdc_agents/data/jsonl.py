@@ -21,7 +21,7 @@ from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
-from bdc_agents.types.written import test_names
+from bdc_agents.types.written import are_json, test_names
 from bdc_agents.untrusted import read_whole
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")
@@ -115,7 +115,8 @@ def task_from_dict(
 
 def _named(key: str, written: Any, tests: Sequence[TestCase], *, secret: bool = False) -> list[Named]:
     """The tests of a field by their places in the file, of which one may hold several tests."""
-    return [Named(name, test, secret) for name, test in zip(test_names(written, key), tests, strict=True)]
+    names, as_json = test_names(written, key), are_json(written)
+    return [Named(name, test, secret, json) for name, test, json in zip(names, tests, as_json, strict=True)]
 
 
 def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str = "problem") -> Problem:

@@ -16,7 +16,9 @@ from bdc_agents.errors import ProblemError, unknown
 from bdc_agents.types.deferred import Later, resolved
 from bdc_agents.types.entry_point import find_entry_point, in_class, is_entry_point
 from bdc_agents.types.forms import read_test
+from bdc_agents.types.operations import class_made, no_class
 from bdc_agents.types.parts import Unread, is_list, is_object
+from bdc_agents.types.tests import CallTest
 
 TESTS = ("public_tests", "hidden_tests")
 """The fields that hold tests."""
@@ -86,6 +88,23 @@ def test_names(given: Any, key: str) -> list[str]:
     return names
 
 
+def are_json(given: Any) -> list[bool]:
+    """Whether what each test expects stands as JSON, where a text is a text; in code `"2"` says so itself.
+
+    Args:
+        given: Tests that can be read.
+    """
+    found: list[bool] = []
+    for value in _listed(given) or ():
+        session = isinstance(value, str) and value.lstrip().startswith(">>>")
+        count = len(read_test(value, own_checker=False)) if session else 1
+        as_object = is_object(value) and not {"call", "code", "kind", "stdin"} & value.keys()
+        texts = is_object(value) and isinstance(value.get("input"), str)
+        pair = is_list(value) and len(value) == 2 and not isinstance(value[0], str)
+        found += [(as_object and not texts) or pair] * count
+    return found
+
+
 def _listed(given: Any) -> Sequence[Any] | None:
     """The tests one by one; one that stands alone, and the columns of contest data sets, are lists too."""
     if isinstance(given, str):
@@ -115,10 +134,22 @@ def _second_pass(
             if isinstance(test, Later):
                 found.append(resolved(test, in_class(test.function, starter) if test.function else named))
             else:
+                _check_class(test, named)
                 found.append(test)
         except (Unread, ProblemError) as error:
-            mistakes.append(_mistake((key, number), str(error), test.shown))
+            mistakes.append(_mistake((key, number), str(error), getattr(test, "shown", "")))
     return found
+
+
+def _check_class(test: Any, named: str | None) -> None:
+    """Refuses operations on an object of something else than what is to be written.
+
+    Raises:
+        Unread: If they are.
+    """
+    made = class_made(test) if isinstance(test, CallTest) else ""
+    if made and named and made not in (named, named.partition("(")[0].partition(".")[0]):
+        raise Unread(f"operations on a {made}, but the entry_point is {named}; {no_class(made)}")
 
 
 def _mistake(place: tuple[str | int, ...], message: str, value: Any) -> InitErrorDetails:
