@@ -249,6 +249,7 @@ def as_object(collected: "Collected") -> dict[str, Any]:
         "solve_rate": progress.solve_rate,
         "done_here": progress.done_here,
         "seconds": round(progress.seconds, 2),
+        "calls_made": progress.made,
         "spent": progress.spent.model_dump(),
         "endpoints": loads,
         "failures": collected.failures,
@@ -277,9 +278,10 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
 
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
+    theirs = "on these: " if collected.ended != "complete" else ""
     print(
         f"{totals.done} of {plural(totals.total, 'problem')} done: {totals.solved} solved{rate}, "
-        f"{totals.kept} kept; {plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
+        f"{totals.kept} kept; {theirs}{plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
         f"{money(collected.progress.money)}"
     )
     reasons: dict[str, list[str]] = {}
@@ -295,7 +297,12 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
             note(line)
         note(f"  all: {collected.folder / LEFT_OUT_FILE}; the same command searches what is mended")
     if collected.ended == "stopped":
-        note(f"stopped; the same command goes on with {collected.folder}")
+        made, cut = collected.progress.made, sum(one.cut_off for one in collected.progress.loads.values())
+        lost = f", of which {cut} had no reply yet and may be charged" if cut else ""
+        note(
+            f"stopped: this command made {plural(made, 'call')}{lost}; the same command goes on with "
+            f"{collected.folder}"
+        )
     elif collected.ended != "complete":
         note(
             f"the run's budget of {collected.ended} is spent ({spent.calls} calls, {count(spent.tokens)} "

@@ -224,7 +224,7 @@ def _numbers(progress: Progress) -> Text:
         f"solved {totals.solved}" + (f" ({rate:.0%})" if rate is not None else ""),
         f"kept {totals.kept}",
         f"running {progress.running}",
-        plural(totals.calls, "call"),
+        plural(max(totals.calls, progress.made), "call"),
         f"{count(totals.tokens)} tokens",
         money(progress.money),
     ]

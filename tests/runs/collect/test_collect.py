@@ -142,6 +142,23 @@ async def test_a_stopped_run_says_so_and_leaves_nothing_leased(world: World) -> 
     assert (collected.progress.totals.leased, collected.progress.totals.waiting) == (0, len(PROBLEMS))
 
 
+async def test_calls_in_flight_when_a_run_is_stopped_are_counted(world: World) -> None:
+    world.delay = 2.0
+    stop = asyncio.Event()
+
+    async def stop_once_asked() -> None:
+        while not world.asked:
+            await asyncio.sleep(0.01)
+        stop.set()
+
+    watching = asyncio.create_task(stop_once_asked())
+    collected = await world.collect(stop=stop)
+    await watching
+    loads = collected.progress.loads.values()
+    assert collected.progress.totals.calls == 0
+    assert collected.progress.made == sum(load.cut_off for load in loads) >= sum(world.asked.values()) > 0
+
+
 async def test_without_a_cache_the_run_keeps_one_of_its_own(world: World) -> None:
     few = DEMO.model_copy(update={"limit": 3})
     await world.collect(config=few, store=StoreConfig(cache=False))
