@@ -12,6 +12,7 @@ from bdc_agents.errors import BDCError, ConfigError, UsageError
 from bdc_agents.runs import open_run, read_run, read_traces
 from bdc_agents.runs.collect import CollectConfig
 from bdc_agents.runs.jobs.sqlite import SqliteJobs
+from bdc_agents.runs.progress import Progress
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Trace
 
@@ -146,14 +147,11 @@ async def test_calls_in_flight_when_a_run_is_stopped_are_counted(world: World) -
     world.delay = 2.0
     stop = asyncio.Event()
 
-    async def stop_once_asked() -> None:
-        while not world.asked:
-            await asyncio.sleep(0.01)
-        stop.set()
+    def stop_once_asked(progress: Progress) -> None:
+        if progress.made:
+            stop.set()
 
-    watching = asyncio.create_task(stop_once_asked())
-    collected = await world.collect(stop=stop)
-    await watching
+    collected = await world.collect(stop=stop, on_progress=stop_once_asked)
     loads = collected.progress.loads.values()
     assert collected.progress.totals.calls == 0
     assert collected.progress.made == sum(load.cut_off for load in loads) >= sum(world.asked.values()) > 0
