@@ -16,7 +16,7 @@ The file stands alone: `bdc eval --config eval.toml --out runs/eval`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Budget, Settings, explain
-from bdc_agents.errors import ConfigError
+from bdc_agents.errors import ConfigError, other_agents
 from bdc_agents.types import Frozen
 from bdc_agents.untrusted import read_object, read_toml
 
@@ -185,9 +185,22 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Returns:
         One line for each setting: its place, what it was, what it is now.
     """
-    before, after = _flat(_compared(old)), _flat(_compared(new))
+    one, other = _compared(old), _compared(new)
+    changed = other_agents(one["agents"], other["agents"])
+    both = one["agents"].keys() & other["agents"].keys()
+    before, after = _flat(_of_agents(one, both)), _flat(_of_agents(other, both))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return [f"{key}: was {_shown(before, key)}, is {_shown(after, key)}" for key in keys]
+    told = [f"{key}: was {_shown(before, key)}, is {_shown(after, key)}" for key in keys]
+    return [changed, *told] if changed else told
+
+
+def _of_agents(record: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A configuration as far as it is of some agents, whose models its lineage repeats."""
+    lineage = dict(record.get("lineage", {}))
+    if isinstance(lineage.get("models"), Mapping):
+        lineage["models"] = {key: value for key, value in lineage["models"].items() if key in names}
+    agents = {name: record["agents"][name] for name in sorted(names)}
+    return {**record, "agents": agents, "lineage": lineage}
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

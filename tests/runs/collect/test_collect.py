@@ -250,6 +250,12 @@ async def test_a_run_of_another_configuration_is_refused_key_by_key(world: World
     assert "agents.bob.model: 'bob' in the run, 'x' now" in told
     assert "width" not in told
     assert len(world.endpoint.requests) == asked
+    with pytest.raises(ConfigError) as refused:
+        await world.collect(config=few.model_copy(update={"agents": ("ann",)}))
+    told, ways = str(refused.value).splitlines()
+    assert told.endswith("another configuration: agents: ann, bob in the run, ann now.")
+    assert "back to go on with it" in ways
+    assert f"--out {world.folder / 'run'}-2" in ways
 
 
 async def test_what_shapes_no_trace_may_change(world: World) -> None:
