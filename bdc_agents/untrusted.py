@@ -43,6 +43,8 @@ def read_json(data: bytes | str, *, finite: bool = True) -> Any:
         return json.loads(data, parse_constant=_no_number, parse_float=_float, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise ValueError(json_fault(error)) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"no UTF-8 text: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

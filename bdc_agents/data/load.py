@@ -140,12 +140,14 @@ def _split(address: str) -> tuple[str, str | None]:
         return match["file"], match["id"]
     if name in dataset_names():
         raise ProblemError(f"{address!r} is a whole data set; name one of its problems, such as {name}:ID")
-    if not colon and not (name.startswith("/dev/") or Path(name).suffix):
+    if not colon and not (name.startswith("/dev/") or Path(name).suffix or _folder_instead(name)):
         raise ProblemError(f"not a problem's address: {address!r}; write NAME:ID or FILE.jsonl:ID")
     raise ProblemError(_unknown_set(name))
 
 
 def _unknown_set(name: str) -> str:
+    if folder := _folder_instead(name):
+        return folder
     names = ", ".join(dataset_names())
     ends = "files of your own end in .jsonl or .json, or these with .gz"
     if name.startswith("/dev/"):
@@ -158,6 +160,22 @@ def _unknown_set(name: str) -> str:
     near = get_close_matches(name, dataset_names(), cutoff=0.5)
     meant = f"did you mean {', '.join(near)}?" if near else f"the data sets are {names};"
     return f"unknown data set {name!r}; {meant} {ends[0].upper() if near else ends[0]}{ends[1:]}"
+
+
+def _folder_instead(name: str) -> str:
+    """That a name is a folder's, and which files of problems there are in it; empty if it is none."""
+    try:
+        if not Path(name).is_dir():
+            return ""
+        found = sorted(str(file) for file in Path(name).iterdir() if _FILE.fullmatch(file.name))
+    except (OSError, ValueError):  # one that may not be read, a NUL
+        return ""
+    held = [file for file in found if not file.endswith(("trace.jsonl", "run.json"))][:_FILES_NAMED]
+    named = f", such as {', '.join(held)}" if held else ""
+    return f"{name!r} is a folder; name a file of problems{named}"
+
+
+_FILES_NAMED = 3
 
 
 class _Found(NamedTuple):

@@ -326,6 +326,10 @@ def read_manifest(folder: Path) -> Manifest:
         whole = claimed == _own_hash(manifest)  # It also refuses what is nested too deeply to be hashed.
     except FileNotFoundError:
         raise ModelError(f"no library at {str(folder)!r}: there is no file {MANIFEST}") from None
+    except NotADirectoryError:
+        raise ModelError(
+            f"no library at {str(folder)!r}: it is a file, and a library a folder that bdc distill makes"
+        ) from None
     except OSError as error:
         raise ModelError(f"{file}: {error.strerror}") from None
     except ValidationError as error:

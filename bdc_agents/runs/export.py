@@ -276,6 +276,8 @@ def _summary(trace: Trace) -> dict[str, Any]:
 def _nothing(report: Report, kind: str) -> str:
     """Says why there is no row, and what to do."""
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(report.rejected.items()))
+    if not report.traces and not report.damaged:
+        return f"nothing to export as {kind}: no finished search is there yet"
     said = [f"nothing to export as {kind}: traces read: {report.traces}"]
     said += [f"refused for {reasons}"] if reasons else []
     said += [f"{len(report.contaminated)} overlap an evaluation set"] if report.contaminated else []
