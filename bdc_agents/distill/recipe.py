@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.experts.library import AdapterConfig
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 from bdc_agents.untrusted import read_toml
 
 
@@ -79,14 +79,14 @@ class TrainConfig(AdapterConfig):
     seed: int = 42
 
 
-class BaseConfig(Frozen):
+class BaseConfig(Given):
     """Which base model the experts adapt; see `load_base`."""
 
     model: str = "local:smollm2-135m"
     revision: str | None = None
 
 
-class Recipe(Frozen):
+class Recipe(Given):
     """A recipe: the base, the training, and the settings of other stages as they are written.
 
     Args:

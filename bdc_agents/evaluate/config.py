@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError, field_validator
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Budget, Settings, explain
 from bdc_agents.errors import ConfigError, other_agents
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 from bdc_agents.untrusted import read_object, read_toml
 
 SECTION = "eval"
@@ -39,7 +39,7 @@ _SERVING = ("slots", "context", "threads")
 """Options of a local agent that may change too: they only say how to serve the model."""
 
 
-class EvalConfig(Frozen):
+class EvalConfig(Given):
     """The table `[eval]` of a configuration file.
 
     Args:

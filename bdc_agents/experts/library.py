@@ -25,11 +25,11 @@ from bdc_agents.disk import put_back, replacing_folder
 from bdc_agents.errors import ModelError, unknown
 from bdc_agents.experts.atomic import explained, replacing
 from bdc_agents.experts.tensors import read_adapter
-from bdc_agents.types import Frozen
+from bdc_agents.types import Frozen, Given
 from bdc_agents.untrusted import is_inside, plain, read_object, read_whole
 
 
-class AdapterConfig(Frozen):
+class AdapterConfig(Given):
     """The shape of every LoRA adapter of a library.
 
     Args:

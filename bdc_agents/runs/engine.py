@@ -18,10 +18,10 @@ from bdc_agents.runs.left_out import LeftOut
 from bdc_agents.runs.progress import ENOUGH, RECENT
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import Executor, create_executor
-from bdc_agents.types import Frozen, Trace
+from bdc_agents.types import Given, Trace
 
 
-class CollectConfig(Frozen):
+class CollectConfig(Given):
     """What is collected, and how.
 
     Args:

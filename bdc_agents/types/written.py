@@ -6,10 +6,9 @@ What can be read in one way only is read; what could mean two things is refused 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bdc_agents.errors import ProblemError, unknown
@@ -184,35 +183,6 @@ def unknown_field(name: str, parents: Sequence[str | int], known: Iterable[str])
     if not parents and (meant := _MEANT.get(name.lower())):
         return f"unknown field {name!r}; did you mean {meant}?"
     return unknown(f"field of {parents[0]}" if parents else "field", name, known)
-
-
-def with_suggestions(error: ValidationError, fields: Mapping[str, FieldInfo]) -> ValidationError:
-    """The same error, in which a field that is not known comes with the nearest of those that are.
-
-    Args:
-        error: Of a model.
-        fields: Of the model; those of models in them are known too.
-    """
-    items = [cast("InitErrorDetails", dict(item)) for item in error.errors()]
-    for item in items:
-        *parents, name = item.get("loc") or ("",)
-        known = _fields_below(fields, parents) if item["type"] == "extra_forbidden" else []
-        if known:
-            message = unknown_field(str(name), parents, known)
-            # An error of the same type, since handlers of errors go by it.
-            item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
-    # As it came where nothing is told anew: pydantic's own words and links then stay.
-    told = any(isinstance(item["type"], PydanticCustomError) for item in items)
-    return _invalid(error.title, items) if told else error
-
-
-def _fields_below(fields: Mapping[str, FieldInfo], parents: Sequence[str | int]) -> list[str]:
-    """The names of fields at a place in a model; empty if it is none of a model."""
-    if not parents:
-        return [*fields]
-    field = fields.get(str(parents[0])) if len(parents) == 1 else None
-    kind = field.annotation if field else None
-    return [*kind.model_fields] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
 def _decides_itself(checker: Any) -> bool:

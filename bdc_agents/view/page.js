@@ -59,8 +59,21 @@ function agentColour(trace, name) {
   return place < 0 ? null : `hsl(${HUES[place % HUES.length]} 65% 52%)`;
 }
 
+const takenApart = (name) => {
+  const found = /^([^\s@]+)@(https?:\/\/([^\s/]+)\S*)$/.exec(name || "");
+  return found ? { model: found[1], host: found[3] } : { model: name, host: "" };
+};
+
+// Of an agent that is named by model and address the model, and its host where two are alike; as `called` in view/text.py.
+function called(trace, name) {
+  const own = takenApart(name);
+  const rivals = Object.keys(trace.solution.usage).filter((other) => other !== name && takenApart(other).model === own.model);
+  if (!own.host || !rivals.length) return own.model;
+  return rivals.some((other) => takenApart(other).host === own.host) ? name : `${own.model}@${own.host}`;
+}
+
 const agent = (trace, name) =>
-  h("span", { class: "by" }, h("span", { class: "dot", "--agent": agentColour(trace, name) }), name || "no one");
+  h("span", { class: "by", title: name || "" }, h("span", { class: "dot", "--agent": agentColour(trace, name) }), called(trace, name) || "no one");
 
 function bestAttempt(node) {
   return node.attempts.reduce((best, next) => (!best || next.reward > best.reward ? next : best), null);
@@ -129,7 +142,7 @@ function drawNode(trace, node, x, y) {
   const thought = node.thought ? node.thought.text : "the problem itself";
   const attempt = bestAttempt(node);
   const program = attempt && trace.programs[attempt.program];
-  const author = node.thought ? node.thought.agent : "";
+  const author = node.thought ? called(trace, node.thought.agent) : "";
   const facts = [isNumber(node.value) ? `V ${share(node.value)}` : "not evaluated", program ? passText(program.verdict) : "", author];
   const marks = [node.refined ? "↻" : "", node.pruned ? "✗" : "", node.id === trace.solution.node ? "★" : ""].join("");
   const kind = ["node", isNumber(node.value) ? "valued" : "", node.pruned ? "pruned" : "",
@@ -411,7 +424,7 @@ function drawMatrix(trace) {
   const rows = Object.entries(matrix).map(([author, row]) => ({
     cells: [author ? agent(trace, author) : h("span", { class: "quiet" }, "no thought"), coders.map((coder) => value(row[coder]))].flat(),
   }));
-  return h("div", { class: "panel" }, h("h2", {}, "Mean reward: thought by (rows), program by (columns)"), table(["", ...coders], rows));
+  return h("div", { class: "panel" }, h("h2", {}, "Mean reward: thought by (rows), program by (columns)"), table(["", ...coders.map((name) => called(trace, name))], rows));
 }
 
 function drawStatement(trace) {
