@@ -524,6 +524,8 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
         return f"{source}: {item['msg'].removeprefix('Value error, ')}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
+    if item["type"] in ("tuple_type", "list_type"):  # Nobody who writes a file knows tuples.
+        return f"{source}: {place}: a list is needed{value}"
     if item["type"] == "dict_type":
         return f"{source}: {place}: {_TABLE_NEEDED.get(str(location[-1]), 'a table is needed')}{value}"
     return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"

@@ -155,7 +155,9 @@ def _parse(data: bytes | None, source: str) -> Any:
         raise ProblemError(f"{source}: holds {half!r}, which is half of a character and no text") from None
     except json.JSONDecodeError as error:
         raise ProblemError(f"{source}: not JSON: {json_fault(error)}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ProblemError(f"{source}: JSON that cannot be read: it is nested too deeply") from None
+    except ValueError as error:
         raise ProblemError(f"{source}: JSON that cannot be read: {error}") from None
     return value
 

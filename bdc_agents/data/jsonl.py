@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validato
 
 from bdc_agents.data.doubts import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
+from bdc_agents.data.shapes import within
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
@@ -97,6 +98,10 @@ def task_from_dict(
         ProblemError: If a field is missing, unknown or not accepted; the message names it.
     """
     if isinstance(row, Mapping):
+        if key := within(row):
+            raise ProblemError(
+                f"{source}: this object holds problems under {key!r}, and is none: write them as a list"
+            )
         row = _with_checker(_no_trace(row, source), source, folder)
     fields = read_row(ProblemRow, row, source)
     task = build_task(
@@ -105,7 +110,7 @@ def task_from_dict(
         reference=fields.reference,
         **{name: getattr(fields, name) for name in Problem.model_fields} | {"id": f"{prefix}{fields.id}"},
     )
-    public = _named("public_tests", row.get("public_tests", row.get("tests")), fields.public_tests)
+    public = _named("public_tests", row.get("public_tests") or row.get("tests"), fields.public_tests)
     hidden = _named("hidden_tests", row.get("hidden_tests"), fields.hidden_tests, secret=True)
     name_of = {id(one.test): one.name for one in hidden}  # some may be left out, as they repeat others
     names = [one.name for one in public] + [name_of[id(test)] for test in task.hidden.reveal()]

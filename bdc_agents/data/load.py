@@ -29,6 +29,7 @@ from bdc_agents.data.hub import hub_available, hub_files, hub_rows
 from bdc_agents.data.index import Finder
 from bdc_agents.data.jsonl import task_from_dict
 from bdc_agents.data.lines import Line
+from bdc_agents.data.shapes import shape_of
 from bdc_agents.errors import ProblemError, unknown
 from bdc_agents.types import Task
 
@@ -399,9 +400,16 @@ class _Selection:
             yield task
         if first and not sources:
             more = f" (rows that cannot be used: {left_out})" if left_out > 1 else ""
-            raise ProblemError(f"{first}{more}")
+            raise ProblemError(f"{first}{more}{self._shape()}")
         if left_out > NAMED_ROWS and not self._on_left_out:
             log.warning("%s: %d more rows are left out", self._name, left_out - NAMED_ROWS)
+
+    def _shape(self) -> str:
+        """What the caller's own file seems to be, where no row of it can be used."""
+        if self._dataset or self._name == "demo":
+            return ""
+        found = shape_of(Path(self._name))
+        return f"; {found}" if found else ""
 
     def only_task(self) -> Task:
         """The task of a file that holds one problem."""
@@ -409,7 +417,7 @@ class _Selection:
         rows = [item for item in items if not isinstance(item, ProblemError)]
         for item in items:
             if isinstance(item, ProblemError):  # whether it is the one that is meant, nobody knows
-                raise item
+                raise item if rows else ProblemError(f"{item}{self._shape()}")
         if len(rows) == 1:
             return self.task(rows[0])
         names = ", ".join(name for _, row in rows[:10] for name in self.names(row)[:1])

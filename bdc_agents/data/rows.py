@@ -134,6 +134,8 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "model_type" and (fields := _fields_of([str(part) for part in item["loc"]])):
         message = f"an object is needed, with fields such as {fields[0]}"
+    if item["type"] in ("tuple_type", "list_type"):  # Nobody who writes a file knows tuples.
+        message = "a list is needed"
     # A row can be megabytes: show the value only where it says something short.
     shown = _shown(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
     # A test that cannot be read says itself what was found.

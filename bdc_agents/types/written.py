@@ -5,6 +5,7 @@ What can be read in one way only is read; what could mean two things is refused 
 `docs/problems.md` lists the forms.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ TESTS = ("public_tests", "hidden_tests")
 """The fields that hold tests."""
 
 
+_NEEDED = ("id", "statement")
+"""Fields that a problem cannot do without, so that null in them is a mistake."""
+
+
 def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, Any]:
     """Reads the tests among a problem's fields, and finds its entry point if it is left out.
 
@@ -33,7 +38,8 @@ def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, A
     Raises:
         ValidationError: If tests cannot be read; it names the place of each.
     """
-    fields = dict(given)
+    # Tables have null where nothing stands.
+    fields = {name: value for name, value in given.items() if value is not None or name in _NEEDED}
     if "tests" in fields:
         if "public_tests" in fields:
             raise _invalid(title, [_mistake(("tests",), 'write "tests" or "public_tests", not both', None)])
@@ -107,7 +113,7 @@ def are_json(given: Any) -> list[bool]:
 def _listed(given: Any) -> Sequence[Any] | None:
     """The tests one by one; one that stands alone, and the columns of contest data sets, are lists too."""
     if isinstance(given, str):
-        return [given]
+        return _list_in(given) or [given]
     if is_object(given):
         columns = [given.get(name, given.get(f"{name}s")) for name in ("input", "output")]
         if all(is_list(column) for column in columns) and len(columns[0]) == len(columns[1]):
@@ -115,6 +121,17 @@ def _listed(given: Any) -> Sequence[Any] | None:
             return [rest | {"input": one, "output": other} for one, other in zip(*columns, strict=True)]
         return [given]
     return given if is_list(given) else None
+
+
+def _list_in(text: str) -> Sequence[Any] | None:
+    """The list that a text holds as JSON, as cells of tables hold them; None where it is none of tests."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if is_list(value) and value and all(isinstance(one, str | dict) for one in value) else None
 
 
 def _second_pass(

@@ -86,7 +86,6 @@ def test_two_fields_are_enough():
         ({"limits": {"cpu_second": 1}}, ["unknown field of limits", "did you mean cpu_seconds"]),
         ({"limits": 2}, ["limits", "an object is needed", "cpu_seconds"]),
         ({"checker": 1e-6}, ["checker", 'an object such as {"tolerance": 1e-6}', "found 1e-06"]),
-        ({"checker": None}, ["checker", '"tokens", "lines" or "exact"']),
         ({"checker": "def check(a):\n    return a ==\n"}, ["syntax error in line 2: invalid syntax"]),
         ({"checker": "fuzzy"}, ["checker", '"tokens", "lines" or "exact"', "fuzzy"]),
         ({"public_tests": [{"args": [float("nan")], "expected": 1}]}, ["public_tests[0]", "NaN"]),
