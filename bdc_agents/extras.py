@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "postgres": ("psycopg", "psycopg_pool", "langgraph.checkpoint.postgres"),
     "serve": ("starlette", "uvicorn", "h11"),
+    "mcp": ("mcp",),
     "hub": ("datasets", "huggingface_hub"),
     "vllm": ("vllm",),
     "ray": ("ray",),

@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "embed": BASE | {"agents", "weights"},
     "experts": BASE | {"agents", "weights", "embed"},
     "distill": LEARNS,
-    "serve": LEARNS | {"distill"},
+    "serve": LEARNS | {"distill", "chat", "view"},
     "evaluate": LEARNS | {"distill", "serve"},
     "compare": {"evaluate", "extras"},
     "cli": LEARNS | {"distill", "serve", "evaluate", "view"},

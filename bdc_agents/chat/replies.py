@@ -274,7 +274,7 @@ def tree_lines(solution: Solution, tree: Tree) -> str:
         shown = path if len(path) <= PATH_SHOWN else (path[0], *path[-(PATH_SHOWN - 1) :])
         for number, node in enumerate(shown):
             mark = " **← the program**" if node.id == solution.node else ""
-            lines.append(f"{'    ' * number}- {_node(node)}{mark}")
+            lines.append(f"{'    ' * number}- {node_line(node)}{mark}")
             left_out = len(path) - len(shown)
             if left_out and number == 0:
                 lines[-1] += f" … {plural(left_out, 'node')} between"
@@ -283,7 +283,8 @@ def tree_lines(solution: Solution, tree: Tree) -> str:
     return "\n".join(["Tree:", "", *lines, f"- in all: {', '.join(counts)}"])
 
 
-def _node(node: Node) -> str:
+def node_line(node: Node) -> str:
+    """A node in a line: who thought what, how many programs there are, and how good the best is."""
     best = max((one.reward for one in node.attempts), default=None)
     worth = f"{plural(len(node.attempts), 'attempt')}, best {best:.0%}" if best is not None else "no attempt"
     if node.thought is None:

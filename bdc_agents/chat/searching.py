@@ -16,7 +16,7 @@ from bdc_agents.search.execute import compare, execute
 from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.origin import origin_of
 from bdc_agents.search.rejudge import passing_of, rejudged
-from bdc_agents.search.state import Json, SearchState, news
+from bdc_agents.search.state import Json, SearchState, merge_nodes, news
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Problem, Program, TestCase, Tree
 from bdc_agents.view.text import plural
@@ -60,7 +60,8 @@ class SearchingNodes(Nodes):
     async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """As in every search; then tells how far it is."""
         changes = await super().backpropagate(state, runtime)
-        _tell(_how_far({**state, **changes}), runtime)
+        grown = merge_nodes(state.get("tree", {}), [changes.get("tree", {})])
+        _tell(_how_far({**state, **changes, "tree": grown}), runtime)
         return changes
 
     async def _go_on(self, state: SearchState, runtime: SearchRuntime) -> Json:
@@ -123,14 +124,16 @@ def _differ(state: SearchState, origin: Mapping[str, object], key: str) -> bool:
 
 
 def _how_far(state: Mapping[str, object]) -> str:
-    """One line: how many programs, and the best of them."""
+    """One line: how many leaves, how many programs, and the best of them."""
     tree = Tree(state.get("tree"))  # pyright: ignore[reportArgumentType]
     programs = state.get("programs")
     written = len(programs) if isinstance(programs, Mapping) else 0
     best = state.get("best")
     share = f"{best:.0%}" if isinstance(best, float | int) else "0%"
+    rollouts = state.get("rollouts")
+    after = f"{plural(rollouts, 'rollout')}: " if isinstance(rollouts, int) else ""
     size = f"{plural(written, 'program')} in a tree of {plural(len(tree), 'node')}"
-    return f"{size}; the best passes {share} of the tests"
+    return f"{after}{size}; the best passes {share} of the tests"
 
 
 def _tell(text: str, runtime: SearchRuntime) -> None:

@@ -21,8 +21,9 @@ COMMANDS = {
     "compare": ("bdc_agents.cli.compare", "Compare the ways to use a library's experts."),
     "serve": (
         "bdc_agents.cli.serve",
-        "Serve a library to every client that speaks OpenAI's chat protocol.",
+        "Serve the search, or a library, to every client that speaks OpenAI's chat protocol.",
     ),
+    "mcp": ("bdc_agents.cli.mcp", "Serve the search to editors and agents that speak MCP."),
     "agents": ("bdc_agents.cli.agents", "List the configured agents and the local models."),
     "view": ("bdc_agents.cli.view", "Show a run: its trees, programs and figures."),
     "doctor": (

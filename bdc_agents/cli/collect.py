@@ -34,7 +34,7 @@ from bdc_agents.view.text import count, money, plural
 
 # What searches imports LangGraph and chat models, which take two seconds; `--help` and mistakes need none.
 if TYPE_CHECKING:
-    from bdc_agents.evaluate.survey import Survey
+    from bdc_agents.evaluate.figures.survey import Survey
     from bdc_agents.runs.collect import CollectConfig, Collected
     from bdc_agents.runs.engine import Engine
 
@@ -264,8 +264,8 @@ def write_report(out: Path) -> "Survey | None":
     Raises:
         UsageError: If there is no such run.
     """
+    from bdc_agents.evaluate.figures.survey import survey
     from bdc_agents.evaluate.report.collection import write_collection_report
-    from bdc_agents.evaluate.survey import survey
 
     found = survey(out)
     if found:
@@ -317,7 +317,7 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
 
 
 def _tell_skills(found: "Survey") -> None:
-    from bdc_agents.evaluate.summary import skills_line
+    from bdc_agents.evaluate.figures.summary import skills_line
 
     if len(found.skills) > 1:
         note(f"for [search] in bdc.toml, where the next bandit can start: {skills_line(found.skills)}")

@@ -17,7 +17,8 @@ from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.library import ExpertLibrary, read_manifest
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_toml
 
@@ -157,8 +158,8 @@ def _make(
     """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
     traces, lineage = read_all(runs)
     # These need the extra `distill`; a missing folder is told before a missing package.
-    from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.pipeline import distill as make
+    from bdc_agents.distill.training.curves import live_losses
     from bdc_agents.experts.devices import use_idle_cores
 
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
@@ -200,7 +201,7 @@ def _renew(
     """Folds the traces of runs into a library."""
     read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)
-    from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.training.curves import live_losses
     from bdc_agents.distill.update import update, used_recipe
     from bdc_agents.experts.devices import use_idle_cores
 

@@ -40,11 +40,11 @@ from bdc_agents.view.text import called, count, money, one_line, plural, with_sh
 if TYPE_CHECKING:
     from bdc_agents.cli.evaluate_progress import Progress
     from bdc_agents.evaluate.config import EvalConfig
-    from bdc_agents.evaluate.metrics import Interval
+    from bdc_agents.evaluate.figures.metrics import Interval
+    from bdc_agents.evaluate.figures.summary import Figures, Pair, Summary
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
-    from bdc_agents.evaluate.solvers import Solver
-    from bdc_agents.evaluate.summary import Figures, Pair, Summary
+    from bdc_agents.evaluate.solvers.protocol import Solver
 
 ADVICE_FILE = "advice.md"
 PROBLEMS = 40
@@ -253,10 +253,10 @@ def _evaluate(
     """
     from bdc_agents.cli.evaluate_progress import progress
     from bdc_agents.evaluate.config import as_record, read_config
+    from bdc_agents.evaluate.figures.summary import write_summary
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import lineage
     from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
-    from bdc_agents.evaluate.summary import write_summary
     from bdc_agents.runs.collect import CACHE_FOLDER
     from bdc_agents.search.budget import caps_on_calls
 
@@ -324,7 +324,7 @@ def _settings(
 
 def _to_advise(config: "EvalConfig", settings: Settings) -> "tuple[EvalConfig, Settings]":
     """Solvers, problems and calls where nobody named them."""
-    from bdc_agents.evaluate.advice import solvers_to_try
+    from bdc_agents.evaluate.report.advice import solvers_to_try
 
     changes: dict[str, Any] = {} if config.limit else {"limit": PROBLEMS}
     if settings.budget.calls is None:
@@ -345,14 +345,15 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     """Writes what pays here, and prints it."""
     from rich.markdown import Markdown
 
-    from bdc_agents.evaluate.advice import advise, as_markdown
-    from bdc_agents.evaluate.groups import by_solver
-    from bdc_agents.evaluate.results import read_rows, trace_folder
+    from bdc_agents.evaluate.figures.groups import rows_by_solver
+    from bdc_agents.evaluate.report.advice import advise, as_markdown
+    from bdc_agents.evaluate.results import trace_folder
     from bdc_agents.runs import write_text
     from bdc_agents.runs.beliefs import keep_beliefs
 
-    rows = by_solver(read_rows(out), [one.solver for one in summary.solvers])
-    beliefs = {name: str(folder) for name in summary.moves if keep_beliefs(folder := trace_folder(out, name))}
+    rows = rows_by_solver(out)
+    places = {name: trace_folder(out, name) for name in summary.moves}
+    beliefs = {name: str(place) for name, place in places.items() if keep_beliefs(place, rows[name])}
     text = as_markdown(advise(summary, rows, beliefs))
     write_text(out / ADVICE_FILE, text)
     if as_json:
@@ -485,7 +486,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _conclude(summary: "Summary", out: Path, tasks: Sequence[Task], *, inspect: bool) -> None:
-    from bdc_agents.evaluate.inspect_log import write_logs
+    from bdc_agents.evaluate.report.inspect_log import write_logs
     from bdc_agents.evaluate.report.page import write_report
 
     if not summary.solvers:
@@ -516,7 +517,7 @@ def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> Non
 
 def _summary_table(summary: "Summary") -> Table:
     """The main figures, one line for each solver."""
-    from bdc_agents.evaluate.summary import pool_line
+    from bdc_agents.evaluate.figures.summary import pool_line
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("solver", overflow="fold", min_width=12)
@@ -563,7 +564,7 @@ def _interval(interval: "Interval") -> str:
 
 def _findings_text(summary: "Summary") -> Group:
     """How the solvers compare, and the warnings."""
-    from bdc_agents.evaluate.summary import skills_line
+    from bdc_agents.evaluate.figures.summary import skills_line
 
     names = [one.solver for one in summary.solvers]
     lines = [Text(with_short_names(_compared(pair), names)) for pair in summary.pairs]

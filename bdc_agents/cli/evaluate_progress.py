@@ -21,7 +21,7 @@ from bdc_agents.cli.exits import note
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.results import Key, Results, Row
 from bdc_agents.evaluate.run import Unanswered, jobs
-from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.types import Task
 from bdc_agents.view.text import called, count, money, one_line
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from bdc_agents.data.rows import given
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.asserts import asserts_something, call_of, entry_point_of
-from bdc_agents.types.entry_point import stated_function
 from bdc_agents.types.literals import evaluate, is_value
-from bdc_agents.types.operations import class_made, find_operations, no_class
+from bdc_agents.types.written.asserts import asserts_something, call_of, entry_point_of
+from bdc_agents.types.written.entry_point import stated_function
+from bdc_agents.types.written.operations import class_made, find_operations, no_class
 
 
 class Named(NamedTuple):

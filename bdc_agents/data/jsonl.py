@@ -22,7 +22,7 @@ from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
-from bdc_agents.types.written import are_json, test_names
+from bdc_agents.types.written.fields import are_json, test_names
 from bdc_agents.untrusted import read_whole
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")

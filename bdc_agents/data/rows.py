@@ -11,7 +11,7 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import LONGEST_INTEGER, long_integers
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 from bdc_agents.types.literals import is_literal, is_literal_node
-from bdc_agents.types.written import unknown_field
+from bdc_agents.types.written.fields import unknown_field
 from bdc_agents.untrusted import json_kind
 
 __all__ = [

@@ -29,7 +29,7 @@ from bdc_agents.evaluate.run import (
     shared,
 )
 from bdc_agents.evaluate.setup import build_solvers, choose_tasks, specs
-from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
 from bdc_agents.runs.ray.desk import Line

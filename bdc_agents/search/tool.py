@@ -28,8 +28,8 @@ from bdc_agents.search.solve import asolve
 from bdc_agents.search.state import Emit, settings_of
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Solution, Task, TestResult, Trace, Verdict
-from bdc_agents.types.forms import read_test
-from bdc_agents.types.parts import Unread
+from bdc_agents.types.written.forms import read_test
+from bdc_agents.types.written.parts import Unread
 
 SEARCH_TOOL = "solve_programming_problem"
 DESCRIPTION = (
@@ -144,7 +144,7 @@ Solve = Callable[[Problem, Emit | None], Awaitable[tuple[str, dict[str, Any]]]]
 
 def search_by(
     agents: Mapping[str, Answering] | Sequence[Agent | Answering],
-    executor: Executor | None,
+    executor: "Executor | Sandbox | None",
     search: SearchConfig | Mapping[str, Any] | None,
     budget: Budget | Mapping[str, Any] | None,
 ) -> Solve:
@@ -156,7 +156,7 @@ def search_by(
     found = as_agents(agents)
     if not found:
         raise ConfigError('no agents: give at least one, as in create_search_tool({"a": model})')
-    sandbox = Sandbox(executor)
+    sandbox = executor if isinstance(executor, Sandbox) else Sandbox(executor)
     settings, caps = settings_of(search, budget)
 
     async def solve(problem: Problem, emit: Emit | None) -> tuple[str, dict[str, Any]]:
@@ -294,7 +294,7 @@ def told(code: str, verdict: Verdict | None, facts: Sequence[str], notes: Sequen
     if code:
         lines.append(f"```python\n{trim(code.strip(), PROGRAM_SHOWN)}\n```")
     if verdict and verdict.failures:
-        lines.append(f"First failing test:\n{_shown(verdict.failures[0])}")
+        lines.append(f"First failing test:\n{shown_failure(verdict.failures[0])}")
     if verdict and not passed:
         lines.append(
             "To go on, call this tool again with a statement that settles what this test shows (edge cases, "
@@ -314,7 +314,8 @@ def _headline(code: str, verdict: Verdict | None) -> str:
     return f"Not solved: the best program passes {passed} of {total} tests."
 
 
-def _shown(result: TestResult) -> str:
+def shown_failure(result: TestResult) -> str:
+    """A test that failed, in a few lines."""
     parts = {"expected": result.expected, "got": result.actual, "error": result.error}
     lines = [f"  {name}: {trim(text)}" for name, text in parts.items() if text]
     return "\n".join([trim(result.shown), *(lines or [f"  {result.outcome}"])])

@@ -17,7 +17,7 @@ from bdc_agents.types.problem import (
     Task,
     TestCase,
 )
-from bdc_agents.types.program import Outcome, Program, TestResult, Verdict, content_hash
+from bdc_agents.types.program import Outcome, Program, ProgramOutcome, TestResult, Verdict, content_hash
 from bdc_agents.types.result import (
     CallRecord,
     Decision,
@@ -30,7 +30,7 @@ from bdc_agents.types.result import (
     TreeStats,
     Usage,
 )
-from bdc_agents.types.tree import Attempt, Kind, Move, Node, ProgramOutcome, Thought, Tree
+from bdc_agents.types.tree import Attempt, Kind, Move, Node, Thought, Tree
 
 __all__ = [
     "UNJUDGED",

@@ -21,10 +21,10 @@ from pydantic import (
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import PARSE_ERRORS, syntax_tree
 from bdc_agents.types.base import Frozen, Given, with_suggestions
-from bdc_agents.types.entry_point import is_entry_point
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.written import read_fields, unknown_field
+from bdc_agents.types.written.entry_point import is_entry_point
+from bdc_agents.types.written.fields import read_fields, unknown_field
 
 __all__ = [
     "UNJUDGED",
@@ -181,7 +181,7 @@ Written = Annotated[
     tuple[TestCase, ...],
     BeforeValidator(_as_it_is, json_schema_input_type=list[TestCase | str | list[Any] | dict[str, Any]]),
 ]
-"""Tests, read before by `written.read_fields`; in the schema every form that they may have."""
+"""Tests, read before by `written.fields`; in the schema every form that they may have."""
 
 
 class Problem(Frozen):

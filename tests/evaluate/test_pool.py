@@ -12,10 +12,11 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.figures.summary import summarise
 from bdc_agents.evaluate.results import Results, read_rows
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.solvers import Answer, Spec, Tools, create_solver
-from bdc_agents.evaluate.summary import summarise
+from bdc_agents.evaluate.solvers.protocol import Answer
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Task
 

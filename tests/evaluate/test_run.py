@@ -11,10 +11,10 @@ import pytest
 
 from bdc_agents.errors import AgentError, BDCError, UsageError
 from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.figures.summary import summarise
 from bdc_agents.evaluate.results import Results, Row, read_rows, solver_traces
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.solvers import Spec, Tools, create_solver
-from bdc_agents.evaluate.summary import summarise
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.sandbox import Executor
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import Task

@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +112,45 @@ def test_the_search_as_a_sub_agent(run: Callable[..., str]) -> None:
     pytest.importorskip("deepagents", reason="needs the extra `deepagents`")
     out = run("subagent.py", "openai:right", "I need double(x).")
     assert "I have it: Solved: the program passes all tests (1)." in out
+
+
+def test_openais_client_and_the_search(tmp_path: Path, python: Warm) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+    key = {"BDC_API_KEY": "a-key-that-is-long-enough", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with ScriptedEndpoint(respond) as endpoint, (tmp_path / "log").open("w+") as log:
+        agents = (f"-arigh{letter}@{endpoint.url}" for letter in "ts")
+        words = [sys.executable, "-m", "bdc_agents.cli", "serve", "--port", "0", *agents]
+        environment = os.environ | key | {"OPENAI_API_KEY": "k"}
+        with subprocess.Popen(words, stderr=log, cwd=tmp_path, env=environment) as server:
+            try:
+                url = _address(tmp_path / "log", server)
+                asks = [str(EXAMPLES / "openai_client.py"), url, "Write double(x). double(4) should be 8."]
+                done = python.run(asks, tmp_path, environment)
+            finally:
+                server.terminate()
+        assert server.returncode == 0, (tmp_path / "log").read_text()
+    assert done.returncode == 0, done.stderr
+    assert "I understood: the function `double`." in done.stdout
+    assert "return 2 * x" in done.stdout
+    assert "solved: True with " in done.stdout
+
+
+def _address(log: Path, server: "subprocess.Popen[bytes]") -> str:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.poll() is None:
+        if found := re.search(r"listening at (\S+)", log.read_text()):
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())
+
+
+def test_an_mcp_client(run: Callable[..., str]) -> None:
+    pytest.importorskip("mcp", reason="needs the extra `mcp`")
+    out = run("mcp_client.py", "Write double(x).", "double(4) == 8")
+    assert "tools: solve run_tests view_tree" in out
+    assert "... 1 program; the best passes 100% of the tests" in out
+    assert "Solved: the program passes all tests (1)." in out
+    assert "Nodes:\n- 0 the problem" in out
 
 
 def test_a_deep_agent_in_the_sandbox(run: Callable[..., str]) -> None:

@@ -328,8 +328,9 @@ class Walk:
     def _confirming(self, planned: Sequence[Move]) -> Move | None:
         """Another program, written apart: sooner by an agent that has written fewer here.
 
-        What was written to confirm counts even where it failed: an agent that cannot solve the problem is
-        not asked again and again.
+        First in the way that has led to one that passes: where that was a repair, answers have failed. What
+        was written to confirm counts even where it failed: an agent that cannot solve the problem is not
+        asked again and again.
         """
         if self.left.divided and not planned and self._agents:
             return self._asking()
@@ -339,12 +340,21 @@ class Walk:
         own = Counter(one.agent for one in node.attempts if one.reward >= 1)
         for agent in self._agents:
             own[agent] += self.outlook.failed(agent, PASSED)
-        places: list[tuple[Kind, str]] = [("answer", "0")]
-        if node.parent is not None:
-            places.append(("write", node.id))
+        places: list[tuple[Kind, str, str]] = [("answer", "0", "")]
+        if node.parent is not None and node.mends and node.kind:
+            places.insert(0, (node.kind, node.parent, node.mends))
+        elif node.parent is not None:
+            places.append(("write", node.id, ""))
         options = [
-            Move(kind=kind, agent=agent, node=place, before=PASSED, gain=round(self._agrees(kind, agent), 4))
-            for kind, place in places
+            Move(
+                kind=kind,
+                agent=agent,
+                node=place,
+                program=mends,
+                before=PASSED,
+                gain=round(self._agrees(kind, agent), 4),
+            )
+            for kind, place, mends in places
             for agent in self._agents
         ]
         return max(options, key=lambda move: move.gain * WITHIN ** own[move.agent], default=None)

@@ -1,14 +1,14 @@
-"""The OpenAI-compatible server of a library, as an ASGI app.
+"""The OpenAI-compatible server, as an ASGI app.
 
 POST /v1/chat/completions   in one piece, or as a stream of events
-GET  /v1/models             `bdc` (the routed mixture), `base`, and each expert
+GET  /v1/models             all models: of a library, of the solver, of the search
 GET  /health                whether it takes requests; needs no key
 GET  /metrics               counts for Prometheus
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, TypeVar
@@ -19,21 +19,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bdc_agents.errors import BDCError, ModelError, UsageError
-from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest, PromptTooLong
+from bdc_agents.errors import BDCError, UsageError, unknown
+from bdc_agents.serve.backends.protocol import PromptTooLong
+from bdc_agents.serve.http.completion import Completion
 from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
-from bdc_agents.serve.http.hosts import ANY, Hosts
+from bdc_agents.serve.http.hosts import ANY, Hosts, Origins
+from bdc_agents.serve.http.library import LibraryModels
 from bdc_agents.serve.http.metrics import Metrics
 from bdc_agents.serve.http.openai import (
     DONE,
     ChatBody,
-    Completion,
     Refused,
     error_body,
     event,
     read_body,
+    read_fields,
     shortened,
 )
+from bdc_agents.serve.http.served import Answer, Piece, Served
 from bdc_agents.serve.routed_model import RoutedModel
 
 T = TypeVar("T")
@@ -46,33 +49,42 @@ class _Gone(Exception):
 
 
 def create_app(
-    model: RoutedModel,
+    model: RoutedModel | Served | Sequence[Served],
     *,
     key: str | None,
     limits: ServerLimits | None = None,
     hosts: Iterable[str] | None = None,
+    origins: Iterable[str] = (),
 ) -> Guard:
-    """The server as an ASGI app. It frees the model when it ends.
+    """The server as an ASGI app. It frees the models when it ends.
 
     Args:
-        model: The library to serve.
+        model: The library to serve, or whatever answers under a name; of two with one name the first does.
         key: API key that clients must send; None lets anyone use the server who can reach it.
         limits: See `ServerLimits`. `bdc_agents.serve.http.server` enforces the limits of connections; under
             another server, that server's own limits apply.
         hosts: Names that requests may address, besides those of this machine itself; `*` for every name.
             None allows every name if there is a key, because web pages do not know it, and no other name
             if there is no key.
+        origins: Pages that may use the server through a browser (CORS), such as `http://localhost:3000`.
+
+    Raises:
+        ConfigError: If a host is no name, or an origin none.
     """
     limits = limits or ServerLimits()
     if hosts is None:
         hosts = () if key is None else (ANY,)
     metrics = Metrics()
-    handlers = _Handlers(model, limits, metrics)
+    if isinstance(model, RoutedModel):
+        model = LibraryModels(model, limits.max_tokens)
+    served = model if isinstance(model, Sequence) else (model,)
+    handlers = _Handlers(served, metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await model.aclose()
+        for one in served:
+            await one.aclose()
 
     app = Starlette(
         routes=[
@@ -86,15 +98,24 @@ def create_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # A redirect would go to whatever host the request names.
-    guard = Guard(app, key, limits, metrics, Hosts(hosts))
+    guard = Guard(app, key, limits, metrics, Hosts(hosts), Origins(origins))
     app.state.guard = guard
     return guard
 
 
 class _Handlers:
-    def __init__(self, model: RoutedModel, limits: ServerLimits, metrics: Metrics) -> None:
-        self._model = model
-        self._limits = limits
+    """The server's paths.
+
+    Args:
+        served: What answers; clients that name no model get the first one's first.
+        metrics: Counts requests and tokens.
+    """
+
+    def __init__(self, served: Sequence[Served], metrics: Metrics) -> None:
+        self._served: dict[str, Served] = {}
+        for one in served:
+            self._served |= {name: one for name in one.names if name not in self._served}
+        self._owner = served[0].owner
         self._metrics = metrics
 
     # --- health, metrics and models -----------------------------------------------------------
@@ -102,7 +123,7 @@ class _Handlers:
     async def health(self, request: Request) -> Response:
         """200 if the server takes requests, 503 if it is stopping."""
         stopping = request.app.state.guard.draining
-        told = {"status": "stopping" if stopping else "ok", "library": self._model.name}
+        told = {"status": "stopping" if stopping else "ok", "library": self._owner}
         headers = {"retry-after": str(RETRY_SECONDS)} if stopping else None
         return JSONResponse(told, 503 if stopping else 200, headers)
 
@@ -111,45 +132,51 @@ class _Handlers:
         return PlainTextResponse(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def models(self, _: Request) -> Response:
-        """All models of the library."""
-        return JSONResponse({"object": "list", "data": [self._described(name) for name in self._model.names]})
+        """All models."""
+        return JSONResponse({"object": "list", "data": [self._described(name) for name in self._served]})
 
     async def model(self, request: Request) -> Response:
         """One model."""
-        return JSONResponse(self._described(self._check(request.path_params["name"])))
+        name = request.path_params["name"]
+        self._find(name)
+        return JSONResponse(self._described(name))
 
     def _described(self, name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": 0, "owned_by": self._model.name}
+        return {"id": name, "object": "model", "created": 0, "owned_by": self._served[name].owner}
 
-    def _check(self, name: str) -> str:
-        try:
-            return self._model.check(name)
-        except ModelError as error:
-            raise Refused(str(error), 404, "model_not_found", "model") from None
+    def _find(self, name: str) -> Served:
+        found = self._served.get(name)
+        if found is None:
+            raise Refused(unknown("model", name, self._served), 404, "model_not_found", "model")
+        return found
 
     # --- chat ---------------------------------------------------------------------------------
 
     async def chat(self, request: Request) -> Response:
         """Answers a conversation."""
         began = monotonic()
-        body = read_body(await request.body())
-        self._check(body.model)
-        messages = [message.plain() for message in body.messages]
-        asked = await self._model.request(
-            messages, model=body.model, text=body.said() or None, **body.sampling(self._limits.max_tokens)
-        )
-        completion = Completion(body.model, asked)
+        body, served = self._read(await request.body())
+        completion = Completion(body.model)
         if body.stream:
-            return await self._streamed(request, body, asked, completion, began)
-        (reply,) = await _while_there(request, self._model.backend.generate([asked]))
-        self._count(body.model, reply, began)
-        return JSONResponse(completion.whole(reply))
+            return await self._streamed(request, body, served, completion, began)
+        answers = await _while_there(request, served.answers(body))
+        self._count(body.model, answers, began)
+        return JSONResponse(completion.whole(answers))
+
+    def _read(self, data: bytes) -> tuple[ChatBody, Served]:
+        """The body, with a model, and who answers it."""
+        fields = read_fields(data)
+        name = fields.get("model")
+        known = self._served.get(name) if isinstance(name, str) else None
+        body = read_body(fields, known.ignores if known else ())
+        body.model = body.model or next(iter(self._served))
+        return body, self._find(body.model)
 
     async def _streamed(
-        self, request: Request, body: ChatBody, asked: ChatRequest, completion: Completion, began: float
+        self, request: Request, body: ChatBody, served: Served, completion: Completion, began: float
     ) -> Response:
         """A stream. It waits for the first piece, so that an error still gets its own HTTP status."""
-        pieces = self._model.backend.stream(asked)
+        pieces = served.stream(body)
         first = await _while_there(request, anext(pieces))
         self._metrics.observe("bdc_first_token_seconds", monotonic() - began)
         events = self._events(body, first, pieces, completion, began)
@@ -158,30 +185,37 @@ class _Handlers:
     async def _events(
         self,
         body: ChatBody,
-        first: ChatPiece,
-        rest: AsyncGenerator[ChatPiece],
+        first: Piece,
+        rest: AsyncGenerator[Piece],
         completion: Completion,
         began: float,
     ) -> AsyncIterator[bytes]:
-        yield event(completion.first())
+        for choice in range(body.n or 1):
+            yield event(completion.first(choice))
+        answers: list[Answer] = []
         try:
             async for piece in _chained(first, rest):
-                if piece.text:
-                    yield event(completion.piece(piece.text))
-                if piece.reply is not None:
-                    self._count(body.model, piece.reply, began)
-                    yield event(completion.last(piece.reply))
-                    if body.stream_options and body.stream_options.include_usage:
-                        yield event(completion.usage(piece.reply))
+                if piece.text or piece.reasoning:
+                    yield event(completion.piece(piece))
+                if piece.answer is not None:
+                    answers.append(piece.answer)
+                    yield event(completion.last(piece.choice, piece.answer))
+        except Refused as refused:
+            yield event(refused.body())
+            return
         except BDCError as error:
             yield event(error_body(str(error), "server_error"))
             return
+        self._count(body.model, answers, began)
+        if body.stream_options and body.stream_options.include_usage:
+            yield event(completion.usage(answers))
         yield DONE
 
-    def _count(self, model: str, reply: ChatReply, began: float) -> None:
+    def _count(self, model: str, answers: Sequence[Answer], began: float) -> None:
         self._metrics.add("bdc_requests_total", model=model, status="200")
-        self._metrics.add("bdc_prompt_tokens_total", reply.prompt_tokens, model=model)
-        self._metrics.add("bdc_completion_tokens_total", reply.completion_tokens, model=model)
+        self._metrics.add("bdc_prompt_tokens_total", answers[0].prompt_tokens, model=model)
+        written = sum(answer.completion_tokens for answer in answers)
+        self._metrics.add("bdc_completion_tokens_total", written, model=model)
         self._metrics.observe("bdc_request_seconds", monotonic() - began)
 
     # --- errors -------------------------------------------------------------------------------
@@ -229,7 +263,7 @@ def _told(error: Exception) -> tuple[int, dict[str, Any]]:
 class _Stream(StreamingResponse):
     """A stream of events; when it ends, for any reason, the work behind it ends too."""
 
-    def __init__(self, events: AsyncIterator[bytes], pieces: AsyncGenerator[ChatPiece]) -> None:
+    def __init__(self, events: AsyncIterator[bytes], pieces: AsyncGenerator[Piece]) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
         self._pieces = pieces
 
@@ -238,11 +272,10 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _chained(first: ChatPiece, rest: AsyncGenerator[ChatPiece]) -> AsyncIterator[ChatPiece]:
+async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[Piece]:
     yield first
-    if first.reply is None:
-        async for piece in rest:
-            yield piece
+    async for piece in rest:
+        yield piece
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:

@@ -7,17 +7,22 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from hashlib import sha256
 from typing import Any
 
-from bdc_agents.serve.http.hosts import Hosts
+from bdc_agents.serve.http.hosts import Hosts, Message, Origins, Send
 from bdc_agents.serve.http.metrics import Metrics
 from bdc_agents.serve.http.openai import Refused, event
 from bdc_agents.types import Given
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+PREFLIGHT = (
+    (b"access-control-allow-methods", b"GET, POST"),
+    # Clients send headers of their own, such as x-stainless-lang. `*` does not stand for this one.
+    (b"access-control-allow-headers", b"*, authorization"),
+    (b"access-control-max-age", b"600"),  # What Starlette and most others take.
+)
+"""What a page is told that asks whether it may send a request (CORS)."""
 OPEN = ("/health",)
 """Paths that need no key, and are answered even when the server is full."""
 CHAT = "/v1/chat/completions"
@@ -70,16 +75,27 @@ class Guard:
         limits: See `ServerLimits`.
         metrics: Counts requests and refusals.
         hosts: Names that requests may address.
+        origins: Pages that may use the server through a browser.
+        work: The path whose requests count against `requests`.
     """
 
     def __init__(
-        self, app: App, key: str | None, limits: ServerLimits, metrics: Metrics, hosts: Hosts
+        self,
+        app: App,
+        key: str | None,
+        limits: ServerLimits,
+        metrics: Metrics,
+        hosts: Hosts,
+        origins: Origins,
+        work: str = CHAT,
     ) -> None:
+        self._work = work
         self._app = app
         self._key = _digest(key) if key is not None else None
         self._limits = limits
         self._metrics = metrics
         self._hosts = hosts
+        self._origins = origins
         self._running = 0
         self.draining = False
 
@@ -90,6 +106,7 @@ class Guard:
         elif scope["type"] != "http":
             await send({"type": "websocket.close"})
         else:
+            send = self._origins.told(scope["headers"], send)
             try:
                 await self._admit(scope, receive, send)
             except Refused as refused:
@@ -102,7 +119,12 @@ class Guard:
         self._metrics.add("bdc_refused_total", reason=reason)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._hosts.check(scope["headers"])
+        self._hosts.check(scope["headers"], self._origins.names)
+        if scope["method"] == "OPTIONS" and self._origins.allow(scope["headers"]):
+            # A browser asks before it sends a key, so it asks without one.
+            await send({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         if scope["path"] in OPEN:
             await self._app(scope, receive, send)
             return
@@ -125,7 +147,7 @@ class Guard:
             raise Refused("the API key is missing or wrong", 401, "invalid_api_key", reason="key")
 
     def _check_room(self, scope: Scope) -> None:
-        if scope["path"] == CHAT and self._running >= self._limits.requests:
+        if scope["path"] == self._work and self._running >= self._limits.requests:
             raise Refused(
                 f"{self._running} requests are being answered; come again",
                 429,

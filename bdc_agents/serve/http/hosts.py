@@ -6,14 +6,17 @@ the page's origin in `Origin`. An address cannot be rebound, so this machine's a
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, MutableMapping, Sequence
 from ipaddress import ip_address
+from typing import Any
 
 from bdc_agents.errors import ConfigError
 from bdc_agents.serve.http.openai import Refused, shortened
 from bdc_agents.serve.loopback import is_loopback
 
 Headers = Sequence[tuple[bytes, bytes]]
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
 ANY = "*"
 """Instead of a name: allows every name."""
 _NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
@@ -39,8 +42,11 @@ class Hosts:
                     "such as models.example.org"
                 )
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Headers, origins: Container[str] = ()) -> None:
         """Makes sure that a request addresses this server, and does not come from another site's page.
+
+        Args:
+            origins: Pages of other sites that may use the server.
 
         Raises:
             Refused: If it does not, or comes from there.
@@ -58,10 +64,11 @@ class Hosts:
                 reason="host",
             )
         for name, value in headers:
-            if name == b"origin" and not self._is_from_here(value.decode("latin-1")):
+            origin = value.decode("latin-1") if name == b"origin" else None
+            if origin is not None and origin not in origins and not self._is_from_here(origin):
                 raise Refused(
-                    f"pages of {shortened(value.decode('latin-1'))!r} may not use this server; "
-                    "to allow them, serve with --allow-host",
+                    f"pages of {shortened(origin)!r} may not use this server; to allow them, serve with "
+                    "--allow-origin",
                     403,
                     "origin_not_allowed",
                     reason="origin",
@@ -75,6 +82,51 @@ class Hosts:
     def _known(self, name: str) -> bool:
         plain = _plain(name)
         return is_loopback(plain) or plain in self._names
+
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+class Origins:
+    """The pages of other sites that may read the server's answers in a browser (CORS).
+
+    Not by Starlette's middleware: it answers with the list of allowed headers that it was given, and
+    would stand outside of the guard, whose refusals a page could then not read.
+
+    Args:
+        names: Origins as a browser sends them, such as `http://localhost:3000`.
+
+    Raises:
+        ConfigError: If one is none.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = frozenset(names)
+        for name in self.names:
+            if not _ORIGIN.fullmatch(name):
+                raise ConfigError(
+                    f"{name!r:.200} is not an origin; expected a scheme, a name in lower case and perhaps a "
+                    "port, without a path, such as http://localhost:3000"
+                )
+
+    def allow(self, headers: Headers) -> str | None:
+        """The origin of a request, if its page may read the answer."""
+        sent = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        return sent[0] if len(sent) == 1 and sent[0] in self.names else None
+
+    def told(self, headers: Headers, send: Send) -> Send:
+        """A `send` whose answers, also refusals, the page of an allowed origin may read."""
+        origin = self.allow(headers)
+        if origin is None:
+            return send
+        allowed = ((b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin"))
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *allowed]}
+            await send(message)
+
+        return sending
 
 
 def _plain(name: str) -> str:

@@ -1,17 +1,14 @@
-"""OpenAI's chat completions as data: reads requests, and writes answers, events and errors."""
+"""OpenAI's chat completions as data: reads requests, and writes errors and events."""
 
 import json
 import secrets
-import time
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from bdc_agents.errors import UsageError
 from bdc_agents.serve.backends.prompts import call_text, joined, result_text
-from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights
-from bdc_agents.serve.routed_model import ROUTED
 
 _ROLES = {"developer": "system", "tool": "user", "function": "user"}
 _REFUSED: dict[str, str] = {
@@ -50,7 +47,7 @@ _IGNORED = {
 """Fields that do not change a reply; `read_body` checks `response_format` itself."""
 _REPEATED = 80
 """Most characters of a request that an error repeats: enough to find them, too few to flood a log."""
-READ = "temperature, top_p, seed, stop, max_tokens and stream"
+READ = "temperature, top_p, seed, stop, max_tokens, n, budget and stream"
 
 
 def refusal(fields: Mapping[str, Any], known: Collection[str]) -> tuple[str, str] | None:
@@ -197,14 +194,14 @@ class StreamOptions(BaseModel):
 class ChatBody(BaseModel):
     """The body of a request; see OpenAI's documentation.
 
-    Without a temperature the model takes the likeliest token each time. Without a seed every request
-    draws anew.
+    Without a model it is for the first that the server has. Without a temperature the model takes the
+    likeliest token each time. Without a seed every request draws anew. `budget` is ours: caps on a search.
 
     The limits on numbers keep a body of 1 MiB from costing much more than its size: a conversation of
     agents has tens of messages, and OpenAI allows 4 stop texts.
     """
 
-    model: Name = ROUTED
+    model: Name = ""
     messages: list[ChatMessage] = Field(min_length=1, max_length=1000, fail_fast=True)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -214,11 +211,16 @@ class ChatBody(BaseModel):
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    n: int | None = Field(default=None, ge=1, le=1)
+    n: int | None = Field(default=None, ge=1, le=16)
+    budget: dict[Name, Any] | None = Field(default=None, max_length=16)
+
+    def texts(self) -> list[str]:
+        """The user's own messages, without results of tools."""
+        return [one.plain()["content"] for one in self.messages if one.role == "user"]
 
     def said(self) -> str:
-        """The user's own messages, without results of tools; the router reads them."""
-        return "\n\n".join(one.plain()["content"] for one in self.messages if one.role == "user").strip()
+        """The same as one text; the router reads it."""
+        return "\n\n".join(self.texts()).strip()
 
     def sampling(self, max_tokens: int) -> dict[str, Any]:
         """The fields of a `ChatRequest` besides its messages and experts.
@@ -236,11 +238,11 @@ class ChatBody(BaseModel):
         }
 
 
-def read_body(data: bytes) -> ChatBody:
-    """Reads the body of a request.
+def read_fields(data: bytes) -> dict[str, Any]:
+    """The body of a request as plain data.
 
     Raises:
-        Refused: If it is not a request, or asks for something that the server does not have.
+        Refused: If it is none.
     """
     try:
         fields = json.loads(data)
@@ -248,6 +250,19 @@ def read_body(data: bytes) -> ChatBody:
         raise Refused("the body is not JSON") from None
     if not isinstance(fields, dict):
         raise Refused("the body is not a JSON object")
+    return cast("dict[str, Any]", fields)
+
+
+def read_body(fields: Mapping[str, Any], ignored: Collection[str] = ()) -> ChatBody:
+    """Reads the body of a request.
+
+    Args:
+        fields: See `read_fields`.
+        ignored: Fields that may have any value, since the model does without them.
+
+    Raises:
+        Refused: If it is not a request, or asks for something that the server does not have.
+    """
     wanted = fields.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type", "text") != "text":
         raise Refused(
@@ -256,7 +271,7 @@ def read_body(data: bytes) -> ChatBody:
             param="response_format",
         )
     body = _validated(fields)
-    if found := refusal(fields, ChatBody.model_fields):
+    if found := refusal(fields, {*ChatBody.model_fields, *ignored}):
         name = shortened(found[0]) if found[0].isprintable() else ascii(found[0])[:_REPEATED]
         raise Refused(f"{name}: {found[1]}", param=name)
     return body
@@ -276,79 +291,6 @@ def _validated(fields: Mapping[str, Any]) -> ChatBody:
 def shortened(text: str) -> str:
     """The beginning of a text from a request, for an error message."""
     return text if len(text) <= _REPEATED else f"{text[: _REPEATED - 3]}..."
-
-
-class Completion:
-    """Writes one answer, whole or in pieces.
-
-    Args:
-        model: The model's name, as in the request.
-        request: The request to the backend.
-    """
-
-    def __init__(self, model: str, request: ChatRequest) -> None:
-        self._common = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": model,
-            "system_fingerprint": None,
-        }
-        self._request = request
-
-    def whole(self, reply: ChatReply) -> dict[str, Any]:
-        """The answer in one piece."""
-        message = {"role": "assistant", "content": reply.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
-        return {
-            **self._common,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": usage_of(reply),
-            "bdc": self._experts(reply),
-        }
-
-    def first(self) -> dict[str, Any]:
-        """The piece that opens a stream."""
-        return self._piece({"role": "assistant", "content": ""})
-
-    def piece(self, text: str) -> dict[str, Any]:
-        """A piece of text."""
-        return self._piece({"content": text})
-
-    def last(self, reply: ChatReply) -> dict[str, Any]:
-        """The piece that gives the finish reason."""
-        return self._piece({}, reply.finish) | {"bdc": self._experts(reply)}
-
-    def usage(self, reply: ChatReply) -> dict[str, Any]:
-        """The piece after the last, for clients that ask for the usage."""
-        return {
-            **self._common,
-            "object": "chat.completion.chunk",
-            "choices": [],
-            "usage": usage_of(reply),
-        }
-
-    def _piece(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return {**self._common, "object": "chat.completion.chunk", "choices": [choice]}
-
-    def _experts(self, reply: ChatReply) -> dict[str, Any]:
-        """Our own field of the answer: the experts' weights and the confidence."""
-        experts = self._request.experts
-        told: dict[str, Any] = {"confidence": reply.probability}
-        if isinstance(experts, ExpertWeights):
-            return told | {"experts": dict(experts.experts), "routed_by": experts.by}
-        return told | {"experts": {} if experts is None else {experts: 1.0}}
-
-
-def usage_of(reply: ChatReply) -> dict[str, int]:
-    """The tokens of an answer."""
-    total = reply.prompt_tokens + reply.completion_tokens
-    return {
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "total_tokens": total,
-    }
 
 
 def error_body(

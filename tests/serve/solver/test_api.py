@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from bdc_agents.serve import ChatRequest, RoutedModel, ServerLimits, create_app
+from bdc_agents.serve import ChatRequest, RoutedModel, ServerLimits
 from bdc_agents.serve.backends.protocol import PromptTooLong
-from bdc_agents.serve.http.server import Server, listen
+from bdc_agents.serve.http.server import listen
 
-KEY = "a-key-that-is-long-enough"
-HEADERS = {"Authorization": f"Bearer {KEY}"}
+from .running import HEADERS, KEY, Running
+
 ASK = {"model": "bdc", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -38,34 +38,6 @@ def respond(request: ChatRequest) -> str:
     if said == "break":
         raise RuntimeError("secret detail")
     return f"you said {said}"
-
-
-class Running:
-    """A server in a thread."""
-
-    def __init__(self, model: RoutedModel, limits: ServerLimits) -> None:
-        self.model = model
-        self.app = create_app(model, key=KEY, limits=limits)
-        place = listen("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{place.getsockname()[1]}"
-        self.server = Server(self.app, limits)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [place]})
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.server.handle_exit(signal.SIGTERM, None)
-        self.thread.join(20)
-        assert not self.thread.is_alive()
-
-    def post(self, body: Any, **options: Any) -> httpx.Response:
-        content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        headers = HEADERS | {"Content-Type": "application/json"}
-        return httpx.post(
-            f"{self.url}/v1/chat/completions", **{"headers": headers, "timeout": 20} | content | options
-        )
-
-    def metrics(self) -> str:
-        return httpx.get(f"{self.url}/metrics", headers=HEADERS).text
 
 
 @pytest.fixture
@@ -116,8 +88,39 @@ def test_openais_client_in_one_piece_and_as_a_stream(client: openai.OpenAI) -> N
     assert len(pieces) > 4
 
 
+def test_several_answers_to_one_request(client: openai.OpenAI, server: Running) -> None:
+    ask: Any = {"model": "bdc", "messages": ASK["messages"], "n": 3, "seed": 5, "temperature": 1.0}
+    whole = client.chat.completions.create(**ask)
+    assert [choice.message.content for choice in whole.choices] == ["you said hi"] * 3
+    assert whole.usage is not None
+    assert whole.usage.completion_tokens == 3 * len("you said hi"), "all of them; the prompt counts once"
+    assert whole.usage.prompt_tokens == 7
+    backend: Any = server.model.backend
+    assert [request.seed for request in backend.requests[-3:]] == [5, 6, 7]
+    texts = ["", "", ""]
+    ends: list[int] = []
+    for piece in client.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}):
+        for choice in piece.choices:
+            texts[choice.index] += choice.delta.content or ""
+            ends += [choice.index] if choice.finish_reason else []
+    assert texts == ["you said hi"] * 3
+    assert sorted(ends) == [0, 1, 2]
+
+
+def test_the_mixture_has_the_librarys_name_too(client: openai.OpenAI) -> None:
+    messages: Any = ASK["messages"]
+    whole: Any = client.chat.completions.create(model="scripted", messages=messages)
+    assert whole.bdc["experts"] == {"cluster-0": 0.02, "cluster-1": 0.98}
+
+
 def test_models_are_listed(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["bdc", "base", "cluster-0", "cluster-1"]
+    assert [model.id for model in client.models.list()] == [
+        "bdc",
+        "base",
+        "cluster-0",
+        "cluster-1",
+        "scripted",
+    ]
     assert client.models.retrieve("cluster-1").owned_by == "scripted"
     with pytest.raises(openai.NotFoundError, match="did you mean cluster-"):
         client.models.retrieve("cluster-9")
@@ -216,7 +219,9 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"messages": [{"role": "user", "content": "too long"}]}, "context holds 1000"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"n": 2}, "n: "),
+        ({"n": 0}, "n: "),
+        ({"n": 17}, "n: "),
+        ({"budget": {"calls": 3}}, "a budget is for the models that search"),
         ({"tools": [{"type": "function"}]}, "does not call tools"),
         ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
         ({"logprobs": True}, "logprobs"),

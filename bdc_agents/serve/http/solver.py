@@ -1,0 +1,110 @@
+"""The solver behind the server: `bdc-solver` answers, checks, and searches where its answer fails."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from bdc_agents.chat.understanding import Heard, Known, hear
+from bdc_agents.config import Budget
+from bdc_agents.errors import ConfigError
+from bdc_agents.serve.http.openai import ChatBody, Refused
+from bdc_agents.serve.http.search import IGNORED
+from bdc_agents.serve.http.served import Answer, Piece
+from bdc_agents.serve.solver.answers import SolverAnswer
+from bdc_agents.serve.solver.runnable import BDCSolver
+from bdc_agents.serve.solver.tool import told_of_answer
+from bdc_agents.types import Usage
+from bdc_agents.view.text import plural
+
+SOLVER = "bdc-solver"
+
+
+class SolverModel:
+    """The solver as a model of the server. It reads a conversation's problem as `create_chat_graph` does.
+
+    Args:
+        solver: Freed when the server ends.
+    """
+
+    names = (SOLVER,)
+    ignores = IGNORED
+
+    def __init__(self, solver: BDCSolver) -> None:
+        self._solver = solver
+
+    @property
+    def owner(self) -> str:
+        """The library's name."""
+        return self._solver.model.name
+
+    async def answers(self, body: ChatBody) -> list[Answer]:
+        """The one answer."""
+        async with aclosing(self.stream(body)) as pieces:
+            return [piece.answer async for piece in pieces if piece.answer is not None]
+
+    async def stream(self, body: ChatBody) -> AsyncGenerator[Piece]:
+        """What was understood, as reasoning; then the answer."""
+        if (body.n or 1) > 1:
+            raise Refused("the solver gives one answer: ask for n = 1", param="n")
+        heard = await asyncio.to_thread(hear, body.texts(), Known())
+        problem = heard.problem
+        if problem is None or heard.does == "say":
+            raise Refused(heard.text, param="messages", code="problem_not_understood")
+        reasoning = _understood(heard)
+        yield Piece(reasoning=reasoning)
+        try:
+            answer = await self._solver.ainvoke(problem, None, **_caps(body) | _seed(body))
+        except ConfigError as error:
+            raise Refused(str(error).replace("context", "budget", 1), param="budget") from None
+        text, used = told_of_answer(answer), sum(answer.usage.values(), Usage())
+        yield Piece(text)
+        yield Piece(
+            answer=Answer(
+                text, used.prompt_tokens, used.completion_tokens, reasoning=reasoning, told=_told(answer)
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Frees the solver's model, sandbox and agents."""
+        await self._solver.aclose()
+
+
+def _caps(body: ChatBody) -> dict[str, Any]:
+    """The budget of a request.
+
+    Raises:
+        ConfigError: If it has another key.
+    """
+    caps = {key: value for key, value in (body.budget or {}).items() if value is not None}
+    for key in caps:
+        if key not in Budget.model_fields:
+            raise ConfigError(f"context: unknown key {key!r:.80}; it has {', '.join(Budget.model_fields)}")
+    return caps
+
+
+def _seed(body: ChatBody) -> dict[str, Any]:
+    return {} if body.seed is None else {"seed": body.seed % 2**31}
+
+
+def _understood(heard: Heard) -> str:
+    problem = heard.problem
+    assert problem is not None
+    what = problem.entry_point or "a program that reads standard input"
+    return f"I understood: {what}, with {plural(len(problem.public_tests), 'test')}.\n\n"
+
+
+def _told(answer: SolverAnswer) -> dict[str, Any]:
+    verdict = answer.verdict
+    return {
+        "solved": answer.solved,
+        "passed": len(verdict.results) - len(verdict.failures) if verdict else 0,
+        "tests": len(verdict.results) if verdict else 0,
+        "system": answer.system,
+        "confidence": answer.confidence,
+        "experts": answer.experts,
+        "code": answer.code,
+        "stopped_by": answer.stopped_by,
+        "calls": sum(used.calls for used in answer.usage.values()),
+        "seconds": answer.seconds,
+    }
