@@ -90,28 +90,31 @@ class PlainCollectView:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._began = time.monotonic()
-        self._done = 0
+        self._told = set[str]()
         self._progress: Progress | None = None
         self._before = 0
 
     def on_trace(self, trace: Trace) -> None:
         """Writes a line."""
-        self._done += 1
-        self._line(f"{told(trace)}{self._far()}")
+        # Where problems share a budget, one may end in several rounds.
+        again = trace.problem.id in self._told
+        self._told.add(trace.problem.id)
+        self._line(f"{told(trace)}{self._far(again)}")
 
     def on_progress(self, progress: Progress) -> None:
         """Kept for the next line."""
         if self._progress is None:
-            self._before = _ended(progress) - self._done
+            self._before = _ended(progress) - len(self._told)
         self._progress = progress
 
-    def _far(self) -> str:
+    def _far(self, again: bool) -> str:
         """How far the run is: what was told here since the last numbers came counts as well."""
         progress = self._progress
         if progress is None:
             return ""
         total = progress.totals.total
-        done = min(max(_ended(progress), self._before + self._done), total)
+        here = 0 if again else self._before + len(self._told)
+        done = min(max(_ended(progress), here), total)
         left = progress.seconds_left
         return f" [{done} of {total} done" + (
             f", {clock(left)} left]" if left is not None and done < total else "]"

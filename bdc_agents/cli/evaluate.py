@@ -422,6 +422,7 @@ class Place(NamedTuple):
 def _here(asked: Asked) -> Place:
     """In this process."""
     from bdc_agents.cli.evaluate_progress import Progress
+    from bdc_agents.evaluate.remembered import remembering
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
     from bdc_agents.evaluate.run import evaluate as evaluate_all
@@ -430,7 +431,7 @@ def _here(asked: Asked) -> Place:
 
     config, settings, tasks, team, names = asked
     agents = load_team(settings, names)
-    executor = create_executor(settings.sandbox)
+    executor = remembering(create_executor(settings.sandbox), config.pool)
     solvers = build_solvers(config, settings, specs(config), agents, team, executor)
 
     async def run(results: Results, view: Progress) -> Report:

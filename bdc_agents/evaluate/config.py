@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError, field_validator
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Budget, Settings, explain
 from bdc_agents.errors import ConfigError, other_agents
+from bdc_agents.runs.pool import shareable
 from bdc_agents.types import Given
 from bdc_agents.untrusted import read_object, read_toml
 
@@ -90,11 +91,7 @@ class EvalConfig(Given):
     @field_validator("pool")
     @classmethod
     def _no_time(cls, value: Budget) -> Budget:
-        if value.seconds is not None:
-            raise ValueError(
-                "problems share calls, tokens or money; seconds are those of one problem ([budget])"
-            )
-        return value
+        return shareable(value)
 
     @field_validator("k")
     @classmethod

@@ -154,7 +154,8 @@ async def test_calls_in_flight_when_a_run_is_stopped_are_counted(world: World) -
     collected = await world.collect(stop=stop, on_progress=stop_once_asked)
     loads = collected.progress.loads.values()
     assert collected.progress.totals.calls == 0
-    assert collected.progress.made == sum(load.cut_off for load in loads) >= sum(world.asked.values()) > 0
+    assert collected.progress.made == sum(load.cut_off for load in loads) > 0
+    assert collected.progress.made >= sum(world.asked.values())  # some may not have reached it
 
 
 async def test_without_a_cache_the_run_keeps_one_of_its_own(world: World) -> None:
