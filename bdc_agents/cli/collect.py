@@ -208,7 +208,9 @@ def _collect(
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
         return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
-    return SOLVED if collected.ended == "complete" else UNSOLVED
+    # Rows of one's own file that cannot be used were asked for: not all is done.
+    asked_in_vain = any(row.own for row in collected.left_out)
+    return SOLVED if collected.ended == "complete" and not asked_in_vain else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> "Engine | None":
@@ -271,10 +273,12 @@ def as_object(collected: "Collected") -> dict[str, Any]:
         "solve_rate": progress.solve_rate,
         "done_here": progress.done_here,
         "seconds": round(progress.seconds, 2),
+        "calls_made": progress.made,
         "spent": progress.spent.model_dump(),
         **({"pool": _pool_as_object(collected)} if collected.pooled.problems else {}),
         "endpoints": loads,
         "failures": collected.failures,
+        "left_out": {row.where: row.reason for row in collected.left_out},
         "notes": list(collected.notes),
     }
 
@@ -310,11 +314,14 @@ def write_report(out: Path) -> "Survey | None":
 
 
 def _report(collected: "Collected", found: "Survey | None") -> None:
+    from bdc_agents.runs.left_out import LEFT_OUT_FILE, summary
+
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
+    theirs = "on these: " if collected.ended != "complete" else ""
     print(
         f"{totals.done} of {plural(totals.total, 'problem')} done: {totals.solved} solved{rate}, "
-        f"{totals.kept} kept; {plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
+        f"{totals.kept} kept; {theirs}{plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
         f"{money(collected.progress.money)}"
     )
     if collected.pooled.problems:
@@ -328,8 +335,17 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
         note(f"{what} of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
     if len(reasons) > FAILURES_TOLD:
         note(f"and of {sum(map(len, list(reasons.values())[FAILURES_TOLD:]))} more")
+    if collected.left_out:
+        for line in summary(collected.left_out):
+            note(line)
+        note(f"  all: {collected.folder / LEFT_OUT_FILE}; the same command searches what is mended")
     if collected.ended == "stopped":
-        note(f"stopped; the same command goes on with {collected.folder}")
+        made, cut = collected.progress.made, sum(one.cut_off for one in collected.progress.loads.values())
+        lost = f", of which {cut} had no reply yet and may be charged" if cut else ""
+        note(
+            f"stopped: this command made {plural(made, 'call')}{lost}; the same command goes on with "
+            f"{collected.folder}"
+        )
     elif collected.ended != "complete":
         note(
             f"the run's budget of {collected.ended} is spent ({spent.calls} calls, {count(spent.tokens)} "

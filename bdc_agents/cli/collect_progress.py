@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bdc_agents.runs.progress import Progress
 from bdc_agents.types import Decision, Trace
-from bdc_agents.view.text import AGENT_COLOURS, clock, count, ending, money, one_line, plural
+from bdc_agents.view.text import AGENT_COLOURS, called, clock, count, ending, money, one_line, plural
 
 REFRESHES = 4
 STOPPING = "stopping: what runs is given up, and redone from cached replies; a second signal ends at once"
@@ -227,7 +227,7 @@ def _numbers(progress: Progress) -> Text:
         f"solved {totals.solved}" + (f" ({rate:.0%})" if rate is not None else ""),
         f"kept {totals.kept}",
         f"running {progress.running}",
-        plural(totals.calls, "call"),
+        plural(max(totals.calls, progress.made), "call"),
         f"{count(totals.tokens)} tokens",
         money(progress.money),
     ]
@@ -243,7 +243,7 @@ def _endpoints(progress: Progress) -> Table:
     for number, (name, load) in enumerate(progress.loads.items()):
         used = load.usage
         table.add_row(
-            Text(one_line(name, 40), AGENT_COLOURS[number % len(AGENT_COLOURS)]),
+            Text(one_line(called(name, progress.loads), 40), AGENT_COLOURS[number % len(AGENT_COLOURS)]),
             f"{load.share:.0%}",
             f"{load.in_flight}/{load.slots}",
             str(load.waiting),

@@ -279,11 +279,17 @@ def read_all(runs: Sequence[Path]) -> tuple[list[Trace], dict[str, str]]:
         ConfigError: If there are none.
     """
     from bdc_agents.runs import trace_file
-    from bdc_agents.runs.store import scan_traces
+    from bdc_agents.runs.store import DAMAGE_NAMED, Damage, scan_traces
 
-    traces = [trace for run in runs for trace in scan_traces(run, lambda damage: note(f"left out: {damage}"))]
+    damaged: list[Damage] = []
+    traces = [trace for run in runs for trace in scan_traces(run, damaged.append)]
     if not traces:
-        raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some")
+        first = f"; the first of {len(damaged)} lines that are none: {damaged[0]}" if damaged else ""
+        raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some{first}")
+    for damage in damaged[:DAMAGE_NAMED]:
+        note(f"left out: {damage}")
+    if len(damaged) > DAMAGE_NAMED:
+        note(f"and {len(damaged) - DAMAGE_NAMED} more lines that are no traces")
     hashes = {}
     for run in runs:
         with trace_file(run).open("rb") as opened:

@@ -27,14 +27,14 @@ from bdc_agents.cli.options import (
     EngineName,
     KnownBeliefs,
     NoCache,
-    Quiet,
     RayAddress,
+    Silent,
 )
 from bdc_agents.config import Budget, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
-from bdc_agents.view.text import count, money, one_line, plural
+from bdc_agents.view.text import called, count, money, one_line, plural, with_short_names
 
 # `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def evaluate(
         bool, typer.Option("--inspect", help="Also write logs for inspect_ai, into OUT/inspect.")
     ] = False,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
     no_cache: NoCache = False,
     allow_unsafe: AllowUnsafe = False,
 ) -> int:
@@ -246,7 +246,7 @@ def _evaluate(
         cache: False leaves the reply cache out.
         allow_unsafe: True runs programs where there is no isolation.
         as_json: The summary as one JSON object on stdout.
-        quiet: Plain lines instead of the live view; with `as_json`, no progress at all.
+        quiet: No progress; trouble alone is told, and with `as_json` nothing.
 
     Returns:
         The exit code.
@@ -525,8 +525,9 @@ def _summary_table(summary: "Summary") -> Table:
     columns = _columns(summary)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
+    names = [one.solver for one in summary.solvers]
     for one in summary.solvers:
-        table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
+        table.add_row(one_line(called(one.solver, names), 40), *(cell(one) for cell in columns.values()))
     most = max((one.problems for one in summary.solvers), default=0)
     size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
     caption = [*map(pool_line, summary.pools), *summary.claims, size]
@@ -566,14 +567,15 @@ def _findings_text(summary: "Summary") -> Group:
     """How the solvers compare, and the warnings."""
     from bdc_agents.evaluate.figures.summary import skills_line
 
-    lines = [Text(_compared(pair)) for pair in summary.pairs]
+    names = [one.solver for one in summary.solvers]
+    lines = [Text(with_short_names(_compared(pair), names)) for pair in summary.pairs]
     if len(summary.skills) > 1:
         told = skills_line(summary.skills)
         lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: {told}"))
     if summary.signs:
         lines.append(Text())
     for sign in summary.signs:
-        head = f"{sign.solver}: " if sign.solver else ""
+        head = f"{called(sign.solver, names)}: " if sign.solver else ""
         lines.append(Text.assemble(("! ", "yellow"), f"{head}{sign.finding}"))
     return Group(*([Text(), *lines] if lines else []))
 

@@ -17,7 +17,7 @@ from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, ModelError, unknown
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.manifest import AdapterConfig
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 from bdc_agents.untrusted import read_toml
 
 RECIPE = "recipe.json"
@@ -83,14 +83,14 @@ class TrainConfig(AdapterConfig):
     seed: int = 42
 
 
-class BaseConfig(Frozen):
+class BaseConfig(Given):
     """Which base model the experts adapt; see `load_base`."""
 
     model: str = "local:smollm2-135m"
     revision: str | None = None
 
 
-class Recipe(Frozen):
+class Recipe(Given):
     """A recipe: the base, the training, and the settings of other stages as they are written.
 
     Args:

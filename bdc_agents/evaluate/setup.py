@@ -14,6 +14,7 @@ from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.solvers import baselines, search  # noqa: F401
 from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, check_kind, create_solver
+from bdc_agents.runs.left_out import summary
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.sandbox.protocol import Executor
@@ -49,6 +50,8 @@ def choose_tasks(
         untested=not config.public_only,
     )
     for line in chosen.unmatched:
+        log.warning("%s", line)
+    for line in summary(chosen.left_out):
         log.warning("%s", line)
     if chosen.interactive:
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))

@@ -14,11 +14,11 @@ from bdc_agents.config import explain
 from bdc_agents.disk import put_back
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.atomic import replacing
-from bdc_agents.types import Frozen
+from bdc_agents.types import Frozen, Given
 from bdc_agents.untrusted import is_inside, plain, read_object, read_whole
 
 
-class AdapterConfig(Frozen):
+class AdapterConfig(Given):
     """The shape of every LoRA adapter of a library.
 
     Args:
@@ -147,6 +147,10 @@ def read_manifest(folder: Path) -> Manifest:
         whole = claimed == _own_hash(manifest)  # It also refuses what is nested too deeply to be hashed.
     except FileNotFoundError:
         raise ModelError(f"no library at {str(folder)!r}: there is no file {MANIFEST}") from None
+    except NotADirectoryError:
+        raise ModelError(
+            f"no library at {str(folder)!r}: it is a file, and a library a folder that bdc distill makes"
+        ) from None
     except OSError as error:
         raise ModelError(f"{file}: {error.strerror}") from None
     except ValidationError as error:

@@ -6,7 +6,7 @@ search that was cut off takes the replies it had from the cache.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -20,14 +20,15 @@ from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
 from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
 from bdc_agents.runs.jobs.table import Job, JobTable, Pooled, Spent, Totals
+from bdc_agents.runs.left_out import LeftOut, summary, write_left_out
 from bdc_agents.runs.pool import Pool, first_share
 from bdc_agents.runs.progress import Progress, amounts
-from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.selection import Filter, Selection, select_jobs
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.runs.worker import WorkerConfig
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.search.budget import caps_on_calls
-from bdc_agents.types import Frozen, content_hash
+from bdc_agents.types import UNJUDGED, Frozen, content_hash
 
 CACHE_FOLDER = "cache"
 """Folder of the replies where the settings turn the cache off: without it, a killed run would pay twice."""
@@ -47,6 +48,7 @@ class Collected(Frozen):
         failures: Why problems have no trace, by id.
         notes: What a person should know, one line each.
         refused: Problems without a trace whose file was changed while the run was under way.
+        left_out: Rows that cannot be used; `left-out.jsonl` lists all that is not searched.
         pooled: What became of the budget that the problems share.
     """
 
@@ -56,6 +58,7 @@ class Collected(Frozen):
     failures: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     pooled: Pooled = Pooled()
 
 
@@ -172,6 +175,8 @@ def _open(
         pool_of(config.pool, members),
     )
     folder, notes = open_collection(out, asked)
+    write_left_out(folder, [*selection.left_out, *_untried(selection)])
+    notes += summary(selection.left_out)
     if pool:
         notes += _of_pool(config.pool, first, len(members), settings.search)
     if selection.without_tests:
@@ -213,7 +218,14 @@ def _open(
         threads=ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs"),
         selected={job.id: job for job in selection.jobs},
         notes=notes,
+        left_out=selection.left_out,
     )
+
+
+def _untried(selection: Selection) -> Iterator[LeftOut]:
+    """The problems that a search has nothing to aim at for."""
+    yield from (LeftOut(where=one, reason=UNJUDGED["interactive"]) for one in selection.interactive)
+    yield from (LeftOut(where=one, reason="it has no public test") for one in selection.without_tests)
 
 
 def _of_pool(pool: Budget, first: Budget, problems: int, search: SearchConfig) -> list[str]:
@@ -307,6 +319,7 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
         failures=failures,
         refused=tuple(sorted(opened.refused & failures.keys())),
         notes=tuple(opened.notes),
+        left_out=opened.left_out,
         pooled=pooled,
     )
 

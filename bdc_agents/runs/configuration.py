@@ -7,7 +7,7 @@ from typing import Any
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.agents.load import distinct
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
-from bdc_agents.errors import ConfigError
+from bdc_agents.errors import ConfigError, in_a_sentence, other_agents
 from bdc_agents.runs.folder import RUN_FILE, open_run, read_run
 from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.store import prompts_hash
@@ -101,15 +101,15 @@ def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str
         raise ConfigError(f"{out} holds a run of another command than bdc collect; name another folder")
     told = list(_differences(kept, asked))
     if told:
-        listed = "\n".join(f"  {line}" for line in told)
-        cached = (
+        shared = (
             "; the problems of a run that share a budget stay as they are, and so does the budget"
             if any(line.startswith("pool.") for line in told)
             else ""
         )
         raise ConfigError(
-            f"{out} holds a run of another configuration:\n{listed}\n"
-            f"put these back to go on with it, or name another folder with --out{cached}"
+            f"{out} holds a run of another configuration: {in_a_sentence(told)}{shared}.\n"
+            f"Put {'this' if len(told) == 1 else 'these'} back to go on with it, or begin another run: --out "
+            f"{out}-2"
         )
     notes = []
     if kept.get("prompts") != asked.get("prompts"):
@@ -119,7 +119,13 @@ def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str
 
 def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
     """One line for each key whose change would make this another run."""
-    then, now = dict(_flat(_essence(kept))), dict(_flat(_essence(asked)))
+    before, after = _essence(kept), _essence(asked)
+    if changed := other_agents(before["agents"], after["agents"]):
+        yield changed
+    for one, other in ((before, after), (after, before)):
+        both = one["agents"].keys() & other["agents"].keys()
+        one["agents"] = {name: one["agents"][name] for name in sorted(both)}
+    then, now = dict(_flat(before)), dict(_flat(after))
     for key in sorted(then.keys() | now.keys()):
         if key not in now:
             yield f"{key}: {then[key]!r} in the run, not there now"

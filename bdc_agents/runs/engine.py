@@ -16,14 +16,15 @@ from bdc_agents.config import Budget, Settings
 from bdc_agents.runs.coordinate import OnTrace, TableCoordinator, TraceFile
 from bdc_agents.runs.endpoints import Load, metered
 from bdc_agents.runs.jobs.table import Job, JobTable, Pooled
+from bdc_agents.runs.left_out import LeftOut
 from bdc_agents.runs.pool import shareable
 from bdc_agents.runs.progress import ENOUGH, RECENT, round_line
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import Executor, create_executor
-from bdc_agents.types import Frozen, Trace
+from bdc_agents.types import Given, Trace
 
 
-class CollectConfig(Frozen):
+class CollectConfig(Given):
     """What is collected, and how.
 
     Args:
@@ -80,6 +81,7 @@ class OpenRun:
         stop: Set when the run shall end.
         loads: Set by the engine: returns the load of each endpoint, by agent.
         running: Set by the engine: returns how many searches are under way.
+        left_out: Rows that cannot be used.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class OpenRun:
     round: int = 1
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     notes: list[str] = field(default_factory=list)
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -77,6 +77,11 @@ class Progress(Frozen):
         return self.totals.open * self.seconds_each
 
     @property
+    def made(self) -> int:
+        """Calls that this command has made, also those of searches that are under way or were given up."""
+        return sum(load.made for load in self.loads.values())
+
+    @property
     def money(self) -> float | None:
         """US dollars for all done problems; None where no agent's price is known."""
         priced = any(load.usage.cost is not None for load in self.loads.values())

@@ -23,7 +23,7 @@ from bdc_agents.runs.rounds import search_in_rounds
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
 from bdc_agents.search.standing import silence
-from bdc_agents.types import Frozen, Task, Trace
+from bdc_agents.types import Given, Task, Trace
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Coordinator(Purse, Protocol):
         ...
 
 
-class WorkerConfig(Frozen):
+class WorkerConfig(Given):
     """What a worker needs besides its agents and sandbox; plain data.
 
     Args:

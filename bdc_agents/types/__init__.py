@@ -4,7 +4,7 @@ A `Problem` carries only what a search may see. The tests that score a solution 
 `HiddenTests`, which nothing can print, pickle or serialise by accident; a `Task` holds the two.
 """
 
-from bdc_agents.types.base import Frozen
+from bdc_agents.types.base import Frozen, Given, Suggesting
 from bdc_agents.types.problem import (
     UNJUDGED,
     CallTest,
@@ -40,6 +40,7 @@ __all__ = [
     "Checker",
     "Decision",
     "Frozen",
+    "Given",
     "Hidden",
     "HiddenTests",
     "Kind",
@@ -56,6 +57,7 @@ __all__ = [
     "Split",
     "StdinTest",
     "StoppedBy",
+    "Suggesting",
     "Task",
     "TestCase",
     "TestResult",

@@ -207,7 +207,7 @@ def test_a_folder_of_another_configuration_is_refused_with_the_difference(tmp_pa
         Results(tmp_path, other, {"prompts": "two"})
     message = str(refused.value)
     assert "eval.samples: was 1, is 3" in message
-    assert 'agents.a.model: was not set, is "m"' in message
+    assert "agents: none in the run, a now" in message
     assert 'lineage.prompts: was "one", is "two"' in message
     assert "eval.k" not in message  # It changes no row.
 

@@ -26,13 +26,13 @@ from bdc_agents.experts.base import Base, restored
 from bdc_agents.extras import need
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row
-from bdc_agents.types import Frozen, Trace, content_hash
+from bdc_agents.types import Frozen, Given, Trace, content_hash
 
 UNDECIDED = math.log(2)
 """DPO's loss, -log sigmoid(0), for a model that prefers nothing that its reference does not prefer."""
 
 
-class PreferenceConfig(Frozen):
+class PreferenceConfig(Given):
     """How experts learn from pairs; the table `[dpo]` of a recipe.
 
     Args:

@@ -3,21 +3,27 @@
 `forms` reads each test by itself, `entry_point` finds the function, `deferred` reads what depends on it.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bdc_agents.errors import ProblemError, unknown
+from bdc_agents.types.tests import CallTest
 from bdc_agents.types.written.deferred import Later, resolved
 from bdc_agents.types.written.entry_point import find_entry_point, in_class, is_entry_point
 from bdc_agents.types.written.forms import read_test
+from bdc_agents.types.written.operations import class_made, no_class
 from bdc_agents.types.written.parts import Unread, is_list, is_object
 
 TESTS = ("public_tests", "hidden_tests")
 """The fields that hold tests."""
+
+
+_NEEDED = ("id", "statement")
+"""Fields that a problem cannot do without, so that null in them is a mistake."""
 
 
 def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, Any]:
@@ -30,7 +36,8 @@ def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, A
     Raises:
         ValidationError: If tests cannot be read; it names the place of each.
     """
-    fields = dict(given)
+    # Tables have null where nothing stands.
+    fields = {name: value for name, value in given.items() if value is not None or name in _NEEDED}
     if "tests" in fields:
         if "public_tests" in fields:
             raise _invalid(title, [_mistake(("tests",), 'write "tests" or "public_tests", not both', None)])
@@ -84,10 +91,27 @@ def test_names(given: Any, key: str) -> list[str]:
     return names
 
 
+def are_json(given: Any) -> list[bool]:
+    """Whether what each test expects stands as JSON, where a text is a text; in code `"2"` says so itself.
+
+    Args:
+        given: Tests that can be read.
+    """
+    found: list[bool] = []
+    for value in _listed(given) or ():
+        session = isinstance(value, str) and value.lstrip().startswith(">>>")
+        count = len(read_test(value, own_checker=False)) if session else 1
+        as_object = is_object(value) and not {"call", "code", "kind", "stdin"} & value.keys()
+        texts = is_object(value) and isinstance(value.get("input"), str)
+        pair = is_list(value) and len(value) == 2 and not isinstance(value[0], str)
+        found += [(as_object and not texts) or pair] * count
+    return found
+
+
 def _listed(given: Any) -> Sequence[Any] | None:
     """The tests one by one; one that stands alone, and the columns of contest data sets, are lists too."""
     if isinstance(given, str):
-        return [given]
+        return _list_in(given) or [given]
     if is_object(given):
         columns = [given.get(name, given.get(f"{name}s")) for name in ("input", "output")]
         if all(is_list(column) for column in columns) and len(columns[0]) == len(columns[1]):
@@ -95,6 +119,17 @@ def _listed(given: Any) -> Sequence[Any] | None:
             return [rest | {"input": one, "output": other} for one, other in zip(*columns, strict=True)]
         return [given]
     return given if is_list(given) else None
+
+
+def _list_in(text: str) -> Sequence[Any] | None:
+    """The list that a text holds as JSON, as cells of tables hold them; None where it is none of tests."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if is_list(value) and value and all(isinstance(one, str | dict) for one in value) else None
 
 
 def _second_pass(
@@ -113,10 +148,22 @@ def _second_pass(
             if isinstance(test, Later):
                 found.append(resolved(test, in_class(test.function, starter) if test.function else named))
             else:
+                _check_class(test, named)
                 found.append(test)
         except (Unread, ProblemError) as error:
-            mistakes.append(_mistake((key, number), str(error), test.shown))
+            mistakes.append(_mistake((key, number), str(error), getattr(test, "shown", "")))
     return found
+
+
+def _check_class(test: Any, named: str | None) -> None:
+    """Refuses operations on an object of something else than what is to be written.
+
+    Raises:
+        Unread: If they are.
+    """
+    made = class_made(test) if isinstance(test, CallTest) else ""
+    if made and named and made not in (named, named.partition("(")[0].partition(".")[0]):
+        raise Unread(f"operations on a {made}, but the entry_point is {named}; {no_class(made)}")
 
 
 def _mistake(place: tuple[str | int, ...], message: str, value: Any) -> InitErrorDetails:
@@ -151,35 +198,6 @@ def unknown_field(name: str, parents: Sequence[str | int], known: Iterable[str])
     if not parents and (meant := _MEANT.get(name.lower())):
         return f"unknown field {name!r}; did you mean {meant}?"
     return unknown(f"field of {parents[0]}" if parents else "field", name, known)
-
-
-def with_suggestions(error: ValidationError, fields: Mapping[str, FieldInfo]) -> ValidationError:
-    """The same error, in which a field that is not known comes with the nearest of those that are.
-
-    Args:
-        error: Of a model.
-        fields: Of the model; those of models in them are known too.
-    """
-    items = [cast("InitErrorDetails", dict(item)) for item in error.errors()]
-    for item in items:
-        *parents, name = item.get("loc") or ("",)
-        known = _fields_below(fields, parents) if item["type"] == "extra_forbidden" else []
-        if known:
-            message = unknown_field(str(name), parents, known)
-            # An error of the same type, since handlers of errors go by it.
-            item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
-    # As it came where nothing is told anew: pydantic's own words and links then stay.
-    told = any(isinstance(item["type"], PydanticCustomError) for item in items)
-    return _invalid(error.title, items) if told else error
-
-
-def _fields_below(fields: Mapping[str, FieldInfo], parents: Sequence[str | int]) -> list[str]:
-    """The names of fields at a place in a model; empty if it is none of a model."""
-    if not parents:
-        return [*fields]
-    field = fields.get(str(parents[0])) if len(parents) == 1 else None
-    kind = field.annotation if field else None
-    return [*kind.model_fields] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
 def _decides_itself(checker: Any) -> bool:

@@ -84,11 +84,32 @@ def operations_of(names: Any, args: Any, expected: Any) -> Operations:
         raise Unread(
             f"args: the arguments of one operation stand in a list, such as [[], [1]]; found {short(odd)}"
         )
+    if names[0] in names[1:]:
+        raise Unread(f"operations: {no_class(names[0])}")
     if expected[0] is not None:
         raise Unread(
-            f"expected: null for the class {names[0]}, which makes the object; found {short(expected[0])}"
+            f"expected: null for the class {names[0]}, which makes the object; found {short(expected[0])}; "
+            f"{no_class(names[0])}"
         )
     return Operations(names, args, expected)
+
+
+def no_class(name: str) -> str:
+    """Says what to add where the first of some operations is a method."""
+    return (
+        f"the first operation makes the object, so it is the class: if {name} is a method, put the class "
+        'before it, as in "operations": ["Stack", "push", "top"], "args": [[], [1], []], '
+        '"expected": [null, null, 1]'
+    )
+
+
+def class_made(test: CallTest) -> str:
+    """The class of which a test of operations makes an object; empty for another test."""
+    found = _MAKES.match(test.setup)
+    return found[1] if found else ""
+
+
+_MAKES = re.compile(rf"{_RESULTS} = \[\]\n{_OBJECT} = (\w+)\(")
 
 
 def operations_test(operations: Operations) -> CallTest:
