@@ -150,6 +150,11 @@ def test_leaves_in_the_middle_of_their_evaluation_are_not_selected_again() -> No
     assert set(leaves(select(tree, CONFIG, 3, ["0.1"]))) == {"0.0", "0.2"}
 
 
+def test_a_leaf_that_is_to_be_evaluated_gets_no_children_before() -> None:
+    selected = select(tree_of(child(0), child(1)), CONFIG, 5)
+    assert (set(selected.evaluate), selected.expand) == ({"0.0", "0.1"}, ())
+
+
 def test_leaves_to_expand_come_on_top_of_those_to_evaluate() -> None:
     tree = tree_of(
         *(child(n, value=0.9, best_return=0.9, returns=1) for n in range(3)), *(child(n) for n in range(3, 6))
