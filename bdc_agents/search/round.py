@@ -102,7 +102,7 @@ class Round:
         """The calls of moves that write programs, and of the one that asks which output is right."""
         step = self.step
         writing = [move for move in moves if move.kind != "split"]
-        calls = move_calls(step.problem, step.tree, writing, step.programs, step.config)
+        calls = move_calls(step.problem, step.tree, writing, step.programs, step.config, step.made)
         if asked := step.question:
             asking = [move for move in moves if move.kind == "split"]
             calls += [split_call(step.problem, asked, move, step.config) for move in asking]
