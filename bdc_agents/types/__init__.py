@@ -19,10 +19,12 @@ from bdc_agents.types.problem import (
 )
 from bdc_agents.types.program import Outcome, Program, TestResult, Verdict, content_hash
 from bdc_agents.types.result import (
+    AskedFor,
     CallRecord,
     Decision,
     Hidden,
     Lineage,
+    Review,
     Solution,
     Split,
     StoppedBy,
@@ -34,6 +36,7 @@ from bdc_agents.types.tree import Attempt, Kind, Move, Node, ProgramOutcome, Tho
 
 __all__ = [
     "UNJUDGED",
+    "AskedFor",
     "Attempt",
     "CallRecord",
     "CallTest",
@@ -51,6 +54,7 @@ __all__ = [
     "Problem",
     "Program",
     "ProgramOutcome",
+    "Review",
     "ScriptTest",
     "Solution",
     "Split",
