@@ -9,7 +9,16 @@ from rich.text import Text
 from bdc_agents.types import Solution, Trace
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer, legend
-from bdc_agents.view.text import colour_of, one_line, outcome, passes, plural, value_colour, why_ended
+from bdc_agents.view.text import (
+    colour_of,
+    decisions,
+    one_line,
+    outcome,
+    passes,
+    plural,
+    value_colour,
+    why_ended,
+)
 
 _SHOWN = 75
 """Characters of a value: two of them fit into two lines of a terminal."""
@@ -33,6 +42,8 @@ def summary(trace: Trace) -> RenderableType:
     board, solution = Board.of(trace), trace.solution
     why = failing_test(solution) if not solution.solved else _UNCONFIRMED if solution.unconfirmed else ""
     parts: list[RenderableType] = [result_line(solution), *filter(None, [Text(why)]), footer(board)]
+    if trace.reviews:
+        parts.append(Text(f"  a person decided: {decisions(trace.reviews)}"))
     parts += [Text(), agents_table(board)]
     authors = [author for author in solution.matrix if author]
     if authors:
