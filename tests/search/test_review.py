@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, NotRequired, get_args, get_origin, get_type_hints
 
@@ -13,16 +14,27 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
+from rich.console import Console
 
-from bdc_agents.config import SearchConfig
+from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.evaluate.diagnose import diagnose
+from bdc_agents.evaluate.moves import moves_of
+from bdc_agents.evaluate.report.moves import moves_section
+from bdc_agents.evaluate.survey import survey_of
+from bdc_agents.runs.beliefs import beliefs_of
+from bdc_agents.runs.matrix import Matrix
 from bdc_agents.search import PlainSerializer, asolve, create_search_graph
 from bdc_agents.search import review as shapes
 from bdc_agents.search.graph import graph_of
+from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.state import SearchState
+from bdc_agents.search.tool import told_of_search
 from bdc_agents.search.traces import extract_traces, trace_of
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, Trace, Tree
+from bdc_agents.view.html import render_html
+from bdc_agents.view.tree import tree_report
 
 from .variants import VARIANTS, config_of, replay
 
@@ -358,6 +370,21 @@ async def test_rollouts_are_a_cap_too(
     assert spent(await asked.state()) <= now + 6
 
 
+async def test_tokens_are_raised_and_hold(
+    pair: list[ScriptedAgent], make_executor: MakeExecutor, problem: Problem
+) -> None:
+    asked = asked_of(pair, make_executor(), ("budget",), budget={"tokens": 4000, "calls": 100})
+    await asked.begin(problem)
+    for cap in (4000, 8000, 16000):
+        args = asked.actions[0]["args"]
+        assert args["tokens"] == cap
+        used = sum(
+            u["prompt_tokens"] + u["completion_tokens"] for u in (await asked.state())["usage"].values()
+        )
+        assert args["used"]["tokens"] == used <= cap
+        await asked.decide(APPROVE)
+
+
 async def test_the_caps_that_were_shown_hold_though_the_run_that_resumes_has_others(
     pair: list[ScriptedAgent], make_executor: MakeExecutor, problem: Problem
 ) -> None:
@@ -613,9 +640,85 @@ async def test_an_edited_state_is_asked_about_as_it_is_then(
 def test_a_graph_for_one_around_it_ends_before_the_question(
     pair: list[ScriptedAgent], make_executor: MakeExecutor
 ) -> None:
-    from bdc_agents.config import Budget
-    from bdc_agents.search.nodes import Nodes
-
     nodes = Nodes({a.name: a for a in pair}, make_executor(), SearchConfig(), Budget(), None, ("budget",))
     for review in ("before", "after"):
         assert "review" not in graph_of(nodes, SearchState, SearchState, review=review).nodes
+
+
+class Killed(BaseException):
+    """What no part of the search handles."""
+
+
+async def test_a_search_that_is_killed_behind_a_decision_keeps_it(
+    tmp_path: Path, make_agent: Any, make_executor: MakeExecutor, problem: Problem
+) -> None:
+    def team(last: int) -> list[ScriptedAgent]:
+        made = [make_agent("ann"), make_agent("bob")]
+        answers = [one.respond for one in made]
+
+        def respond(request: Any, answer: Any) -> str:
+            if sum(len(one.requests) for one in made) > last:
+                raise Killed
+            return answer(request)
+
+        for one, answer in zip(made, answers, strict=True):
+            one.respond = lambda request, answer=answer: respond(request, answer)
+        return made
+
+    async with kept(tmp_path / "a.sqlite", team(99), make_executor()) as asked:
+        await asked.begin(problem)
+        thoughts = len(asked.actions)
+    async with kept(tmp_path / "a.sqlite", team(0), make_executor()) as asked:
+        with pytest.raises(Killed):
+            await asked.decide({"type": "reject"}, *[APPROVE] * (thoughts - 1))
+    async with kept(tmp_path / "a.sqlite", team(99), make_executor()) as asked:
+        result = asked._seen(await asked.app.ainvoke(None, asked.config))
+        assert (await asked.state())["reviews"][0]["decision"] == "reject"
+        while "__interrupt__" in result:
+            last = asked.actions[0]["name"] == "budget"
+            result = await asked.decide(*[{"type": "reject"} if last else APPROVE] * len(asked.actions))
+    assert sum(used["calls"] for used in result["solution"]["usage"].values()) <= 14
+
+
+# --- whoever reads a trace ----------------------------------------------------------------------------
+
+
+async def test_everything_that_reads_traces_takes_one_with_a_person(problem: Problem) -> None:
+    asked, action = await solved(problem, search=THINKS)
+    await asked.decide({"type": "respond", "message": "Without multiplication."})
+    bad = {"name": "accept", "args": {"code": "def double(x):\n    return bad\n"}}
+    result = await asked.decide({"type": "edit", "edited_action": bad})
+    while asked.actions[0]["name"] != "accept":
+        result = await asked.decide(APPROVE)
+    edit = {"name": "accept", "args": {"code": OWN}}
+    result = await asked.decide({"type": "edit", "edited_action": edit})
+    assert result["solution"]["agent"] == "person"
+    trace = Trace.model_validate_json(trace_of(await asked.state()).model_dump_json())
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(tree_report(trace))
+    shown = console.export_text()
+    assert "a person decided: 1 program answered, 2 programs edited" in shown
+    assert "best 4/4 by person" in shown
+    assert "Without multiplication." in render_html([trace])
+    assert [row["coder"] for row in Matrix.of([trace]).rows()].count("person") == 1
+    assert not {"person"} & {name for row in beliefs_of([trace]).counts for name in row.split("/")}
+    assert survey_of("run", [trace])
+    assert isinstance(diagnose([trace]), tuple)
+    assert told_of_search(trace)
+    moves_section(moves_of([trace]))
+    assert action["args"]["code"] not in [row.completion for row in extract_traces(trace)]
+
+
+def test_a_trace_of_before_has_no_decisions(problem: Problem) -> None:
+    solution = {
+        "problem_id": "double",
+        "solved": False,
+        "code": "",
+        "reward": 0,
+        "stopped_by": "calls",
+        "tree": dict.fromkeys(
+            ("nodes", "evaluated", "pruned", "refined", "depth", "programs", "rollouts"), 0
+        ),
+    }
+    old = {"version": 2, "problem": problem.model_dump(), "solution": solution, "nodes": [], "programs": {}}
+    assert Trace.model_validate(old).reviews == ()
