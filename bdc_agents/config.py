@@ -33,7 +33,7 @@ from pydantic_settings import (
 )
 
 from bdc_agents.errors import ConfigError, UsageError, unknown
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given, Suggesting
 from bdc_agents.untrusted import read_toml
 
 CONFIG_FILE = "bdc.toml"
@@ -80,7 +80,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class OllamaConfig(Frozen):
+class OllamaConfig(Given):
     """Options of Ollama's own protocol, under Ollama's names; None for its defaults.
 
     Args:
@@ -102,7 +102,7 @@ class OllamaConfig(Frozen):
     repeat_penalty: float | None = Field(default=None, gt=0)
 
 
-class AgentConfig(Frozen):
+class AgentConfig(Given):
     """One named agent: which LLM it is and how it may be called.
 
     `docs/agents.md` shows each provider.
@@ -211,7 +211,7 @@ _AT_HOST = re.compile(r"([^@:]+)@([^@\s]+)|([^@]+)@([\w.-]+(?::\d+(?:/.*)?|/.*))
 """The same without a scheme. In `google_vertexai:claude@20240229` a version follows, not a host."""
 
 
-class WithPresets(Frozen):
+class WithPresets(Given):
     """Settings with presets."""
 
     kind: ClassVar[str]
@@ -338,7 +338,7 @@ class SearchConfig(WithPresets):
         return fields  # pyright: ignore[reportUnknownVariableType]
 
 
-class Budget(Frozen):
+class Budget(Given):
     """Caps on what one search may use; None for no cap.
 
     Args:
@@ -356,7 +356,7 @@ class Budget(Frozen):
     seconds: float | None = Field(default=None, gt=0)
 
 
-class SandboxConfig(Frozen):
+class SandboxConfig(Given):
     """How programs are isolated.
 
     Args:
@@ -374,14 +374,14 @@ class SandboxConfig(Frozen):
     packages: tuple[str, ...] = ()
 
 
-class StoreConfig(Frozen):
+class StoreConfig(Given):
     """Whether and where replies are cached; without a path, in the user's cache folder."""
 
     cache: bool = True
     path: Path | None = None
 
 
-class Settings(BaseSettings):
+class Settings(Suggesting, BaseSettings):
     """All settings of one project, as read by `load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -524,6 +524,8 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
         return f"{source}: {item['msg'].removeprefix('Value error, ')}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
+    if item["type"] in ("tuple_type", "list_type"):  # Nobody who writes a file knows tuples.
+        return f"{source}: {place}: a list is needed{value}"
     if item["type"] == "dict_type":
         return f"{source}: {place}: {_TABLE_NEEDED.get(str(location[-1]), 'a table is needed')}{value}"
     return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"

@@ -17,7 +17,7 @@ internal error occurred".
         └── SandboxRefused    this machine offers no isolation
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -25,6 +25,10 @@ _LONGEST_NAME = 200
 """Characters of a name in a message: longer ones come from damaged files, and would hide what is wrong."""
 _NEAREST, _SHOWN = 5, 10
 """Names that a message suggests, and those that it lists where none is near: they fit on two lines."""
+
+
+_DIFFERENCES = 4
+"""Differences of two settings that a message tells: more would hide what to do."""
 
 
 class BDCError(RuntimeError):
@@ -83,6 +87,21 @@ def _readable(name: str) -> str:
     if name.isprintable() and len(name) <= _LONGEST_NAME:
         return name
     return f"{ascii(name[: _LONGEST_NAME // 2])[1:-1]}..."
+
+
+def in_a_sentence(differences: Sequence[str]) -> str:
+    """The first differences one after another, and how many more there are."""
+    more = f"; and {len(differences) - _DIFFERENCES} more" if len(differences) > _DIFFERENCES else ""
+    return "; ".join(differences[:_DIFFERENCES]) + more
+
+
+def other_agents(then: Iterable[str], now: Iterable[str]) -> str:
+    """Says which agents took part and which ones do now; empty where they are the same."""
+    before, after = sorted(set(then)), sorted(set(now))
+    if before == after:
+        return ""
+    one, other = (", ".join(map(_readable, names)) or "none" for names in (before, after))
+    return f"agents: {one} in the run, {other} now"
 
 
 def unknown(what: str, value: str, choices: Iterable[str]) -> str:

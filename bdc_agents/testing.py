@@ -152,8 +152,7 @@ class ScriptedEndpoint:
             def log_message(self, format: str, *args: Any) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         # It looks that often, in seconds, whether it is to end.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
@@ -170,6 +169,13 @@ class ScriptedEndpoint:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """Connections that wait to be accepted. With the 5 of `socketserver`, 32 searches that ask at once on a
+    busy machine are reset now and then, and a call that failed makes another tree."""
 
 
 def _completion(body: dict[str, Any], reply: str | dict[str, Any]) -> dict[str, Any]:

@@ -43,17 +43,27 @@ def read_json(data: bytes | str, *, finite: bool = True) -> Any:
         return json.loads(data, parse_constant=_no_number, parse_float=_float, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise ValueError(json_fault(error)) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"no UTF-8 text: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def json_fault(error: json.JSONDecodeError) -> str:
     """Says what is wrong with JSON, and where; for text on one line, such as a row, only the column."""
-    text = error.doc.rstrip()
+    text, told = error.doc.rstrip(), error.msg.removesuffix(" at")  # As in `Invalid control character at`.
     if "\n" in text:
-        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+        return f"{told} at line {error.lineno}, column {error.colno}"
     # If a line ends too early, the parser blames the start of the next one, which is not in this row.
-    return f"{error.msg} at column {min(error.pos, len(text)) + 1}"
+    return f"{told} at column {min(error.pos, len(text)) + 1}"
+
+
+def json_kind(value: Any) -> str:
+    """What a value is in the words of JSON."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    kinds = {"list": "a list", "dict": "an object", "str": "a text", "int": "a number", "float": "a number"}
+    return kinds.get(type(value).__name__, f"a {type(value).__name__}")
 
 
 def read_object(data: bytes | str, *, finite: bool = True) -> dict[str, Any]:
@@ -64,7 +74,7 @@ def read_object(data: bytes | str, *, finite: bool = True) -> dict[str, Any]:
     """
     found = read_json(data, finite=finite)
     if not isinstance(found, dict):
-        raise ValueError(f"a JSON object is expected, found a {type(found).__name__}")
+        raise ValueError(f"a JSON object is expected, found {json_kind(found)}")
     return found
 
 

@@ -25,19 +25,10 @@ from bdc_agents.data import load_task
 from bdc_agents.errors import BDCError
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search import agreement
+from bdc_agents.search.choice import agreement
+from bdc_agents.search.choice.inputs import comparison, further_inputs
 from bdc_agents.types import Limits, Problem, Program, TestCase, Trace
-from bdc_agents.types.asserts import case_from_assert
-
-try:
-    from bdc_agents.search.choice.inputs import comparison, further_inputs
-except ImportError:  # as it was before
-    from bdc_agents.search.choice.agreement import further_inputs  # type: ignore[no-redef]
-
-    def comparison(problem: Problem) -> Problem:
-        """The problem as it is."""
-        return problem
-
+from bdc_agents.types.written.asserts import case_from_assert
 
 MUTANTS = 24
 EXAMPLES = 3

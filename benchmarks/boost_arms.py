@@ -8,7 +8,7 @@ from decks import Blind, Deck
 from bdc_agents.agents import Agent
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.evaluate import Solver
-from bdc_agents.evaluate.solvers import Spec, Tools, create_solver
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.sandbox import Executor
 
 CALLS = 16

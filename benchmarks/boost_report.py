@@ -10,7 +10,7 @@ from boost_rows import Row
 from rich.console import Console
 from rich.table import Table
 
-from bdc_agents.evaluate.metrics import Difference, paired, wilson
+from bdc_agents.evaluate.figures.metrics import Difference, paired, wilson
 
 PAIRS = (
     ("search", "best of 16"),

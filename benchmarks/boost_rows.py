@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bdc_agents.evaluate.solvers import Answer
+from bdc_agents.evaluate.solvers.protocol import Answer
 from bdc_agents.sandbox import Executor, job_for
 from bdc_agents.types import Attempt, Node, Task, Trace
 

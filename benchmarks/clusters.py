@@ -27,7 +27,7 @@ from bdc_agents.distill.clustering.validation import Validation, validate
 from bdc_agents.distill.items import Embedded, Item, labels_of
 from bdc_agents.embed.encoder import EncoderConfig, Vectors, unit
 from bdc_agents.embed.load import load_encoder
-from bdc_agents.experts.membership import Clusters, ClusterSettings
+from bdc_agents.experts.clusters import Clusters, ClusterSettings
 
 METHODS: dict[str, dict[str, Any]] = {
     "UMAP, HDBSCAN": {"method": "umap-hdbscan"},

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean
 
-from bdc_agents.evaluate.metrics import mean_interval, paired
+from bdc_agents.evaluate.figures.metrics import mean_interval, paired
 
 RESAMPLES = 1000
 PROBLEMS, SAMPLES, KEPT = (5, 20, 120), (1, 5), (1.0, 0.8, 0.5)

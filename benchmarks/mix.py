@@ -31,8 +31,8 @@ class Bench:
         import torch
 
         from bdc_agents.experts.base import load_base
-        from bdc_agents.experts.library import AdapterConfig
         from bdc_agents.experts.lora import StackedAdapters
+        from bdc_agents.experts.manifest import AdapterConfig
 
         self.options = options
         self.model = load_base(options.base, dtype=options.dtype).model.eval()

@@ -51,11 +51,11 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 
 PURE = {
-    "evaluate/diagnose.py": "what a search's trace says about its parts",
-    "evaluate/groups.py": "how problems are grouped",
-    "evaluate/matching.py": "which answers are compared",
-    "evaluate/metrics.py": "pass@k, intervals, differences",
-    "evaluate/summary.py": "the figures of a table",
+    "evaluate/figures/diagnose.py": "what a search's trace says about its parts",
+    "evaluate/figures/groups.py": "how problems are grouped",
+    "evaluate/figures/matching.py": "which answers are compared",
+    "evaluate/figures/metrics.py": "pass@k, intervals, differences",
+    "evaluate/figures/summary.py": "the figures of a table",
     "runs/export.py": "which rows are trained on",
     "runs/matrix.py": "who solved what",
     "runs/overlap.py": "which texts are too much alike",
@@ -86,7 +86,7 @@ PURE = {
     "search/state.py": "how changes of the state are put together",
     "search/traces.py": "what is learned from a search",
     "sandbox/judge.py": "whether an output is the expected one",
-    "distill/loss.py": "what is trained towards",
+    "distill/training/loss.py": "what is trained towards",
     "experts/mixture.py": "what a mixture of experts computes",
 }
 """Modules whose results follow from their arguments, by what they decide. None starts anything, waits for

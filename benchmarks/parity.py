@@ -30,7 +30,8 @@ GRID = 64
 
 def plain_library(source: Path, target: Path, base: dict[str, str]) -> Path:
     """A copy without router, since weights are given here, and with its base at another place."""
-    from bdc_agents.experts.library import ExpertLibrary, write_manifest
+    from bdc_agents.experts.library import ExpertLibrary
+    from bdc_agents.experts.manifest import write_manifest
 
     shutil.copytree(source, target)
     manifest = ExpertLibrary(target).manifest

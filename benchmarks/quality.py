@@ -33,7 +33,7 @@ from bdc_agents import (
     load_tasks,
 )
 from bdc_agents.agents import Agent
-from bdc_agents.evaluate.metrics import paired
+from bdc_agents.evaluate.figures.metrics import paired
 from bdc_agents.sandbox import Executor, job_for
 
 MANY = 1000

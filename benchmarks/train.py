@@ -61,7 +61,7 @@ def read_rows(data: Path, count: int) -> list[Any]:
 
 def work(options: argparse.Namespace) -> tuple[Any, list[Any], list[list[list[int]]]]:
     """The base, the rows, and for each step the rows of each expert."""
-    from bdc_agents.distill.rows import encode_rows
+    from bdc_agents.distill.training.rows import encode_rows
     from bdc_agents.experts.base import load_base
 
     base = load_base(options.base, dtype=options.dtype)
@@ -158,10 +158,10 @@ def plain_way(
 def own_way(
     base: Any, rows: list[Any], steps: list[dict[int, list[int]]], experts: int, options: Any
 ) -> Callable[[], None]:
-    from bdc_agents.distill.batches import plan_step
-    from bdc_agents.distill.learner import Learner
-    from bdc_agents.distill.loss import RowLoss
     from bdc_agents.distill.recipe import TrainConfig
+    from bdc_agents.distill.training.batches import plan_step
+    from bdc_agents.distill.training.learner import Learner
+    from bdc_agents.distill.training.loss import RowLoss
     from bdc_agents.experts.lora import StackedAdapters
 
     config = TrainConfig(targets=TARGETS, tokens_per_pass=options.tokens, batch=options.batch)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from bdc_agents.distill.curves import live_losses
 from bdc_agents.distill.recipe import load_recipe
-from bdc_agents.distill.rows import read_rows, training_rows
 from bdc_agents.distill.save import save_library
-from bdc_agents.distill.train import train_experts
+from bdc_agents.distill.training.curves import live_losses
+from bdc_agents.distill.training.experts import train_experts
+from bdc_agents.distill.training.rows import read_rows, training_rows
 from bdc_agents.experts.base import load_base
+from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.devices import Processes, idle_cores
-from bdc_agents.experts.membership import Clusters
 from bdc_agents.runs import read_traces
 
 

@@ -4,8 +4,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bdc_agents.config import PRESETS, AgentConfig, SearchConfig, Settings, load_settings
+from bdc_agents.config import (
+    PRESETS,
+    AgentConfig,
+    Budget,
+    SandboxConfig,
+    SearchConfig,
+    Settings,
+    load_settings,
+)
 from bdc_agents.errors import ConfigError
+from bdc_agents.types import Checker, Limits
 
 
 def write(folder: Path, text: str) -> Path:
@@ -249,3 +258,21 @@ def test_an_address_without_a_scheme_is_told_where_it_is_read(name):
 
 def test_a_version_behind_an_at_is_no_address():
     assert Settings().agent("google_vertexai:claude@20240229").base_url is None
+
+
+@pytest.mark.parametrize(
+    ("made", "meant"),
+    [
+        (lambda: Budget(call=3), "did you mean calls?"),
+        (lambda: SearchConfig(rollout=3), "did you mean rollouts?"),
+        (lambda: SearchConfig.preset("paper", rollout=3), "did you mean rollouts?"),
+        (lambda: AgentConfig(model="m", temprature=0), "did you mean temperature"),
+        (lambda: SandboxConfig(packges=[]), "did you mean packages?"),
+        (lambda: Settings(budget={"call": 3}), "unknown field of budget 'call'; did you mean calls?"),
+        (lambda: Limits(second=1), "did you mean cpu_seconds, wall_seconds?"),
+        (lambda: Checker(tolerence=1), "did you mean tolerance?"),
+    ],
+)
+def test_a_setting_that_is_not_known_is_answered_by_the_nearest_in_python_too(made, meant):
+    with pytest.raises(ValueError, match=re.escape(meant)):
+        made()

@@ -17,14 +17,14 @@ from bdc_agents.config import load_settings
 from bdc_agents.data import load_task, load_tasks, problem_from_statement, task_from_dict
 from bdc_agents.data.apps import apps_task
 from bdc_agents.data.leetcode import leetcode_task
-from bdc_agents.distill.checkpoint import read_losses
 from bdc_agents.distill.recipe import load_recipe
-from bdc_agents.distill.rows import read_rows as read_training_rows
+from bdc_agents.distill.training.checkpoint import read_losses
+from bdc_agents.distill.training.rows import read_rows as read_training_rows
 from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.evaluate.config import _read as read_evaluation
 from bdc_agents.evaluate.library.config import read_config
 from bdc_agents.evaluate.results import _is_json, read_record, read_rows
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.runs import read_run, read_traces
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.sandbox.judge import _parse as read_report

@@ -21,7 +21,7 @@ from bdc_agents.errors import (
     UsageError,
 )
 from bdc_agents.evaluate.library.config import CompareConfig, write_config
-from bdc_agents.experts.library import (
+from bdc_agents.experts.manifest import (
     ADAPTER,
     ADAPTER_CONFIG,
     ExpertRecord,

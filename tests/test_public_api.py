@@ -86,7 +86,7 @@ def settings() -> Iterator[str]:
 
 def files() -> Iterator[str]:
     """The fields of traces, problems and libraries on disk."""
-    from bdc_agents.experts.library import Manifest
+    from bdc_agents.experts.manifest import Manifest
     from bdc_agents.types import Task, Trace
 
     for title, model in (("trace", Trace), ("problem", Task), ("library.json", Manifest)):

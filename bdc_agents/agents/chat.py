@@ -23,7 +23,7 @@ from bdc_agents.agents.answered import (
     was_truncated,
 )
 from bdc_agents.agents.cache import ReplyCache, reply_key
-from bdc_agents.agents.described import address, hide, model_name, price_of, reasons, secrets
+from bdc_agents.agents.described import address, hide, long_secrets, model_name, price_of, reasons, secrets
 from bdc_agents.agents.failures import LONGEST_WAIT, Endpoint, Failure, diagnose, how_long, shown_url
 from bdc_agents.agents.knobs import (
     LONGEST_SEED,
@@ -255,6 +255,8 @@ class ChatAgent:
         text, truncated = text_of(message), was_truncated(message)
         if failure := _no_reply(message, text, truncated):
             return failure, usage.model_copy(update={"failed": 1})
+        # A gateway may echo what it was sent; a reply ends up in prompts, programs and traces.
+        text = hide(text, long_secrets(models_in(here.model), self.config))
         return Reply(text=text, usage=usage, truncated=truncated)
 
     async def _invoke(

@@ -14,6 +14,8 @@ from bdc_agents.config import AgentConfig
 
 _SHORTEST_SECRET = 6
 """Characters of a text that is hidden as a secret: to hide a shorter one would garble ordinary words."""
+_SHORTEST_IN_REPLY = 16
+"""The same in a reply, whose programs must not be garbled: keys of providers have 32 characters or more."""
 
 
 def model_name(model: object) -> str:
@@ -85,6 +87,12 @@ def secrets(models: Iterable[BaseChatModel], config: AgentConfig) -> list[str]:
         proxy = config.proxy.get_secret_value()
         found |= {proxy, urlsplit(proxy).password or ""}
     return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def long_secrets(models: Iterable[BaseChatModel], config: AgentConfig) -> list[str]:
+    """The secrets that are hidden in replies: `ollama` or `application/json` may be words of programs."""
+    found = (secret for secret in secrets(models, config) if len(secret) >= _SHORTEST_IN_REPLY)
+    return [secret for secret in found if any(map(str.isdigit, secret))]
 
 
 def _headers_of(models: Iterable[BaseChatModel]) -> Iterator[str]:

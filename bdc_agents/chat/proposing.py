@@ -9,8 +9,8 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.search.choice.self_tests import TESTS_KEPT
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase
-from bdc_agents.types.asserts import called_names
 from bdc_agents.types.literals import evaluate
+from bdc_agents.types.written.asserts import called_names
 
 ASKED = 2
 """Agents that are asked for tests: two can agree, and a third would cost as much as a program."""

@@ -15,7 +15,7 @@ from typing import Any
 from bdc_agents.chat.spoken import Spoken, input_and_output, spoken_tests
 from bdc_agents.data.examples import stdin_examples
 from bdc_agents.syntax import parse
-from bdc_agents.types.entry_point import stated_function
+from bdc_agents.types.written.entry_point import stated_function
 from bdc_agents.untrusted import read_json
 
 LONGEST = 20_000

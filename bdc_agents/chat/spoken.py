@@ -13,9 +13,9 @@ from textwrap import dedent
 from typing import Any, NamedTuple
 
 from bdc_agents.syntax import parse
-from bdc_agents.types.forms import read_test
 from bdc_agents.types.literals import is_value
-from bdc_agents.types.parts import is_expression
+from bdc_agents.types.written.forms import read_test
+from bdc_agents.types.written.parts import is_expression
 
 LONGEST_LINE = 2000
 """Characters of a line that may hold a test, as in `data.examples`."""

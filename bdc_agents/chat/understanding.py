@@ -16,8 +16,8 @@ from bdc_agents.data.rows import given
 from bdc_agents.errors import ProblemError
 from bdc_agents.prompts import with_remark
 from bdc_agents.types import Problem, TestCase
-from bdc_agents.types.asserts import call_of, called_names
-from bdc_agents.types.forms import read_test
+from bdc_agents.types.written.asserts import call_of, called_names
+from bdc_agents.types.written.forms import read_test
 
 UNNAMED = "solve"
 """The function to write where a message asks for a function and names none."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -15,7 +15,7 @@ from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import Agents, AsJson, Config
 from bdc_agents.config import Settings
 from bdc_agents.errors import BDCError
-from bdc_agents.view.text import one_line, printable
+from bdc_agents.view.text import called, one_line, printable
 
 # `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
 if TYPE_CHECKING:
@@ -113,47 +113,83 @@ def _absent(model: str, models: "Sequence[ModelStatus]") -> str:
 def _show(lines: Sequence[AgentLine], models: "Sequence[ModelStatus]", pinged: bool) -> None:
     console = Console()
     if lines:
-        console.print(_agents_table(lines, pinged))
+        console.print(_agents_table(lines, pinged), *_troubles(lines), sep="\n")
     else:
         console.print("no agents are configured; write a bdc.toml (bdc config --example) or use --agent")
     console.print()
-    console.print(_models_table(models))
+    console.print(_models_table(models), *_places(models), sep="\n")
 
 
 def _agents_table(lines: Sequence[AgentLine], pinged: bool) -> Table:
+    """One line an agent; what is wrong with one is a sentence, and stands below (see `_troubles`)."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in ("agent", "model", "endpoint", *(("answers", "tok/s") if pinged else ()), "state"):
-        table.add_column(name, justify="right" if name in {"answers", "tok/s"} else "left", overflow="fold")
+    names = [line.name for line in lines]
+    # Most are named by their model, or asked at their provider's own address: columns for some alone.
+    heads = ["agent"]
+    heads += ["model"] if any(_model(line, names) for line in lines) else []
+    heads += ["endpoint"] if any(line.endpoint for line in lines) else []
+    heads += ["answers", "tok/s"] if pinged else []
+    for head in (*heads, "state"):
+        fixed = head in {"answers", "tok/s", "state"}
+        justify = "right" if head in {"answers", "tok/s"} else "left"
+        table.add_column(head, justify=justify, overflow="fold", no_wrap=fixed)
     for line in lines:
         answer = line.ping
-        cells = [Text(one_line(text, 80)) for text in (line.name, line.model, line.endpoint or "-")]
-        if pinged:
-            ok = answer is not None and answer.ok
-            cells.append(Text(f"{answer.seconds:.1f} s" if answer and ok else "no", "green" if ok else "red"))
-            rate = answer.tokens_per_second if answer else None
-            cells.append(Text(f"{rate:.0f}" if rate else "-"))
-        problem = line.problem or (answer.error if answer else "")
-        told = "".join(f"; {note}" for note in (answer.notes if answer else ()))
-        cells.append(Text(printable(problem), "red") if problem else Text(f"ready{printable(told)}", "green"))
-        table.add_row(*cells)
+        ok = answer is not None and answer.ok
+        rate = answer.tokens_per_second if answer else None
+        cells = {
+            "agent": Text(one_line(called(line.name, names), 80)),
+            "model": Text(one_line(_model(line, names), 80) or "-"),
+            "endpoint": Text(one_line(line.endpoint, 80) or "-"),
+            "answers": Text(f"{answer.seconds:.1f} s" if answer and ok else "no", "green" if ok else "red"),
+            "tok/s": Text(f"{rate:.0f}" if rate else "-"),
+        }
+        state = Text("not ready", "red") if _problem(line) else Text("ready", "green")
+        table.add_row(*(cells[head] for head in heads), state)
     return table
+
+
+def _model(line: AgentLine, names: Sequence[str]) -> str:
+    """Its model where the name does not say it."""
+    return "" if line.model in (line.name, called(line.name, names)) else line.model
+
+
+def _problem(line: AgentLine) -> str:
+    return line.problem or (line.ping.error if line.ping else "")
+
+
+def _troubles(lines: Sequence[AgentLine]) -> Iterator[Text]:
+    """What is to be said of an agent: why it is not ready, and what its endpoint does otherwise."""
+    names = [line.name for line in lines]
+    for line in lines:
+        name = one_line(called(line.name, names), 80)
+        if problem := _problem(line):
+            # Errors name their agent first.
+            said = printable(problem).removeprefix(f"agent {line.name!r}: ")
+            yield Text(f"{name}: {said}", "red")
+        for note in line.ping.notes if line.ping else ():
+            yield Text(f"{name}: {printable(note)}", "yellow")
 
 
 def _models_table(models: "Sequence[ModelStatus]") -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in ("local model", "size", "licence", "on this machine"):
-        table.add_column(
-            name,
-            justify="right" if name == "size" else "left",
-            overflow="fold",
-            no_wrap=name in {"local model", "size"},
-        )
+    for name in ("local model", "size", "here", "licence"):
+        justify = "right" if name == "size" else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "licence")
     for model in models:
-        place = Text(str(model.path), "green") if model.path else Text(model.problem or "no", "dim")
-        if not model.agent:
-            place.append("  (a base model: no agent)", "dim")
-        table.add_row(f"local:{model.name}", _size(model), model.licence, place)
+        here = Text("yes", "green") if model.path else Text("no", "dim")
+        licence = model.licence if model.agent else f"{model.licence}; a base model, no agent"
+        table.add_row(f"local:{model.name}", _size(model), here, licence)
     return table
+
+
+def _places(models: "Sequence[ModelStatus]") -> Iterator[Text]:
+    """The folders of the local models, and why one cannot be used."""
+    for folder in dict.fromkeys(model.path.parent for model in models if model.path):
+        yield Text(f"in {folder}", "dim", overflow="fold")
+    for model in models:
+        if model.problem and not model.path:
+            yield Text(f"local:{model.name}: {printable(model.problem)}", "dim")
 
 
 def _size(model: "ModelStatus") -> str:

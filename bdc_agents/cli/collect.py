@@ -34,7 +34,7 @@ from bdc_agents.view.text import count, money, plural
 
 # What searches imports LangGraph and chat models, which take two seconds; `--help` and mistakes need none.
 if TYPE_CHECKING:
-    from bdc_agents.evaluate.survey import Survey
+    from bdc_agents.evaluate.figures.survey import Survey
     from bdc_agents.runs.collect import CollectConfig, Collected
     from bdc_agents.runs.engine import Engine
 
@@ -43,6 +43,7 @@ EXAMPLES = (
     "bdc collect demo --out runs/demo -a local:qwen2.5-coder-0.5b --quiet",
     "bdc collect mbpp:601-700 apps --filter apps:difficulty=introductory --out runs/mixed",
     "bdc collect humaneval --out runs/he --limit 20 --shuffle-seed 1 --budget calls=2000,money=5",
+    "bdc collect mbpp:train --out runs/pool --calls-total 3000    # unsolved ones get what others left",
     "bdc collect mbpp:train --out runs/mbpp --engine ray --ray-address 10.0.0.1:6379",
     "bdc collect mbpp:train --out runs/mbpp --json    # once more: goes on where it was cut off",
 )
@@ -95,6 +96,16 @@ def collect(
     tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on US dollars for each problem.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
+    calls_total: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Calls of all problems together: each first gets an even share, and unsolved ones go on "
+            "with what the others left.",
+        ),
+    ] = None,
+    tokens_total: Annotated[int | None, typer.Option(min=1, help="Tokens, likewise.")] = None,
+    money_total: Annotated[float | None, typer.Option(help="US dollars, likewise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random in a search.")] = None,
     beliefs: KnownBeliefs = None,
     learn: Learn = True,
@@ -142,6 +153,7 @@ def collect(
         shuffle_seed=shuffle_seed,
         limit=limit,
         budget=read_budget(run_budget or []),
+        pool=_pool(calls=calls_total, tokens=tokens_total, money=money_total),
         concurrency=concurrency,
         table=table,
         learn=learn,
@@ -196,7 +208,9 @@ def _collect(
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
         return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
-    return SOLVED if collected.ended == "complete" else UNSOLVED
+    # Rows of one's own file that cannot be used were asked for: not all is done.
+    asked_in_vain = any(row.own for row in collected.left_out)
+    return SOLVED if collected.ended == "complete" and not asked_in_vain else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> "Engine | None":
@@ -234,6 +248,18 @@ def read_budget(texts: Sequence[str]) -> Budget:
         raise ConfigError(explain(error, "--budget", Budget)) from None
 
 
+def _pool(**caps: float | None) -> Budget:
+    """The caps of `--calls-total` and its kind.
+
+    Raises:
+        ConfigError: If one is out of range.
+    """
+    try:
+        return Budget.model_validate(caps)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "--calls-total, --tokens-total, --money-total", Budget)) from None
+
+
 def as_object(collected: "Collected") -> dict[str, Any]:
     """The end of a run as plain data, for machines."""
     progress = collected.progress
@@ -247,10 +273,28 @@ def as_object(collected: "Collected") -> dict[str, Any]:
         "solve_rate": progress.solve_rate,
         "done_here": progress.done_here,
         "seconds": round(progress.seconds, 2),
+        "calls_made": progress.made,
         "spent": progress.spent.model_dump(),
+        **({"pool": _pool_as_object(collected)} if collected.pooled.problems else {}),
         "endpoints": loads,
         "failures": collected.failures,
+        "left_out": {row.where: row.reason for row in collected.left_out},
         "notes": list(collected.notes),
+    }
+
+
+def _pool_as_object(collected: "Collected") -> dict[str, Any]:
+    pooled = collected.pooled
+    return {
+        "total": pooled.pool.model_dump(exclude_none=True),
+        "used": pooled.used._asdict(),
+        "left": pooled.left,
+        "rounds": pooled.rounds,
+        "budgets": {
+            problem: [one.model_dump(exclude_none=True) for one in caps]
+            for problem, caps in pooled.budgets.items()
+        },
+        "unsolved": list(pooled.unsolved),
     }
 
 
@@ -260,8 +304,8 @@ def write_report(out: Path) -> "Survey | None":
     Raises:
         UsageError: If there is no such run.
     """
+    from bdc_agents.evaluate.figures.survey import survey
     from bdc_agents.evaluate.report.collection import write_collection_report
-    from bdc_agents.evaluate.survey import survey
 
     found = survey(out)
     if found:
@@ -270,23 +314,38 @@ def write_report(out: Path) -> "Survey | None":
 
 
 def _report(collected: "Collected", found: "Survey | None") -> None:
+    from bdc_agents.runs.left_out import LEFT_OUT_FILE, summary
+
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
+    theirs = "on these: " if collected.ended != "complete" else ""
     print(
         f"{totals.done} of {plural(totals.total, 'problem')} done: {totals.solved} solved{rate}, "
-        f"{totals.kept} kept; {plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
+        f"{totals.kept} kept; {theirs}{plural(totals.calls, 'call')}, {count(totals.tokens)} tokens, "
         f"{money(collected.progress.money)}"
     )
-    reasons: dict[str, list[str]] = {}
+    if collected.pooled.problems:
+        _tell_pool(collected)
+    reasons: dict[tuple[str, str], list[str]] = {}
     for problem, reason in collected.failures.items():
-        reasons.setdefault(reason, []).append(problem)
-    for reason, problems in list(reasons.items())[:FAILURES_TOLD]:
+        what = "no further round" if problem in collected.pooled.budgets else "no trace"
+        reasons.setdefault((what, reason), []).append(problem)
+    for (what, reason), problems in list(reasons.items())[:FAILURES_TOLD]:
         more = f" and {len(problems) - FAILURES_TOLD} more" if len(problems) > FAILURES_TOLD else ""
-        note(f"no trace of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
+        note(f"{what} of {', '.join(problems[:FAILURES_TOLD])}{more}: {reason}")
     if len(reasons) > FAILURES_TOLD:
         note(f"and of {sum(map(len, list(reasons.values())[FAILURES_TOLD:]))} more")
+    if collected.left_out:
+        for line in summary(collected.left_out):
+            note(line)
+        note(f"  all: {collected.folder / LEFT_OUT_FILE}; the same command searches what is mended")
     if collected.ended == "stopped":
-        note(f"stopped; the same command goes on with {collected.folder}")
+        made, cut = collected.progress.made, sum(one.cut_off for one in collected.progress.loads.values())
+        lost = f", of which {cut} had no reply yet and may be charged" if cut else ""
+        note(
+            f"stopped: this command made {plural(made, 'call')}{lost}; the same command goes on with "
+            f"{collected.folder}"
+        )
     elif collected.ended != "complete":
         note(
             f"the run's budget of {collected.ended} is spent ({spent.calls} calls, {count(spent.tokens)} "
@@ -300,8 +359,27 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
         note(f"figures and plots: {collected.folder / REPORT_FILE}")
 
 
+def _tell_pool(collected: "Collected") -> None:
+    """Says what became of the budget that the problems share."""
+    from bdc_agents.runs.progress import SHOWN, amounts, given
+
+    pooled = collected.pooled
+    used = {name: getattr(pooled.used, name) for name in pooled.left}
+    rounds = f" in {plural(pooled.rounds, 'round')}" if pooled.rounds > 1 else ""
+    note(f"of the pool {amounts(used)} were used{rounds}, {amounts(pooled.left)} are left")
+    if pooled.budgets:
+        shown = [given(problem, caps, pooled.pool) for problem, caps in [*pooled.budgets.items()][:SHOWN]]
+        rest = f" and {len(pooled.budgets) - SHOWN} more" if len(pooled.budgets) > SHOWN else ""
+        note(f"given more than at first: {'; '.join(shown)}{rest}")
+    if pooled.unsolved and collected.ended == "complete":
+        note(
+            f"the pool is spent, and {plural(len(pooled.unsolved), 'problem')} may be solved with more; a "
+            "larger pool needs another --out, where the reply cache answers what was asked before"
+        )
+
+
 def _tell_skills(found: "Survey") -> None:
-    from bdc_agents.evaluate.summary import skills_line
+    from bdc_agents.evaluate.figures.summary import skills_line
 
     if len(found.skills) > 1:
         note(f"for [search] in bdc.toml, where the next bandit can start: {skills_line(found.skills)}")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bdc_agents.runs.progress import Progress
 from bdc_agents.types import Decision, Trace
-from bdc_agents.view.text import AGENT_COLOURS, clock, count, ending, money, one_line, plural
+from bdc_agents.view.text import AGENT_COLOURS, called, clock, count, ending, money, one_line, plural
 
 REFRESHES = 4
 STOPPING = "stopping: what runs is given up, and redone from cached replies; a second signal ends at once"
@@ -90,28 +90,31 @@ class PlainCollectView:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._began = time.monotonic()
-        self._done = 0
+        self._told = set[str]()
         self._progress: Progress | None = None
         self._before = 0
 
     def on_trace(self, trace: Trace) -> None:
         """Writes a line."""
-        self._done += 1
-        self._line(f"{told(trace)}{self._far()}")
+        # Where problems share a budget, one may end in several rounds.
+        again = trace.problem.id in self._told
+        self._told.add(trace.problem.id)
+        self._line(f"{told(trace)}{self._far(again)}")
 
     def on_progress(self, progress: Progress) -> None:
         """Kept for the next line."""
         if self._progress is None:
-            self._before = _ended(progress) - self._done
+            self._before = _ended(progress) - len(self._told)
         self._progress = progress
 
-    def _far(self) -> str:
+    def _far(self, again: bool) -> str:
         """How far the run is: what was told here since the last numbers came counts as well."""
         progress = self._progress
         if progress is None:
             return ""
         total = progress.totals.total
-        done = min(max(_ended(progress), self._before + self._done), total)
+        here = 0 if again else self._before + len(self._told)
+        done = min(max(_ended(progress), here), total)
         left = progress.seconds_left
         return f" [{done} of {total} done" + (
             f", {clock(left)} left]" if left is not None and done < total else "]"
@@ -224,7 +227,7 @@ def _numbers(progress: Progress) -> Text:
         f"solved {totals.solved}" + (f" ({rate:.0%})" if rate is not None else ""),
         f"kept {totals.kept}",
         f"running {progress.running}",
-        plural(totals.calls, "call"),
+        plural(max(totals.calls, progress.made), "call"),
         f"{count(totals.tokens)} tokens",
         money(progress.money),
     ]
@@ -240,7 +243,7 @@ def _endpoints(progress: Progress) -> Table:
     for number, (name, load) in enumerate(progress.loads.items()):
         used = load.usage
         table.add_row(
-            Text(one_line(name, 40), AGENT_COLOURS[number % len(AGENT_COLOURS)]),
+            Text(one_line(called(name, progress.loads), 40), AGENT_COLOURS[number % len(AGENT_COLOURS)]),
             f"{load.share:.0%}",
             f"{load.in_flight}/{load.slots}",
             str(load.waiting),

@@ -14,7 +14,7 @@ from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
 from bdc_agents.errors import UsageError
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.sandbox import create_executor
 
 if TYPE_CHECKING:

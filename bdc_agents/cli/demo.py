@@ -24,7 +24,7 @@ from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.types import Task, Trace
 from bdc_agents.view.html import render_html
 from bdc_agents.view.live import PlainView, View, watch
-from bdc_agents.view.text import count, ending, one_line, passes, value_colour
+from bdc_agents.view.text import called, count, ending, one_line, passes, value_colour
 
 # `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _cells(task: Task, trace: Trace, finished: "Finished") -> list[Text]:
         Text(str(sum(used.calls for used in usage))),
         Text(count(sum(used.tokens for used in usage))),
         Text(f"{solution.seconds:.1f}"),
-        Text(one_line(solution.agent or "-", 40) if solution.solved else "-"),
+        Text(one_line(called(solution.agent or "-"), 40) if solution.solved else "-"),
     ]
 
 

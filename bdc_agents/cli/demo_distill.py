@@ -113,9 +113,9 @@ def _kept(traces: Sequence[Trace]) -> int:
 def _distil(
     traces: Sequence[Trace], folder: Path, lineage: Mapping[str, str], quiet: bool
 ) -> "ExpertLibrary":
-    from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.pipeline import distill
     from bdc_agents.distill.recipe import load_recipe
+    from bdc_agents.distill.training.curves import live_losses
 
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
         recipe = load_recipe(RECIPE)

@@ -17,7 +17,8 @@ from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.library import ExpertLibrary, read_manifest
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_toml
 
@@ -157,8 +158,8 @@ def _make(
     """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
     traces, lineage = read_all(runs)
     # These need the extra `distill`; a missing folder is told before a missing package.
-    from bdc_agents.distill.curves import live_losses
     from bdc_agents.distill.pipeline import distill as make
+    from bdc_agents.distill.training.curves import live_losses
     from bdc_agents.experts.devices import use_idle_cores
 
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
@@ -200,7 +201,7 @@ def _renew(
     """Folds the traces of runs into a library."""
     read_manifest(folder)  # What is missing on disk is told before a missing package.
     traces, lineage = read_all(runs)
-    from bdc_agents.distill.curves import live_losses
+    from bdc_agents.distill.training.curves import live_losses
     from bdc_agents.distill.update import update, used_recipe
     from bdc_agents.experts.devices import use_idle_cores
 
@@ -278,11 +279,17 @@ def read_all(runs: Sequence[Path]) -> tuple[list[Trace], dict[str, str]]:
         ConfigError: If there are none.
     """
     from bdc_agents.runs import trace_file
-    from bdc_agents.runs.store import scan_traces
+    from bdc_agents.runs.store import DAMAGE_NAMED, Damage, scan_traces
 
-    traces = [trace for run in runs for trace in scan_traces(run, lambda damage: note(f"left out: {damage}"))]
+    damaged: list[Damage] = []
+    traces = [trace for run in runs for trace in scan_traces(run, damaged.append)]
     if not traces:
-        raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some")
+        first = f"; the first of {len(damaged)} lines that are none: {damaged[0]}" if damaged else ""
+        raise ConfigError(f"no traces in {', '.join(map(str, runs))}; bdc collect makes some{first}")
+    for damage in damaged[:DAMAGE_NAMED]:
+        note(f"left out: {damage}")
+    if len(damaged) > DAMAGE_NAMED:
+        note(f"and {len(damaged) - DAMAGE_NAMED} more lines that are no traces")
     hashes = {}
     for run in runs:
         with trace_file(run).open("rb") as opened:

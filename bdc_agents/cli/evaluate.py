@@ -27,24 +27,24 @@ from bdc_agents.cli.options import (
     EngineName,
     KnownBeliefs,
     NoCache,
-    Quiet,
     RayAddress,
+    Silent,
 )
 from bdc_agents.config import Budget, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
-from bdc_agents.view.text import count, money, one_line, plural
+from bdc_agents.view.text import called, count, money, one_line, plural, with_short_names
 
 # `--help` needs nothing of what searches, nor of chat models, which take two seconds to import.
 if TYPE_CHECKING:
     from bdc_agents.cli.evaluate_progress import Progress
     from bdc_agents.evaluate.config import EvalConfig
-    from bdc_agents.evaluate.metrics import Interval
+    from bdc_agents.evaluate.figures.metrics import Interval
+    from bdc_agents.evaluate.figures.summary import Figures, Pair, Summary
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
-    from bdc_agents.evaluate.solvers import Solver
-    from bdc_agents.evaluate.summary import Figures, Pair, Summary
+    from bdc_agents.evaluate.solvers.protocol import Solver
 
 ADVICE_FILE = "advice.md"
 PROBLEMS = 40
@@ -166,7 +166,7 @@ def evaluate(
         bool, typer.Option("--inspect", help="Also write logs for inspect_ai, into OUT/inspect.")
     ] = False,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
     no_cache: NoCache = False,
     allow_unsafe: AllowUnsafe = False,
 ) -> int:
@@ -246,17 +246,17 @@ def _evaluate(
         cache: False leaves the reply cache out.
         allow_unsafe: True runs programs where there is no isolation.
         as_json: The summary as one JSON object on stdout.
-        quiet: Plain lines instead of the live view; with `as_json`, no progress at all.
+        quiet: No progress; trouble alone is told, and with `as_json` nothing.
 
     Returns:
         The exit code.
     """
     from bdc_agents.cli.evaluate_progress import progress
     from bdc_agents.evaluate.config import as_record, read_config
+    from bdc_agents.evaluate.figures.summary import write_summary
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import lineage
     from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
-    from bdc_agents.evaluate.summary import write_summary
     from bdc_agents.runs.collect import CACHE_FOLDER
     from bdc_agents.search.budget import caps_on_calls
 
@@ -324,7 +324,7 @@ def _settings(
 
 def _to_advise(config: "EvalConfig", settings: Settings) -> "tuple[EvalConfig, Settings]":
     """Solvers, problems and calls where nobody named them."""
-    from bdc_agents.evaluate.advice import solvers_to_try
+    from bdc_agents.evaluate.report.advice import solvers_to_try
 
     changes: dict[str, Any] = {} if config.limit else {"limit": PROBLEMS}
     if settings.budget.calls is None:
@@ -345,14 +345,15 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     """Writes what pays here, and prints it."""
     from rich.markdown import Markdown
 
-    from bdc_agents.evaluate.advice import advise, as_markdown
-    from bdc_agents.evaluate.groups import by_solver
-    from bdc_agents.evaluate.results import read_rows, trace_folder
+    from bdc_agents.evaluate.figures.groups import rows_by_solver
+    from bdc_agents.evaluate.report.advice import advise, as_markdown
+    from bdc_agents.evaluate.results import trace_folder
     from bdc_agents.runs import write_text
     from bdc_agents.runs.beliefs import keep_beliefs
 
-    rows = by_solver(read_rows(out), [one.solver for one in summary.solvers])
-    beliefs = {name: str(folder) for name in summary.moves if keep_beliefs(folder := trace_folder(out, name))}
+    rows = rows_by_solver(out)
+    places = {name: trace_folder(out, name) for name in summary.moves}
+    beliefs = {name: str(place) for name, place in places.items() if keep_beliefs(place, rows[name])}
     text = as_markdown(advise(summary, rows, beliefs))
     write_text(out / ADVICE_FILE, text)
     if as_json:
@@ -421,6 +422,7 @@ class Place(NamedTuple):
 def _here(asked: Asked) -> Place:
     """In this process."""
     from bdc_agents.cli.evaluate_progress import Progress
+    from bdc_agents.evaluate.remembered import remembering
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
     from bdc_agents.evaluate.run import evaluate as evaluate_all
@@ -429,7 +431,7 @@ def _here(asked: Asked) -> Place:
 
     config, settings, tasks, team, names = asked
     agents = load_team(settings, names)
-    executor = create_executor(settings.sandbox)
+    executor = remembering(create_executor(settings.sandbox), config.pool)
     solvers = build_solvers(config, settings, specs(config), agents, team, executor)
 
     async def run(results: Results, view: Progress) -> Report:
@@ -485,7 +487,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _conclude(summary: "Summary", out: Path, tasks: Sequence[Task], *, inspect: bool) -> None:
-    from bdc_agents.evaluate.inspect_log import write_logs
+    from bdc_agents.evaluate.report.inspect_log import write_logs
     from bdc_agents.evaluate.report.page import write_report
 
     if not summary.solvers:
@@ -516,15 +518,16 @@ def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> Non
 
 def _summary_table(summary: "Summary") -> Table:
     """The main figures, one line for each solver."""
-    from bdc_agents.evaluate.summary import pool_line
+    from bdc_agents.evaluate.figures.summary import pool_line
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("solver", overflow="fold", min_width=12)
     columns = _columns(summary)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
+    names = [one.solver for one in summary.solvers]
     for one in summary.solvers:
-        table.add_row(one_line(one.solver, 40), *(cell(one) for cell in columns.values()))
+        table.add_row(one_line(called(one.solver, names), 40), *(cell(one) for cell in columns.values()))
     most = max((one.problems for one in summary.solvers), default=0)
     size = f"{plural(most, 'problem')}; calls, tokens, seconds: mean for one; [95 % intervals]"
     caption = [*map(pool_line, summary.pools), *summary.claims, size]
@@ -562,16 +565,17 @@ def _interval(interval: "Interval") -> str:
 
 def _findings_text(summary: "Summary") -> Group:
     """How the solvers compare, and the warnings."""
-    from bdc_agents.evaluate.summary import skills_line
+    from bdc_agents.evaluate.figures.summary import skills_line
 
-    lines = [Text(_compared(pair)) for pair in summary.pairs]
+    names = [one.solver for one in summary.solvers]
+    lines = [Text(with_short_names(_compared(pair), names)) for pair in summary.pairs]
     if len(summary.skills) > 1:
         told = skills_line(summary.skills)
         lines.append(Text(f"where the bandit starts from, for [search] in bdc.toml: {told}"))
     if summary.signs:
         lines.append(Text())
     for sign in summary.signs:
-        head = f"{sign.solver}: " if sign.solver else ""
+        head = f"{called(sign.solver, names)}: " if sign.solver else ""
         lines.append(Text.assemble(("! ", "yellow"), f"{head}{sign.finding}"))
     return Group(*([Text(), *lines] if lines else []))
 

@@ -21,9 +21,9 @@ from bdc_agents.cli.exits import note
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.results import Key, Results, Row
 from bdc_agents.evaluate.run import Unanswered, jobs
-from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.types import Task
-from bdc_agents.view.text import count, money, one_line
+from bdc_agents.view.text import called, count, money, one_line
 
 
 class Progress(Protocol):
@@ -51,7 +51,7 @@ def progress(
     as_json: bool,
     quiet: bool,
 ) -> Progress:
-    """Bars in a terminal, a line now and then anywhere else, nothing where nobody asked for it."""
+    """Bars in a terminal, a line now and then anywhere else; where it is to be quiet, trouble alone."""
     tallies = {solver.name: Tally(wanted=0) for solver in solvers}
     for job in jobs(config, tasks, solvers):
         tallies[job.solver.name].wanted += 1
@@ -61,7 +61,9 @@ def progress(
     console = Console(stderr=True)
     if as_json and (quiet or not sys.stderr.isatty()):
         return LineProgress(tallies, tell=lambda _: None)
-    if quiet or not console.is_terminal or console.is_dumb_terminal:
+    if quiet:
+        return LineProgress(tallies, rows=False)
+    if not console.is_terminal or console.is_dumb_terminal:
         return LineProgress(tallies)
     return BarProgress(tallies, console)
 
@@ -124,7 +126,9 @@ class BarProgress:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {
-            name: self._bars.add_task(one_line(name, 30), total=one.wanted, completed=one.rows, told=str(one))
+            name: self._bars.add_task(
+                one_line(called(name, tallies), 30), total=one.wanted, completed=one.rows, told=str(one)
+            )
             for name, one in tallies.items()
         }
 
@@ -155,15 +159,19 @@ class LineProgress:
     Args:
         tallies: By solver.
         tell: Takes a line.
+        rows: Whether rows that were made are told; those that could not be are.
     """
 
-    def __init__(self, tallies: dict[str, Tally], tell: Callable[[str], None] = note) -> None:
+    def __init__(
+        self, tallies: dict[str, Tally], tell: Callable[[str], None] = note, *, rows: bool = True
+    ) -> None:
         self._tallies = tallies
+        self._rows = rows
         self._tell = tell
         self._total = sum(tally.wanted for tally in tallies.values())
         self._every = max(1, self._total // 20)
         self._made = 0
-        if self._done:
+        if self._done and rows:
             tell(f"{self._done} of {self._total} rows are there already")
 
     @property
@@ -178,8 +186,9 @@ class LineProgress:
         before = self._done
         self._tallies[row.solver].add(row)
         self._made += 1
-        if self._made % self._every == 0 or before < self._done == self._total:
-            rates = "; ".join(f"{name}: {tally}" for name, tally in self._tallies.items())
+        if self._rows and (self._made % self._every == 0 or before < self._done == self._total):
+            names = {name: called(name, self._tallies) for name in self._tallies}
+            rates = "; ".join(f"{names[name]}: {tally}" for name, tally in self._tallies.items())
             self._tell(f"{self._done} of {self._total} rows; {rates}")
 
     def on_note(self, text: str) -> None:

@@ -52,7 +52,7 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Folder of the data sets. Default: BDC_DATA.")
     ] = None,
     unscored: Annotated[
-        bool, typer.Option("--unscored", help="Also take solved problems that have no hidden tests.")
+        bool, typer.Option("--unscored", help="Also take solved problems on which no hidden test was run.")
     ] = False,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Also take problems that say the same as another.")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.cli.inputs import STDIN, find_task
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
-from bdc_agents.errors import ConfigError, ProblemError, UsageError
+from bdc_agents.errors import ConfigError, ProblemError, UsageError, in_a_sentence
 from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
 from bdc_agents.search.origin import SHAPES_REPLIES, raised
 from bdc_agents.types import Problem, Task, Trace
@@ -88,7 +88,7 @@ def read_search(
         )
     task, search, budget = _read(kept, str(folder))
     names = _names(kept, str(folder))
-    _refuse_others(asked, names)
+    _refuse_others(asked, names, kept, folder)
     budget = budget.model_copy(update={key: cap for key, cap in caps.items() if cap is not None})
     traces = [trace for trace in read_traces(folder) if trace.problem.statement == task.problem.statement]
     finished = traces[-1] if traces and not _goes_on(traces[-1], budget) else None
@@ -132,11 +132,12 @@ def _names(kept: Mapping[str, Any], source: str) -> list[str]:
     return names
 
 
-def _refuse_others(asked: Sequence[str], names: Sequence[str]) -> None:
+def _refuse_others(asked: Sequence[str], names: Sequence[str], kept: Mapping[str, Any], folder: Path) -> None:
     for name in asked:
         if name not in names:
             raise ConfigError(
-                f"a resumed search keeps its agents: {', '.join(names)}; {name!r:.80} is none of them"
+                f"a resumed search keeps its agents: {', '.join(names)}; {name!r:.80} is none of them.\n"
+                f"Go on with it: {going_on(folder, names)}; or begin another search: {_anew(kept)}"
             )
 
 
@@ -196,11 +197,15 @@ def _refuse_changes(kept: Mapping[str, Any], given: Mapping[str, Any], now: Mapp
         if kept["agents"][name].get(key) != agent.get(key)
     ]
     if differences:
-        listed = "\n".join(f"  {line}" for line in differences)
         raise ConfigError(
-            f"a resumed search keeps its settings, or its tree would be that of neither:\n{listed}\n"
-            "put them back, or start a new search with bdc solve TARGET --out RUN"
+            f"a resumed search keeps its settings: {in_a_sentence(differences)}.\n"
+            f"Leave them out to go on with it, or begin another search: {_anew(kept)}"
         )
+
+
+def _anew(kept: Mapping[str, Any]) -> str:
+    """The command that begins another search of the problem."""
+    return shlex.join(["bdc", "solve", str(kept.get("target") or "TARGET"), "--out", "RUN"])
 
 
 def _with_hidden_tests(task: Task, target: str, data: Path | None) -> Task:

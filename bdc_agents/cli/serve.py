@@ -15,12 +15,13 @@ from bdc_agents.cli.inputs import agent_names, closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, Config
 from bdc_agents.config import Settings
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.extras import need
+from bdc_agents.serve.backends.catalog import check_backend
 from bdc_agents.serve.http.guard import ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts
 from bdc_agents.serve.loopback import is_loopback
-from bdc_agents.serve.routed_model import RoutedModel, check_backend
+from bdc_agents.serve.routed_model import RoutedModel
 
 if TYPE_CHECKING:
     from bdc_agents.agents import Agent

@@ -16,7 +16,8 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.disk import own_database
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.locks import one_process
-from bdc_agents.runs.hidden import score_hidden
+from bdc_agents.runs.hidden import right_programs, score_hidden
+from bdc_agents.runs.store import decide
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, trace_of
 from bdc_agents.search.checkpoints import PlainSerializer
@@ -97,8 +98,15 @@ async def search(
     except BaseException:
         rescue()
         raise
-    keep(trace)
-    return Finished(trace, await score_hidden(task, trace.solution.code, executor))
+    hidden = None
+    try:
+        hidden = await score_hidden(task, trace.solution.code, executor)
+        if hidden is not None:  # Without hidden tests whoever trains on it decides.
+            right = await right_programs(task, trace, hidden, executor)
+            trace = trace.model_copy(update={"decision": decide(trace, hidden, right)})
+    finally:
+        keep(trace)
+    return Finished(trace, hidden)
 
 
 class _SoFar:

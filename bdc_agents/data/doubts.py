@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from bdc_agents.data.rows import given
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.asserts import asserts_something, call_of, entry_point_of
-from bdc_agents.types.entry_point import stated_function
-from bdc_agents.types.literals import evaluate
-from bdc_agents.types.operations import find_operations
+from bdc_agents.types.literals import evaluate, is_value
+from bdc_agents.types.written.asserts import asserts_something, call_of, entry_point_of
+from bdc_agents.types.written.entry_point import stated_function
+from bdc_agents.types.written.operations import class_made, find_operations, no_class
 
 
 class Named(NamedTuple):
@@ -21,11 +21,13 @@ class Named(NamedTuple):
         name: Name such as `public_tests[2]`.
         test: The test.
         secret: Whether only its name may be shown.
+        as_json: Whether what it expects was written as JSON, not as code.
     """
 
     name: str
     test: TestCase
     secret: bool = False
+    as_json: bool = False
 
 
 def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
@@ -46,6 +48,8 @@ def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
             *_named_by_none(named, problem),
             *_of_another_function(named, problem),
             *_stating_nothing(named, problem),
+            *_numbers_as_texts(named, problem),
+            *_without_class(named, problem),
         )
     )
 
@@ -74,7 +78,7 @@ def _equal(named: Sequence[Named]) -> Iterator[str]:
 
 def _contradicting(named: Sequence[Named]) -> Iterator[str]:
     first: dict[tuple[str, ...], tuple[str, TestCase]] = {}
-    for name, test, _ in named:
+    for name, test, *_ in named:
         if isinstance(test, ScriptTest):
             continue
         before, other = first.setdefault(given(test), (name, test))
@@ -106,7 +110,7 @@ def _of_another_kind(named: Sequence[Named], problem: Problem) -> Iterator[str]:
             f"{on_stdin[0]} runs a whole program on stdin, but the statement asks for {stated}; where "
             f"that is to be written, name it as the entry_point, or write the test as {stated}(...) -> value"
         )
-    for name, test, secret in named:
+    for name, test, secret, _ in named:
         if isinstance(test, StdinTest) and (found := find_operations(test.stdin, test.expected[0])):
             made = "" if secret else f" {found.names[0]}"
             yield (
@@ -121,7 +125,11 @@ def _of_another_kind(named: Sequence[Named], problem: Problem) -> Iterator[str]:
         )
         yield f"{on_stdin[0]} runs a whole program on stdin, but {asked}: hardly a program does both"
     if problem.checker.code and others:
-        yield f"the checker is for outputs of programs on stdin; {others[0]} is compared without it"
+        yield (
+            f"the checker is for outputs of programs on stdin; {others[0]} is compared without it: where "
+            "several values are right, list them under expected, or write a test in code that asserts what "
+            "must hold"
+        )
 
 
 def _nothing_named(named: Sequence[Named], problem: Problem) -> Iterator[str]:
@@ -181,10 +189,64 @@ def _binds(code: str, name: str) -> bool:
 
 
 def _stating_nothing(named: Sequence[Named], problem: Problem) -> Iterator[str]:
-    for name, test, secret in named:
+    for name, test, secret, _ in named:
         if isinstance(test, ScriptTest) and not asserts_something(test.code):
             yield f"{name} asserts nothing, so it fails whatever a program does"
         elif isinstance(test, CallTest) and "(" not in _code(test):
             yield f"{name} calls nothing" + ("" if secret else f": {test.call!r:.60}")
         elif isinstance(test, StdinTest) and not (problem.checker.code or any(map(str.strip, test.expected))):
             yield f"{name} expects no output, so a program that does nothing passes it"
+
+
+def _without_class(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    """Operations of which the first looks like a method, since the name of the class is missing."""
+    told = "\n".join((problem.statement, problem.starter_code, problem.preamble))
+    for name, test, *_ in named:
+        first = class_made(test) if isinstance(test, CallTest) else ""
+        if first[:1].islower() and not re.search(rf"\bclass\s+`?{re.escape(first)}\b", told):
+            yield f"{name}: {no_class(first)}"
+            return
+
+
+_GIVES_TEXT = re.compile(
+    r"->\s*[\"']?(?:Optional\[)?str\b"
+    r"|\b(?:returns?|gives?|outputs?|prints?|as|to|into|in|formats?|of)\s+(?:[\w-]+\s+){0,4}"
+    r"(?:strings?|str|texts?|binary|hexadecimal|hex|octal|digits|characters|roman|base)\b",
+    re.IGNORECASE,
+)
+"""Signs that a function gives a text, in a signature or in words."""
+_JSON_WORDS = ("true", "false", "null")
+
+
+def _numbers_as_texts(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    """Tests that expect a text such as "2" where a number is probably meant: no number is equal to it."""
+    texts = [
+        (one, value)
+        for one in named
+        if one.as_json and isinstance(one.test, CallTest) and isinstance(value := _only_text(one.test), str)
+    ]
+    odd = [one for one, value in texts if _reads_as_value(value)]
+    told = "\n".join((problem.statement, problem.starter_code))
+    if not odd or len(odd) < len(texts) or _GIVES_TEXT.search(told):
+        return
+    first, value = next((one, value) for one, value in texts if one is odd[0])
+    what = "a text in quotes" if first.secret else f"the text {value!r:.60}"
+    instead = "it without quotes" if first.secret else f'"expected": {value.strip():.60}'
+    more = f" (and {len(odd) - 1} more like it)" if len(odd) > 1 else ""
+    yield (
+        f"{first.name} expects {what}{more}: nothing but a text is equal to it. Where a number, a list or "
+        f"true is meant, write {instead}; else say in the statement that a string is returned"
+    )
+
+
+def _only_text(test: CallTest) -> Any:
+    value = evaluate(test.expected[0]) if len(test.expected) == 1 else None
+    return value if isinstance(value, str) else None
+
+
+def _reads_as_value(text: str) -> bool:
+    """Whether a text is how a number, list or truth value is written."""
+    text = text.strip()
+    if text in _JSON_WORDS:
+        return True
+    return is_value(text) and not isinstance(evaluate(text), str)

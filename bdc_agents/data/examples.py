@@ -12,7 +12,7 @@ from itertools import pairwise
 from bdc_agents.data.rows import is_literal
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, StdinTest
-from bdc_agents.types.asserts import called_names
+from bdc_agents.types.written.asserts import called_names
 
 _HEADING = re.compile(r"^(sample |example )?(inputs?|outputs?)( ?#?\d+)?$")
 _EXAMPLES = re.compile(r"^(examples?|samples?|sample tests?)( ?#?\d+)?$")

@@ -13,7 +13,7 @@ from bdc_agents.data.lines import BROKEN, LONGEST_LINE, FileState, Line, is_pack
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers
-from bdc_agents.untrusted import json_fault
+from bdc_agents.untrusted import json_fault, json_kind
 
 DATA_ENV = "BDC_DATA"
 LARGEST_ARRAY = LONGEST_LINE
@@ -155,12 +155,14 @@ def _parse(data: bytes | None, source: str) -> Any:
         raise ProblemError(f"{source}: holds {half!r}, which is half of a character and no text") from None
     except json.JSONDecodeError as error:
         raise ProblemError(f"{source}: not JSON: {json_fault(error)}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ProblemError(f"{source}: JSON that cannot be read: it is nested too deeply") from None
+    except ValueError as error:
         raise ProblemError(f"{source}: JSON that cannot be read: {error}") from None
     return value
 
 
 def _object(value: Any, source: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ProblemError(f"{source}: a problem is a JSON object, not {type(value).__name__}")
+        raise ProblemError(f"{source}: a problem is a JSON object, not {json_kind(value)}")
     return dict(value)

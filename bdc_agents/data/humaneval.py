@@ -15,7 +15,7 @@ from bdc_agents.data.rows import Row, build_task, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Limits, ScriptTest, Task, TestCase
-from bdc_agents.types.asserts import call_of, called_names, case_from_assert
+from bdc_agents.types.written.asserts import call_of, called_names, case_from_assert
 
 # Examples in docstrings that the official tests and solutions contradict: no right program passes them.
 _ERRATA = frozenset(

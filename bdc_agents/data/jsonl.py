@@ -16,12 +16,13 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validato
 
 from bdc_agents.data.doubts import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
+from bdc_agents.data.shapes import within
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
 from bdc_agents.types.literals import is_value
 from bdc_agents.types.problem import LONGEST_CHECKER, Written, checker_of
-from bdc_agents.types.written import test_names
+from bdc_agents.types.written.fields import are_json, test_names
 from bdc_agents.untrusted import read_whole
 
 _PLACE = re.compile(r"public_tests\[(\d+)\]")
@@ -97,6 +98,10 @@ def task_from_dict(
         ProblemError: If a field is missing, unknown or not accepted; the message names it.
     """
     if isinstance(row, Mapping):
+        if key := within(row):
+            raise ProblemError(
+                f"{source}: this object holds problems under {key!r}, and is none: write them as a list"
+            )
         row = _with_checker(_no_trace(row, source), source, folder)
     fields = read_row(ProblemRow, row, source)
     task = build_task(
@@ -105,7 +110,7 @@ def task_from_dict(
         reference=fields.reference,
         **{name: getattr(fields, name) for name in Problem.model_fields} | {"id": f"{prefix}{fields.id}"},
     )
-    public = _named("public_tests", row.get("public_tests", row.get("tests")), fields.public_tests)
+    public = _named("public_tests", row.get("public_tests") or row.get("tests"), fields.public_tests)
     hidden = _named("hidden_tests", row.get("hidden_tests"), fields.hidden_tests, secret=True)
     name_of = {id(one.test): one.name for one in hidden}  # some may be left out, as they repeat others
     names = [one.name for one in public] + [name_of[id(test)] for test in task.hidden.reveal()]
@@ -115,7 +120,8 @@ def task_from_dict(
 
 def _named(key: str, written: Any, tests: Sequence[TestCase], *, secret: bool = False) -> list[Named]:
     """The tests of a field by their places in the file, of which one may hold several tests."""
-    return [Named(name, test, secret) for name, test in zip(test_names(written, key), tests, strict=True)]
+    names, as_json = test_names(written, key), are_json(written)
+    return [Named(name, test, secret, json) for name, test, json in zip(names, tests, as_json, strict=True)]
 
 
 def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str = "problem") -> Problem:

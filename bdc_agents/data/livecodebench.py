@@ -17,6 +17,7 @@ from bdc_agents.data.examples import stdin_examples
 from bdc_agents.data.rows import Row, build_task, read_json, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.types import StdinTest, Task, TestCase
+from bdc_agents.untrusted import json_kind
 
 # The official grader puts this before every program, function or not. Its `clean_if_name` and the function
 # that it wraps a program in are not needed here, where each program is its own module.
@@ -116,7 +117,7 @@ def _function(metadata: str | dict[str, Any] | None, source: str) -> str | None:
 def _tests(cases: str | list[Any], name: str | None, place: str) -> Sequence[TestCase]:
     rows = _decode(cases, place) if isinstance(cases, str) else cases
     if not isinstance(rows, list):
-        raise ProblemError(f"{place}: a list of tests, not {type(rows).__name__}")
+        raise ProblemError(f"{place}: a list of tests, not {json_kind(rows)}")
     read = [read_row(_Case, row, f"{place}[{number}]") for number, row in enumerate(rows)]
     return [_test(case, name, place) for case in read]
 

@@ -29,6 +29,7 @@ from bdc_agents.data.hub import hub_available, hub_files, hub_rows
 from bdc_agents.data.index import Finder
 from bdc_agents.data.jsonl import task_from_dict
 from bdc_agents.data.lines import Line
+from bdc_agents.data.shapes import shape_of
 from bdc_agents.errors import ProblemError, unknown
 from bdc_agents.types import Task
 
@@ -77,10 +78,11 @@ def load_tasks(
     split: str | None = None,
     limit: int | None = None,
     ids: Iterable[str] | None = None,
+    on_left_out: Callable[[str, str], None] | None = None,
 ) -> Iterator[Task]:
     """Loads the problems of a data set, each when it is asked for.
 
-    A row that cannot be used is named in a warning and left out.
+    A row that cannot be used is left out, and named in a warning where `on_left_out` is not told of it.
 
     Args:
         dataset: A name such as `mbpp`, or a `.jsonl` or `.json` file.
@@ -89,12 +91,13 @@ def load_tasks(
             LeetCode `test` or `train`.
         limit: The most problems, from the start.
         ids: Only the problems with these ids, in the order of the data set; no other row is read.
+        on_left_out: Called for each row that cannot be used with where it stands and why.
 
     Raises:
         ProblemError: If there is no such data set or problem, its data is not there, none of its rows
             can be used, or two of a file have the same id.
     """
-    selection = _Selection(dataset, data, split)
+    selection = _Selection(dataset, data, split, on_left_out)
     return islice(selection.tasks(selection.rows() if ids is None else selection.found(ids)), limit)
 
 
@@ -138,12 +141,14 @@ def _split(address: str) -> tuple[str, str | None]:
         return match["file"], match["id"]
     if name in dataset_names():
         raise ProblemError(f"{address!r} is a whole data set; name one of its problems, such as {name}:ID")
-    if not colon and not (name.startswith("/dev/") or Path(name).suffix):
+    if not colon and not (name.startswith("/dev/") or Path(name).suffix or _folder_instead(name)):
         raise ProblemError(f"not a problem's address: {address!r}; write NAME:ID or FILE.jsonl:ID")
     raise ProblemError(_unknown_set(name))
 
 
 def _unknown_set(name: str) -> str:
+    if folder := _folder_instead(name):
+        return folder
     names = ", ".join(dataset_names())
     ends = "files of your own end in .jsonl or .json, or these with .gz"
     if name.startswith("/dev/"):
@@ -158,6 +163,22 @@ def _unknown_set(name: str) -> str:
     return f"unknown data set {name!r}; {meant} {ends[0].upper() if near else ends[0]}{ends[1:]}"
 
 
+def _folder_instead(name: str) -> str:
+    """That a name is a folder's, and which files of problems there are in it; empty if it is none."""
+    try:
+        if not Path(name).is_dir():
+            return ""
+        found = sorted(str(file) for file in Path(name).iterdir() if _FILE.fullmatch(file.name))
+    except (OSError, ValueError):  # one that may not be read, a NUL
+        return ""
+    held = [file for file in found if not file.endswith(("trace.jsonl", "run.json"))][:_FILES_NAMED]
+    named = f", such as {', '.join(held)}" if held else ""
+    return f"{name!r} is a folder; name a file of problems{named}"
+
+
+_FILES_NAMED = 3
+
+
 class _Found(NamedTuple):
     """A row that was looked up: where it comes in its data set, what names it, and what it holds."""
 
@@ -169,8 +190,15 @@ class _Found(NamedTuple):
 class _Selection:
     """A data set that was found: its rows, their names, and the tasks they make."""
 
-    def __init__(self, name: str, data: Path | str | None, split: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Path | str | None,
+        split: str | None = None,
+        on_left_out: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._name = name
+        self._on_left_out = on_left_out
         self._dataset = DATASETS.get(name)
         self._read: Callable[[Any, str], Task] = self._dataset.read if self._dataset else self._read_plain
         self._data = data
@@ -344,7 +372,7 @@ class _Selection:
         Raises:
             ProblemError: If there are rows and none can be used, or two of a file have the same id.
         """
-        left_out: list[ProblemError] = []
+        left_out, first, untold = 0, None, list[ProblemError]()
         sources: dict[str, str] = {}
         for item in rows:
             try:
@@ -352,26 +380,36 @@ class _Selection:
                     raise item
                 task = self.task(item)
             except ProblemError as error:
-                left_out.append(error)
-                if len(left_out) <= NAMED_ROWS and sources:
-                    _warn(error)
+                left_out += 1
+                first = first or error
+                if left_out <= NAMED_ROWS and not self._on_left_out:
+                    untold.append(error)
+                if self._on_left_out:
+                    self._on_left_out(*_placed(error))
+                elif sources:
+                    _warn_all(untold)
                 continue
-            if not sources:  # nothing is told before: if no row can be used, that is an error
-                for error in left_out[:NAMED_ROWS]:
-                    _warn(error)
+            _warn_all(untold)  # nothing is told before: if no row can be used, that is an error
             name = task.problem.id
             if name in sources and self._dataset is None:
                 raise ProblemError(_twice(name, sources[name], item[0]))
             if name in sources:
-                _warn(ProblemError(_twice(name, sources[name], item[0])))
+                _warn_all([ProblemError(_twice(name, sources[name], item[0]))])
                 continue
             sources[name] = item[0]
             yield task
-        if left_out and not sources:
-            more = f" (rows that cannot be used: {len(left_out)})" if len(left_out) > 1 else ""
-            raise ProblemError(f"{left_out[0]}{more}")
-        if len(left_out) > NAMED_ROWS:
-            log.warning("%s: %d more rows are left out", self._name, len(left_out) - NAMED_ROWS)
+        if first and not sources:
+            more = f" (rows that cannot be used: {left_out})" if left_out > 1 else ""
+            raise ProblemError(f"{first}{more}{self._shape()}")
+        if left_out > NAMED_ROWS and not self._on_left_out:
+            log.warning("%s: %d more rows are left out", self._name, left_out - NAMED_ROWS)
+
+    def _shape(self) -> str:
+        """What the caller's own file seems to be, where no row of it can be used."""
+        if self._dataset or self._name == "demo":
+            return ""
+        found = shape_of(Path(self._name))
+        return f"; {found}" if found else ""
 
     def only_task(self) -> Task:
         """The task of a file that holds one problem."""
@@ -379,7 +417,7 @@ class _Selection:
         rows = [item for item in items if not isinstance(item, ProblemError)]
         for item in items:
             if isinstance(item, ProblemError):  # whether it is the one that is meant, nobody knows
-                raise item
+                raise item if rows else ProblemError(f"{item}{self._shape()}")
         if len(rows) == 1:
             return self.task(rows[0])
         names = ", ".join(name for _, row in rows[:10] for name in self.names(row)[:1])
@@ -414,8 +452,18 @@ def _field(row: Mapping[str, Any], key: str) -> Any:
 # --- what is told -------------------------------------------------------------------------------------
 
 
-def _warn(error: ProblemError) -> None:
-    log.warning("left out: %s", str(error).splitlines()[0])
+def _warn_all(untold: list[ProblemError]) -> None:
+    """Warns of rows that are left out, each once."""
+    for error in untold:
+        log.warning("left out: %s", str(error).splitlines()[0])
+    untold.clear()
+
+
+def _placed(error: ProblemError) -> tuple[str, str]:
+    """Where a row stands, and why it cannot be used: its errors begin with its place, such as `a.jsonl:3`."""
+    text = str(error)
+    place, _, reason = text.partition(": ")
+    return (place, reason.replace(f"\n{place}: ", "\n")) if reason else ("", text)
 
 
 def _twice(name: str, first: str, second: str) -> str:

@@ -13,7 +13,7 @@ from bdc_agents.data.evalplus import PLUS_LIMITS, hub_test, input_tests, restore
 from bdc_agents.data.rows import Row, build_task, read_row
 from bdc_agents.errors import ProblemError
 from bdc_agents.types import Limits, Task, TestCase
-from bdc_agents.types.asserts import case_from_assert, entry_point_of
+from bdc_agents.types.written.asserts import case_from_assert, entry_point_of
 
 _Id = Annotated[str, Field(coerce_numbers_to_str=True)]
 

@@ -11,7 +11,8 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import LONGEST_INTEGER, long_integers
 from bdc_agents.types import CallTest, HiddenTests, Problem, StdinTest, Task, TestCase
 from bdc_agents.types.literals import is_literal, is_literal_node
-from bdc_agents.types.written import unknown_field
+from bdc_agents.types.written.fields import unknown_field
+from bdc_agents.untrusted import json_kind
 
 __all__ = [
     "AnyRow",
@@ -52,7 +53,7 @@ def read_row(model: type[AnyRow], row: Any, source: str) -> AnyRow:
         ProblemError: If a field is missing or has a wrong type.
     """
     if not isinstance(row, Mapping):
-        raise ProblemError(f"{source}: a problem is a JSON object, not {type(row).__name__}")
+        raise ProblemError(f"{source}: a problem is a JSON object, not {json_kind(row)}")
     for name, value in row.items():
         if isinstance(value, list) and len(value) > MOST_ENTRIES:
             raise ProblemError(
@@ -133,6 +134,8 @@ def _explain_one(item: dict[str, Any], source: str, known: Iterable[str]) -> str
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "model_type" and (fields := _fields_of([str(part) for part in item["loc"]])):
         message = f"an object is needed, with fields such as {fields[0]}"
+    if item["type"] in ("tuple_type", "list_type"):  # Nobody who writes a file knows tuples.
+        message = "a list is needed"
     # A row can be megabytes: show the value only where it says something short.
     shown = _shown(item["input"]) if isinstance(item["input"], str | int | float | bool | None) else ""
     # A test that cannot be read says itself what was found.

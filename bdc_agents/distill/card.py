@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bdc_agents.distill.cross_losses import Losses, verdict
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.experts.library import Manifest
+from bdc_agents.distill.training.cross_losses import Losses, verdict
+from bdc_agents.experts.manifest import Manifest
 
 
 def model_card(name: str, manifest: Manifest, metrics: dict[str, Any], config: TrainConfig) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bdc_agents.embed.encoder import Encoder, Vectors
 from bdc_agents.errors import UsageError
-from bdc_agents.experts.membership import PROBE, Floats
+from bdc_agents.experts.clusters import PROBE, Floats
 from bdc_agents.search import extract_traces
 from bdc_agents.search.traces import Row
 from bdc_agents.types import UNJUDGED, Frozen, Problem, Trace

@@ -12,11 +12,12 @@ from socket import gethostname
 from typing import Any
 
 from bdc_agents.agents.cache import cache_folder
-from bdc_agents.distill.loop import Report, Watch, silent
-from bdc_agents.distill.pipeline import Say, distill
+from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
+from bdc_agents.distill.training.loop import Report, Say, Watch, silent
 from bdc_agents.experts.devices import use_idle_cores
-from bdc_agents.experts.library import MANIFEST, ExpertLibrary, all_files, save_folder, write_files
+from bdc_agents.experts.library import ExpertLibrary, all_files, save_folder, write_files
+from bdc_agents.experts.manifest import MANIFEST
 from bdc_agents.runs.ray.task import Needs, run_remote
 from bdc_agents.types import Frozen, Trace, content_hash
 

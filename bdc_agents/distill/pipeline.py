@@ -5,7 +5,7 @@ pipeline goes on, and one with unchanged input has nothing to do.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,23 @@ from bdc_agents.config import explain
 from bdc_agents.distill.clustering.cluster import cluster_items
 from bdc_agents.distill.clustering.report import write_cluster_report
 from bdc_agents.distill.clustering.validation import Validation, validate
-from bdc_agents.distill.cross_losses import Losses, verdict
-from bdc_agents.distill.items import Embedded, embed_items, items_of_traces, problem_text
-from bdc_agents.distill.loop import Watch, silent
-from bdc_agents.distill.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
-from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.router_training import RouterConfig, train_router
-from bdc_agents.distill.rows import training_rows
-from bdc_agents.distill.save import save_library
-from bdc_agents.distill.train import train_experts
-from bdc_agents.distill.update import RECIPE, ROWS, rows_of_experts
+from bdc_agents.distill.items import Embedded, embed_items, items_of_traces
+from bdc_agents.distill.recipe import RECIPE, Recipe
+from bdc_agents.distill.save import making, save_library
+from bdc_agents.distill.training.cross_losses import Losses, verdict
+from bdc_agents.distill.training.experts import train_experts
+from bdc_agents.distill.training.loop import Say, Watch, silent
+from bdc_agents.distill.training.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
+from bdc_agents.distill.training.router import RouterConfig, add_router
+from bdc_agents.distill.training.rows import ROWS, rows_of_experts, training_rows
 from bdc_agents.embed.encoder import Encoder, EncoderConfig
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.experts.adapters import CLUSTERS, routable
 from bdc_agents.experts.base import Base, load_base
-from bdc_agents.experts.library import MANIFEST, ExpertLibrary
-from bdc_agents.experts.membership import Clusters, ClusterSettings
-from bdc_agents.experts.router import ROUTER
-from bdc_agents.locks import one_process
+from bdc_agents.experts.clusters import CLUSTERS, Clusters, ClusterSettings
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import MANIFEST
+from bdc_agents.experts.router import ROUTER, routable
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
@@ -42,7 +40,6 @@ from bdc_agents.types import Trace, content_hash
 FEWEST = 8
 """Solved problems below which nothing is clustered. Chosen, not measured."""
 REPORT = ("clusters.html", "clusters.png", "validation.json")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def distill(
     *,
     lineage: Mapping[str, Any] | None = None,
     one_expert: bool = False,
-    say: Say = lambda _: None,
+    say: Say = silent,
     watch: Watch = silent,
 ) -> Distilled:
     """Clusters solved problems, trains an expert for each cluster, one on all, and their router.
@@ -98,10 +95,7 @@ def distill(
     if (found := _unchanged(Path(out), inputs)) is not None:
         say("the library is there already, made from the same traces and settings")
         return Distilled(found)
-    work = Path(out).with_name(Path(out).name + ".work")
-    work.mkdir(0o700, parents=True, exist_ok=True)
-    refusal = f"another process makes this library, in {str(work)!r}: wait for it, or name another folder"
-    with one_process(work / "lock", refusal):
+    with making(Path(out)) as work:
         return _make(kept, rows, Path(out), recipe, work, {**(lineage or {}), "inputs": inputs}, say, watch)
 
 
@@ -136,38 +130,11 @@ def _make(
     files[ROWS] = (json.dumps(rows_of_experts(rows, labels, trained.clusters)) + "\n").encode()
     library = save_library(out, trained, files=files, lineage=lineage)
     if encoder and routable(library):
-        _route(library, kept, base, encoder, routing, work, say, watch)
+        say("training the router")
+        add_router(library, kept, rows, base, encoder, routing, work / "router", say, watch)
     elif clusters and clusters.count > 1:
         say("no router: no cluster improved its expert, so all are the same")
     return Distilled(library, validation)
-
-
-def _route(
-    library: ExpertLibrary,
-    traces: Sequence[Trace],
-    base: Base,
-    encoder: Encoder,
-    config: RouterConfig,
-    work: Path,
-    say: Say,
-    watch: Watch,
-) -> None:
-    """Trains the router and puts it into the library."""
-    say("training the router")
-    texts = {trace.problem.id: problem_text(trace.problem) for trace in traces}
-    trained = train_router(
-        library,
-        training_rows(traces),
-        base,
-        encoder,
-        config,
-        problems=texts,
-        work=work / "router",
-        watch=watch,
-    )
-    trained.save(library)
-    for warning in trained.metrics["warnings"]:
-        say(f"warning: {warning}")
 
 
 def _unchanged(out: Path, inputs: str) -> ExpertLibrary | None:

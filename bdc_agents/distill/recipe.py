@@ -14,10 +14,14 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from bdc_agents.config import explain
-from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.experts.library import AdapterConfig
-from bdc_agents.types import Frozen
+from bdc_agents.errors import ConfigError, ModelError, unknown
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import AdapterConfig
+from bdc_agents.types import Given
 from bdc_agents.untrusted import read_toml
+
+RECIPE = "recipe.json"
+"""The file of a library that holds the recipe it was made with."""
 
 
 class TrainConfig(AdapterConfig):
@@ -79,14 +83,14 @@ class TrainConfig(AdapterConfig):
     seed: int = 42
 
 
-class BaseConfig(Frozen):
+class BaseConfig(Given):
     """Which base model the experts adapt; see `load_base`."""
 
     model: str = "local:smollm2-135m"
     revision: str | None = None
 
 
-class Recipe(Frozen):
+class Recipe(Given):
     """A recipe: the base, the training, and the settings of other stages as they are written.
 
     Args:
@@ -140,3 +144,37 @@ def _find(name: str) -> Path:
     if name not in known:
         raise ConfigError(unknown("recipe", name, known) + "; or give a .toml file")
     return known[name]
+
+
+def used_recipe(folder: Path | str) -> Recipe:
+    """The recipe that a library was made with.
+
+    Raises:
+        ConfigError: If the library does not keep it.
+        ModelError: If there is no library, or it is damaged.
+    """
+    library = ExpertLibrary(folder)
+    if RECIPE not in library.manifest.files:
+        raise ConfigError(
+            f"library {library.folder} does not keep its recipe; name it with --recipe, as it was made"
+        )
+    try:
+        return Recipe.model_validate(library.facts(RECIPE))
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(library.folder / RECIPE), Recipe)) from None
+
+
+def fitting_recipe(library: ExpertLibrary, recipe: Recipe) -> Recipe:
+    """Returns the recipe, if its adapters have the library's shape.
+
+    Raises:
+        ModelError: If they have another shape.
+    """
+    shape, wanted = library.manifest.adapters, recipe.train.model_dump(mode="json")
+    for key in AdapterConfig.model_fields:
+        if key != "dropout" and shape.get(key) != wanted[key]:
+            raise ModelError(
+                f"library {library.folder} has adapters of {key} = {shape.get(key)!r}, and the recipe says "
+                f"{wanted[key]!r}; go on with the library's own"
+            )
+    return recipe

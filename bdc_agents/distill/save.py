@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,25 +18,36 @@ from pathlib import Path
 from typing import Any
 
 from bdc_agents.distill.card import model_card
-from bdc_agents.distill.checkpoint import read_losses
-from bdc_agents.distill.curves import draw_losses
-from bdc_agents.distill.router_training import METRICS
-from bdc_agents.distill.train import Trained
-from bdc_agents.experts.library import (
+from bdc_agents.distill.training.checkpoint import read_losses
+from bdc_agents.distill.training.curves import draw_losses
+from bdc_agents.distill.training.experts import Trained
+from bdc_agents.distill.training.router import METRICS
+from bdc_agents.experts.library import ExpertLibrary, all_files, copy_files, save_folder, write_files
+from bdc_agents.experts.manifest import (
     ADAPTER,
     ADAPTER_CONFIG,
     AdapterConfig,
-    ExpertLibrary,
     ExpertRecord,
     Manifest,
-    all_files,
-    copy_files,
-    save_folder,
-    write_files,
     write_manifest,
 )
 from bdc_agents.experts.router import ROUTER
 from bdc_agents.extras import need
+from bdc_agents.locks import one_process
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """The work folder beside a library, for the one process that makes it.
+
+    Raises:
+        UsageError: If another process makes it.
+    """
+    work = folder.with_name(folder.name + ".work")
+    work.mkdir(0o700, parents=True, exist_ok=True)
+    refusal = f"another process makes this library, in {str(work)!r}: wait for it, or name another folder"
+    with one_process(work / "lock", refusal):
+        yield work
 
 
 def save_library(

@@ -2,86 +2,32 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from bdc_agents.config import explain
-from bdc_agents.distill.items import Item, items_of_traces, problem_text
-from bdc_agents.distill.loop import Watch, silent
-from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.router_training import RouterConfig, train_router
-from bdc_agents.distill.rows import row_key, training_rows
-from bdc_agents.distill.save import Renewal, write_renewed
-from bdc_agents.distill.train import train_experts
+from bdc_agents.distill.items import Item, items_of_traces
+from bdc_agents.distill.recipe import RECIPE, Recipe, fitting_recipe, used_recipe
+from bdc_agents.distill.save import Renewal, making, write_renewed
+from bdc_agents.distill.training.experts import train_experts
+from bdc_agents.distill.training.loop import Say, Watch, silent
+from bdc_agents.distill.training.router import RouterConfig, add_router
+from bdc_agents.distill.training.rows import ROWS, row_key, rows_of_experts, training_rows
 from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
 from bdc_agents.embed.load import load_encoder
-from bdc_agents.errors import ConfigError, ModelError, UsageError
-from bdc_agents.experts.adapters import CLUSTERS, check_base, library_clusters, routable
-from bdc_agents.experts.base import Base, load_base
-from bdc_agents.experts.library import AdapterConfig, ExpertLibrary, Manifest, save_folder
-from bdc_agents.experts.membership import Clusters
-from bdc_agents.locks import one_process
+from bdc_agents.errors import ModelError, UsageError
+from bdc_agents.experts.base import Base, check_base, load_base
+from bdc_agents.experts.clusters import CLUSTERS, Clusters, library_clusters
+from bdc_agents.experts.library import ExpertLibrary, save_folder
+from bdc_agents.experts.manifest import Manifest
+from bdc_agents.experts.router import routable
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
-
-RECIPE, ROWS = "recipe.json", "rows.json"
-Say = Callable[[str], None]
-
-
-def rows_of_experts(
-    rows: Sequence[Row], labels: Mapping[str, int], experts: Mapping[str, int]
-) -> dict[str, list[str]]:
-    """The keys of the rows that each expert learns from: what `rows.json` holds.
-
-    Args:
-        labels: The cluster of each problem.
-        experts: The cluster of each expert; -1 for the one on all rows.
-    """
-    return {
-        name: sorted(row_key(row) for row in rows if cluster in (-1, labels.get(row.problem_id, -1)))
-        for name, cluster in experts.items()
-    }
-
-
-def used_recipe(folder: Path | str) -> Recipe:
-    """The recipe that a library was made with.
-
-    Raises:
-        ConfigError: If the library does not keep it.
-        ModelError: If there is no library, or it is damaged.
-    """
-    library = ExpertLibrary(folder)
-    if RECIPE not in library.manifest.files:
-        raise ConfigError(
-            f"library {library.folder} does not keep its recipe; name it with --recipe, as it was made"
-        )
-    try:
-        return Recipe.model_validate(library.facts(RECIPE))
-    except ValidationError as error:
-        raise ConfigError(explain(error, str(library.folder / RECIPE), Recipe)) from None
-
-
-def fitting_recipe(library: ExpertLibrary, recipe: Recipe) -> Recipe:
-    """Returns the recipe, if its adapters have the library's shape.
-
-    Raises:
-        ModelError: If they have another shape.
-    """
-    shape, wanted = library.manifest.adapters, recipe.train.model_dump(mode="json")
-    for key in AdapterConfig.model_fields:
-        if key != "dropout" and shape.get(key) != wanted[key]:
-            raise ModelError(
-                f"library {library.folder} has adapters of {key} = {shape.get(key)!r}, and the recipe says "
-                f"{wanted[key]!r}; go on with the library's own"
-            )
-    return recipe
 
 
 class UpdatePlan:
@@ -148,7 +94,7 @@ def update(
     lineage: Mapping[str, Any] | None = None,
     base: Base | str | None = None,
     encoder: Encoder | None = None,
-    say: Say = lambda _: None,
+    say: Say = silent,
     watch: Watch = silent,
 ) -> Updated:
     """Folds new traces into a library.
@@ -171,10 +117,7 @@ def update(
     """
     folder = Path(folder)
     ExpertLibrary(folder)  # Fails first, so that no work folder appears beside a missing library.
-    work = folder.with_name(folder.name + ".work")
-    work.mkdir(0o700, parents=True, exist_ok=True)
-    refusal = f"another process makes this library, in {str(work)!r}: wait for it to end"
-    with one_process(work / "lock", refusal):
+    with making(folder) as work:
         library = ExpertLibrary(folder)
         if damage := library.check():
             raise ModelError(f"library {folder}: {damage[0]}; restore it before it is updated")
@@ -227,11 +170,15 @@ class _Update:
         staged = self.work / "library"
         made = write_renewed(staged, self.library, renewal)
         if clusters is not None and routable(made):
-            self._route(made, clusters)
-        folder, rows = self.library.folder, len(self.plan.new)
+            self.say("training the router again")
+            routing = RouterConfig.like(self.recipe.train, **self.recipe.route)
+            encoder, place = self._encoder(clusters), self.work / "router"
+            rows = self.plan.rows
+            add_router(made, self.traces, rows, self.base, encoder, routing, place, self.say, self.watch)
+        folder = self.library.folder
         save_folder(folder, lambda place: shutil.copytree(staged, place, dirs_exist_ok=True))
         _clean(self.work.parent)
-        return Updated(ExpertLibrary(folder), renewal.changed, tuple(learn), rows, added)
+        return Updated(ExpertLibrary(folder), renewal.changed, tuple(learn), len(self.plan.new), added)
 
     def _load_base(self, named: str | None) -> Base:
         told = self.library.manifest.base
@@ -367,23 +314,6 @@ class _Update:
         }
         updates = [*before.lineage.get("updates", ()), step]
         return before.lineage | dict(self.lineage) | {"inputs": self.inputs, "updates": updates}
-
-    def _route(self, library: ExpertLibrary, clusters: Clusters) -> None:
-        self.say("training the router again")
-        texts = {trace.problem.id: problem_text(trace.problem) for trace in self.traces}
-        trained = train_router(
-            library,
-            self.plan.rows,
-            self.base,
-            self._encoder(clusters),
-            RouterConfig.like(self.recipe.train, **self.recipe.route),
-            problems=texts,
-            work=self.work / "router",
-            watch=self.watch,
-        )
-        trained.save(library)
-        for warning in trained.metrics["warnings"]:
-            self.say(f"warning: {warning}")
 
 
 def _clean(work: Path) -> None:

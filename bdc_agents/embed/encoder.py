@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bdc_agents.errors import ModelError
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 
 Vectors = NDArray[np.float32]
 """One row for each text, each of length 1."""
@@ -44,7 +44,7 @@ class Encoder(Protocol):
         ...
 
 
-class EncoderConfig(Frozen):
+class EncoderConfig(Given):
     """The encoder to load, and how to run it.
 
     Args:

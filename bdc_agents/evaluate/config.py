@@ -16,7 +16,7 @@ The file stands alone: `bdc eval --config eval.toml --out runs/eval`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from pydantic import Field, ValidationError, field_validator
 
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Budget, Settings, explain
-from bdc_agents.errors import ConfigError
-from bdc_agents.types import Frozen
+from bdc_agents.errors import ConfigError, other_agents
+from bdc_agents.runs.pool import shareable
+from bdc_agents.types import Given
 from bdc_agents.untrusted import read_object, read_toml
 
 SECTION = "eval"
@@ -39,7 +40,7 @@ _SERVING = ("slots", "context", "threads")
 """Options of a local agent that may change too: they only say how to serve the model."""
 
 
-class EvalConfig(Frozen):
+class EvalConfig(Given):
     """The table `[eval]` of a configuration file.
 
     Args:
@@ -90,11 +91,7 @@ class EvalConfig(Frozen):
     @field_validator("pool")
     @classmethod
     def _no_time(cls, value: Budget) -> Budget:
-        if value.seconds is not None:
-            raise ValueError(
-                "problems share calls, tokens or money; seconds are those of one problem ([budget])"
-            )
-        return value
+        return shareable(value)
 
     @field_validator("k")
     @classmethod
@@ -185,9 +182,22 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Returns:
         One line for each setting: its place, what it was, what it is now.
     """
-    before, after = _flat(_compared(old)), _flat(_compared(new))
+    one, other = _compared(old), _compared(new)
+    changed = other_agents(one["agents"], other["agents"])
+    both = one["agents"].keys() & other["agents"].keys()
+    before, after = _flat(_of_agents(one, both)), _flat(_of_agents(other, both))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return [f"{key}: was {_shown(before, key)}, is {_shown(after, key)}" for key in keys]
+    told = [f"{key}: was {_shown(before, key)}, is {_shown(after, key)}" for key in keys]
+    return [changed, *told] if changed else told
+
+
+def _of_agents(record: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A configuration as far as it is of some agents, whose models its lineage repeats."""
+    lineage = dict(record.get("lineage", {}))
+    if isinstance(lineage.get("models"), Mapping):
+        lineage["models"] = {key: value for key, value in lineage["models"].items() if key in names}
+    agents = {name: record["agents"][name] for name in sorted(names)}
+    return {**record, "agents": agents, "lineage": lineage}
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

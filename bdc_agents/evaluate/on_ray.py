@@ -16,6 +16,7 @@ from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.ledger import CALLED, Ledger, OnRow
 from bdc_agents.evaluate.order import Order
+from bdc_agents.evaluate.remembered import remembering
 from bdc_agents.evaluate.results import Key, Results
 from bdc_agents.evaluate.run import (
     FAILURES_ALLOWED,
@@ -29,7 +30,7 @@ from bdc_agents.evaluate.run import (
     shared,
 )
 from bdc_agents.evaluate.setup import build_solvers, choose_tasks, specs
-from bdc_agents.evaluate.solvers import Solver
+from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
 from bdc_agents.runs.ray.desk import Line
@@ -189,6 +190,7 @@ class EvalNode(NodeWorker):
         tasks = await asyncio.to_thread(_tasks, plan, data_here(plan.data))
         async with AsyncExitStack() as stack:
             sandbox = self._executor or create_executor(plan.settings.sandbox)
+            sandbox = remembering(sandbox, plan.config.pool)
             if self._executor is None:
                 stack.push_async_callback(sandbox.aclose)
             agents = {agent.name: agent for agent in self._load_agents(plan, driver)}

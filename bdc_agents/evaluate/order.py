@@ -10,7 +10,7 @@ from functools import reduce
 
 from bdc_agents.config import Budget
 from bdc_agents.evaluate.results import Key, Results, Row
-from bdc_agents.evaluate.solvers import Start
+from bdc_agents.evaluate.solvers.protocol import Start
 from bdc_agents.runs.blocks import block_of, known_to, open_until
 from bdc_agents.runs.pool import Ended, first_share, next_shares
 from bdc_agents.search.budget import Amount, caps_on_calls

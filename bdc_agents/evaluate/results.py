@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from bdc_agents.config import Budget, explain
 from bdc_agents.disk import own, try_lock
-from bdc_agents.errors import BDCError, UsageError
+from bdc_agents.errors import BDCError, UsageError, in_a_sentence
 from bdc_agents.evaluate.config import difference
 from bdc_agents.runs import open_run, read_traces, write_text, write_trace
 from bdc_agents.runs.folder import EVAL_FILE
@@ -209,11 +209,10 @@ class Results:
         if lines := difference(
             found.config | {"lineage": found.lineage}, config | {"lineage": json.loads(json.dumps(lineage))}
         ):
-            shown = "\n".join(f"  {line}" for line in lines)
             raise UsageError(
-                f"{str(self.folder)!r} holds an evaluation with another configuration:\n{shown}\n"
-                "name another --out (replies that are cached are not asked for again), or go on with: "
-                f"bdc eval --config {self.folder / EVAL_FILE} --out {self.folder}"
+                f"{str(self.folder)!r} holds an evaluation with another configuration: "
+                f"{in_a_sentence(lines)}.\nGo on with it: bdc eval --config {self.folder / EVAL_FILE} --out "
+                f"{self.folder}; or begin another, which takes cached replies as well: --out {self.folder}-2"
             )
 
     @property

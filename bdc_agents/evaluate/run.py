@@ -10,7 +10,15 @@ from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.order import Order, Shared
 from bdc_agents.evaluate.results import Key, Point, Results, Row, all_passed
-from bdc_agents.evaluate.solvers import FRESH, Answer, Continuing, Solver, Spent, Start, all_used
+from bdc_agents.evaluate.solvers.protocol import (
+    FRESH,
+    Answer,
+    Continuing,
+    Solver,
+    Spent,
+    Start,
+    all_used,
+)
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor

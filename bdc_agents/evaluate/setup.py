@@ -8,11 +8,13 @@ from bdc_agents.agents import Agent, load_agents
 from bdc_agents.config import Settings
 from bdc_agents.data import dataset_names, load_task, load_tasks
 from bdc_agents.errors import ConfigError, ProblemError
+from bdc_agents.evaluate.config import EvalConfig
 
 # The kinds of solvers register themselves when they are imported.
-from bdc_agents.evaluate import baselines, searching  # noqa: F401
-from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.solvers import Solver, Spec, Tools, check_kind, create_solver
+from bdc_agents.evaluate.solvers import baselines, search  # noqa: F401
+from bdc_agents.evaluate.solvers.protocol import Solver
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, check_kind, create_solver
+from bdc_agents.runs.left_out import summary
 from bdc_agents.runs.selection import Filter, select_jobs
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.sandbox.protocol import Executor
@@ -48,6 +50,8 @@ def choose_tasks(
         untested=not config.public_only,
     )
     for line in chosen.unmatched:
+        log.warning("%s", line)
+    for line in summary(chosen.left_out):
         log.warning("%s", line)
     if chosen.interactive:
         log.warning("left out, since no test can judge a dialogue: %s", ", ".join(chosen.interactive))

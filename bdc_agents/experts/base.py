@@ -20,6 +20,7 @@ from bdc_agents.agents.local import find, models_folder
 from bdc_agents.agents.local.agent import PREFIX
 from bdc_agents.errors import ModelError, NotInstalled
 from bdc_agents.experts.devices import Processes, choose_dtype
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.extras import need
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Frozen
@@ -250,3 +251,23 @@ def restored(model: Any) -> Iterator[None]:
             vars(one).clear()
             vars(one).update(values)
         model.train(training)
+
+
+def check_base(library: ExpertLibrary, base: Base) -> None:
+    """Makes sure that a library's experts were trained on this base.
+
+    Raises:
+        ModelError: If they were not; says what differs.
+    """
+    theirs, ours = library.manifest.base, base.identity.model_dump()
+    different = [
+        key
+        for key in ("sha256", "parameters", "template")
+        if theirs.get(key) and ours.get(key) and theirs[key] != ours[key]
+    ]
+    if different:
+        key = different[0]
+        raise ModelError(
+            f"library {library.folder} adapts {theirs.get('name')!r} ({key} {theirs[key]!s:.16}), and this "
+            f"base is {ours['name']!r} ({key} {ours[key]!s:.16}); load the base that the library names"
+        )

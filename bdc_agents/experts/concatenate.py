@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.experts.adapters import adapter_config, expert_hashes
-from bdc_agents.experts.library import ADAPTER, ADAPTER_CONFIG, ExpertLibrary
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import ADAPTER, ADAPTER_CONFIG
 from bdc_agents.experts.tensors import adapted_layers, peft_name
 from bdc_agents.extras import need
 
@@ -109,10 +109,10 @@ class Concatenator:
 
     def __init__(self, library: ExpertLibrary, experts: Sequence[str] | None = None) -> None:
         self.experts = library.names if experts is None else tuple(experts)
-        shape = adapter_config(library)
+        shape = library.shape
         self.rank, self._scale = shape.rank, shape.scale
         self._config = _plain_config(library, self.experts[0])
-        self._mark = [library.manifest.adapters, expert_hashes(library, self.experts)]
+        self._mark = [library.manifest.adapters, library.hashes(self.experts)]
         states = [library.weights(name) for name in self.experts]
         self.layers = adapted_layers(states[0])
         self._a = {layer: torch.cat([own[peft_name(layer, "A")] for own in states]) for layer in self.layers}

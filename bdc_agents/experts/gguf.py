@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.adapters import adapter_config, expert_hashes
 from bdc_agents.experts.atomic import replacing
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.tensors import adapted_layers, not_plain, peft_name
@@ -79,10 +78,10 @@ def adapter_files(library: ExpertLibrary, base: GGUFBase, folder: Path) -> list[
         ModelError: If an expert is missing or damaged, or adapts a layer that llama.cpp has not.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shape = adapter_config(library)
+    shape = library.shape
     layout = (_FORMAT, base.architecture, base.blocks, base.heads, base.kv_heads, shape.scale, shape.rank)
     found = []
-    for name, mark in expert_hashes(library, library.names).items():
+    for name, mark in library.hashes(library.names).items():
         target = folder / f"{content_hash(repr((mark, layout)))[:24]}.gguf"
         if not target.is_file():
             with replacing(target) as temporary:

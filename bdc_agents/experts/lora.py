@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.library import AdapterConfig
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import AdapterConfig
 from bdc_agents.experts.tensors import peft_name
 from bdc_agents.extras import need
 
@@ -317,3 +318,33 @@ def _shapes(bases: Mapping[str, nn.Module], rank: int) -> dict[str, tuple[tuple[
         inputs, outputs = linear_size(name, module)
         shapes[name] = (rank, inputs), (rank, outputs)
     return shapes
+
+
+def load_experts(
+    library: ExpertLibrary,
+    model: Any,
+    names: Sequence[str] | None = None,
+) -> StackedAdapters:
+    """Attaches experts to a model, frozen, to route rows through them.
+
+    Args:
+        model: The library's base.
+        names: Of the experts; None for all.
+
+    Raises:
+        ModelError: If an expert is missing or damaged, or does not fit the model.
+    """
+    names = library.names if names is None else tuple(names)
+    states = {name: library.weights(name) for name in names}
+    config = library.shape.model_copy(update={"dropout": 0.0})
+    adapters = StackedAdapters(model, tuple(states), config)
+    try:
+        for row, state in enumerate(states.values()):
+            adapters.load(row, state)
+    except ModelError:
+        adapters.detach()
+        raise
+    for layer in adapters.layers.values():
+        layer.a.requires_grad_(False)
+        layer.b.requires_grad_(False)
+    return adapters

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.experts.adapters import adapter_config
-from bdc_agents.experts.library import AdapterConfig, ExpertLibrary
+from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.lora import linear_size
+from bdc_agents.experts.manifest import AdapterConfig
 from bdc_agents.experts.tensors import adapted_layers, not_plain, peft_name
 
 Weights = Mapping[str, Tensor] | Tensor
@@ -137,7 +137,7 @@ class Mixture:
         """
         names = library.names if experts is None else experts
         states = {name: library.weights(name) for name in names}
-        return cls(model, states, adapter_config(library), compact=compact)
+        return cls(model, states, library.shape, compact=compact)
 
     @property
     def layers(self) -> tuple[str, ...]:

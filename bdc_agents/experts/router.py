@@ -23,12 +23,7 @@ from torch.nn import functional
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.adapters import (
-    adapter_config,
-    expert_hashes,
-    library_clusters,
-    ownership,
-)
+from bdc_agents.experts.clusters import CLUSTERS, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.tensors import adapted_layers, header_of, layer_number, read_tensors
 from bdc_agents.extras import need
@@ -156,11 +151,11 @@ class Router(nn.Module):
         shape = shape or RouterShape()
         clusters = library_clusters(library)
         names, shares = ownership(library, clusters.count, shape.shared)
-        config = adapter_config(library)
+        config = library.shape
         facts = RouterFacts(
             shape=shape,
             layers=adapted_layers(library.weights(names[0])),
-            experts=expert_hashes(library, names),
+            experts=library.hashes(names),
             rank=config.rank,
             scale=config.scale,
             clusters=clusters.count,
@@ -306,13 +301,13 @@ class Router(nn.Module):
             raise ModelError(
                 f"{source} routes to {sorted(missing)[0]!r}, which the library has not; train it again"
             )
-        now = expert_hashes(library, tuple(facts.experts))
+        now = library.hashes(tuple(facts.experts))
         if changed := [name for name in now if now[name] != facts.experts[name]]:
             raise ModelError(
                 f"library {library.folder}: expert {changed[0]!r} is not the one that the router was trained "
                 "for; train the router again"
             )
-        config = adapter_config(library)
+        config = library.shape
         if (facts.rank, facts.scale) != (config.rank, config.scale):
             raise ModelError(
                 f"{source} is for adapters of rank {facts.rank} and scale {facts.scale:g}, and the library's "
@@ -380,3 +375,48 @@ def _facts(data: bytes, source: str) -> RouterFacts:
         raise ModelError(
             f"{source} is not a router ({type(error).__name__}: {error}); train it again"
         ) from None
+
+
+def routable(library: ExpertLibrary) -> bool:
+    """Whether a library has clusters, and experts that differ to choose from."""
+    return CLUSTERS in library.manifest.files and len(library.distinct) > 1
+
+
+def ownership(library: ExpertLibrary, clusters: int, shared: float = 0.0) -> tuple[tuple[str, ...], Tensor]:
+    """The experts to mix, and the share of each cluster's problems that each of them takes.
+
+    A cluster without an expert of its own falls to the expert trained on all rows.
+
+    Args:
+        clusters: How many there are.
+        shared: Share of every cluster that the expert trained on all rows takes besides.
+
+    Returns:
+        Their names, and the shares, shape (clusters, experts); rows sum to 1.
+
+    Raises:
+        ModelError: If a cluster has no expert and none was trained on all rows, or fewer than two
+            experts are left.
+    """
+    own = {e.cluster: e.name for e in library.manifest.experts if 0 <= e.cluster < clusters}
+    everyone = next((e.name for e in library.manifest.experts if e.cluster < 0), None)
+    orphans = [cluster for cluster in range(clusters) if cluster not in own]
+    if everyone is None and (orphans or shared):
+        what = f"cluster {orphans[0]} has no expert" if orphans else f"shared = {shared:g}"
+        raise ModelError(
+            f"library {library.folder}: {what}, and no expert was trained on all rows; "
+            "train with shared = true"
+        )
+    names = [own[cluster] for cluster in sorted(own)]
+    if everyone is not None and (orphans or shared):
+        names.append(everyone)
+    if len(names) < 2:
+        raise ModelError(
+            f"library {library.folder} has {len(names)} expert to route to; a router needs two or more"
+        )
+    shares = torch.zeros(clusters, len(names))
+    for cluster in range(clusters):
+        shares[cluster, names.index(own.get(cluster, everyone or ""))] = 1.0 - shared
+        if shared:
+            shares[cluster, -1] += shared
+    return tuple(names), shares

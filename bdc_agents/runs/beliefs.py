@@ -1,14 +1,14 @@
 """Beliefs of a run: what moves gave in all its searches, kept for searches to come."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from pathlib import Path
+from typing import Any, Protocol
 
 from bdc_agents.errors import UsageError
 from bdc_agents.runs.folder import write_text
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search.policy.beliefs import Beliefs, read_beliefs
-from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_object, read_whole
 
 BELIEFS_FILE = "beliefs.json"
@@ -17,18 +17,32 @@ _MOST = 16_000_000
 """Bytes of a file. A hundred agents make some 200,000."""
 
 
-def beliefs_of(traces: Iterable[Trace]) -> Beliefs:
+class Searched(Protocol):
+    """What is left of a search: its trace, or its row in an evaluation."""
+
+    @property
+    def beliefs(self) -> Mapping[str, Any]:
+        """What its moves gave."""
+        ...
+
+
+def beliefs_of(searches: Iterable[Searched]) -> Beliefs:
     """What the moves of all these searches gave together.
 
     Raises:
-        ConfigError: If a trace holds beliefs that are none.
+        ConfigError: If one holds beliefs that are none.
     """
-    return reduce(Beliefs.plus, (read_beliefs(trace.beliefs) for trace in traces), Beliefs())
+    return reduce(Beliefs.plus, (read_beliefs(one.beliefs) for one in searches), Beliefs())
 
 
-def keep_beliefs(run: Path) -> Path | None:
-    """Writes the beliefs of a run into its folder; None where its searches made no moves."""
-    found = beliefs_of(scan_traces(run))
+def keep_beliefs(run: Path, searches: Iterable[Searched] | None = None) -> Path | None:
+    """Writes the beliefs of a run into its folder; None where its searches made no moves.
+
+    Args:
+        run: The folder.
+        searches: Its searches; None for the traces in the folder, the last one of each problem.
+    """
+    found = beliefs_of(scan_traces(run) if searches is None else searches)
     if not found.counts:
         return None
     write_text(run / BELIEFS_FILE, found.model_dump_json(indent=1) + "\n")

@@ -6,26 +6,29 @@ search that was cut off takes the replies it had from the cache.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.config import Settings, StoreConfig
+from bdc_agents.config import Budget, SearchConfig, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.runs.blocks import learns
-from bdc_agents.runs.configuration import describe, open_collection
+from bdc_agents.runs.configuration import describe, open_collection, pool_of
 from bdc_agents.runs.coordinate import OnTrace, TraceFile
 from bdc_agents.runs.engine import CollectConfig, Engine, OpenRun, local_engine
 from bdc_agents.runs.jobs.sqlite import JOBS_FILE, SqliteJobs
-from bdc_agents.runs.jobs.table import Job, JobTable, Spent, Totals
-from bdc_agents.runs.progress import Progress
-from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.jobs.table import Job, JobTable, Pooled, Spent, Totals
+from bdc_agents.runs.left_out import LeftOut, summary, write_left_out
+from bdc_agents.runs.pool import Pool, first_share
+from bdc_agents.runs.progress import Progress, amounts
+from bdc_agents.runs.selection import Filter, Selection, select_jobs
 from bdc_agents.runs.stopping import graceful
 from bdc_agents.runs.worker import WorkerConfig
 from bdc_agents.sandbox.modules import missing_packages
-from bdc_agents.types import Frozen, content_hash
+from bdc_agents.search.budget import caps_on_calls
+from bdc_agents.types import UNJUDGED, Frozen, content_hash
 
 CACHE_FOLDER = "cache"
 """Folder of the replies where the settings turn the cache off: without it, a killed run would pay twice."""
@@ -45,6 +48,8 @@ class Collected(Frozen):
         failures: Why problems have no trace, by id.
         notes: What a person should know, one line each.
         refused: Problems without a trace whose file was changed while the run was under way.
+        left_out: Rows that cannot be used; `left-out.jsonl` lists all that is not searched.
+        pooled: What became of the budget that the problems share.
     """
 
     folder: Path
@@ -53,6 +58,8 @@ class Collected(Frozen):
     failures: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    pooled: Pooled = Pooled()
 
 
 async def acollect(
@@ -148,7 +155,6 @@ def _open(
     """Opens the run folder and fills its table with the jobs."""
     names = config.agents or tuple(settings.agents)
     filters = [Filter.parse(text) for text in config.filters]
-    asked = describe(settings, names, config.datasets, config.filters, config.shuffle_seed, config.learn)
     selection = select_jobs(
         config.datasets,
         data=config.data,
@@ -156,7 +162,23 @@ def _open(
         shuffle_seed=config.shuffle_seed,
         untested=settings.search.self_tests,
     )
+    members = selection.jobs[: config.limit]
+    pool = Pool(whole=config.pool, each=settings.budget)
+    first = first_share(config.pool, len(members), settings.budget) if pool else settings.budget
+    asked = describe(
+        settings,
+        names,
+        config.datasets,
+        config.filters,
+        config.shuffle_seed,
+        config.learn,
+        pool_of(config.pool, members),
+    )
     folder, notes = open_collection(out, asked)
+    write_left_out(folder, [*selection.left_out, *_untried(selection)])
+    notes += summary(selection.left_out)
+    if pool:
+        notes += _of_pool(config.pool, first, len(members), settings.search)
     if selection.without_tests:
         left = len(selection.without_tests)
         notes.append(f"{left} of the problems have no public test and are left out")
@@ -170,8 +192,8 @@ def _open(
     if not settings.store.cache:
         kept = StoreConfig(cache=True, path=folder / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})
-    table = _table(config, folder, asked, learns=config.learn and learns(settings.search))
-    traces = TraceFile(folder)
+    table = _table(config, folder, asked, learns=config.learn and learns(settings.search), pool=pool)
+    traces = TraceFile(folder, rounds=bool(pool))
     table.add(selection.jobs)
     notes += _reconcile(table, traces, selection.jobs, owns=config.table is None)
     for note in notes:
@@ -191,16 +213,41 @@ def _open(
         table=table,
         traces=traces,
         on_trace=on_trace,
+        on_note=on_note,
         stop=asyncio.Event(),
         threads=ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs"),
         selected={job.id: job for job in selection.jobs},
         notes=notes,
+        left_out=selection.left_out,
     )
 
 
-def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, learns: bool) -> JobTable:
+def _untried(selection: Selection) -> Iterator[LeftOut]:
+    """The problems that a search has nothing to aim at for."""
+    yield from (LeftOut(where=one, reason=UNJUDGED["interactive"]) for one in selection.interactive)
+    yield from (LeftOut(where=one, reason="it has no public test") for one in selection.without_tests)
+
+
+def _of_pool(pool: Budget, first: Budget, problems: int, search: SearchConfig) -> list[str]:
+    """What a person should know of a pool before it is used."""
+    caps = caps_on_calls(pool)
+    each = amounts({name: getattr(first, name) for name in caps})
+    notes = [
+        f"{amounts(caps)} for {problems} problems together: at first {each} for each; those that are not "
+        "solved then go on with what the others left"
+    ]
+    if search.rollouts is not None:
+        notes.append(
+            f"rollouts = {search.rollouts} under [search] ends searches, whatever is left; leave it out"
+        )
+    return notes
+
+
+def _table(
+    config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, learns: bool, pool: Pool
+) -> JobTable:
     if config.table is None:
-        return SqliteJobs(folder / JOBS_FILE, limit=config.limit, learns=learns)
+        return SqliteJobs(folder / JOBS_FILE, limit=config.limit, learns=learns, pool=pool)
     if not config.table.startswith(("postgresql://", "postgres://")):
         raise ConfigError(
             f"not a job table: {config.table!r:.40}; write postgresql://USER@HOST/DATABASE, or leave it out"
@@ -208,7 +255,7 @@ def _table(config: CollectConfig, folder: Path, asked: Mapping[str, Any], *, lea
     from bdc_agents.runs.jobs.postgres import PostgresJobs
 
     run = f"{folder.name}-{content_hash(repr(asked))}"
-    return PostgresJobs(config.table, run, limit=config.limit, learns=learns)
+    return PostgresJobs(config.table, run, limit=config.limit, learns=learns, pool=pool)
 
 
 def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns: bool) -> list[str]:
@@ -223,7 +270,7 @@ def _reconcile(table: JobTable, traces: TraceFile, jobs: Sequence[Job], *, owns:
     done = table.done()  # Before the file is read: the traces of all these are then in it.
     there = traces.read()
     edited = traces.edited(jobs)
-    table.found((problem, summary) for problem, summary in there.items() if problem not in edited)
+    table.found((problem, summary) for problem, summary in traces.history() if problem not in edited)
     if edited:
         # An edit is meant: the old trace stays in the file, and readers take the last one of a problem.
         table.reopen(edited)
@@ -264,6 +311,7 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
     progress = await _progress(opened, began)
     ended = "complete" if not progress.totals.open else cap or "stopped"
     failures = await asyncio.to_thread(opened.table.failures)
+    pooled = await asyncio.to_thread(opened.table.pooled)
     return Collected(
         folder=opened.folder,
         ended=ended,
@@ -271,6 +319,8 @@ async def _conclude(opened: OpenRun, cap: str | None, began: float) -> Collected
         failures=failures,
         refused=tuple(sorted(opened.refused & failures.keys())),
         notes=tuple(opened.notes),
+        left_out=opened.left_out,
+        pooled=pooled,
     )
 
 

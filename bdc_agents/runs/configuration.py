@@ -7,9 +7,12 @@ from typing import Any
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.agents.load import distinct
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
-from bdc_agents.errors import ConfigError
+from bdc_agents.errors import ConfigError, in_a_sentence, other_agents
 from bdc_agents.runs.folder import RUN_FILE, open_run, read_run
+from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.store import prompts_hash
+from bdc_agents.search.budget import caps_on_calls
+from bdc_agents.types import content_hash
 
 _SECRET = {"api_key", "api_key_env", "base_url", "options"}
 """Agent settings that never reach the disk as they are: each may hold a key."""
@@ -26,6 +29,7 @@ def describe(
     filters: Sequence[str] = (),
     shuffle_seed: int | None = None,
     learn: bool = True,
+    pool: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the run folder records of a run, without anything that may hold a key.
 
@@ -34,6 +38,7 @@ def describe(
         names: Agents, as `load_agents` takes them.
         datasets, filters, shuffle_seed: Which problems, as the user asked for them.
         learn: Whether later problems start from what moves gave on earlier ones.
+        pool: What the problems share, as `pool_of` says.
     """
     agents = {fresh: _agent(settings.agent(name)) for name, fresh in zip(names, distinct(names), strict=True)}
     return {
@@ -47,7 +52,18 @@ def describe(
         "budget": settings.budget.model_dump(mode="json"),
         "sandbox": {"packages": list(settings.sandbox.packages)},
         "prompts": prompts_hash(),
+        **({"pool": dict(pool)} if pool else {}),
     }
+
+
+def pool_of(pool: Budget, jobs: Sequence[Job]) -> dict[str, Any]:
+    """What the run folder records of a pool: its caps, and by what hash the problems are known that share it.
+
+    Any other problem would change everybody's share, so all stay as they are. Empty without a pool.
+    """
+    caps = caps_on_calls(pool)
+    shared = content_hash(repr([(job.id, job.content, job.hidden) for job in jobs]))
+    return {**caps, "problems": f"{len(jobs)} ({shared})"} if caps else {}
 
 
 def _agent(config: AgentConfig) -> dict[str, Any]:
@@ -85,10 +101,15 @@ def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str
         raise ConfigError(f"{out} holds a run of another command than bdc collect; name another folder")
     told = list(_differences(kept, asked))
     if told:
-        listed = "\n".join(f"  {line}" for line in told)
+        shared = (
+            "; the problems of a run that share a budget stay as they are, and so does the budget"
+            if any(line.startswith("pool.") for line in told)
+            else ""
+        )
         raise ConfigError(
-            f"{out} holds a run of another configuration:\n{listed}\n"
-            "put these back to go on with it, or name another folder with --out"
+            f"{out} holds a run of another configuration: {in_a_sentence(told)}{shared}.\n"
+            f"Put {'this' if len(told) == 1 else 'these'} back to go on with it, or begin another run: --out "
+            f"{out}-2"
         )
     notes = []
     if kept.get("prompts") != asked.get("prompts"):
@@ -98,7 +119,13 @@ def open_collection(out: Path, asked: Mapping[str, Any]) -> tuple[Path, list[str
 
 def _differences(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
     """One line for each key whose change would make this another run."""
-    then, now = dict(_flat(_essence(kept))), dict(_flat(_essence(asked)))
+    before, after = _essence(kept), _essence(asked)
+    if changed := other_agents(before["agents"], after["agents"]):
+        yield changed
+    for one, other in ((before, after), (after, before)):
+        both = one["agents"].keys() & other["agents"].keys()
+        one["agents"] = {name: one["agents"][name] for name in sorted(both)}
+    then, now = dict(_flat(before)), dict(_flat(after))
     for key in sorted(then.keys() | now.keys()):
         if key not in now:
             yield f"{key}: {then[key]!r} in the run, not there now"

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from bdc_agents.config import Budget
 from bdc_agents.runs.endpoints import Load
 from bdc_agents.runs.folder import TRACE_FILE, write_trace
 from bdc_agents.runs.jobs.owners import new_owner
-from bdc_agents.runs.jobs.table import Job, JobTable, Summary, problem_hash
+from bdc_agents.runs.jobs.table import Job, JobTable, Pooled, Summary, problem_hash
 from bdc_agents.search.policy.beliefs import read_beliefs
 from bdc_agents.types import Problem, Trace, Usage
 from bdc_agents.untrusted import read_json
@@ -26,11 +28,14 @@ class TraceFile:
 
     Args:
         folder: A folder of `open_run`.
+        rounds: Whether problems get a record for each round of a budget that all share; the last one counts.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, rounds: bool = False) -> None:
         self._folder = folder
+        self._rounds = rounds
         self._known: dict[str, Summary] = {}
+        self._history: list[tuple[str, Summary]] = []
         self._edited: set[str] = set()
         self._offset = 0
         self._line = 0
@@ -51,6 +56,11 @@ class TraceFile:
                     self._take(line)
         return self._known
 
+    def history(self) -> Sequence[tuple[str, Summary]]:
+        """What the table is made from again: the last summary of each problem, or of each of its rounds."""
+        there = self.read()
+        return self._history if self._rounds else [*there.items()]
+
     def edited(self, jobs: Iterable[Job]) -> set[str]:
         """Problems that were edited after their trace was made; each may get a new trace."""
         there = self.read()
@@ -60,7 +70,8 @@ class TraceFile:
     def add(self, trace: Trace) -> Summary:
         """Appends a trace, unless its problem has one. Only one process at a time may call this."""
         problem = trace.problem.id
-        if problem not in self.read() or problem in self._edited:
+        there = self.read().get(problem)
+        if there is None or problem in self._edited or (self._rounds and there.caps != _caps(trace.settings)):
             write_trace(self._folder, trace)
             self._edited.discard(problem)
         return self.read()[problem]
@@ -69,7 +80,9 @@ class TraceFile:
         try:
             data = read_json(line, finite=False)
             # A problem that was edited and searched again counts by its last trace.
-            self._known[data["problem"]["id"]] = _summary(data)
+            summary = self._known[data["problem"]["id"]] = _summary(data)
+            if self._rounds:
+                self._history.append((data["problem"]["id"], summary))
         except (ValueError, KeyError, TypeError, AttributeError):
             log.warning(
                 "%s:%d: not a trace, and left out: its problem is searched again",
@@ -97,7 +110,17 @@ def _summary(data: Mapping[str, Any]) -> Summary:
         tokens=used.tokens,
         money=used.cost or 0.0,
         told=read_beliefs(data.get("beliefs") or {}),
+        caps=_caps(data.get("settings") or {}),
+        stopped_by=data["solution"].get("stopped_by"),
     )
+
+
+def _caps(settings: Mapping[str, Any]) -> Budget:
+    """The budget that a trace's search ended with; none where its settings tell of none."""
+    try:
+        return Budget.model_validate(settings.get("budget") or {})
+    except ValidationError:
+        return Budget()
 
 
 class TableCoordinator:
@@ -110,6 +133,7 @@ class TableCoordinator:
         owner: Name under which the leases are held.
         on_trace: Called with every trace that is handed over.
         threads: The one thread that touches the table; shared by the coordinators of one table.
+        on_round: Called with what became of the pool, when jobs of a round after the first are leased.
         selected: The jobs as they were selected, by id; no table keeps the hashes of their problems.
         refused: Takes the ids of problems that cannot be used.
     """
@@ -125,6 +149,7 @@ class TableCoordinator:
         threads: ThreadPoolExecutor | None = None,
         selected: Mapping[str, Job] | None = None,
         refused: set[str] | None = None,
+        on_round: Callable[[Pooled], None] | None = None,
     ) -> None:
         self.owner = owner or new_owner()
         self.loads: Mapping[str, Load] = {}
@@ -134,6 +159,8 @@ class TableCoordinator:
         self._selected = selected or {}
         self._refused = refused if refused is not None else set[str]()
         self._on_trace = on_trace
+        self._on_round = on_round
+        self._round = 1
         # A thread, since the loop must not wait for a disk; only one, since the table locks anyway.
         self._threads = threads or ThreadPoolExecutor(1, thread_name_prefix="bdc-jobs")
         self._capped = any(cap is not None for name, cap in self._budget if name != "seconds")
@@ -148,13 +175,18 @@ class TableCoordinator:
     async def lease(self, count: int) -> Sequence[Job] | None:
         """See `Coordinator`."""
         if jobs := await self._do(self._table.lease, self.owner, count):
+            number = max(len(job.caps) for job in jobs)
+            if self._on_round and number > self._round:
+                self._round = number
+                self._on_round(await self._do(self._table.pooled))
             return [self._as_selected(job) for job in jobs]
         return [] if (await self._do(self._table.totals)).open else None
 
     def _as_selected(self, job: Job) -> Job:
         """A job with the hashes that it was selected with, and what the table says that it starts from."""
         selected = self._selected.get(job.id)
-        return selected.model_copy(update={"known": job.known}) if selected else job
+        told = {"known": job.known, "caps": job.caps, "state": job.state}
+        return selected.model_copy(update=told) if selected else job
 
     async def heartbeat(self, ids: Collection[str], loads: Mapping[str, Load]) -> Collection[str]:
         """See `Coordinator`."""
@@ -162,9 +194,14 @@ class TableCoordinator:
         await self._settle_rest()
         return await self._do(self._table.heartbeat, self.owner, ids)
 
-    async def done(self, job_id: str, trace: Trace) -> None:
+    async def done(self, job_id: str, trace: Trace, state: str = "") -> None:
         """See `Coordinator`."""
-        stored = await self._do(self._table.finish, self.owner, job_id, lambda: self._traces.add(trace))
+        stored = await self._do(
+            self._table.finish,
+            *(self.owner, job_id, lambda: self._traces.add(trace)),
+            caps=_caps(trace.settings),
+            state=state,
+        )
         await self._settle_rest()
         if stored and self._on_trace:
             self._on_trace(trace)

@@ -48,6 +48,7 @@ class Load(Frozen):
         busy: Slot seconds in use since its first request.
         seconds: Time since its first request.
         usage: Usage of its answered calls.
+        cut_off: Calls that were given up while they were made; the endpoint may charge them all the same.
     """
 
     slots: int
@@ -56,6 +57,12 @@ class Load(Frozen):
     busy: float = 0.0
     seconds: float = 0.0
     usage: Usage = Usage()
+    cut_off: int = 0
+
+    @property
+    def made(self) -> int:
+        """Calls that were made, or are under way: what came from the cache was not."""
+        return self.usage.calls - self.usage.cached + self.cut_off + self.in_flight
 
     @property
     def share(self) -> float:
@@ -71,6 +78,7 @@ class Load(Frozen):
             busy=self.busy + other.busy,
             seconds=max(self.seconds, other.seconds),
             usage=self.usage + other.usage,
+            cut_off=self.cut_off + other.cut_off,
         )
 
 
@@ -109,6 +117,7 @@ class MeteredAgent:
     clock: Callable[[], float] = monotonic
     waiting: int = 0
     usage: Usage = field(default_factory=Usage)
+    cut_off: int = 0
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(self.slots)
@@ -140,6 +149,7 @@ class MeteredAgent:
             busy=self._tally.busy,
             seconds=0.0 if since is None else self.clock() - since,
             usage=self.usage,
+            cut_off=self.cut_off,
         )
 
     async def reply(self, request: Request) -> Reply:
@@ -204,6 +214,9 @@ class MeteredAgent:
     async def _counted(self, request: Request) -> Reply:
         try:
             reply = await self.agent.reply(request)
+        except asyncio.CancelledError:
+            self.cut_off += 1
+            raise
         except BDCError as error:
             self.usage += of_failed(error)
             raise

@@ -9,18 +9,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import field_validator
+
 from bdc_agents.agents import Agent, load_agents
 from bdc_agents.config import Budget, Settings
 from bdc_agents.runs.coordinate import OnTrace, TableCoordinator, TraceFile
 from bdc_agents.runs.endpoints import Load, metered
-from bdc_agents.runs.jobs.table import Job, JobTable
-from bdc_agents.runs.progress import ENOUGH, RECENT
+from bdc_agents.runs.jobs.table import Job, JobTable, Pooled
+from bdc_agents.runs.left_out import LeftOut
+from bdc_agents.runs.pool import shareable
+from bdc_agents.runs.progress import ENOUGH, RECENT, round_line
 from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import Executor, create_executor
-from bdc_agents.types import Frozen, Trace
+from bdc_agents.types import Given, Trace
 
 
-class CollectConfig(Frozen):
+class CollectConfig(Given):
     """What is collected, and how.
 
     Args:
@@ -32,6 +36,8 @@ class CollectConfig(Frozen):
         limit: The most problems, from the start of that order; may be raised later.
         budget: Caps on the whole run. Calls, tokens and money count what all commands on the run
             really spent, without cached replies; seconds count this command alone.
+        pool: Calls, tokens or money of all problems together: those that are not solved go on with what the
+            others left. Cached replies count, as in the budget of one problem.
         concurrency: Searches at once; None for as many as keep the endpoints busy.
         table: A Postgres URL of the job table, for several machines; None for a file of the run.
             Each machine names its own folder, which is called the same everywhere and gets the
@@ -47,9 +53,15 @@ class CollectConfig(Frozen):
     shuffle_seed: int | None = None
     limit: int | None = None
     budget: Budget = Budget()
+    pool: Budget = Budget()
     concurrency: int | None = None
     table: str | None = None
     learn: bool = True
+
+    @field_validator("pool")
+    @classmethod
+    def _no_time(cls, value: Budget) -> Budget:
+        return shareable(value)
 
 
 @dataclass
@@ -65,9 +77,11 @@ class OpenRun:
         selected: The jobs as they were selected, by id.
         refused: Problems that turned out to be none that can be used.
         on_trace: Called with every trace that comes in.
+        on_note: Called with each line that a person should know.
         stop: Set when the run shall end.
         loads: Set by the engine: returns the load of each endpoint, by agent.
         running: Set by the engine: returns how many searches are under way.
+        left_out: Rows that cannot be used.
     """
 
     folder: Path
@@ -77,15 +91,18 @@ class OpenRun:
     table: JobTable
     traces: TraceFile
     on_trace: OnTrace
+    on_note: Callable[[str], None]
     stop: asyncio.Event
     threads: ThreadPoolExecutor
     selected: Mapping[str, Job] = field(default_factory=dict[str, Job])
     refused: set[str] = field(default_factory=set[str])
     loads: Callable[[], Mapping[str, Load]] = dict
     running: Callable[[], int] = int
-    done_here: int = 0
+    ended: set[str] = field(default_factory=set[str])
+    round: int = 1
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     notes: list[str] = field(default_factory=list)
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,7 +119,13 @@ class OpenRun:
             threads=self.threads,
             selected=self.selected,
             refused=self.refused,
+            on_round=self._began,
         )
+
+    @property
+    def done_here(self) -> int:
+        """Problems that ended since this command began, in one round or several."""
+        return len(self.ended)
 
     @property
     def seconds_each(self) -> float | None:
@@ -112,9 +135,15 @@ class OpenRun:
         return (time.monotonic() - self.recent[0]) / len(self.recent)
 
     def _took(self, trace: Trace) -> None:
-        self.done_here += 1
+        self.ended.add(trace.problem.id)
         self.recent.append(time.monotonic())
         self.on_trace(trace)
+
+    def _began(self, pooled: Pooled) -> None:
+        """Tells of a round of the pool, once for all workers."""
+        if pooled.rounds > self.round:
+            self.round = pooled.rounds
+            self.on_note(round_line(pooled))
 
 
 Engine = Callable[[OpenRun], Awaitable[str | None]]

@@ -276,6 +276,8 @@ def _summary(trace: Trace) -> dict[str, Any]:
 def _nothing(report: Report, kind: str) -> str:
     """Says why there is no row, and what to do."""
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(report.rejected.items()))
+    if not report.traces and not report.damaged:
+        return f"nothing to export as {kind}: no finished search is there yet"
     said = [f"nothing to export as {kind}: traces read: {report.traces}"]
     said += [f"refused for {reasons}"] if reasons else []
     said += [f"{len(report.contaminated)} overlap an evaluation set"] if report.contaminated else []
@@ -285,7 +287,10 @@ def _nothing(report: Report, kind: str) -> str:
         else []
     )
     if "no-hidden-tests" in report.rejected:
-        said.append("--unscored also takes solved problems without hidden tests")
+        said.append(
+            "no hidden test was run where a problem has none or a search was cut off: --unscored also takes "
+            "what is solved by the public tests alone, or search it with hidden_tests in its file"
+        )
     if report.kept and kind == "dpo":
         said.append(
             f"of {report.kept} that can be trained on, no step was better than its parent and a sibling"

@@ -3,6 +3,7 @@
 run.json           settings, package version and time of creation
 trace.jsonl        one trace a line, one line a problem, only ever appended to
 checkpoint.sqlite  every step of a single search, from which it is resumed
+left-out.jsonl     problems of a collection that are not searched, and why
 solutions/         the program of each problem, as a file to run; solution.py where there is one
 """
 
@@ -109,7 +110,8 @@ def no_run(path: Path | str, file: Path) -> UsageError:
     """The error for a path without this file of a run; of an evaluation, it names what that holds."""
     folder = Path(path)
     if not (folder / EVAL_FILE).is_file():
-        return UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}")
+        made = "" if (folder / RUN_FILE).is_file() else "; bdc solve --out RUN and bdc collect make runs"
+        return UsageError(f"no run at {str(path)!r}: there is no file {str(file)!r}{made}")
     runs = sorted(str(file.parent) for file in folder.glob(f"*/*/{TRACE_FILE}"))
     kept = f"; name the traces of a solver: {', '.join(runs)}" if runs else ""
     report = folder / "report.html"

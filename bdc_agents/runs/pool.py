@@ -16,6 +16,41 @@ LEAST_RISE = 0.01
 """A cap that rises by less than this part of the first share is not worth a round: no call fits in it."""
 
 
+def shareable(pool: Budget) -> Budget:
+    """The budget, if problems can share it.
+
+    Raises:
+        ValueError: If it caps seconds.
+    """
+    if pool.seconds is not None:
+        raise ValueError("problems share calls, tokens or money; seconds are those of one problem ([budget])")
+    return pool
+
+
+class Pool(Frozen):
+    """A budget for all problems of a run together.
+
+    Args:
+        whole: Calls, tokens and money of all problems; none for a budget of each problem alone.
+        each: Of one problem; it gets no more at first.
+    """
+
+    whole: Budget = Budget()
+    each: Budget = Budget()
+
+    def __bool__(self) -> bool:
+        """Whether problems share anything."""
+        return bool(caps_on_calls(self.whole))
+
+    def goes_on(self, solved: bool, stopped_by: str | None) -> bool:
+        """Whether more of the pool may help a search that ended so."""
+        return not solved and stopped_by in caps_on_calls(self.whole)
+
+    def held(self, caps: Budget) -> Amount:
+        """What a problem may still use that has not ended: all of its budget that comes from the pool."""
+        return Amount(**{name: getattr(caps, name) for name in caps_on_calls(self.whole)})
+
+
 class Ended(Frozen):
     """How a problem ended.
 

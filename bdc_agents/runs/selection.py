@@ -11,6 +11,7 @@ from bdc_agents.data import dataset_names, has_task, load_tasks, task_names
 from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import ProblemError, UsageError, unknown
 from bdc_agents.runs.jobs.table import Job, problem_hash
+from bdc_agents.runs.left_out import MOST, LeftOut
 from bdc_agents.syntax import modules_needed
 from bdc_agents.types import UNJUDGED, Frozen, Problem, Task
 
@@ -81,6 +82,7 @@ class Selection(Frozen):
         without_tests: Problems left out, since they have no public test for the search to aim at.
         interactive: Problems left out, since their program talks to a judge that is not there, so that
             no test tells right from wrong.
+        left_out: Rows that cannot be used, with the reasons; at most `MOST` of them.
         unmatched: Values of filters that no problem has, with those there are, one line each.
         doubts: What a person should know of the problems before the search, one line each.
         packages: Modules outside the standard library that known solutions import, with the number of
@@ -90,6 +92,7 @@ class Selection(Frozen):
     jobs: tuple[Job, ...]
     without_tests: tuple[str, ...] = ()
     interactive: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     unmatched: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     packages: dict[str, int] = {}
@@ -131,8 +134,9 @@ def select_jobs(
     dialogues: list[str] = []
     doubtful: list[str] = []
     packages: Counter[str] = Counter()
+    left_out: list[LeftOut] = []
     for address, name, rest in parts:
-        for task in _tasks(name, rest, data):
+        for task in _tasks(name, rest, data, left_out):
             problem = task.problem
             for one, values in zip(filters, there, strict=True):
                 values |= one.found(problem) if one.concerns(name) else set()
@@ -158,6 +162,7 @@ def select_jobs(
         jobs=tuple(chosen),
         without_tests=tuple(without),
         interactive=tuple(dialogues),
+        left_out=tuple(left_out),
         unmatched=tuple(_absent(filters, there)),
         doubts=tuple(doubtful),
         packages=dict(packages),
@@ -173,12 +178,18 @@ def _split(address: str) -> tuple[str, str]:
     return name, rest.strip()
 
 
-def _tasks(name: str, rest: str, data: Path | None) -> Iterator[Task]:
+def _tasks(name: str, rest: str, data: Path | None, left_out: list[LeftOut]) -> Iterator[Task]:
     splits = DATASETS[name].splits if name in DATASETS else {}
+    own = name not in dataset_names()
+
+    def leave_out(where: str, reason: str) -> None:
+        if len(left_out) < MOST:
+            left_out.append(LeftOut(where=where or name, reason=reason, own=own))
+
     if not rest or rest in splits:
-        yield from load_tasks(name, data=data, split=rest or None)
+        yield from load_tasks(name, data=data, split=rest or None, on_left_out=leave_out)
         return
-    yield from load_tasks(name, data=data, ids=_wanted(name, rest, data, splits))
+    yield from load_tasks(name, data=data, ids=_wanted(name, rest, data, splits), on_left_out=leave_out)
 
 
 def _wanted(name: str, rest: str, data: Path | None, splits: Collection[str]) -> list[str]:

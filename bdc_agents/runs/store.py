@@ -24,7 +24,7 @@ SPECIAL_CASES = "special-cases-tests"
 REASONS: dict[str, str] = {
     "interrupted": "The search was cut off before it ended.",
     "unsolved": "The program does not pass every public test.",
-    "no-hidden-tests": "The problem has no hidden tests, so only the public ones speak for the program.",
+    "no-hidden-tests": "No hidden test was run on the program, so only the public ones speak for it.",
     "hidden": "The program fails a hidden test.",
     "interactive": "The problem is a dialogue with a judge that is not there, so no test speaks for the "
     "program.",
@@ -34,6 +34,9 @@ REASONS: dict[str, str] = {
 
 _NOT_SETTINGS = ("endpoint", "base_url", "api_key", "api_key_env", "timeout", "retries", "concurrency")
 """Agent settings that do not change its replies: where and how fast it is asked."""
+
+DAMAGE_NAMED = 5
+"""Lines that are no traces and are named one by one: a file of something else has nothing but these."""
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +134,7 @@ def scan_traces(
         path: A run folder, or a file of traces: `.jsonl`, `.jsonl.gz`, or `.parquet` as
             `bdc export --kind traces` writes it.
         on_damage: Called with each line that is no trace of a known version; the other lines are
-            read. None logs a warning.
+            read. None logs the first `DAMAGE_NAMED` and the number of the others.
         latest: Whether to read only the last trace of a problem that was searched again.
 
     Raises:
@@ -140,7 +143,21 @@ def scan_traces(
     file = trace_file(path)
     if not file.is_file():
         raise no_run(path, file)
-    return _scan(file, on_damage or (lambda damage: log.warning("%s; the line is left out", damage)), latest)
+    return _scan(file, on_damage, latest) if on_damage else _scan_and_warn(file, latest)
+
+
+def _scan_and_warn(file: Path, latest: bool) -> Iterator[Trace]:
+    count = 0
+
+    def warn(damage: Damage) -> None:
+        nonlocal count
+        count += 1
+        if count <= DAMAGE_NAMED:
+            log.warning("%s; the line is left out", damage)
+
+    yield from _scan(file, warn, latest)
+    if count > DAMAGE_NAMED:
+        log.warning("%s: %d more lines are no traces and left out", file, count - DAMAGE_NAMED)
 
 
 def _scan(file: Path, on_damage: Callable[[Damage], None], latest: bool) -> Iterator[Trace]:

@@ -19,11 +19,11 @@ from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, Purse
 from bdc_agents.runs.hidden import examine, right_programs, score_hidden
 from bdc_agents.runs.honest import observe
 from bdc_agents.runs.jobs.table import LEASE_SECONDS, Job, problem_hash
+from bdc_agents.runs.rounds import search_in_rounds
 from bdc_agents.runs.store import decide, lineage_of
 from bdc_agents.sandbox import Executor
-from bdc_agents.search import asolve
 from bdc_agents.search.standing import silence
-from bdc_agents.types import Frozen, Task, Trace
+from bdc_agents.types import Given, Task, Trace
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ class Coordinator(Purse, Protocol):
         """
         ...
 
-    async def done(self, job_id: str, trace: Trace) -> None:
-        """Hands over a finished problem: its trace with decision and lineage."""
+    async def done(self, job_id: str, trace: Trace, state: str = "") -> None:
+        """Hands over a finished problem: its trace with decision and lineage, and where it would go on."""
         ...
 
     async def failed(self, job_id: str, reason: str, *, final: bool = False) -> None:
@@ -81,7 +81,7 @@ class Coordinator(Purse, Protocol):
         ...
 
 
-class WorkerConfig(Frozen):
+class WorkerConfig(Given):
     """What a worker needs besides its agents and sandbox; plain data.
 
     Args:
@@ -212,16 +212,19 @@ class Worker:
     async def _attend(self, job: Job) -> None:
         """Works on a problem and reports the outcome; if no report gets through, the worker ends."""
         try:
-            trace = await self._outcome(job)
-            if trace is not None:
-                await asyncio.shield(self._coordinator.done(job.id, trace))
+            found = await self._outcome(job)
+            if found is not None:
+                await asyncio.shield(self._coordinator.done(job.id, *found))
         except Exception as error:
             # The result could not be handed over; the disk may be full. Going on would only lose more.
             self._end(error)
             await self._release([job.id])
 
-    async def _outcome(self, job: Job) -> Trace | None:
-        """The trace of a problem; None if there is none, and the coordinator knows why."""
+    async def _outcome(self, job: Job) -> tuple[Trace, str] | None:
+        """The trace of a problem, and where it would go on with more of a pool.
+
+        None if there is none, and the coordinator knows why.
+        """
         try:
             return await self._solve(job)
         except BudgetSpent as spent:
@@ -236,20 +239,22 @@ class Worker:
             await self._coordinator.failed(job.id, f"a fault of bdc itself: {type(error).__name__}: {error}")
         return None
 
-    async def _solve(self, job: Job) -> Trace:
+    async def _solve(self, job: Job) -> tuple[Trace, str]:
         task = await asyncio.to_thread(self._load_as_selected, job)
         config = self._config
-        for line in await examine(task, self._executor):
-            log.warning("%s", line)
-        trace = await asolve(
+        if len(job.caps) < 2:  # In later rounds it has been done.
+            for line in await examine(task, self._executor):
+                log.warning("%s", line)
+        trace, state, silent = await search_in_rounds(
             task.problem,
             list(self._agents),
+            job.caps or (config.budget,),
             executor=self._executor,
             search=starting_from(config.search, job.known),
-            budget=config.budget,
+            state=job.state,
             on_event=lambda event: self._on_event(job.id, event),
         )
-        if reasons := "; ".join(silence(trace.solution)):
+        if reasons := "; ".join(silence(trace.solution)) or silent:
             self._count_silent(trace.problem.id, reasons)
             raise BDCError(f"no agent answered: {reasons}")
         self._silent.clear()
@@ -259,7 +264,7 @@ class Worker:
             trace = await observe(trace, self._executor)
         lineage = lineage_of(job.dataset, config.lineage, task.hidden)
         found = {"decision": decide(trace, hidden, right), "lineage": lineage}
-        return trace.model_copy(update=found)
+        return trace.model_copy(update=found), state if job.caps else ""
 
     def _load_as_selected(self, job: Job) -> Task:
         """Loads the task of a job.

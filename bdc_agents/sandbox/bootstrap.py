@@ -17,7 +17,8 @@ _MODULES = (
     *("calls", "calls.stdlib", "calls.mirror", "calls.exceptions", "calls.standins", "calls.operators"),
     *("calls.classes", "calls.script_side", "calls.surroundings", "calls.program_side", "calls.channel"),
     *("calls.codec", "calls.peer"),
-    *("script", "run_script", "run_program", "processes", "supervise", "commands", "launch"),
+    *("script", "script.asserted", "script.tests", "script.names"),
+    *("run_script", "run_program", "processes", "supervise", "commands", "launch"),
 )
 """The modules of `inside`, each after those it imports."""
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from bdc_agents.errors import SandboxError, SandboxRefused
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 
 from .inside import wire
 from .probes import probe_tier
@@ -34,7 +34,7 @@ _EXITS = {"wall": 124, "memory": 137}
 _FILE_ERRORS = {2: "file_not_found", 3: "permission_denied", 4: "is_directory", 5: "invalid_path"}
 
 
-class WorkspaceLimits(Frozen):
+class WorkspaceLimits(Given):
     """What the commands of a workspace may use.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from bdc_agents.agents.limits import grown
 from bdc_agents.agents.protocol import Agent, Reply, Request
+from bdc_agents.agents.replies.unread import Wanted, excerpt, why_unread
 from bdc_agents.agents.usage import believed, of_failed
 from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.search.budget import Account
@@ -202,15 +203,19 @@ def settle(answers: Sequence[Answer], malformed: Sequence[Answer] = ()) -> dict[
     return {name: usage.model_dump() for name, usage in used.items()}
 
 
-def records(answers: Sequence[Answer], before: int) -> dict[str, Json]:
+def records(
+    answers: Sequence[Answer], before: Mapping[str, Json], malformed: Sequence[Answer] = ()
+) -> dict[str, Json]:
     """What became of each call, as a trace keeps it, by its prompt and seed.
 
     Args:
         answers: In the order in which they were planned.
-        before: How many calls there were before them.
+        before: The calls before them. One that is made again, since its reply held nothing, is another call.
+        malformed: Those whose reply could not be read; an excerpt of it is kept.
     """
     found: dict[str, Json] = {}
-    for order, answer in enumerate(answers, before):
+    unread = {id(answer) for answer in malformed}
+    for order, answer in enumerate(answers, len(before)):
         request, used = answer.call.request, answer.usage
         prompt = content_hash("\0".join(str(message.content) for message in request.messages))
         record = CallRecord(
@@ -227,11 +232,26 @@ def records(answers: Sequence[Answer], before: int) -> dict[str, Json]:
             seconds=round(used.seconds, 3),
             cached=used.cached > 0,
             error="" if answer.reply else (answer.error or TIME_IS_UP)[:_ERROR],
+            **(_unread(answer) if id(answer) in unread else {}),
         )
         key = f"{prompt}/{answer.call.agent}/{request.seed}"
+        while key in before or key in found:
+            key += "/again"
         found[key] = record.model_dump(mode="json", exclude_defaults=True)
     return found
 
+
+def _unread(answer: Answer) -> dict[str, str]:
+    """Why nothing was read in a reply, and an excerpt of what it said."""
+    reply = answer.reply
+    if reply is None:
+        return {}
+    wanted = _WANTED.get(answer.call.purpose, "thought")
+    why = why_unread(reply.text, wanted, truncated=reply.truncated)
+    return {"unread": why, "said": excerpt(reply.text)}
+
+
+_WANTED: Mapping[Purpose, Wanted] = {"boost": "program", "repair": "program", "split": "output"}
 
 TIME_IS_UP = "the time was up"
 """Why no reply came to a call that was cut off, or had to be left out, when the search ended."""

@@ -91,14 +91,7 @@ async def _run(job: Job, executor: Executor, deadline: float | None) -> Verdict 
 
 def outcome_of(program: Program | None) -> ProgramOutcome:
     """What the public tests of a program gave; `error` too where a reply held no program."""
-    verdict = program.verdict if program else None
-    if verdict is None or not verdict.results:
-        return "error"
-    if verdict.passed:
-        return "pass"
-    if verdict.reward > 0:
-        return "part"
-    return "wrong" if any(result.outcome == "wrong" for result in verdict.results) else "error"
+    return program.verdict.outcome if program and program.verdict else "error"
 
 
 def evaluate(tree: Tree, leaf: str, attempts: Sequence[Attempt], judged: Mapping[str, float]) -> Tree:

@@ -8,7 +8,7 @@ from bdc_agents.sandbox.modules import missed_by, remedy
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.budget import Amount, caps_on_calls
 from bdc_agents.search.calls import TIME_IS_UP
-from bdc_agents.search.choice.inputs import further_inputs
+from bdc_agents.search.choice.inputs import checker_decides, further_inputs
 from bdc_agents.search.choice.split import split_of
 from bdc_agents.search.state import SearchState
 from bdc_agents.syntax import language_of, parse
@@ -35,7 +35,7 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
     if state.get("passing") and not further_inputs(problem):
         why = (
             "several answers may be right where the problem's own checker decides"
-            if problem.checker.code
+            if checker_decides(problem)
             else "no further input could be made from the public tests"
         )
         found.append(f"{why}, so agreement tells nothing here: the program is as sure as these tests alone")

@@ -10,7 +10,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data.jsonl import read_problem
-from bdc_agents.errors import ConfigError, ProblemError
+from bdc_agents.errors import ConfigError, ProblemError, in_a_sentence
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.origin import budget_of, differences, origin_of, raised
@@ -105,10 +105,9 @@ async def _goes_on(app: Any, config: Any, problem: Problem, origin: Mapping[str,
             "that one first, or name another thread"
         )
     if told := [*differences(then, origin)]:
-        listed = "\n".join(f"  {line}" for line in told)
         raise ConfigError(
-            f"the thread {thread!r} holds a search of {held.id!r} that is another one:\n{listed}\n"
-            "put these back to go on with it, or name another thread; the budget alone may change"
+            f"the thread {thread!r} holds a search of {held.id!r} that is another one: {in_a_sentence(told)}."
+            "\nPut this back to go on with it, or name another thread; the budget alone may change"
         )
     check_whole(state)
     if not snapshot.next and raised(state.get("stopped_by"), budget_of(then), budget_of(origin)):

@@ -205,7 +205,7 @@ class Step:
         for agent, reason in aside.items():
             self.emit({"type": "set_aside", "agent": agent, "reason": reason})
         usage = settle(self.answers, malformed)
-        calls = records(self.answers, len(self.state.get("calls", {})))
+        calls = records(self.answers, self.state.get("calls", {}), malformed)
         return {
             "usage": usage,
             "failing": rows,

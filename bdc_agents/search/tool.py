@@ -28,8 +28,8 @@ from bdc_agents.search.solve import asolve
 from bdc_agents.search.state import Emit, settings_of
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Solution, Task, TestResult, Trace, Verdict
-from bdc_agents.types.forms import read_test
-from bdc_agents.types.parts import Unread
+from bdc_agents.types.written.forms import read_test
+from bdc_agents.types.written.parts import Unread
 
 SEARCH_TOOL = "solve_programming_problem"
 DESCRIPTION = (

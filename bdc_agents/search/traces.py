@@ -35,7 +35,8 @@ from bdc_agents.types import (
 )
 
 FAILURES_SHOWN = SearchConfig().failures_shown
-"""Failing tests in the prompt of a repair: as many in the rows of all runs, whatever each of them showed."""
+"""Failing tests in the prompt of a repair: as many in the rows of all runs, whatever each of them showed,
+and for the solver that only repairs."""
 MOST = 4
 """Programs of one problem that are learned from, at most."""
 

@@ -3,13 +3,13 @@
 import asyncio
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from bdc_agents.errors import ConfigError, ModelError, UsageError, unknown
-from bdc_agents.experts.library import read_manifest
+from bdc_agents.errors import ModelError, UsageError, unknown
+from bdc_agents.experts.manifest import read_manifest
+from bdc_agents.serve.backends.catalog import check_backend, opener, refuse_others
 from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Options, Weigher
 from bdc_agents.types import content_hash
 
@@ -17,30 +17,6 @@ ROUTED = "bdc"
 """The name of the model that mixes the experts for each problem."""
 BASE = "base"
 """The name of the model without experts."""
-BACKENDS = {
-    "transformers": "bdc_agents.serve.backends.in_process:open_in_process",
-    "llama.cpp": "bdc_agents.serve.backends.llamacpp:open_llamacpp",
-    "vllm": "bdc_agents.serve.backends.vllm:open_vllm",
-}
-"""The function that opens a library, by the backend's name."""
-_FOR = {
-    "dtype": ("transformers", "llama.cpp"),
-    "device": ("transformers",),
-    "url": ("vllm",),
-    "key": ("vllm",),
-    "adapters": ("vllm",),
-}
-"""Options that only some backends have, and those backends."""
-
-
-def check_backend(name: str) -> None:
-    """Refuses a backend that does not exist.
-
-    Raises:
-        ConfigError: If there is none of this name.
-    """
-    if name not in BACKENDS:
-        raise ConfigError(unknown("backend", name, BACKENDS))
 
 
 class RoutedModel:
@@ -108,11 +84,9 @@ class RoutedModel:
         given: dict[str, Any] = {"base": base, "encoder": encoder, "dtype": dtype, "device": device}
         given |= {"slots": slots, "context": context, "url": url, "key": key}
         given["adapters"] = Path(adapters).resolve() if adapters is not None else None
-        _refuse_others(backend, given)
+        refuse_others(backend, given)
         read_manifest(Path(folder))  # A missing library is told before a missing package.
-        _need_distill()
-        module, _, function = BACKENDS[backend].partition(":")
-        opened, place, names = getattr(import_module(module), function)(Path(folder), Options(**given))
+        opened, place, names = opener(backend)(Path(folder), Options(**given))
         return cls(opened, place, names, Path(folder).resolve().name)
 
     @property
@@ -166,26 +140,6 @@ def _said(messages: Sequence[Message]) -> str:
     if not said.strip():
         raise UsageError("the conversation has no text from the user, so there is nothing to answer")
     return said
-
-
-def _refuse_others(backend: str, options: Mapping[str, Any]) -> None:
-    """Refuses options of other backends.
-
-    Raises:
-        ConfigError: If one is given.
-    """
-    for name, backends in _FOR.items():
-        if backend not in backends and options[name] not in (None, "auto"):
-            raise ConfigError(
-                f"`{name}` is an option of {' and '.join(backends)}, not of {backend}; leave it out"
-            )
-
-
-def _need_distill() -> None:
-    from bdc_agents.extras import need
-
-    for module in ("torch", "transformers", "safetensors"):
-        need(module)
 
 
 # --- one model for all callers of the same library --------------------------------------------------

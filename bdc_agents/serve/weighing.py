@@ -15,7 +15,7 @@ from torch import Tensor
 from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.adapters import CLUSTERS, library_clusters
+from bdc_agents.experts.clusters import CLUSTERS, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.serve.backends.prompts import whole

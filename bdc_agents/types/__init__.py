@@ -4,7 +4,7 @@ A `Problem` carries only what a search may see. The tests that score a solution 
 `HiddenTests`, which nothing can print, pickle or serialise by accident; a `Task` holds the two.
 """
 
-from bdc_agents.types.base import Frozen
+from bdc_agents.types.base import Frozen, Given, Suggesting
 from bdc_agents.types.problem import (
     UNJUDGED,
     CallTest,
@@ -17,7 +17,7 @@ from bdc_agents.types.problem import (
     Task,
     TestCase,
 )
-from bdc_agents.types.program import Outcome, Program, TestResult, Verdict, content_hash
+from bdc_agents.types.program import Outcome, Program, ProgramOutcome, TestResult, Verdict, content_hash
 from bdc_agents.types.result import (
     AskedFor,
     CallRecord,
@@ -32,7 +32,7 @@ from bdc_agents.types.result import (
     TreeStats,
     Usage,
 )
-from bdc_agents.types.tree import Attempt, Kind, Move, Node, ProgramOutcome, Thought, Tree
+from bdc_agents.types.tree import Attempt, Kind, Move, Node, Thought, Tree
 
 __all__ = [
     "UNJUDGED",
@@ -43,6 +43,7 @@ __all__ = [
     "Checker",
     "Decision",
     "Frozen",
+    "Given",
     "Hidden",
     "HiddenTests",
     "Kind",
@@ -60,6 +61,7 @@ __all__ = [
     "Split",
     "StdinTest",
     "StoppedBy",
+    "Suggesting",
     "Task",
     "TestCase",
     "TestResult",

@@ -20,11 +20,11 @@ from pydantic import (
 
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import PARSE_ERRORS, syntax_tree
-from bdc_agents.types.base import Frozen
-from bdc_agents.types.entry_point import is_entry_point
+from bdc_agents.types.base import Frozen, Given, with_suggestions
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.written import read_fields, with_suggestions
+from bdc_agents.types.written.entry_point import is_entry_point
+from bdc_agents.types.written.fields import read_fields, unknown_field
 
 __all__ = [
     "UNJUDGED",
@@ -52,7 +52,7 @@ _NO_CHECKER = (
 _CHECKER_FILE = re.compile(r"[^\n(){}\[\]]+\.py(?::\w+)?")
 
 
-class Checker(Frozen):
+class Checker(Given):
     """How an output or a value is compared with an accepted one.
 
     `exact` compares text as it is; `lines` ignores trailing blanks and final newlines; `tokens`
@@ -143,7 +143,7 @@ def _generous_wall(given: dict[str, Any]) -> float:
     return WALL_PER_CPU * given["cpu_seconds"]
 
 
-class Limits(Frozen):
+class Limits(Given):
     """What one program may use; times in seconds, sizes in megabytes and bytes.
 
     CPU time decides. Wall time depends on what else the machine does, so there is much more of it: by
@@ -181,7 +181,7 @@ Written = Annotated[
     tuple[TestCase, ...],
     BeforeValidator(_as_it_is, json_schema_input_type=list[TestCase | str | list[Any] | dict[str, Any]]),
 ]
-"""Tests, read before by `written.read_fields`; in the schema every form that they may have."""
+"""Tests, read before by `written.fields`; in the schema every form that they may have."""
 
 
 class Problem(Frozen):
@@ -228,7 +228,7 @@ class Problem(Frozen):
         try:
             return read(given)
         except ValidationError as error:
-            raise with_suggestions(error, cls.model_fields) from None
+            raise with_suggestions(error, cls.model_fields, unknown_field) from None
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,9 @@ from pydantic import Field
 from bdc_agents.types.base import Count, Frozen, Number
 
 Outcome = Literal["passed", "wrong", "error", "timeout", "memory", "output", "killed"]
+"""Of one test; see `TestResult`."""
+ProgramOutcome = Literal["error", "wrong", "part", "pass"]
+"""Of a program, the worst first: none of its tests gave a result; none the right one; some did; all."""
 
 
 class TestResult(Frozen):
@@ -52,6 +55,15 @@ class Verdict(Frozen):
     def passed(self) -> bool:
         """Whether there are tests and every one passed."""
         return bool(self.results) and self.reward == 1.0
+
+    @property
+    def outcome(self) -> ProgramOutcome:
+        """What the tests say of the program as a whole."""
+        if self.passed:
+            return "pass"
+        if self.reward > 0:
+            return "part"
+        return "wrong" if any(result.outcome == "wrong" for result in self.results) else "error"
 
     @property
     def failures(self) -> tuple[TestResult, ...]:

@@ -174,6 +174,8 @@ class CallRecord(Frozen):
         prompt: Hash of its messages.
         seed: Its seed, as sent to endpoints that take one.
         error: Why no reply came; empty where one did.
+        unread: Why nothing of use was found in the reply; empty where something was.
+        said: The beginning and the end of such a reply.
     """
 
     order: Count
@@ -189,6 +191,8 @@ class CallRecord(Frozen):
     seconds: Number = 0.0
     cached: bool = False
     error: str = ""
+    unread: str = ""
+    said: str = ""
 
 
 class Split(Frozen):

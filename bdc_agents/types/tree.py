@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bdc_agents.types.base import Count, Frozen, Number
+from bdc_agents.types.program import ProgramOutcome
 
 
 class Thought(Frozen):
@@ -40,10 +41,6 @@ class Move(Frozen):
     program: str = ""
     before: str = ""
     gain: Number = 0.0
-
-
-ProgramOutcome = Literal["error", "wrong", "part", "pass"]
-"""Of a program: none of its tests gave a result; none the right one; some did; all."""
 
 
 class Attempt(Frozen):

@@ -12,7 +12,7 @@ from rich.text import Text
 from bdc_agents.types import Attempt, Node, Problem, Solution
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer
-from bdc_agents.view.text import clock, colour_of, count, ending, one_line, plural
+from bdc_agents.view.text import called, clock, colour_of, count, ending, one_line, plural, with_short_names
 
 REFRESHES = 8
 """Pictures a second, however many events come: smooth for the eye, and cheap to draw."""
@@ -116,7 +116,8 @@ class LiveView:
         head = [(one_line(self.problem.id, 60), "bold"), f"   rollout {board.rollouts}{of}   "]
         names = list(board.agents)
         for name in names:
-            head += [("● ", colour_of(name, names)), (f"{one_line(name, 30)}  ", colour_of(name, names))]
+            shown = f"{one_line(called(name, names), 30)}  "
+            head += [("● ", colour_of(name, names)), (shown, colour_of(name, names))]
         head.append((one_line(self.problem.statement, 200), "dim"))
         return Text.assemble(*head, no_wrap=True, overflow="ellipsis")
 
@@ -160,18 +161,20 @@ class PlainView:
     def _tell(self, event: Mapping[str, Any], known: Node | None) -> list[str]:
         match event.get("type"):
             case "started":
-                return [f"{_safe(self.problem.id)}: searching with {_safe(', '.join(event['agents']))}"]
+                names = ", ".join(map(self._called, event["agents"]))
+                return [f"{_safe(self.problem.id)}: searching with {_safe(names)}"]
             case "node":
                 return self._tell_node(Node.model_validate(event["node"]), known)
             case "answered" if event.get("error"):
-                return [f"{_safe(event['agent'])} did not answer: {_safe(event['error'])}"]
+                return [f"{self._called(event['agent'])} did not answer: {_safe(event['error'])}"]
             case "set_aside":
-                return [f"{_safe(event['agent'])} takes no further part: {_safe(event['reason'])}"]
+                return [f"{self._called(event['agent'])} takes no further part: {_safe(event['reason'])}"]
             case "truncated":
                 return [self._tell_cut(event)]
             case "finished":
                 solution = Solution.model_validate(event["solution"])
-                return [self._tell_end(solution), *map(_safe, solution.notes)]
+                notes = (with_short_names(note, solution.usage) for note in solution.notes)
+                return [self._tell_end(solution), *map(_safe, notes)]
         return []
 
     def _tell_node(self, node: Node, known: Node | None) -> list[str]:
@@ -179,7 +182,7 @@ class PlainView:
         old = known.thought if known else None
         if node.thought and node.thought != old:
             verb = "refines" if known else "thinks"
-            lines.append(f"{_safe(node.thought.agent)} {verb} ({node.id}): {_safe(node.thought.text)}")
+            lines.append(f"{self._called(node.thought.agent)} {verb} ({node.id}): {_safe(node.thought.text)}")
         lines += [self._tell_attempt(node, a) for a in node.attempts[len(known.attempts) if known else 0 :]]
         if node.pruned and not (known and known.pruned):
             lines.append(f"pruned {node.id}: no better than its parent")
@@ -188,12 +191,15 @@ class PlainView:
     def _tell_attempt(self, node: Node, attempt: Attempt) -> str:
         passed, total = self.board.passes.get(attempt.program, (0, 0))
         result = f"{passed} of {plural(total, 'test')}" if attempt.program else "no code in the reply"
-        return f"{_safe(attempt.agent)} programs ({node.id}): {result}"
+        return f"{self._called(attempt.agent)} programs ({node.id}): {result}"
 
     def _tell_cut(self, event: Mapping[str, Any]) -> str:
         again = f"; asked again with {event['again']:,}" if event["again"] else ""
         limit = f"{event['max_tokens']:,} tokens"
-        return f"{_safe(event['agent'])} was cut off at its limit of {limit}{again}"
+        return f"{self._called(event['agent'])} was cut off at its limit of {limit}{again}"
+
+    def _called(self, name: str) -> str:
+        return _safe(called(name, self.board.agents))
 
     def _tell_end(self, solution: Solution) -> str:
         used = self.board.usage

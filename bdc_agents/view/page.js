@@ -5,6 +5,7 @@ const traces = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const HUES = [190, 300, 40, 220, 140, 5, 265, 90];
 const BOX = { width: 244, height: 44, gapX: 46, gapY: 8 };
+const MOST_UNREAD = 50;
 const view = { trace: 0, node: null, folded: new Set(), evaluatedOnly: false, box: null };
 
 function table(heads, rows, attributes) {
@@ -58,8 +59,21 @@ function agentColour(trace, name) {
   return place < 0 ? null : `hsl(${HUES[place % HUES.length]} 65% 52%)`;
 }
 
+const takenApart = (name) => {
+  const found = /^([^\s@]+)@(https?:\/\/([^\s/]+)\S*)$/.exec(name || "");
+  return found ? { model: found[1], host: found[3] } : { model: name, host: "" };
+};
+
+// Of an agent that is named by model and address the model, and its host where two are alike; as `called` in view/text.py.
+function called(trace, name) {
+  const own = takenApart(name);
+  const rivals = Object.keys(trace.solution.usage).filter((other) => other !== name && takenApart(other).model === own.model);
+  if (!own.host || !rivals.length) return own.model;
+  return rivals.some((other) => takenApart(other).host === own.host) ? name : `${own.model}@${own.host}`;
+}
+
 const agent = (trace, name) =>
-  h("span", { class: "by" }, h("span", { class: "dot", "--agent": agentColour(trace, name) }), name || "no one");
+  h("span", { class: "by", title: name || "" }, h("span", { class: "dot", "--agent": agentColour(trace, name) }), called(trace, name) || "no one");
 
 function bestAttempt(node) {
   return node.attempts.reduce((best, next) => (!best || next.reward > best.reward ? next : best), null);
@@ -128,7 +142,7 @@ function drawNode(trace, node, x, y) {
   const thought = node.thought ? node.thought.text : "the problem itself";
   const attempt = bestAttempt(node);
   const program = attempt && trace.programs[attempt.program];
-  const author = node.thought ? node.thought.agent : "";
+  const author = node.thought ? called(trace, node.thought.agent) : "";
   const facts = [isNumber(node.value) ? `V ${share(node.value)}` : "not evaluated", program ? passText(program.verdict) : "", author];
   const marks = [node.refined ? "↻" : "", node.pruned ? "✗" : "", node.id === trace.solution.node ? "★" : ""].join("");
   const kind = ["node", isNumber(node.value) ? "valued" : "", node.pruned ? "pruned" : "",
@@ -259,7 +273,8 @@ function drawDetail() {
     node.thought ? [agent(trace, node.thought.agent), h("p", { class: "prose" }, node.thought.text)]
       : h("p", { class: "quiet" }, "The root: programs here answer the problem directly, without any thought."),
     node.refined ? h("p", { class: "prose old" }, node.refined.text) : "",
-    numbers(node), path(trace, node), node.attempts.map((attempt, i) => drawAttempt(trace, attempt, i)));
+    numbers(node), path(trace, node), node.attempts.map((attempt, i) => drawAttempt(trace, attempt, i)),
+    unreadCalls(trace).filter((call) => call.node === node.id).map((call) => drawUnread(trace, call)));
   detail.scrollTop = 0;
 }
 
@@ -289,6 +304,13 @@ function drawAttempt(trace, attempt, number) {
     h("h4", {}, title, seen ? h("span", { class: seen.passed === seen.of ? "good" : "bad" }, `  ${seen.passed} of ${plural(seen.of, "test")} passed`) : ""),
     agent(trace, attempt.agent), h("pre", { class: "whole" }, highlight(program.code, lines)), drawVerdict(program.verdict),
   ];
+}
+
+const unreadCalls = (trace) => trace.calls.filter((call) => call.unread);
+
+function drawUnread(trace, call) {
+  return h("div", { class: "unread" }, h("h4", {}, `A reply that could not be read (${call.purpose})`), agent(trace, call.agent),
+    h("p", { class: "bad prose" }, call.unread), h("pre", {}, call.said || "(nothing)"));
 }
 
 function drawVerdict(verdict) {
@@ -372,7 +394,7 @@ function drawResult() {
 
 function drawTables() {
   const trace = traces[view.trace];
-  put(byId("tables"), drawUsage(trace), drawMatrix(trace), drawStatement(trace), drawSettings(trace));
+  put(byId("tables"), drawUsage(trace), drawUnreadAll(trace), drawMatrix(trace), drawStatement(trace), drawSettings(trace));
 }
 
 function drawUsage(trace) {
@@ -384,6 +406,16 @@ function drawUsage(trace) {
     table(["agent", ">calls", ">cached", ">failed", ">unread", ">prompt", ">reply", ">cost", ">time"], rows), aside);
 }
 
+function drawUnreadAll(trace) {
+  const calls = unreadCalls(trace);
+  if (!calls.length) return h("div", { hidden: "" });
+  const shown = calls.slice(0, MOST_UNREAD);
+  return h("div", { class: "panel" }, h("h2", {}, `Replies that could not be read: ${calls.length}`),
+    table(["agent", "for", "node", "why", "what it said"], shown.map((call) => ({
+      cells: [agent(trace, call.agent), call.purpose, call.node, h("td", { class: "cell" }, call.unread), h("td", { class: "cell" }, call.said || "(nothing)")],
+    }))), calls.length > shown.length ? h("p", { class: "quiet" }, `The first ${shown.length}; the nodes show the others.`) : "");
+}
+
 function drawMatrix(trace) {
   const matrix = trace.solution.matrix;
   const coders = Object.keys(trace.solution.usage).filter((name) => Object.values(matrix).some((row) => name in row));
@@ -392,7 +424,7 @@ function drawMatrix(trace) {
   const rows = Object.entries(matrix).map(([author, row]) => ({
     cells: [author ? agent(trace, author) : h("span", { class: "quiet" }, "no thought"), coders.map((coder) => value(row[coder]))].flat(),
   }));
-  return h("div", { class: "panel" }, h("h2", {}, "Mean reward: thought by (rows), program by (columns)"), table(["", ...coders], rows));
+  return h("div", { class: "panel" }, h("h2", {}, "Mean reward: thought by (rows), program by (columns)"), table(["", ...coders.map((name) => called(trace, name))], rows));
 }
 
 function drawStatement(trace) {

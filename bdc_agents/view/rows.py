@@ -10,6 +10,7 @@ from rich.text import Text
 from bdc_agents.types import Node
 from bdc_agents.view.board import BRIEF_SECONDS, AgentRow, Board
 from bdc_agents.view.text import (
+    called,
     clock,
     colour_of,
     count,
@@ -120,7 +121,10 @@ class TreeView:
     def _cells(self, line: Line, wide: bool, ascii_only: bool) -> list[Text]:
         node = line.node
         author = node.thought.agent if node.thought else ""
-        cells = [self._thought(line, ascii_only), Text(one_line(author, 40), colour_of(author, self._names))]
+        cells = [
+            self._thought(line, ascii_only),
+            Text(one_line(called(author, self._names), 40), colour_of(author, self._names)),
+        ]
         if wide:
             prior = f"{node.thought.prior:.2f}" if node.thought else ""
             cells += [Text(node.id), Text(prior, "dim")]
@@ -206,7 +210,7 @@ def _agent_cells(name: str, row: AgentRow, board: Board, live: bool) -> list[Tex
     numbers += [count(used.tokens), f"{speed:.0f}" if speed else "-", money(used.cost)]
     numbers.append(str(used.malformed or ""))
     return [
-        Text(one_line(name, 60), colour_of(name, list(board.agents))),
+        Text(one_line(called(name, board.agents), 60), colour_of(name, list(board.agents))),
         *(Text(number) for number in numbers),
         _agent_state(row),
     ]
@@ -247,4 +251,5 @@ def _best(board: Board) -> tuple[str, str]:
     passed, total = board.passes.get(best.program, (0, 0))
     if not total:
         return "no program has run to its end yet", "dim"
-    return f"best {passed}/{total} by {one_line(best.agent, 30)}", value_colour(best.reward)
+    author = one_line(called(best.agent, board.agents), 30)
+    return f"best {passed}/{total} by {author}", value_colour(best.reward)

@@ -1,7 +1,9 @@
 """Makes texts and numbers safe and short for people's screens."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
 from rich.text import Text
 
@@ -33,6 +35,40 @@ def one_line(text: str, limit: int = 400) -> str:
     """
     line = " ".join(printable(text[: 2 * limit]).split())
     return line if len(line) <= limit and len(text) <= 2 * limit else line[:limit].rstrip() + "..."
+
+
+def called(name: str, among: Iterable[str] = ()) -> str:
+    """What people read for an agent: of `MODEL@https://HOST/v1` the model, and its host where two are alike.
+
+    Args:
+        name: Its name, as settings, traces and skills have it.
+        among: The names of all agents that are shown beside it.
+    """
+    model, url = _taken_apart(name)
+    rivals = [other for other in among if other != name and _taken_apart(other)[0] == model]
+    if not url or not rivals:
+        return model
+    host = urlsplit(url).netloc
+    hosts = {urlsplit(_taken_apart(other)[1]).netloc for other in rivals}
+    return name if host in hosts else f"{model}@{host}"
+
+
+def _taken_apart(name: str) -> tuple[str, str]:
+    """The model and the address of an agent that is named by them; else the name, and nothing."""
+    found = _AT_ADDRESS.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")
+
+
+def with_short_names(text: str, names: Iterable[str]) -> str:
+    """A sentence with what people read for each agent in it."""
+    known = [*names]
+    for name in sorted(known, key=len, reverse=True):
+        if "//" in name:
+            text = text.replace(name, called(name, known))
+    return text
+
+
+_AT_ADDRESS = re.compile(r"([^\s@]{1,200})@(https?://\S{1,500})")
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> str:
@@ -78,9 +114,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def plural(number: int, noun: str) -> str:
-    """The number with its noun: 1 call, 2 calls."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def plural(number: int, noun: str, many: str = "") -> str:
+    """The number with its noun: 1 call, 2 calls; `many` for nouns such as reply, replies."""
+    return f"{number} {noun}" if number == 1 else f"{number} {many or noun + 's'}"
 
 
 _DECIDED = {"approve": "approved", "edit": "edited", "reject": "refused", "respond": "answered"}

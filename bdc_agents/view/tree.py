@@ -1,15 +1,16 @@
 """Shows a finished search in the terminal: its tree, its result and its usage."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.types import Solution, Trace
+from bdc_agents.types import CallRecord, Solution, Trace
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import TreeView, agents_table, footer, legend
 from bdc_agents.view.text import (
+    called,
     colour_of,
     decisions,
     one_line,
@@ -18,10 +19,13 @@ from bdc_agents.view.text import (
     plural,
     value_colour,
     why_ended,
+    with_short_names,
 )
 
 _SHOWN = 75
 """Characters of a value: two of them fit into two lines of a terminal."""
+_UNREAD, _SAID = 3, 150
+"""Unreadable replies that a terminal shows, and characters of each: two lines."""
 _UNCONFIRMED = (
     "  not confirmed: the search ended before a second program that does the same on further inputs was found"
 )
@@ -49,8 +53,30 @@ def summary(trace: Trace) -> RenderableType:
     if authors:
         parts += [Text(), matrix_table(solution)]
     if solution.notes:
-        parts += [Text(), *(Text(f"note: {one_line(note)}", "yellow") for note in solution.notes)]
+        parts += [Text(), *_notes(solution)]
+    unread = [call for call in trace.calls if call.unread]
+    if unread:
+        parts += [Text(), *unread_replies(unread)]
     return Group(*parts)
+
+
+def _notes(solution: Solution) -> Iterator[Text]:
+    for note in solution.notes:
+        yield Text(f"note: {one_line(with_short_names(note, solution.usage))}", "yellow")
+
+
+def unread_replies(calls: Sequence[CallRecord]) -> list[Text]:
+    """The first replies in which nothing was found: whose, where, why, and how each begins."""
+    names = [call.agent for call in calls]
+    lines = [Text(f"{plural(len(calls), 'reply', 'replies')} held nothing that could be read:", "yellow")]
+    for call in calls[:_UNREAD]:
+        agent = one_line(called(call.agent, names), 24)
+        told = f"  {agent}, {call.purpose} at node {one_line(call.node, 24)}: "
+        lines.append(Text.assemble((told, colour_of(call.agent, names)), one_line(call.unread, 160)))
+        lines.append(Text(f"    {one_line(call.said, _SAID) or '(nothing)'}", "dim"))
+    if len(calls) > _UNREAD:
+        lines.append(Text(f"  and {len(calls) - _UNREAD} more; bdc view --html shows them", "dim"))
+    return lines
 
 
 def result_line(solution: Solution) -> Text:
@@ -66,7 +92,7 @@ def result_line(solution: Solution) -> Text:
     ]
     if solution.agent is not None:
         where = f" at node {solution.node}" if solution.node else ""
-        parts.append(f", by {one_line(solution.agent, 40)}{where}")
+        parts.append(f", by {one_line(called(solution.agent, solution.usage), 40)}{where}")
     more = (why_ended(solution.stopped_by), f"sandbox: {one_line(solution.tier, 40) or 'none'}")
     parts.append((f"  ({'; '.join(filter(None, more))})", "dim"))
     return Text.assemble(*parts)
@@ -95,11 +121,14 @@ def matrix_table(solution: Solution) -> Table:
     coders = [name for name in solution.usage if any(name in row for row in solution.matrix.values())]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("thought by \\ program by")
+    names = list(solution.usage)
     for coder in coders:
-        table.add_column(Text(one_line(coder, 24), colour_of(coder, list(solution.usage))), justify="right")
+        head = Text(one_line(called(coder, names), 24), colour_of(coder, names))
+        table.add_column(head, justify="right")
     for author, row in solution.matrix.items():
         cells = (_reward(row.get(coder)) for coder in coders)
-        table.add_row(Text(one_line(author, 24) or "(no thought)", "" if author else "dim"), *cells)
+        shown = one_line(called(author, names), 24) or "(no thought)"
+        table.add_row(Text(shown, "" if author else "dim"), *cells)
     return table
 
 
@@ -127,7 +156,7 @@ def runs_table(traces: Sequence[Trace]) -> Table:
             Text(one_line(solution.problem_id, 60)),
             Text("solved", "green") if solution.solved else Text("not solved", "red"),
             f"{passed}/{total}",
-            Text(one_line(solution.agent or "-", 30)),
+            Text(one_line(called(solution.agent or "-", solution.usage), 30)),
             str(sum(used.calls for used in solution.usage.values())),
             f"{solution.seconds:.1f}",
             solution.stopped_by,

@@ -1,6 +1,8 @@
 """A small OpenAI-compatible server on loopback that fails on request, and agents over it."""
 
+import gc
 import json
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -186,3 +188,16 @@ def ask() -> Callable[..., Request]:
         return Request(messages=(HumanMessage(text),), **fields)
 
     return make
+
+
+@pytest.fixture
+def swept() -> Iterator[None]:
+    """Sockets that a test leaves open are reported with it, and not with whichever test runs later.
+
+    langchain-anthropic keeps its clients, with their connections, for as long as the process lasts.
+    """
+    yield
+    if kept := sys.modules.get("langchain_anthropic._client_utils"):
+        kept._get_default_httpx_client.cache_clear()
+        kept._get_default_async_httpx_client.cache_clear()
+    gc.collect()

@@ -23,6 +23,15 @@ def refusing(refusal, step, completion):
     return answer
 
 
+async def test_a_key_that_an_endpoint_echoes_is_hidden_in_the_reply(
+    endpoint, make_agent, ask, step, completion
+):
+    key = "sk-1234567890abcdefghij"
+    endpoint.default = lambda body: step(completion(f"You sent Bearer {key}; type application/json"))
+    agent = make_agent(api_key=key, headers={"X-Type": "application/json"})
+    assert (await agent.reply(ask())).text == "You sent Bearer ***; type application/json"
+
+
 # --- parameters -----------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """How many calls are in flight and how often they start, whoever cancels and in whatever loop."""
 
 import asyncio
-import gc
 import time
 from itertools import pairwise
 
@@ -49,13 +48,6 @@ async def test_a_cancelled_call_gives_its_place_back(endpoint, make_agent, ask, 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await agent.reply(ask("next"))).text == "hello"
-
-
-@pytest.fixture
-def swept():
-    """Sockets that loops left open are reported with the test that left them, and not with a later one."""
-    yield
-    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

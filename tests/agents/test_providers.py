@@ -313,12 +313,18 @@ async def test_azure_is_asked_for_its_deployment_with_its_own_key(endpoint, make
 
 # --- other protocols, where their packages are installed --------------------------------------
 
-foreign = pytest.mark.filterwarnings(
+_swept = pytest.mark.usefixtures("swept")
+_warned = pytest.mark.filterwarnings(
     # Their own: of models that have aged, and of connections that are closed with their client.
     "ignore::DeprecationWarning",
     "ignore::ResourceWarning",
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
+
+
+def foreign(test):
+    """A test of another package's client."""
+    return _swept(_warned(test))
 
 
 @foreign
@@ -339,7 +345,6 @@ async def test_anthropics_refusals_are_understood(endpoint, make, ask, step):
     endpoint.default = lambda sent: (
         step({"type": "error", "error": said}, 400) if "temperature" in sent else step(CLAUDE)
     )
-    # Its client keeps connections beyond their event loop, that of the test before.
     agent = make("anthropic:claude-sonnet-4-5", retries=1)
     assert (await agent.reply(ask())).text == "hello"
     assert agent.notes == ("temperature is left out, as the endpoint refuses it",)

@@ -17,8 +17,6 @@ anything = st.recursive(
 )
 
 
-# It opens nothing, but takes so long that sockets which other tests left open are found while it runs.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @given(anything, st.text(max_size=60), st.integers(-1, 10**6))
 def test_nothing_that_is_sent_raises(body, text, limit):
     said = read(body)

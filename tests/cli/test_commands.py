@@ -273,3 +273,16 @@ def test_a_file_that_changes_while_it_is_collected_is_told_once_and_not_mixed(
     assert again.exit_code == 0, again.output
     assert "10 problems without a trace left out: no longer in the data" in again.stderr
     assert read_traces(workplace / "run")[-1].problem.statement == "Write another."
+
+
+def test_agents_fit_80_columns_and_say_below_what_is_wrong(call, workplace, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    words = ("-a", "m@http://127.0.0.1:9/v1", "-a", "openai:gpt-4o-mini")
+    lines = call("agents", *words).stdout.splitlines()
+    table = lines[: lines.index("")]
+    assert table[0].split() == ["agent", "endpoint", "state"]
+    assert table[1].split() == ["m", "http://127.0.0.1:9/v1", "ready"]
+    assert table[2].split() == ["openai:gpt-4o-mini", "-", "not", "ready"]
+    assert table[3].startswith("openai:gpt-4o-mini: no API key")
+    assert max(map(len, lines[: lines.index("") + 5])) <= 80

@@ -89,7 +89,7 @@ def test_the_same_command_goes_on_where_it_was_killed_and_then_searches_anew(bdc
     ("words", "said"),
     [
         (["--rollouts", "9"], "search.rollouts: 3 in the run, 9 now"),
-        (["--preset", "paper"], "search.answer_first: True in the run, False now"),
+        (["--preset", "paper"], "search.policy: 'default' in the run, 'paper' now"),
         (["--agent", "three"], "keeps its agents: one, two; 'three' is none of them"),
         (["--out", "other"], "give either"),
     ],

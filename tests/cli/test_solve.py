@@ -251,3 +251,27 @@ def test_a_problem_on_stdin_that_is_none_is_refused(call, configure, text, said)
     done = call("solve", "-", input=text.encode("utf-8", "surrogateescape"))
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_a_search_with_hidden_tests_can_be_exported_and_one_without_says_what_to_do(
+    bdc, configure, workplace
+):
+    configure()
+    row = {
+        "id": "d",
+        "statement": "Write double(x).",
+        "public_tests": ["assert double(0) == 0", "assert double(3) == 6"],
+        "hidden_tests": ["assert double(7) == 14"],
+    }
+    (workplace / "problem.json").write_text(json.dumps(row))
+    assert bdc("solve", "problem.json", "--json", "--out", "scored").returncode == 0
+    (trace,) = read_traces(workplace / "scored")
+    assert trace.decision.kept
+    assert (trace.decision.hidden.passed, trace.decision.hidden.total) == (1, 1)
+    done = bdc("export", "scored", "--kind", "sft", "--out", "sft.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert bdc(*DOUBLE, "--json", "--out", "bare").returncode == 0
+    done = bdc("export", "bare", "--kind", "sft", "--out", "bare.jsonl")
+    assert done.returncode == 2
+    assert "no hidden test was run" in done.stderr
+    assert "--unscored" in done.stderr

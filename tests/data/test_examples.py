@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from bdc_agents.data.examples import call_examples, stdin_examples
 from bdc_agents.data.rows import is_literal
 from bdc_agents.types import CallTest, ScriptTest, StdinTest
-from bdc_agents.types.asserts import case_from_assert
+from bdc_agents.types.written.asserts import case_from_assert
 
 CODEFORCES = """Add.
 

@@ -86,7 +86,6 @@ def test_two_fields_are_enough():
         ({"limits": {"cpu_second": 1}}, ["unknown field of limits", "did you mean cpu_seconds"]),
         ({"limits": 2}, ["limits", "an object is needed", "cpu_seconds"]),
         ({"checker": 1e-6}, ["checker", 'an object such as {"tolerance": 1e-6}', "found 1e-06"]),
-        ({"checker": None}, ["checker", '"tokens", "lines" or "exact"']),
         ({"checker": "def check(a):\n    return a ==\n"}, ["syntax error in line 2: invalid syntax"]),
         ({"checker": "fuzzy"}, ["checker", '"tokens", "lines" or "exact"', "fuzzy"]),
         ({"public_tests": [{"args": [float("nan")], "expected": 1}]}, ["public_tests[0]", "NaN"]),
@@ -425,3 +424,46 @@ def test_a_problem_in_words_is_doubted_too_and_its_tests_counted_from_one():
     assert "test 1 runs a whole program on stdin, but the statement asks for add" in line
     assert task_from_statement("Write add(a, b).", ["add(1, 2) -> 3"]).warnings == ()
     assert task_from_statement("Add.").warnings == ()
+
+
+ADD = {"id": "a", "statement": "Write add(a, b), which adds two numbers."}
+
+
+@pytest.mark.parametrize(
+    ("test", "told"),
+    [
+        ({"function": "add", "args": [1, 1], "expected": "2"}, '"expected": 2;'),
+        ({"function": "add", "args": [1, 1], "expected": "[2]"}, '"expected": [2];'),
+        ({"function": "add", "args": [1, 1], "expected": "true"}, '"expected": true;'),
+        ([[1, 1], "2"], '"expected": 2;'),
+        ({"input": [1, 1], "output": "2"}, '"expected": 2;'),
+    ],
+    ids=str,
+)
+def test_a_number_in_quotes_that_no_number_is_equal_to_is_told(test, told):
+    warnings = task_from_dict(ADD | {"entry_point": "add", "public_tests": [test, test]}).warnings
+    (line,) = [line for line in warnings if "expects the text" in line]
+    assert told in line
+    assert "1 more like it" in line
+    hidden = [{"args": [1, 447755], "expected": "447756"}]
+    row = ADD | {"public_tests": ["add(1, 2) -> 3"], "hidden_tests": hidden}
+    (line,) = task_from_dict(row).warnings
+    assert line.startswith("a: hidden_tests[0] expects a text in quotes")
+    assert "4477" not in line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"statement": "Write add(a, b), which returns the sum as a string."},
+        {"statement": "def add(a: int, b: int) -> str: ..."},
+        {"public_tests": ["assert add(1, 1) == '2'", {"call": "add(1, 1)", "expected": "2"}]},
+        {"public_tests": [{"args": [1, 1], "expected": "2"}, {"args": [0, 0], "expected": "none"}]},
+        {"public_tests": [{"args": [1, 1], "expected": 2}]},
+        {"public_tests": [{"input": "1, 1", "output": "2"}]},
+    ],
+    ids=str,
+)
+def test_a_text_that_is_meant_is_left_alone(changes):
+    row = ADD | {"entry_point": "add", "public_tests": [{"args": [1, 1], "expected": "2"}]} | changes
+    assert not any("expects the text" in line for line in task_from_dict(row).warnings)

@@ -129,7 +129,7 @@ def test_an_array_with_an_item_that_is_no_row(tmp_path, caplog):
         "mbpp-sanitized:2",
         "mbpp-sanitized:11",
     ]
-    assert "sanitized-mbpp.json[1]: a problem is a JSON object, not int" in caplog.text
+    assert "sanitized-mbpp.json[1]: a problem is a JSON object, not a number" in caplog.text
     assert load_task("mbpp-sanitized:11", data=tmp_path)
 
 

@@ -138,3 +138,28 @@ def test_agents_see_tests_of_several_lines_apart_and_further_inputs_are_made() -
     made = further_inputs(problem)
     assert made
     assert all(isinstance(test, CallTest) and "obj.push(" in test.setup for test in made)
+
+
+METHODS = {"operations": ["push", "top"], "args": [[1], []], "expected": [None, 1]}
+
+
+@pytest.mark.parametrize(
+    ("form", "more"),
+    [
+        (METHODS | {"operations": ["push", "push"]}, {}),
+        (METHODS | {"expected": [1, 1]}, {}),
+        (METHODS, {"entry_point": "Stack"}),
+    ],
+)
+def test_operations_without_the_class_are_refused_with_what_to_add(
+    form: dict[str, Any], more: dict[str, Any]
+) -> None:
+    with pytest.raises(ProblemError, match='put the class before it, as in "operations"'):
+        task_from_dict({"id": "x", "statement": "Design a stack.", "public_tests": [form], **more})
+
+
+def test_what_may_be_a_class_or_a_method_is_told() -> None:
+    row = {"id": "x", "statement": "Design a stack.", "public_tests": [METHODS]}
+    assert any("if push is a method" in line for line in task_from_dict(row).warnings)
+    for more in ({"statement": "Design class push."}, {"starter_code": "class push:\n    pass"}):
+        assert not any("is a method" in line for line in task_from_dict(row | more).warnings)

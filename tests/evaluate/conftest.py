@@ -9,7 +9,7 @@ import pytest
 
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.evaluate.solvers import Tools
+from bdc_agents.evaluate.solvers.registry import Tools
 from bdc_agents.sandbox import Executor, create_executor
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import CallTest, HiddenTests, Problem, Task

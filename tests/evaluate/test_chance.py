@@ -1,6 +1,6 @@
 """The p of differences that are too many, and too different, to be counted out."""
 
-from bdc_agents.evaluate.metrics import DRAWS, EXACT, swap_test
+from bdc_agents.evaluate.figures.metrics import DRAWS, EXACT, swap_test
 
 MANY = [1 + n / 1000 for n in range(2 * EXACT)]
 

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bdc_agents.cli import app
+from bdc_agents.evaluate.figures.survey import survey, survey_of
 from bdc_agents.evaluate.report import breakdown
 from bdc_agents.evaluate.report.collection import render_collection, write_collection_report
-from bdc_agents.evaluate.survey import survey, survey_of
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.types import (
     Attempt,

@@ -200,3 +200,14 @@ def test_tests_of_known_solutions_are_asked_for_and_named(
     done = bdc(*asked, "--reference-tests", "--engine", "ray", "--out", "ray")
     assert done.returncode == 2
     assert "works on this machine only" in done.stderr
+
+
+def test_quiet_tells_the_result_alone(
+    workplace: Path, problems: Callable[..., Path], configure: Callable[..., Any], bdc: Bdc
+) -> None:
+    problems(3)
+    configure()
+    done = bdc("eval", "set.jsonl", "--solver", "single:one", "--out", "out", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("solver")

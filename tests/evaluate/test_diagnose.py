@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bdc_agents.evaluate.diagnose import (
+from bdc_agents.evaluate.figures.diagnose import (
     contributions,
     diagnose,
     is_flat,

@@ -12,7 +12,8 @@ from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import PRESETS, Budget, SearchConfig
 from bdc_agents.evaluate.results import Row
 from bdc_agents.evaluate.run import Job, Unanswered, make
-from bdc_agents.evaluate.solvers import Answer, Candidate, Solver, Spec, Spent, Tools, create_solver
+from bdc_agents.evaluate.solvers.protocol import Answer, Candidate, Solver, Spent
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.sandbox.protocol import Job as Run
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, HiddenTests, Problem, Task

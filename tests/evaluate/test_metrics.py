@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bdc_agents.evaluate.groups import difference
-from bdc_agents.evaluate.matching import budgets
-from bdc_agents.evaluate.metrics import (
+from bdc_agents.evaluate.figures.groups import difference
+from bdc_agents.evaluate.figures.matching import budgets
+from bdc_agents.evaluate.figures.metrics import (
     curve,
     mean_interval,
     paired,

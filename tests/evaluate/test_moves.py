@@ -8,18 +8,19 @@ import pytest
 
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget
-from bdc_agents.evaluate.advice import (
+from bdc_agents.evaluate.figures.metrics import mean_interval
+from bdc_agents.evaluate.figures.moves import CONFIRM, MoveFigures, Moves, moves_of
+from bdc_agents.evaluate.figures.summary import Summary, figures_of
+from bdc_agents.evaluate.report.advice import (
     advise,
     as_markdown,
     enough_calls,
     idle_agents,
     solvers_to_try,
 )
-from bdc_agents.evaluate.metrics import mean_interval
-from bdc_agents.evaluate.moves import CONFIRM, MoveFigures, Moves, moves_of
 from bdc_agents.evaluate.report.moves import moves_section
-from bdc_agents.evaluate.results import Point, Row
-from bdc_agents.evaluate.summary import Summary, figures_of
+from bdc_agents.evaluate.results import Point, Row, read_rows, trace_folder
+from bdc_agents.runs.beliefs import beliefs_of, load_beliefs
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Hidden, Problem, Trace, Usage
@@ -228,3 +229,16 @@ def test_advice_is_one_command(
     text = (workplace / "out" / "advice.md").read_text()
     assert "best-of:3" in text
     assert "bdc collect PROBLEMS" in text
+
+
+def test_beliefs_that_are_advised_are_those_of_all_samples(
+    workplace: Path, problems: Callable[..., Path], configure: Callable[..., Any], bdc: Callable[..., Any]
+) -> None:
+    problems(2)
+    configure()
+    options = ("--samples", "3", "--solver", "search", "--calls", "3", "--out", "out", "--quiet")
+    done = bdc("eval", "set.jsonl", "--advise", *options)
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(workplace / "out")
+    assert sorted(row.sample for row in rows) == [0, 0, 1, 1, 2, 2]
+    assert load_beliefs(trace_folder(workplace / "out", "search")) == beliefs_of(rows)

@@ -1,42 +1,30 @@
 """Searches of an evaluation start from what their moves gave on earlier problems."""
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.order import Lot, Order
 from bdc_agents.evaluate.results import KNOWN_FILE, Key, Results, Row, solver_traces
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.solvers import Answer, Spec, Tools, create_solver
+from bdc_agents.evaluate.solvers.protocol import Answer
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.runs.blocks import block_of, known_to, start_of
 from bdc_agents.search.policy.beliefs import Beliefs, Told
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Hidden, Task, Trace
 
+from ..late import Late, respond
+
 COUNT = 18
 ONE = Beliefs().tell([Told("answer", "ann", "", "pass")])
-
-
-class Late(ScriptedAgent):
-    """An agent some of whose replies come late, so that rows end in another order than they began."""
-
-    async def reply(self, request: Request) -> Reply:
-        await asyncio.sleep(0.002 if (request.seed or 0) % 3 == 0 else 0)
-        return await super().reply(request)
-
-
-def respond(request: Request) -> str:
-    if request.json_schema:
-        return json.dumps({"thoughts": [{"thought": f"idea {request.seed}", "reasonableness": 0.5}]})
-    return f"```python\nx = {request.seed}\n```"
 
 
 class Place:

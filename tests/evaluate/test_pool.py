@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.figures.summary import summarise
+from bdc_agents.evaluate.remembered import Remembering, remembering
 from bdc_agents.evaluate.results import Results, read_rows
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.solvers import Answer, Spec, Tools, create_solver
-from bdc_agents.evaluate.summary import summarise
+from bdc_agents.evaluate.solvers.protocol import Answer
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
+from bdc_agents.sandbox.protocol import Job
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
-from bdc_agents.types import Task
+from bdc_agents.types import CallTest, Task, Verdict
 
 SOLVERS = ("search", "best-of:2", "repair:1")
 PROBLEMS, CALLS = 6, 48
@@ -59,9 +63,9 @@ class Pooled:
             return float(sum(map(ord, job.code)) % (2 if easy else 20) == 0)
 
         agents = {"ann": ScriptedAgent("ann", self.reply)}
-        tools = Tools(
-            agents=agents, team=("ann",), executor=ScriptedExecutor(reward), budget=Budget(calls=16)
-        )
+        self.executor = ScriptedExecutor(reward)
+        executor = remembering(self.executor, pool or Budget())
+        tools = Tools(agents=agents, team=("ann",), executor=executor, budget=Budget(calls=16))
         made = [create_solver(Spec.parse(one), tools) for one in solvers]
         config = EvalConfig(datasets=("d",), solvers=tuple(solvers), pool=pool or Budget(), **more)
         record = {"eval": config.model_dump(mode="json"), "agents": {}}
@@ -105,6 +109,37 @@ async def test_nothing_is_paid_twice(pooled: Pooled) -> None:
     rows = read_rows(pooled.folder / "run")
     assert max(len(row.caps) for row in rows) > 1
     assert pooled.paid == sum(row.used.calls for row in rows)
+
+
+async def test_no_program_runs_twice(pooled: Pooled) -> None:
+    await pooled.visit("run")
+    rows = read_rows(pooled.folder / "run")
+    assert max(len(row.caps) for row in rows) > 1
+    ran = Counter(repr(job) for job in pooled.executor.jobs)
+    assert max(ran.values()) == 1
+    await pooled.visit("alone", ["search"], pool=None)
+    assert pooled.executor.jobs, "and where nothing is shared, nothing is remembered"
+
+
+async def test_the_verdicts_used_last_are_remembered() -> None:
+    plain = ScriptedExecutor(lambda job: 1.0)
+    executor = Remembering(plain, most=4)
+    test = CallTest(call="f()", expected=("1",))
+
+    async def run(code: str) -> Verdict:
+        return await executor.run(Job(code=code, tests=(test, test)))
+
+    first = await run("a")
+    await run("b")
+    assert await run("a") is first
+    await run("c")
+    assert [job.code for job in plain.jobs] == ["a", "b", "c"]
+    await run("a")
+    await run("b")
+    assert [job.code for job in plain.jobs] == ["a", "b", "c", "b"]
+    await executor.run(Job(code="a", tests=(test,)))
+    assert len(plain.jobs) == 5, "other tests, another verdict"
+    assert executor.tier == plain.tier
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])

@@ -10,12 +10,19 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.evaluate.inspect_log import write_logs
-from bdc_agents.evaluate.matching import matched
+from bdc_agents.evaluate.figures.matching import matched
+from bdc_agents.evaluate.figures.summary import (
+    Summary,
+    count_of,
+    figures_of,
+    summarise,
+    weak_tests,
+    write_summary,
+)
 from bdc_agents.evaluate.report import breakdown
+from bdc_agents.evaluate.report.inspect_log import write_logs
 from bdc_agents.evaluate.report.page import render, write_report
 from bdc_agents.evaluate.results import SUMMARY_FILE, Point, Results, Row
-from bdc_agents.evaluate.summary import Summary, count_of, figures_of, summarise, weak_tests, write_summary
 from bdc_agents.types import Hidden, Task, Usage
 
 NASTY = '<script>alert("p")</script>'

@@ -11,10 +11,10 @@ import pytest
 
 from bdc_agents.errors import AgentError, BDCError, UsageError
 from bdc_agents.evaluate.config import EvalConfig
+from bdc_agents.evaluate.figures.summary import summarise
 from bdc_agents.evaluate.results import Results, Row, read_rows, solver_traces
 from bdc_agents.evaluate.run import Report, evaluate
-from bdc_agents.evaluate.solvers import Spec, Tools, create_solver
-from bdc_agents.evaluate.summary import summarise
+from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.sandbox import Executor
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import Task
@@ -207,7 +207,7 @@ def test_a_folder_of_another_configuration_is_refused_with_the_difference(tmp_pa
         Results(tmp_path, other, {"prompts": "two"})
     message = str(refused.value)
     assert "eval.samples: was 1, is 3" in message
-    assert 'agents.a.model: was not set, is "m"' in message
+    assert "agents: none in the run, a now" in message
     assert 'lineage.prompts: was "one", is "two"' in message
     assert "eval.k" not in message  # It changes no row.
 

@@ -5,17 +5,16 @@ import pytest
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.evaluate.config import EvalConfig
-from bdc_agents.evaluate.searching import search_config
 from bdc_agents.evaluate.setup import agent_names, specs, with_endpoints
-from bdc_agents.evaluate.solvers import (
-    Answer,
-    Solver,
+from bdc_agents.evaluate.solvers.protocol import Answer, Solver
+from bdc_agents.evaluate.solvers.registry import (
     Spec,
     Tools,
     create_solver,
     register_solver,
     solver_kinds,
 )
+from bdc_agents.evaluate.solvers.search import search_config
 from bdc_agents.testing import ScriptedAgent
 from bdc_agents.types import Problem, Task
 

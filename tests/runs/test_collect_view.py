@@ -70,13 +70,17 @@ def test_plain_lines_tell_each_problem_and_what_is_open(kept: Trace) -> None:
     with PlainCollectView(lines.append) as view:
         view.on_progress(PROGRESS)
         view.on_trace(kept)
-        view.on_trace(kept)
+        problem = kept.problem.model_copy(update={"id": "mbpp:602"})
+        solution = kept.solution.model_copy(update={"problem_id": "mbpp:602"})
+        view.on_trace(kept.model_copy(update={"problem": problem, "solution": solution}))
+        view.on_trace(kept)  # In a later round of a budget that all share.
         view.on_note("a note\nin two lines")
         view.on_stop()
     assert lines.pop() == f"[0:00] {STOPPING}"
     assert lines == [
         "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [101 of 200 done, 3:20 left]",
-        "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [102 of 200 done, 3:20 left]",
+        "[0:00] mbpp:602: solved after 2 calls, hidden 3/3, kept [102 of 200 done, 3:20 left]",
+        "[0:00] mbpp:601: solved after 2 calls, hidden 3/3, kept [100 of 200 done, 3:20 left]",
         "[0:00] a note in two lines",
     ]
 

@@ -83,16 +83,19 @@ def test_only_what_is_selected_is_built(data: Path, monkeypatch: pytest.MonkeyPa
     assert built[3:] == ["602", "603", "700"]
 
 
-def test_a_row_that_cannot_be_used_is_left_out_and_named(
-    data: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_row_that_cannot_be_used_is_left_out_and_named(data: Path) -> None:
     with (data / "mbpp.jsonl").open("a") as file:
         file.write('{"task_id": 975, "text": "x", "test_list": ["assert ("]}\n{"task_id": 976, "te\n')
-    assert ids("mbpp:601-974", data=data) == ["mbpp:601", "mbpp:602", "mbpp:603", "mbpp:700", "mbpp:974"]
-    assert caplog.text == "", "it was not selected"
-    assert len(ids("mbpp", data=data)) == 7
-    assert "mbpp.jsonl:8: test_list[0]: not a test" in caplog.text
-    assert "mbpp.jsonl:9: not JSON" in caplog.text
+    chosen = select_jobs(["mbpp:601-974"], data=data)
+    assert [job.id for job in chosen.jobs] == [f"mbpp:{n}" for n in (601, 602, 603, 700, 974)]
+    assert chosen.left_out == (), "it was not selected"
+    chosen = select_jobs(["mbpp"], data=data)
+    assert len(chosen.jobs) == 7
+    (odd, broken) = chosen.left_out
+    assert odd.where.endswith("mbpp.jsonl:8")
+    assert odd.reason.startswith("test_list[0]: not a test")
+    assert broken.where.endswith("mbpp.jsonl:9")
+    assert broken.reason.startswith("not JSON")
 
 
 def test_each_problem_is_taken_once_and_remembers_its_data_set(data: Path) -> None:

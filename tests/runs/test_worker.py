@@ -45,7 +45,7 @@ class Desk:
         self.beats += 1
         return set(ids) - self.taken_away
 
-    async def done(self, job_id: str, trace: Trace) -> None:
+    async def done(self, job_id: str, trace: Trace, state: str = "") -> None:
         del self.held[job_id]
         assert job_id not in self.traces
         self.traces[job_id] = trace
@@ -258,7 +258,7 @@ async def test_a_machine_without_isolation_ends_the_worker(pair: list[ScriptedAg
 
 async def test_a_trace_that_cannot_be_handed_over_ends_the_worker(pair: list[ScriptedAgent]) -> None:
     class Full(Desk):
-        async def done(self, job_id: str, trace: Trace) -> None:
+        async def done(self, job_id: str, trace: Trace, state: str = "") -> None:
             raise BDCError("the disk is full")
 
     desk = Full(6)

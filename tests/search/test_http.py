@@ -3,10 +3,11 @@
 import asyncio
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -53,6 +54,17 @@ async def test_the_tree_is_the_same_at_any_concurrency(
             await asyncio.gather(*(agent.aclose() for agent in agents))
     assert trees[0] == trees[1]
     assert len(trees[0]) > 6
+
+
+def test_an_endpoint_lets_connections_wait_until_it_gets_to_them() -> None:
+    """As on a busy machine, where many searches ask before it has accepted the first."""
+    endpoint = ScriptedEndpoint(respond)
+    address = ("127.0.0.1", int(endpoint.url.split(":")[2].split("/")[0]))
+    with ExitStack() as waiting:
+        for _ in range(64):
+            waiting.enter_context(socket.create_connection(address, timeout=0.5))
+        with endpoint:
+            pass
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.search.choice.agreement import behaviour
 from bdc_agents.search.choice.inputs import INPUTS, comparison, further_inputs
 from bdc_agents.search.observed import SEEN, expressions
-from bdc_agents.types import CallTest, Limits, Problem, ScriptTest, StdinTest, TestCase
+from bdc_agents.types import CallTest, Checker, Limits, Problem, ScriptTest, StdinTest, TestCase
 
 NODES = """\
 class ListNode:
@@ -275,3 +275,12 @@ def test_lists_that_are_of_one_length_in_every_example_stay_so() -> None:
     made = further_inputs(problem(*(call(f"f({one}, {other})") for one, other in rows)))
     assert len(made) == INPUTS
     assert all(len(one) == len(other) for one, other in map(arguments, made))
+
+
+def test_a_checker_of_stdin_leaves_tests_of_functions_to_be_confirmed() -> None:
+    checker = Checker(code="def check(given, printed):\n    return True")
+    call = CallTest(call="add(1, 2)", expected=("3",))
+    calls = Problem(id="p", statement="Add.", public_tests=(call,), checker=checker)
+    assert further_inputs(calls)
+    stdin = StdinTest(stdin="1 2\n", expected=("3",))
+    assert not further_inputs(Problem(id="p", statement="Add.", public_tests=(stdin,), checker=checker))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bdc_agents.config import Budget
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.notes import notes
-from bdc_agents.types import CallTest, Checker, Problem, Program, TestResult, Usage, Verdict
+from bdc_agents.types import CallTest, Checker, Problem, Program, StdinTest, TestResult, Usage, Verdict
 
 VARIED = Problem(
     statement="Double.", entry_point="f", public_tests=(CallTest(call="f([1, 2, 3])", expected=("6",)),)
@@ -99,7 +99,9 @@ def test_agreement_that_tells_nothing_is_told_once_something_passes() -> None:
     checked = VARIED.model_copy(update={"checker": Checker(code="def check(*a):\n    return True")})
     assert told(asked=FIXED) == told(asked=VARIED, passing={"p0": 1}) == ()
     (fixed,) = told(asked=FIXED, passing={"p0": 1})
-    (own,) = told(asked=checked, passing={"p0": 1})
+    assert not told(asked=checked, passing={"p0": 1}), "the checker judges no value of a function"
+    stdin = (StdinTest(stdin="1 2 3\n", expected=("6",)),)
+    (own,) = told(asked=checked.model_copy(update={"public_tests": stdin}), passing={"p0": 1})
     assert fixed.startswith("no further input could be made")
     assert own.startswith("several answers may be right")
 

@@ -12,7 +12,7 @@ from bdc_agents.errors import AgentError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.search import asolve, create_search_graph
 from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.choice.agreement import outcome_of
+from bdc_agents.search.choice.agreement import short_hash
 from bdc_agents.search.choice.inputs import further_inputs, shown_input
 from bdc_agents.search.choice.split import Question, question, read_expected, settled, votes
 from bdc_agents.search.policy.beliefs import Beliefs, Told
@@ -182,26 +182,26 @@ def test_the_input_that_divides_attempts_most_evenly_is_asked_about() -> None:
 def test_an_answer_is_read_as_it_is_meant(reply: str, actual: str) -> None:
     call = Call(agent="ann", purpose="split", node="0", request=Request(messages=()))
     expected = read_expected(Answer(call=call, reply=Reply(text=reply, usage=Usage())))
-    asked = Question(0, "size(1)", {outcome_of(actual): ("a",), "other": ("b",)})
-    assert settled(asked, "ann", expected, 0.5).fits == outcome_of(actual)
+    asked = Question(0, "size(1)", {short_hash(actual): ("a",), "other": ("b",)})
+    assert settled(asked, "ann", expected, 0.5).fits == short_hash(actual)
 
 
 @pytest.mark.parametrize("reply", ["", "no", "[]", '{"expected": null}', '{"output": 3}'])
 def test_what_holds_no_answer_fits_nothing(reply: str) -> None:
     call = Call(agent="ann", purpose="split", node="0", request=Request(messages=()))
     assert read_expected(Answer(call=call, reply=Reply(text=reply, usage=Usage()))) == ""
-    assert settled(Question(0, "", {outcome_of(""): ("a",)}), "ann", "", 0.9).fits == ""
+    assert settled(Question(0, "", {short_hash(""): ("a",)}), "ann", "", 0.9).fits == ""
 
 
 def test_an_answer_counts_as_much_as_those_before_it_were_worth() -> None:
-    asked = Question(0, "size(1)", {outcome_of("1"): ("0",), outcome_of("2"): ("1",)})
+    asked = Question(0, "size(1)", {short_hash("1"): ("0",), short_hash("2"): ("1",)})
     weights = [settled(asked, "ann", "1", accuracy).weight for accuracy in (0.1, 0.3, 0.5, 0.8, 0.95)]
     assert weights[0] == 0, "no better than chance"
     assert weights == sorted(weights)
     assert 0.5 < weights[2] < 1 < weights[3]
     programs = {
-        "0": Program(code="", agent="", behaviour=(outcome_of("1"),)),
-        "1": Program(code="", agent="", behaviour=(outcome_of("2"),)),
+        "0": Program(code="", agent="", behaviour=(short_hash("1"),)),
+        "1": Program(code="", agent="", behaviour=(short_hash("2"),)),
         "2": Program(code="", agent="", behaviour=("error",)),
         "3": Program(code="", agent=""),
     }

@@ -21,9 +21,9 @@ pytest.importorskip("langchain_tests")
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-RIGHT = "def double(x):\n    return 2 * x"
+from ..tool_suite import DOUBLE, RIGHT, Suite
+
 WRONG = "def double(x):\n    return x"
-DOUBLE = {"statement": "Write double(x), twice x.", "tests": ["double(0) == 0", "double(4) == 8"]}
 Make = Callable[..., BaseTool]
 
 
@@ -52,25 +52,11 @@ def called(tool: BaseTool, **arguments: Any) -> ToolMessage:
     return tool.invoke(ToolCall(name=tool.name, args=arguments, id="1", type="tool_call"))
 
 
-class _Suite:
-    @pytest.fixture(autouse=True)
-    def made(self, make: Make) -> None:
-        self._tool = make()
-
-    @property
-    def tool_constructor(self) -> BaseTool:
-        return self._tool
-
-    @property
-    def tool_invoke_params_example(self) -> dict[str, Any]:
-        return DOUBLE
-
-
-class TestUnit(_Suite, ToolsUnitTests):
+class TestUnit(Suite, ToolsUnitTests):
     pass
 
 
-class TestIntegration(_Suite, ToolsIntegrationTests):
+class TestIntegration(Suite, ToolsIntegrationTests):
     pass
 
 

@@ -12,7 +12,17 @@ from bdc_agents.view import render_tree, summary, watch
 from bdc_agents.view.board import Board
 from bdc_agents.view.live import LiveView, PlainView
 from bdc_agents.view.rows import TreeView, agents_table, fold, footer
-from bdc_agents.view.text import clock, count, ending, money, one_line, pass_bar, printable
+from bdc_agents.view.text import (
+    called,
+    clock,
+    count,
+    ending,
+    money,
+    one_line,
+    pass_bar,
+    printable,
+    with_short_names,
+)
 from bdc_agents.view.tree import runs_table, tree_report
 
 
@@ -351,3 +361,36 @@ def test_a_program_that_did_not_run_has_no_counts():
     board.add_node(Node(attempts=(Attempt(program="key", agent="one", reward=0.0),)))
     assert "no program has run to its end yet" in footer(board).plain
     assert "0/0" not in footer(board).plain
+
+
+def test_the_summary_shows_what_could_not_be_read(run, hostile):
+    text = hostile[0].nodes[-1].thought.text
+    unread = {"unread": "it has no code block", "said": text}
+    calls = tuple(call.model_copy(update=unread) for call in run[0].calls)
+    shown = "\n".join(lines_of(summary(run[0].model_copy(update={"calls": calls}))))
+    assert f"{len(calls)} replies held nothing that could be read" in shown
+    assert "it has no code block" in shown
+    assert "script" in shown
+    assert f"and {len(calls) - 3} more" in shown
+    assert not CONTROL.search(shown)
+
+
+def test_an_agent_at_an_address_is_shown_by_its_model():
+    one, two, three = "m@http://a:1/v1", "m@http://b:2/v1", "m@http://b:2/v2"
+    assert called(one) == called(one, ["x", "mm@http://a:1/v1"]) == "m"
+    assert called(one, [one, two]) == called(one, [one, two, three]) == "m@a:1"
+    assert called(two, [one, two, three]) == two
+    assert called("m", ["m", one]) == "m"
+    assert called(one, ["m", one]) == "m@a:1"
+    assert called("openai:gpt@2024") == "openai:gpt@2024"
+    note = f"{one}: 2 requests failed at http://a:1/v1"
+    assert with_short_names(note, [one, two]) == "m@a:1: 2 requests failed at http://a:1/v1"
+
+
+def test_tables_show_no_addresses(make_run):
+    first, second = "m@http://127.0.0.1:18901/v1", "n@http://127.0.0.1:18901/v1"
+    trace, *_ = run = make_run(names=(first, second))
+    told = [line for line in plain(run) if " thinks " not in line]  # these thoughts say the name themselves
+    shown = "\n".join([*lines_of(summary(trace)), *lines_of(runs_table([trace, trace])), *told])
+    assert "18901" not in shown
+    assert list(trace.solution.usage) == [first, second]

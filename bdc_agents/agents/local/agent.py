@@ -10,7 +10,7 @@ from bdc_agents.agents.local.server import ServerSettings, require_runtime
 from bdc_agents.agents.protocol import Agent, Reply, Request
 from bdc_agents.config import AgentConfig, explain
 from bdc_agents.errors import ConfigError, ModelError
-from bdc_agents.types import Frozen, Usage
+from bdc_agents.types import Frozen, Given, Usage
 from bdc_agents.weights.catalog import CATALOGUE, LocalModel, find
 from bdc_agents.weights.files import Announce, check_file, digest, fetch, locate, log, models_folder
 from bdc_agents.weights.packages import Progress, silent
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 600.0
 """Default time limit of a request to a local model: on a few cores a long reply takes minutes."""
 
 
-class ServerOptions(Frozen):
+class ServerOptions(Given):
     """The keys of an agent's `options` that say how its model is served; see `ServerSettings`."""
 
     # Four slots of 4,096 tokens each: as a start, a prompt with a parent's program and a reply fit into one.

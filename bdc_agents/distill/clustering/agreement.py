@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdc_agents.experts.membership import Integers
+from bdc_agents.experts.clusters import Integers
 from bdc_agents.types import Frozen
 
 _FEWEST = 10

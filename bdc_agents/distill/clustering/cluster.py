@@ -23,7 +23,7 @@ from bdc_agents.distill.items import (
     items_of_traces,
 )
 from bdc_agents.embed.encoder import Encoder, Vectors
-from bdc_agents.experts.membership import (
+from bdc_agents.experts.clusters import (
     SHARED,
     Clusters,
     ClusterSettings,

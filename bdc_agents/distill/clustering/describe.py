@@ -6,7 +6,7 @@ import numpy as np
 
 from bdc_agents.distill.clustering.agreement import top_labels
 from bdc_agents.distill.items import Embedded
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.clusters import Clusters
 from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 

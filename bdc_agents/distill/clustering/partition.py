@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bdc_agents.embed.encoder import Vectors
 from bdc_agents.errors import UsageError
-from bdc_agents.experts.membership import ClusterSettings, Floats, Integers
+from bdc_agents.experts.clusters import ClusterSettings, Floats, Integers
 from bdc_agents.extras import need
 
 _SILHOUETTE_SAMPLE = 4000

@@ -15,7 +15,7 @@ from bdc_agents.distill.clustering.partition import reduce, silhouette
 from bdc_agents.distill.items import Embedded
 from bdc_agents.embed.encoder import Vectors, unit
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.clusters import Clusters
 from bdc_agents.extras import need
 from bdc_agents.types import Frozen
 

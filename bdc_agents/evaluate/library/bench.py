@@ -1,6 +1,6 @@
 """What the methods are made of: the library with its base, its encoder and its training rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -10,24 +10,22 @@ from torch import Tensor
 from bdc_agents.config import explain
 from bdc_agents.distill.items import problem_text
 from bdc_agents.distill.recipe import TrainConfig
-from bdc_agents.distill.router_training import METRICS, PRESETS, RouterConfig, row_vectors
-from bdc_agents.distill.rows import Encoded, encode_rows, row_key, training_rows
+from bdc_agents.distill.training.loop import Say
+from bdc_agents.distill.training.router import METRICS, PRESETS, RouterConfig, row_vectors
+from bdc_agents.distill.training.rows import Encoded, encode_rows, row_key, training_rows
 from bdc_agents.distill.update import ROWS
 from bdc_agents.embed.encoder import BASE, Encoder, config_named
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.config import ROUTERS, CompareConfig
-from bdc_agents.experts.adapters import CLUSTERS, check_base, distinct, library_clusters
-from bdc_agents.experts.base import Base, load_base
+from bdc_agents.experts.base import Base, check_base, load_base
+from bdc_agents.experts.clusters import CLUSTERS, Clusters, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.membership import Clusters
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Trace, content_hash
-
-Say = Callable[[str], None]
 
 
 class Bench:
@@ -50,7 +48,7 @@ class Bench:
         self.library = ExpertLibrary(config.library)
         # A library of one expert has none: there is nothing to choose from.
         self.clusters = library_clusters(self.library) if CLUSTERS in self.library.manifest.files else None
-        self.experts = distinct(self.library)
+        self.experts = self.library.distinct
         self._vectors: dict[str, Tensor] = {}
 
     @property

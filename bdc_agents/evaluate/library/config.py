@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 from bdc_agents.config import explain
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.runs import write_text
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 from bdc_agents.untrusted import read_whole
 
 CONFIG_FILE = "compare.json"
@@ -26,7 +26,7 @@ METHODS = ("base", "experts", *FIXED, *COMBINED, *PEERS, *ROUTERS)
 """All methods, in the order of the table; `experts` are all that differ, `shared` among them."""
 
 
-class CompareConfig(Frozen):
+class CompareConfig(Given):
     """One comparison.
 
     Args:

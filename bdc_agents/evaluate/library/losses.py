@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 
 from bdc_agents.disk import replacing
-from bdc_agents.distill.loop import Watch, silent
-from bdc_agents.distill.router_training import train_router
-from bdc_agents.distill.rows import Encoded
+from bdc_agents.distill.training.loop import Watch, silent
+from bdc_agents.distill.training.router import train_router
+from bdc_agents.distill.training.rows import Encoded
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.bench import Bench, need_traces
 from bdc_agents.evaluate.library.config import COMBINED, FIXED, PEERS, ROUTERS

@@ -11,33 +11,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bdc_agents.distill.loss import BASE, RoutedLoss, RowLoss, row_sums
-from bdc_agents.distill.router_training import RouterConfig
-from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.distill.training.loop import Say
+from bdc_agents.distill.training.loss import BASE, RoutedLoss, RowLoss, row_sums
+from bdc_agents.distill.training.router import RouterConfig
+from bdc_agents.distill.training.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError, unknown
 from bdc_agents.evaluate.library.config import COMBINED, FIXED, PEERS
 from bdc_agents.evaluate.library.peers import arrow, classifier, plain_sums, train_xlora, xlora
-from bdc_agents.experts.adapters import (
-    adapter_config,
-    check_base,
-    distinct,
-    library_clusters,
-    load_experts,
-    ownership,
-    routable,
-)
-from bdc_agents.experts.base import Base
+from bdc_agents.experts.base import Base, check_base
+from bdc_agents.experts.clusters import Clusters, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.lora import StackedAdapters
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.lora import StackedAdapters, load_experts
 from bdc_agents.experts.merging import added, combine
-from bdc_agents.experts.router import Router
+from bdc_agents.experts.router import Router, ownership, routable
 from bdc_agents.experts.tensors import adapted_layers, peft_name
 from bdc_agents.types import Frozen
 
 SCORED = ("base", "experts", *FIXED, *COMBINED, "routers", *PEERS)
 """What `compare` runs unless it is told otherwise: `METHODS`, where `routers` are those that it is given."""
-Say = Callable[[str], None]
 
 
 class MethodLoss(Frozen):
@@ -181,7 +172,7 @@ class _Run:
         self.library, self.base, self.rows, self.config, self.say = library, base, rows, config, say
         self.known, self.keep = known, keep
         self.vectors = vectors.to(base.model.device)
-        self.own = distinct(library)
+        self.own = library.distinct
         self.experts, self.shares = self.own, torch.ones(1, 1)
         self.clusters: Clusters | None = None
         if routable(library):
@@ -281,7 +272,7 @@ class _Run:
     def combined(self, methods: Sequence[str], density: float) -> None:
         """What is added to the base's own weights; beside the base it is another copy of these."""
         model, numbers, tokens = self.base.model, range(len(self.rows)), self.config.tokens_per_pass
-        scale, state = adapter_config(self.library).scale, self.library.weights(self.experts[0])
+        scale, state = self.library.shape.scale, self.library.weights(self.experts[0])
         pairs = [
             (state[peft_name(layer, "A")], state[peft_name(layer, "B")]) for layer in adapted_layers(state)
         ]

@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache
 
-from bdc_agents.distill.batches import Item, cut_passes, epoch_batches
-from bdc_agents.distill.checkpoint import read_checkpoint, write_checkpoint
-from bdc_agents.distill.router_training import RouterConfig
-from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.distill.training.batches import Item, cut_passes, epoch_batches
+from bdc_agents.distill.training.checkpoint import read_checkpoint, write_checkpoint
+from bdc_agents.distill.training.router import RouterConfig
+from bdc_agents.distill.training.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import restored
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.extras import need
-from bdc_agents.serve.backends.decoding import cache_argument
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, PromptTooLong
+from bdc_agents.serve.backends.transformers.decoding import cache_argument
 from bdc_agents.types import content_hash
 
 

@@ -15,12 +15,11 @@ from bdc_agents.evaluate.library.config import COMBINED, PEERS
 from bdc_agents.evaluate.library.journal import Journal
 from bdc_agents.evaluate.library.losses import WORK
 from bdc_agents.evaluate.library.peers import XLoraBackend, arrow, train_xlora, xlora
-from bdc_agents.experts.adapters import adapter_config, ownership
 from bdc_agents.experts.merging import added, combine
-from bdc_agents.experts.router import Router
+from bdc_agents.experts.router import Router, ownership
 from bdc_agents.prompts import write_program
-from bdc_agents.serve.backends.in_process import TransformersBackend
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights, PromptTooLong
+from bdc_agents.serve.backends.transformers.backend import TransformersBackend
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.types import Frozen, Problem, Task
 
@@ -249,9 +248,7 @@ def _combined(bench: Bench, name: str) -> TransformersBackend:
     experts, _ = ownership(library, bench.clustered.count)
     parts = [library.weights(expert) for expert in experts]
     how = "ties" if name == "ties" else "dare"
-    deltas = combine(
-        parts, adapter_config(library).scale, how, density=bench.config.density, seed=bench.routing.seed
-    )
+    deltas = combine(parts, library.shape.scale, how, density=bench.config.density, seed=bench.routing.seed)
     # In use until the backend is closed, which holds on to the stack.
     stack.enter_context(added(base.model, deltas))
     return _engine(bench, base.model, detach=stack.close)

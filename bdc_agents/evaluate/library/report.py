@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from bdc_agents.evaluate.groups import by_solver
+from bdc_agents.evaluate.figures.groups import by_solver
+from bdc_agents.evaluate.figures.metrics import Difference
 from bdc_agents.evaluate.library.config import CONFIG_FILE, CompareConfig
 from bdc_agents.evaluate.library.summary import CompareSummary, MethodFigures
-from bdc_agents.evaluate.metrics import Difference
 from bdc_agents.evaluate.report.breakdown import problems_section
 from bdc_agents.evaluate.report.pieces import (
     bar,

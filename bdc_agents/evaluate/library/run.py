@@ -16,10 +16,9 @@ from typing import Any, cast
 
 from bdc_agents.agents import Reply, Request
 from bdc_agents.config import Budget
-from bdc_agents.distill.loop import Report as Step
+from bdc_agents.distill.training.loop import Report as Step
 from bdc_agents.embed.encoder import Encoder
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.evaluate.baselines import BestOf
 from bdc_agents.evaluate.config import difference
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.config import CompareConfig, write_config
@@ -31,7 +30,8 @@ from bdc_agents.evaluate.library.report import write_report
 from bdc_agents.evaluate.library.summary import CompareSummary, write_summary
 from bdc_agents.evaluate.results import EVAL_FILE, Results, Row, read_record
 from bdc_agents.evaluate.run import evaluate, lineage
-from bdc_agents.evaluate.solvers import Answer
+from bdc_agents.evaluate.solvers.baselines import BestOf
+from bdc_agents.evaluate.solvers.protocol import Answer
 from bdc_agents.experts.base import Base
 from bdc_agents.locks import one_process
 from bdc_agents.sandbox.protocol import Executor

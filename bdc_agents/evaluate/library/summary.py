@@ -5,9 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
-from bdc_agents.distill.train import SHARED
+from bdc_agents.distill.training.experts import SHARED
 from bdc_agents.errors import ModelError
-from bdc_agents.evaluate.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.figures.groups import by_problem, by_solver, difference
+from bdc_agents.evaluate.figures.metrics import Difference, Interval, mean_interval, paired
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.losses import (
     LOSSES_FILE,
@@ -22,10 +23,8 @@ from bdc_agents.evaluate.library.losses import (
 )
 from bdc_agents.evaluate.library.methods import MethodLoss
 from bdc_agents.evaluate.library.replies import ReplyLine, open_replies, tokens_per_second
-from bdc_agents.evaluate.metrics import Difference, Interval, mean_interval, paired
 from bdc_agents.evaluate.results import SUMMARY_FILE, Row, read_record
 from bdc_agents.evaluate.results import read_rows as read_results
-from bdc_agents.experts.adapters import duplicate_of
 from bdc_agents.runs import write_text
 from bdc_agents.types import Frozen, Task
 
@@ -221,7 +220,7 @@ def _notes(bench: Bench, held: HeldOutRows, tasks: Sequence[Task]) -> tuple[str,
             f"{there} of the {were} rows that the library was made from were named: methods that are trained "
             "here saw less than its own router."
         )
-    if same := duplicate_of(bench.library):
+    if same := bench.library.duplicates():
         told = ", ".join(f"{name} is {kept}" for name, kept in same.items())
         notes.append(f"Experts with the same weights have one line: {told}.")
     if not held.source:

@@ -1,1 +1,1 @@
-"""Reports of evaluations and collections: HTML files that open anywhere, without a network."""
+"""What people read of evaluations and collections: offline HTML pages, advice, logs for inspect_ai."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from html import escape
 
-from bdc_agents.evaluate.groups import by_problem
-from bdc_agents.evaluate.matching import AXES, Match
-from bdc_agents.evaluate.metrics import Interval
+from bdc_agents.evaluate.figures.groups import by_problem
+from bdc_agents.evaluate.figures.matching import AXES, Match
+from bdc_agents.evaluate.figures.metrics import Interval
+from bdc_agents.evaluate.figures.summary import Figures, Group, Summary
 from bdc_agents.evaluate.report.pieces import best_class, heat, name, percent, section, strip, table
 from bdc_agents.evaluate.report.plots import can_plot, compute_curve, plain
 from bdc_agents.evaluate.results import Row
-from bdc_agents.evaluate.summary import Figures, Group, Summary
 
 TAGS_SHOWN = 30
 """Tags in the table, the commonest first; the tail has a problem or two each."""

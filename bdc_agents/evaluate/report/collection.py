@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from bdc_agents.evaluate.metrics import wilson
+from bdc_agents.evaluate.figures.metrics import wilson
+from bdc_agents.evaluate.figures.summary import skills_line
+from bdc_agents.evaluate.figures.survey import SEARCH, AgentFigures, Cell, Survey
 from bdc_agents.evaluate.report.breakdown import curves, labels_section
 from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.report.pieces import (
@@ -19,8 +21,6 @@ from bdc_agents.evaluate.report.pieces import (
     table,
 )
 from bdc_agents.evaluate.results import REPORT_FILE, Row
-from bdc_agents.evaluate.summary import skills_line
-from bdc_agents.evaluate.survey import SEARCH, AgentFigures, Cell, Survey
 from bdc_agents.runs import write_text
 from bdc_agents.runs.store import REASONS
 

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from bdc_agents.evaluate.metrics import Interval
-from bdc_agents.evaluate.moves import Growth, MoveFigures, Moves
+from bdc_agents.evaluate.figures.metrics import Interval
+from bdc_agents.evaluate.figures.moves import Growth, MoveFigures, Moves
 from bdc_agents.evaluate.report.pieces import bar, dollars, name, percent, section, span, table
 
 _SCALE = '<span class="scale"><span>0</span><span>50</span><span>100 %</span></span>'

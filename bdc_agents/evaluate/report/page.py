@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from bdc_agents.evaluate.groups import by_solver
+from bdc_agents.evaluate.figures.groups import rows_by_solver
+from bdc_agents.evaluate.figures.summary import Figures, Pair, Summary, count_of, pool_line, summarise
 from bdc_agents.evaluate.report.breakdown import compute_section, labels_section, problems_section
 from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.report.pieces import (
@@ -25,8 +26,7 @@ from bdc_agents.evaluate.report.pieces import (
     swing,
     table,
 )
-from bdc_agents.evaluate.results import REPORT_FILE, read_record, read_rows
-from bdc_agents.evaluate.summary import Figures, Pair, Summary, count_of, pool_line, summarise
+from bdc_agents.evaluate.results import REPORT_FILE, read_record
 from bdc_agents.runs import write_text
 from bdc_agents.types import Task
 
@@ -50,7 +50,7 @@ def write_report(folder: Path, tasks: Sequence[Task], summary: Summary | None = 
 def render(folder: Path, summary: Summary) -> str:
     """The page."""
     record = read_record(folder)
-    rows = by_solver(read_rows(folder), record.config["eval"]["solvers"])
+    rows = rows_by_solver(folder)
     colours = {solver: number for number, solver in enumerate(rows)}
     body = (
         section("What these figures cannot say", "", *map(_paragraph, summary.claims), kind="warn"),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import floor, log10
 
-from bdc_agents.evaluate.diagnose import Finding
-from bdc_agents.evaluate.metrics import Difference, Interval
+from bdc_agents.evaluate.figures.diagnose import Finding
+from bdc_agents.evaluate.figures.metrics import Difference, Interval
 from bdc_agents.evaluate.report.plots import COLOURS
 from bdc_agents.page import asset, render_page
 

@@ -7,9 +7,9 @@ from io import StringIO
 from math import log10
 from typing import Any
 
-from bdc_agents.evaluate.groups import by_problem
-from bdc_agents.evaluate.matching import timelines
-from bdc_agents.evaluate.metrics import curve, wilson
+from bdc_agents.evaluate.figures.groups import by_problem
+from bdc_agents.evaluate.figures.matching import timelines
+from bdc_agents.evaluate.figures.metrics import curve, wilson
 from bdc_agents.evaluate.results import Row
 
 COLOURS = 8

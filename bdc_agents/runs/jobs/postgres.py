@@ -10,9 +10,11 @@ from bdc_agents.extras import need
 from bdc_agents.runs.jobs.owners import is_gone as process_is_gone
 from bdc_agents.runs.jobs.sql import SCHEMA, Cursor, SqlJobs
 from bdc_agents.runs.jobs.table import LEASE_SECONDS
+from bdc_agents.runs.pool import Pool
 
-_SETUP_KEY, _SPENDING_KEY = 7_042_001, 7_042_002
-"""Keys of the advisory locks for making the tables and for reserving: any numbers no other program uses."""
+_SETUP_KEY, _SPENDING_KEY, _ROUNDS_KEY = 7_042_001, 7_042_002, 7_042_003
+"""Keys of the advisory locks for making the tables, for reserving and for sharing out a pool: any numbers no
+other program uses."""
 
 
 class PostgresJobs(SqlJobs):
@@ -21,7 +23,7 @@ class PostgresJobs(SqlJobs):
     Args:
         url: Address for psycopg, such as `postgresql://user@host/database`.
         run: Tells this run from others in the database.
-        limit, lease_seconds, is_gone, learns: As for `SqlJobs`.
+        limit, lease_seconds, is_gone, learns, pool: As for `SqlJobs`.
         clock: Clock in seconds; None for the server's.
 
     Raises:
@@ -38,9 +40,10 @@ class PostgresJobs(SqlJobs):
         lease_seconds: float = LEASE_SECONDS,
         is_gone: Callable[[str], bool] = process_is_gone,
         learns: bool = False,
+        pool: Pool = Pool(),  # noqa: B008 - frozen
         clock: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(run, limit, lease_seconds, is_gone, learns)
+        super().__init__(run, limit, lease_seconds, is_gone, learns, pool)
         self._clock = clock
         self._lock_of_threads = threading.Lock()
         # One connection and no psycopg_pool: `TableCoordinator` uses the table in one thread.
@@ -68,6 +71,9 @@ class PostgresJobs(SqlJobs):
 
     def _lock_spending(self, run: Callable[..., Cursor]) -> None:
         run("SELECT pg_advisory_xact_lock(?, hashtext(?))", _SPENDING_KEY, self._run)
+
+    def _lock_rounds(self, run: Callable[..., Cursor]) -> None:
+        run("SELECT pg_advisory_xact_lock(?, hashtext(?))", _ROUNDS_KEY, self._run)
 
     @contextmanager
     def _transaction(self) -> Iterator[Callable[..., Cursor]]:

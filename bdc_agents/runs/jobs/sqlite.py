@@ -12,6 +12,7 @@ from bdc_agents.errors import BDCError
 from bdc_agents.runs.jobs.owners import is_gone as process_is_gone
 from bdc_agents.runs.jobs.sql import SCHEMA, Cursor, SqlJobs
 from bdc_agents.runs.jobs.table import LEASE_SECONDS
+from bdc_agents.runs.pool import Pool
 
 JOBS_FILE = "jobs.sqlite"
 _BUSY_SECONDS = 60.0
@@ -23,7 +24,7 @@ class SqliteJobs(SqlJobs):
 
     Args:
         file: The file; it is made if it does not exist.
-        limit, lease_seconds, is_gone, learns: As for `SqlJobs`.
+        limit, lease_seconds, is_gone, learns, pool: As for `SqlJobs`.
         clock: Clock in seconds since the epoch.
 
     Raises:
@@ -38,9 +39,10 @@ class SqliteJobs(SqlJobs):
         lease_seconds: float = LEASE_SECONDS,
         is_gone: Callable[[str], bool] = process_is_gone,
         learns: bool = False,
+        pool: Pool = Pool(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__("", limit, lease_seconds, is_gone, learns)
+        super().__init__("", limit, lease_seconds, is_gone, learns, pool)
         self._file = file
         self._clock = clock
         self._lock_of_threads = threading.Lock()

@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import Field
 
 from bdc_agents.config import Budget
+from bdc_agents.search.budget import Amount, caps_on_calls
 from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.types import Frozen, Problem, Usage, content_hash
 
@@ -37,6 +38,8 @@ class Job(Frozen):
         content: The problem's `problem_hash`, where it was read. No table keeps it.
         hidden: The hash of its hidden tests, likewise.
         known: What moves gave on problems before its block, which its search starts from.
+        caps: Its budgets where problems share one: of its first round, and of each that went on with more.
+        state: Where its search goes on, as `runs.rounds` reads it; empty where it begins, or begins again.
     """
 
     id: str
@@ -44,6 +47,8 @@ class Job(Frozen):
     content: str = ""
     hidden: str = ""
     known: Beliefs = Beliefs()
+    caps: tuple[Budget, ...] = ()
+    state: str = ""
 
 
 def problem_hash(problem: Problem) -> str:
@@ -64,6 +69,8 @@ class Summary(Frozen):
         solved: Whether its program passes the public tests.
         kept: Whether its trace may be trained on.
         told: What moves gave in its search.
+        caps: The budget that it ended with.
+        stopped_by: What ended its search.
     """
 
     contents: tuple[str, ...] = ()
@@ -74,10 +81,12 @@ class Summary(Frozen):
     tokens: int = 0
     money: float = 0.0
     told: Beliefs = Beliefs()
+    caps: Budget = Budget()
+    stopped_by: str | None = None
 
 
 class Totals(Frozen):
-    """The whole table in numbers; `solved` and later ones are sums over the done jobs."""
+    """The whole table in numbers; `solved` and later ones are sums over the jobs that have a trace."""
 
     waiting: int = 0
     leased: int = 0
@@ -119,6 +128,34 @@ class Spent(Frozen):
         return next((name for name, cap in caps.items() if spent[name] > cap * (1 + 1e-9)), None)
 
 
+class Pooled(Frozen):
+    """What became of a budget that the problems share.
+
+    Args:
+        pool: The whole of it.
+        used: What the problems used that have ended, and what those hold that have failed.
+        rounds: How often it was shared out.
+        problems: How many share it.
+        budgets: Of each problem that was given more than at first, one for each round, in the order of the
+            run.
+        unsolved: Problems that would still go on, of those that have ended.
+    """
+
+    pool: Budget = Budget()
+    used: Amount = Amount()
+    rounds: int = 0
+    problems: int = 0
+    budgets: dict[str, tuple[Budget, ...]] = {}
+    unsolved: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> dict[str, float]:
+        """What nobody used, by cap."""
+        return {
+            name: max(0, cap - getattr(self.used, name)) for name, cap in caps_on_calls(self.pool).items()
+        }
+
+
 class JobTable(Protocol):
     """The jobs of a run and its spending; safe for several threads and processes.
 
@@ -144,6 +181,9 @@ class JobTable(Protocol):
         Where searches learn from each other, a block of `runs.blocks` opens when all jobs before the block
         before it are done, or have failed for good. What they told is then written down, and all jobs of the
         block get it, whatever is done or tried again later.
+
+        Where problems share a budget, those that it stopped wait again once all have ended, each with more,
+        as long as there is any. What a block starts from is what was told in first rounds.
         """
         ...
 
@@ -155,16 +195,25 @@ class JobTable(Protocol):
         """
         ...
 
-    def finish(self, owner: str, job_id: str, store: Callable[[], Summary]) -> bool:
+    def finish(
+        self,
+        owner: str,
+        job_id: str,
+        store: Callable[[], Summary],
+        caps: Budget | None = None,
+        state: str = "",
+    ) -> bool:
         """Marks a job as done.
 
         Args:
             owner: Who did it, whether or not its lease still holds.
             job_id: The job.
             store: Stores the result; called while nobody else can finish the job, or not at all.
+            caps: The budget that it was searched with; where problems share one, it names the round.
+            state: Where its search would go on with more; kept as long as it may.
 
         Returns:
-            False if the job was done already.
+            False if the job was done already, or is in another round by now.
         """
         ...
 
@@ -209,6 +258,10 @@ class JobTable(Protocol):
 
     def totals(self) -> Totals:
         """The table in numbers."""
+        ...
+
+    def pooled(self) -> Pooled:
+        """What became of the budget that the problems share."""
         ...
 
     def reserve(self, owner: str, bound: Usage, budget: Budget) -> str | None:

@@ -7,7 +7,7 @@ processes    their start, the program's before its checker's, and the end of all
 usage        the CPU time and memory that they have used
 run_program  the process of a hostile program
 run_script   the checker: the process of a test script, apart from the program
-script       the script as it is run: what it asserts is counted, tests that it only defines are called
+script       the script as it is run: its names, its tests, and what it asserts
 calls        calls between the script and the program
 reports      what either says about how it went
 values       plain values as JSON data

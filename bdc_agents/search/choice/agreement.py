@@ -36,13 +36,13 @@ _DECIMAL = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 def behaviour(verdict: Verdict) -> tuple[str, ...]:
     """What came out on each further input, as short hashes: equal where the outcome is."""
     return tuple(
-        outcome_of(result.actual) if result.outcome in ("wrong", "passed") else result.outcome
+        short_hash(result.actual) if result.outcome in ("wrong", "passed") else result.outcome
         for result in verdict.results
     )
 
 
-def outcome_of(actual: str) -> str:
-    """A value or output as a short hash."""
+def short_hash(actual: str) -> str:
+    """Of a value or output; equal where these are, however they are written."""
     return content_hash(_plain(actual))[:8]
 
 

@@ -58,9 +58,12 @@ def further_inputs(problem: Problem) -> tuple[TestCase, ...]:
     The same problem gives the same inputs; none where no input can be read from its tests, and none
     where a checker of its own decides: right programs may then print different answers.
     """
-    if problem.checker.code:
-        return ()
-    return _inputs_of(problem.model_dump_json())
+    return () if checker_decides(problem) else _inputs_of(problem.model_dump_json())
+
+
+def checker_decides(problem: Problem) -> bool:
+    """Whether the problem's own checker judges a public test; tests of functions are compared without it."""
+    return bool(problem.checker.code) and any(isinstance(one, StdinTest) for one in problem.public_tests)
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from bdc_agents.agents.replies.reading import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import TEXT_LIMIT, expect_output, expected_schema
 from bdc_agents.search.calls import Answer, Call, derive_seed
-from bdc_agents.search.choice.agreement import REFUSED, outcome_of
+from bdc_agents.search.choice.agreement import REFUSED, short_hash
 from bdc_agents.search.choice.inputs import further_inputs, shown_input
 from bdc_agents.types import Move, Problem, Program, Split
 
@@ -127,14 +127,14 @@ def _worth(accuracy: float) -> float:
 def _readings(text: str) -> Iterator[str]:
     """The outcomes that a text may stand for: a value, a text without quotes, a list for a tuple."""
     plain = text.strip()
-    yield from map(outcome_of, (plain, repr(plain), text, f"{plain}\n"))
+    yield from map(short_hash, (plain, repr(plain), text, f"{plain}\n"))
     value: Any = None
     with suppress(*_NO_LITERAL):
         value = ast.literal_eval(plain)
     if isinstance(value, list | tuple):
-        yield outcome_of(repr(tuple(value) if isinstance(value, list) else list(value)))  # pyright: ignore
+        yield short_hash(repr(tuple(value) if isinstance(value, list) else list(value)))  # pyright: ignore
     if isinstance(value, str):
-        yield outcome_of(value)
+        yield short_hash(value)
 
 
 def split_of(state: Mapping[str, Any]) -> Split | None:

@@ -30,9 +30,9 @@ from bdc_agents.serve.http.openai import (
     DONE,
     ChatBody,
     Refused,
+    body_of,
     error_body,
     event,
-    read_body,
     read_fields,
     shortened,
 )
@@ -168,7 +168,7 @@ class _Handlers:
         fields = read_fields(data)
         name = fields.get("model")
         known = self._served.get(name) if isinstance(name, str) else None
-        body = read_body(fields, known.ignores if known else ())
+        body = body_of(fields, known.ignores if known else ())
         body.model = body.model or next(iter(self._served))
         return body, self._find(body.model)
 

@@ -10,7 +10,7 @@ from typing import Any
 from bdc_agents.serve.http.hosts import Hosts, Message, Origins, Send
 from bdc_agents.serve.http.metrics import Metrics
 from bdc_agents.serve.http.openai import Refused, event
-from bdc_agents.types import Frozen
+from bdc_agents.types import Given
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,7 +30,7 @@ RETRY_SECONDS = 1
 """The smallest `Retry-After`, in seconds: a place is free as soon as one reply ends."""
 
 
-class ServerLimits(Frozen):
+class ServerLimits(Given):
     """The limits of one server. The defaults are chosen, not measured.
 
     Args:

@@ -253,8 +253,13 @@ def read_fields(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", fields)
 
 
-def read_body(fields: Mapping[str, Any], ignored: Collection[str] = ()) -> ChatBody:
-    """Reads the body of a request.
+def read_body(data: bytes) -> ChatBody:
+    """Reads the body of a request to a model that ignores no field; see `body_of`."""
+    return body_of(read_fields(data))
+
+
+def body_of(fields: Mapping[str, Any], ignored: Collection[str] = ()) -> ChatBody:
+    """Reads the fields of a request.
 
     Args:
         fields: See `read_fields`.

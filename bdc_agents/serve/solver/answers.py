@@ -12,7 +12,7 @@ from bdc_agents.data import problem_from_statement
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.search.execute import program_key
-from bdc_agents.types import Frozen, Problem, Solution, StoppedBy, Task, Usage, Verdict
+from bdc_agents.types import Frozen, Given, Problem, Solution, StoppedBy, Task, Usage, Verdict
 
 Settings = TypeVar("Settings", bound=Frozen)
 
@@ -22,7 +22,7 @@ SOLVER = "solver"
 _FUNCTION = re.compile(r"\b(?:write|implement|define|function|def)\s+`?([A-Za-z_]\w*)\s*\(", re.IGNORECASE)
 
 
-class SolverConfig(Frozen):
+class SolverConfig(Given):
     """How the solver answers a problem.
 
     Args:

@@ -17,10 +17,10 @@ pytest.importorskip("peft", reason="training needs the extra `distill`")
 pytest.importorskip("sklearn", reason="clustering needs the extra `distill`")
 
 from bdc_agents.distill import on_ray  # noqa: E402
-from bdc_agents.distill.loop import Report  # noqa: E402
 from bdc_agents.distill.on_ray import distill_on_ray  # noqa: E402
 from bdc_agents.distill.pipeline import distill  # noqa: E402
 from bdc_agents.distill.recipe import Recipe  # noqa: E402
+from bdc_agents.distill.training.loop import Report  # noqa: E402
 from bdc_agents.errors import UsageError  # noqa: E402
 from bdc_agents.experts.library import ExpertLibrary  # noqa: E402
 from bdc_agents.runs.ray import task  # noqa: E402

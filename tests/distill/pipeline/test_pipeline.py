@@ -14,8 +14,8 @@ pytest.importorskip("sklearn", reason="clustering needs the extra `distill`")
 from bdc_agents.distill.pipeline import distill, losses_of, verdict_of  # noqa: E402
 from bdc_agents.distill.recipe import Recipe  # noqa: E402
 from bdc_agents.errors import ConfigError, UsageError  # noqa: E402
-from bdc_agents.experts.adapters import distinct, duplicate_of  # noqa: E402
-from bdc_agents.experts.library import ExpertLibrary, write_manifest  # noqa: E402
+from bdc_agents.experts.library import ExpertLibrary  # noqa: E402
+from bdc_agents.experts.manifest import write_manifest  # noqa: E402
 from bdc_agents.experts.router import ROUTER, Router  # noqa: E402
 from bdc_agents.runs import open_run, write_trace  # noqa: E402
 from bdc_agents.types import Trace  # noqa: E402
@@ -48,8 +48,8 @@ def test_experts_that_are_all_the_same_get_no_router(recipe: Recipe, trace: Make
     still = recipe.model_copy(update={"train": recipe.train.model_copy(update={"learning_rate": 1e-30})})
     said: list[str] = []
     library = distill([trace(n) for n in range(12)], tmp_path / "library", still, say=said.append).library
-    assert duplicate_of(library) == {"cluster-0": "shared", "cluster-1": "shared"}
-    assert distinct(library) == ("shared",)
+    assert library.duplicates() == {"cluster-0": "shared", "cluster-1": "shared"}
+    assert library.distinct == ("shared",)
     assert ROUTER not in library.manifest.files
     assert any("no router" in line for line in said)
     assert distill([trace(n) for n in range(12)], tmp_path / "library", still, say=said.append)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bdc_agents.distill.pipeline import distill
-from bdc_agents.distill.preference import PreferenceConfig, preference_pairs
 from bdc_agents.distill.recipe import Recipe
+from bdc_agents.distill.training.preference import PreferenceConfig, preference_pairs
 from bdc_agents.errors import ConfigError, ModelError, ProblemError
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.types import Decision, Node, Thought, Trace
@@ -97,7 +97,9 @@ def test_an_expert_learns_which_step_is_better(
     assert record.loss is not None
     assert record.loss != plain.expert("shared").loss
     # What is done is not done again: as after a kill before the library was written.
-    monkeypatch.setattr("bdc_agents.distill.preference._run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "bdc_agents.distill.training.preference._run", lambda *_: pytest.fail("trained again")
+    )
     (tmp_path / "library").rename(tmp_path / "first")
     again = distill(traces, tmp_path / "library", wanted).library
     assert _same(ExpertLibrary(tmp_path / "first"), again, "shared")
@@ -111,7 +113,7 @@ def _same(one: ExpertLibrary, other: ExpertLibrary, name: str) -> bool:
 def test_who_learns_from_which_pairs(stepped: Make) -> None:
     from types import SimpleNamespace
 
-    from bdc_agents.distill.preference import _Plan
+    from bdc_agents.distill.training.preference import _Plan
 
     pairs = preference_pairs([stepped(n) for n in range(20)])
     labels = {f"p{n}": n % 2 for n in range(20)}

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bdc_agents.distill.curves import live_losses
-from bdc_agents.distill.loop import Report
 from bdc_agents.distill.pipeline import _settings, distill
 from bdc_agents.distill.recipe import Recipe, load_recipe
-from bdc_agents.distill.router_training import RouterConfig
-from bdc_agents.distill.rows import training_rows
+from bdc_agents.distill.training.curves import live_losses
+from bdc_agents.distill.training.loop import Report
+from bdc_agents.distill.training.router import RouterConfig
+from bdc_agents.distill.training.rows import training_rows
 from bdc_agents.embed.encoder import EncoderConfig
+from bdc_agents.experts.clusters import ClusterSettings
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.membership import ClusterSettings
 from bdc_agents.types import Trace
 
 EXPERTS = Path(__file__).resolve().parents[3] / "experts"

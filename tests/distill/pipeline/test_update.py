@@ -17,11 +17,12 @@ import torch
 
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.rows import row_key, training_rows
+from bdc_agents.distill.training.rows import row_key, training_rows
 from bdc_agents.distill.update import update, used_recipe
 from bdc_agents.errors import ConfigError, ModelError, UsageError
-from bdc_agents.experts.library import ExpertLibrary, write_manifest
-from bdc_agents.experts.membership import Clusters
+from bdc_agents.experts.clusters import Clusters
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import write_manifest
 from bdc_agents.experts.router import Router
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.types import Trace

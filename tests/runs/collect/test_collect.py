@@ -12,6 +12,7 @@ from bdc_agents.errors import BDCError, ConfigError, UsageError
 from bdc_agents.runs import open_run, read_run, read_traces
 from bdc_agents.runs.collect import CollectConfig
 from bdc_agents.runs.jobs.sqlite import SqliteJobs
+from bdc_agents.runs.progress import Progress
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Trace
 
@@ -142,6 +143,21 @@ async def test_a_stopped_run_says_so_and_leaves_nothing_leased(world: World) -> 
     assert (collected.progress.totals.leased, collected.progress.totals.waiting) == (0, len(PROBLEMS))
 
 
+async def test_calls_in_flight_when_a_run_is_stopped_are_counted(world: World) -> None:
+    world.delay = 2.0
+    stop = asyncio.Event()
+
+    def stop_once_asked(progress: Progress) -> None:
+        if progress.made:
+            stop.set()
+
+    collected = await world.collect(stop=stop, on_progress=stop_once_asked)
+    loads = collected.progress.loads.values()
+    assert collected.progress.totals.calls == 0
+    assert collected.progress.made == sum(load.cut_off for load in loads) > 0
+    assert collected.progress.made >= sum(world.asked.values())  # some may not have reached it
+
+
 async def test_without_a_cache_the_run_keeps_one_of_its_own(world: World) -> None:
     few = DEMO.model_copy(update={"limit": 3})
     await world.collect(config=few, store=StoreConfig(cache=False))
@@ -235,6 +251,12 @@ async def test_a_run_of_another_configuration_is_refused_key_by_key(world: World
     assert "agents.bob.model: 'bob' in the run, 'x' now" in told
     assert "width" not in told
     assert len(world.endpoint.requests) == asked
+    with pytest.raises(ConfigError) as refused:
+        await world.collect(config=few.model_copy(update={"agents": ("ann",)}))
+    told, ways = str(refused.value).splitlines()
+    assert told.endswith("another configuration: agents: ann, bob in the run, ann now.")
+    assert "back to go on with it" in ways
+    assert f"--out {world.folder / 'run'}-2" in ways
 
 
 async def test_what_shapes_no_trace_may_change(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.agents.protocol import Request
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.runs import read_traces
@@ -16,27 +16,12 @@ from bdc_agents.runs.blocks import block_of, known_to, start_of
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import local_engine
 from bdc_agents.search.policy.beliefs import Beliefs
-from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
+from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Trace
 
+from ...late import Late, respond
+
 COUNT = 20
-SLOW = 0.002
-"""Seconds of a reply that is late, next to none of the others."""
-
-
-class Late(ScriptedAgent):
-    """An agent some of whose replies come late, so that problems end in another order than they began."""
-
-    async def reply(self, request: Request) -> Reply:
-        await asyncio.sleep(SLOW if (request.seed or 0) % 3 == 0 else 0)
-        return await super().reply(request)
-
-
-def respond(request: Request) -> str:
-    """Thoughts, or a program that is the seed's alone."""
-    if request.json_schema:
-        return json.dumps({"thoughts": [{"thought": f"idea {request.seed}", "reasonableness": 0.5}]})
-    return f"```python\nx = {request.seed}\n```"
 
 
 class Place:

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from bdc_agents.cli.collect import engine_for
-from bdc_agents.config import Budget
+from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import BDCError, ConfigError, ModelError, ProblemError
+from bdc_agents.runs import read_traces
 from bdc_agents.runs.collect import CollectConfig, Collected, acollect
 from bdc_agents.runs.engine import OpenRun, local_engine
 from bdc_agents.runs.ray import connect, engine, node, spread
 from bdc_agents.runs.ray.desk import Desk, NodeLost, Service
 from bdc_agents.runs.ray.engine import plan_for, search_on
+from bdc_agents.types import Trace, content_hash
 
 DEMO = CollectConfig(datasets=("demo",), limit=5)
 PROBLEMS = sorted(task.problem.id for task in load_tasks("demo", limit=5))
@@ -330,3 +332,38 @@ def test_an_address_is_for_the_ray_engine_alone() -> None:
     assert engine_for("local", None) is None
     with pytest.raises(ConfigError, match="needs --engine ray"):
         engine_for("local", "auto")
+
+
+# --- a budget that all problems share ---------------------------------------------------------------
+
+
+async def test_a_pool_is_shared_out_alike_on_nodes_and_on_one_machine(world: World, nodes: Nodes) -> None:
+    world.delay = 0.01
+    pooled = DEMO.model_copy(update={"pool": Budget(calls=40)})
+    settings = {"search": SearchConfig(), "budget": Budget()}
+
+    shown = {task.problem.id: task.problem.public_tests for task in load_tasks("demo", limit=5)}
+
+    def reward(job: Any) -> float:
+        """Every second problem is easy; no program passes hidden tests, or agrees with another."""
+        number = next((n for n, one in enumerate(PROBLEMS) if shown[one][0] in job.tests), 0)
+        return float(int(content_hash(job.code), 16) % (1, 40)[number % 2] == 0)
+
+    world.executor.reward = reward
+    await world.collect("whole", pooled, **settings)
+    cluster = nodes("a", "b")
+    cluster.executor = world.executor
+    running = asyncio.create_task(collect(world, cluster, pooled, settings=settings))
+    await until(lambda: (world.folder / "run/trace.jsonl").exists() and len(records(world, "run")) >= 5)
+    await cluster.lose("b")
+    collected = await running
+    assert collected.ended == "complete"
+    assert collected.pooled.rounds > 1
+    assert {t.problem.id: t.solution.code for t in records(world, "run")} == {
+        t.problem.id: t.solution.code for t in records(world, "whole")
+    }
+    assert len(records(world, "run")) == len(records(world, "whole"))
+
+
+def records(world: World, run: str) -> list[Trace]:
+    return read_traces(world.folder / run)

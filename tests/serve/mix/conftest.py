@@ -12,16 +12,10 @@ pytest.importorskip("peft")
 from safetensors.torch import save_file  # noqa: E402
 
 from bdc_agents.experts.base import Base, BaseIdentity  # noqa: E402
-from bdc_agents.experts.library import (  # noqa: E402
-    AdapterConfig,
-    ExpertLibrary,
-    ExpertRecord,
-    Manifest,
-    all_files,
-    write_manifest,
-)
+from bdc_agents.experts.clusters import Clusters  # noqa: E402
+from bdc_agents.experts.library import ExpertLibrary, all_files  # noqa: E402
 from bdc_agents.experts.lora import StackedAdapters  # noqa: E402
-from bdc_agents.experts.membership import Clusters  # noqa: E402
+from bdc_agents.experts.manifest import AdapterConfig, ExpertRecord, Manifest, write_manifest  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import torch
 from peft import PeftModel
 from peft.utils.merge_utils import ties
 
-from bdc_agents.distill.router_training import RouterConfig
-from bdc_agents.distill.rows import Encoded, EncodedRow
+from bdc_agents.distill.training.router import RouterConfig
+from bdc_agents.distill.training.rows import Encoded, EncodedRow
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.methods import compare
 from bdc_agents.evaluate.library.peers import plain_sums, xlora

@@ -12,7 +12,8 @@ from peft import PeftModel
 from torch._dynamo.testing import CompileCounter
 
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.experts.library import AdapterConfig, ExpertLibrary
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import AdapterConfig
 from bdc_agents.experts.mixture import MixedLinear, Mixture
 
 Make = Callable[..., Any]

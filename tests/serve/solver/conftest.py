@@ -23,11 +23,12 @@ else:
 
     from bdc_agents.distill.recipe import TrainConfig
     from bdc_agents.distill.save import save_library
-    from bdc_agents.distill.train import train_experts
+    from bdc_agents.distill.training.experts import train_experts
     from bdc_agents.embed.encoder import unit
     from bdc_agents.experts.base import Base, load_base
-    from bdc_agents.experts.library import ExpertLibrary, write_manifest
-    from bdc_agents.experts.membership import PROBE, Clusters
+    from bdc_agents.experts.clusters import PROBE, Clusters
+    from bdc_agents.experts.library import ExpertLibrary
+    from bdc_agents.experts.manifest import write_manifest
 
 EXPERTS = ("cluster-0", "cluster-1", "shared")
 

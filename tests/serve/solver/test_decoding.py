@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdc_agents.serve import ChatRequest
-from bdc_agents.serve.backends.decoding import Row, choose
+from bdc_agents.serve.backends.transformers.decoding import Row, choose
 
 logits = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=12)
 

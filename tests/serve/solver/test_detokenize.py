@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdc_agents.serve.backends.detokenize import Detokenizer
+from bdc_agents.serve.backends.transformers.detokenize import Detokenizer
 
 letters = st.text(alphabet="abc \n\u00e9\u4e2d\U0001f600", max_size=40)
 stops = st.lists(st.text(alphabet="abc \n\u00e9", min_size=1, max_size=4), max_size=3)

@@ -19,7 +19,7 @@ from bdc_agents.experts.gguf import adapter_files, read_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, ExpertWeights, RoutedModel
-from bdc_agents.serve.backends.llamacpp_server import LlamaServer
+from bdc_agents.serve.backends.llamacpp.server import LlamaServer
 from bdc_agents.serve.backends.prompts import prompt_tokens
 from bdc_agents.serve.backends.protocol import PromptTooLong
 
@@ -315,7 +315,7 @@ def test_what_cannot_be_served_is_said(
 def test_a_file_that_llamacpp_does_not_load_is_told_with_its_words(
     pair: Pair, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bdc_agents.serve.backends import llamacpp as llamacpp_backend
+    from bdc_agents.serve.backends.llamacpp import backend as llamacpp_backend
 
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF of another kind")

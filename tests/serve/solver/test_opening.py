@@ -14,7 +14,7 @@ from bdc_agents.experts.base import Base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import Router
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, RoutedModel
-from bdc_agents.serve.backends import in_process
+from bdc_agents.serve.backends.transformers import backend as in_process
 from bdc_agents.serve.routed_model import shared_model
 from bdc_agents.serve.weighing import OneExpert, RouterWeigher, library_weigher
 

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from bdc_agents import Budget, Problem, SearchConfig
 from bdc_agents.data import load_task
-from bdc_agents.distill.rows import training_rows
+from bdc_agents.distill.training.rows import training_rows
 from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import Job

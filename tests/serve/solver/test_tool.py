@@ -1,7 +1,6 @@
 """The solver as a tool of other agents: LangChain's own suites, and what the calling model reads."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from langchain_core.messages import ToolCall
@@ -15,8 +14,7 @@ pytest.importorskip("langchain_tests")
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-RIGHT = "def double(x):\n    return 2 * x"
-DOUBLE = {"statement": "Write double(x), twice x.", "tests": ["double(0) == 0", "double(4) == 8"]}
+from ...tool_suite import DOUBLE, RIGHT, Suite
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +31,11 @@ def make(scripted: Callable[..., RoutedModel], executor: Executor) -> Callable[[
     return make
 
 
-class _Suite:
-    @pytest.fixture(autouse=True)
-    def made(self, make: Callable[..., BaseTool]) -> None:
-        self._tool = make()
-
-    @property
-    def tool_constructor(self) -> BaseTool:
-        return self._tool
-
-    @property
-    def tool_invoke_params_example(self) -> dict[str, Any]:
-        return DOUBLE
-
-
-class TestUnit(_Suite, ToolsUnitTests):
+class TestUnit(Suite, ToolsUnitTests):
     pass
 
 
-class TestIntegration(_Suite, ToolsIntegrationTests):
+class TestIntegration(Suite, ToolsIntegrationTests):
     pass
 
 

@@ -17,8 +17,8 @@ from bdc_agents.errors import BDCError, ConfigError, ModelError
 from bdc_agents.experts.concatenate import Concatenated
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, ExpertWeights, RoutedModel
 from bdc_agents.serve.backends.protocol import PromptTooLong
-from bdc_agents.serve.backends.vllm import check_served
-from bdc_agents.serve.backends.vllm_adapters import VLLMAdapters, save_within
+from bdc_agents.serve.backends.vllm.adapters import VLLMAdapters, save_within
+from bdc_agents.serve.backends.vllm.backend import check_served
 
 from .like_vllm import KEY, LikeVLLM
 

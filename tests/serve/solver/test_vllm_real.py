@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from bdc_agents.errors import BDCError
-from bdc_agents.experts.adapters import library_clusters
+from bdc_agents.experts.clusters import library_clusters
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve import ChatRequest, ExpertWeights, RoutedModel
 

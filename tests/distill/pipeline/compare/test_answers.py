@@ -15,14 +15,13 @@ from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.held_out import reference_rows
 from bdc_agents.evaluate.library.peers import TwoPasses, XLoraBackend, classifier, xlora
 from bdc_agents.evaluate.library.replies import _backend, _weigh
-from bdc_agents.experts.adapters import adapter_config
 from bdc_agents.experts.base import load_base
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.merging import added, combine
 from bdc_agents.experts.mixture import Mixture
 from bdc_agents.experts.router import Router
-from bdc_agents.serve.backends.decoding import cache_argument
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
+from bdc_agents.serve.backends.transformers.decoding import cache_argument
 from bdc_agents.serve.routed_model import RoutedModel
 
 Config = Callable[..., CompareConfig]
@@ -74,7 +73,7 @@ def test_each_method_answers_with_its_own_mixture(config: Config, place: Path, b
     for how in ("ties", "dare"):
         with added(loaded.model, combine(states, scale, how, density=0.5, seed=42)):
             combined[how] = first_token()
-    mixture = Mixture(loaded.model, everything, adapter_config(library))
+    mixture = Mixture(loaded.model, everything, library.shape)
 
     def expected(weights: Any) -> float:
         with mixture.use(weights):

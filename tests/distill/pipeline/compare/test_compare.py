@@ -17,6 +17,7 @@ from peft import PeftModel
 
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.evaluate.figures.metrics import paired, wilson
 from bdc_agents.evaluate.library import CompareConfig, compare
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.config import METHODS
@@ -24,9 +25,9 @@ from bdc_agents.evaluate.library.held_out import reference_rows
 from bdc_agents.evaluate.library.peers import plain_sums
 from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
 from bdc_agents.evaluate.library.run import Watch
-from bdc_agents.evaluate.metrics import paired, wilson
 from bdc_agents.experts.base import load_base
-from bdc_agents.experts.library import ExpertLibrary, write_manifest
+from bdc_agents.experts.library import ExpertLibrary
+from bdc_agents.experts.manifest import write_manifest
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.runs import open_run, write_trace
 from bdc_agents.sandbox import create_executor
@@ -70,7 +71,7 @@ def test_losses_and_intervals_are_those_of_plain_runs(place: Path, out: Path, ba
     """Base and experts by plain peft, the mixtures' intervals by the definition of a paired difference."""
     loaded = load_base(base, dtype="float32")
     library = ExpertLibrary(place / "library")
-    from bdc_agents.distill.rows import encode_rows
+    from bdc_agents.distill.training.rows import encode_rows
 
     rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
     encoded = encode_rows(rows, [-1] * PROBLEMS, loaded.tokenizer, max_length=256, validation=0).train

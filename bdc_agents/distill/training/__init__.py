@@ -1,0 +1,1 @@
+"""Training: many experts in one frozen base, their router, and preferences; all by one loop."""

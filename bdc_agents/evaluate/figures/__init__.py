@@ -1,0 +1,1 @@
+"""Figures of evaluations and collections, computed from their rows and traces alone."""

@@ -1,0 +1,1 @@
+"""The backend `llama.cpp`: a quantised base in a process beside this one."""
