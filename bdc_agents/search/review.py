@@ -200,9 +200,9 @@ def about_program(key: str, solution: Solution) -> list[Ask]:
     results = solution.verdict.results if solution.verdict else ()
     passed = sum(result.outcome == "passed" for result in results)
     description = (
-        f"This program passes {passed} of {len(results)} tests. Approve: it is the answer. Edit: yours runs "
-        "on the tests and is the answer if it passes. Reject: it is no answer, and the search goes on. "
-        "Respond: your message goes to the agents, who search on."
+        f"This program passes {passed} of {len(results)} test{'s' * (len(results) != 1)}. Approve: it is the "
+        "answer. Edit: yours runs on the tests and is the answer if it passes. Reject: it is no answer, and "
+        "the search goes on. Respond: your message goes to the agents, who search on."
     )
     args = {"code": solution.code, "passed": passed, "tests": len(results), "agent": solution.agent or ""}
     request = ActionRequest(name="accept", args=args, description=description)

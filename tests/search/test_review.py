@@ -18,10 +18,10 @@ from rich.console import Console
 
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, UsageError
-from bdc_agents.evaluate.diagnose import diagnose
-from bdc_agents.evaluate.moves import moves_of
+from bdc_agents.evaluate.figures.diagnose import diagnose
+from bdc_agents.evaluate.figures.moves import moves_of
+from bdc_agents.evaluate.figures.survey import survey_of
 from bdc_agents.evaluate.report.moves import moves_section
-from bdc_agents.evaluate.survey import survey_of
 from bdc_agents.runs.beliefs import beliefs_of
 from bdc_agents.runs.matrix import Matrix
 from bdc_agents.search import PlainSerializer, asolve, create_search_graph
