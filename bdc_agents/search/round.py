@@ -10,6 +10,7 @@ from bdc_agents.search.choice.split import split_call
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.plan import Plan, Side, Want, afford, names, shares
 from bdc_agents.search.policy.reflect import refine_call
+from bdc_agents.search.review import vetoed
 from bdc_agents.search.step import Step
 from bdc_agents.types import Move, Tree
 
@@ -188,4 +189,5 @@ class Round:
     def _thoughts_for(self, leaf: str, agents: Sequence[str] | None = None) -> list[Call]:
         step = self.step
         asked = step.choose(leaf, "author") if agents is None else agents
-        return step.roomy(expand_calls(step.problem, step.tree, leaf, step.programs, asked, step.config))
+        no = vetoed(step.state)
+        return step.roomy(expand_calls(step.problem, step.tree, leaf, step.programs, asked, step.config, no))
