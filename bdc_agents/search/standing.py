@@ -25,14 +25,14 @@ def failing(answers: Sequence[Answer], before: Mapping[str, Json]) -> dict[str, 
     for agent in dict.fromkeys(answer.call.agent for answer in answers):
         own = [answer for answer in answers if answer.call.agent == agent]
         reason = next((answer.error for answer in reversed(own) if answer.error), "")
-        known = before.get(agent, {"rounds": 0, "reason": ""})
+        known = before.get(agent, {"rounds": 0})
         if any(answer.reply for answer in own):
             rounds = 0
         elif reason:
             rounds = known["rounds"] + 1
         else:
             continue
-        if rounds or reason or known["rounds"]:
+        if reason or known["rounds"]:
             found[agent] = {"rounds": rounds, "reason": reason or known["reason"]}
     return found
 

@@ -190,6 +190,9 @@ def test_programs_that_pass_limits(make: Make, outcome: str, kind: str) -> None:
     traces = [make(outcome=outcome, rewards=(0, 1), by=name) for name in ("ann", "bob") * 3]
     assert kinds(traces) == {kind}
     assert "6 of 12 programs" in str(diagnose(traces)[0])
+    assert kinds([make(outcome=outcome, rewards=(0,) * 9)]) == set(), "few programs say nothing"
+    assert kinds([make(outcome=outcome, rewards=(0,) * 10)]) == {kind}
+    assert kinds([make(outcome=outcome, rewards=(0, *[1] * 10))]) == set(), "less than a tenth"
 
 
 def test_problems_with_nothing_to_aim_at(make: Make) -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,12 +10,15 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bdc_agents.evaluate.figures.matching import matched
 from bdc_agents.evaluate.figures.summary import (
     Summary,
     count_of,
     figures_of,
+    skills_line,
     summarise,
     weak_tests,
     write_summary,
@@ -291,6 +295,43 @@ def test_the_share_from_the_cache_is_of_all_calls() -> None:
     assert figures_of("s", [cached, row("q", "s", 2, True)], [1]).cached == 0.2
     unasked = row("p", "s", 4, True).model_copy(update={"usage": {}})
     assert figures_of("s", [unasked], [1]).cached == 0.0
+
+
+@pytest.mark.parametrize("pool", [None, {"calls": 12}])
+def test_a_solver_whose_calls_came_from_the_cache_is_named(
+    pool: dict[str, int] | None, tmp_path: Path, make_task: Callable[..., Task]
+) -> None:
+    section = {"datasets": ["d"], "solvers": ["one", "two"], "samples": 1, "k": [1]}
+    section |= {"pool": pool} if pool else {}
+    fresh, other = row("p0", "one", 4, True), row("p0", "two", 4, True)
+    cached = other.model_copy(update={"usage": {"ann": Usage(calls=4, cached=1)}})
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        for one in (fresh, cached):
+            results._write(one.model_dump_json().encode() + b"\n")
+    signs = [sign for sign in summarise(tmp_path, [make_task("p0")]).signs if sign.finding.kind == "cached"]
+    told = [(sign.solver, sign.finding.value) for sign in signs]
+    assert told == ([] if pool else [("two", 0.25)]), "what goes on with a pool always asks the cache"
+
+
+def test_what_a_pool_took_is_the_mean_of_its_samples(tmp_path: Path, make_task: Callable[..., Task]) -> None:
+    section = {"datasets": ["d"], "solvers": ["one"], "samples": 3, "k": [1], "pool": {"calls": 12}}
+    calls = {"p0": (1, 2, 4), "p1": (1, 1, 1)}
+    with Results(tmp_path, {"eval": section, "agents": {}}, {}) as results:
+        for problem, counts in calls.items():
+            for sample, count in enumerate(counts):
+                one = row(problem, "one", count, sample < 2).model_copy(update={"sample": sample})
+                results._write(one.model_dump_json().encode() + b"\n")
+    (pool,) = summarise(tmp_path, [make_task("p0"), make_task("p1")]).pools
+    assert (pool.problems, pool.solved) == (2, 1.33)
+    assert pool.calls == 3.33, "10 in three samples"
+    assert pool.tokens == 533.33, "1,600: 100 for each row and each call"
+    assert pool.cost == pytest.approx(0.1 / 3)
+
+
+@given(st.dictionaries(st.text(), st.integers(0, 100).map(lambda share: share / 100), min_size=1))
+@example({"qwen2.5:7b": 0.25, 'say "a\\b"': 0.5, "\x7f": 1.0, "\N{GRINNING FACE}": 0.0})
+def test_skills_are_told_as_a_line_of_a_configuration(skills: dict[str, float]) -> None:
+    assert tomllib.loads(f"[search]\n{skills_line(skills)}\n") == {"search": {"skills": skills}}
 
 
 @pytest.mark.parametrize("made", [True, False])

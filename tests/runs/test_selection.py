@@ -155,9 +155,11 @@ def test_a_value_that_no_problem_has_is_told_beside_one_that_some_have(
     assert "no problem has difficulty 'hrad'" in caplog.text
 
 
-def test_a_set_whose_problems_have_no_tags_says_so(data: Path) -> None:
+def test_a_set_whose_problems_have_no_tags_or_difficulty_says_so(data: Path) -> None:
     with pytest.raises(UsageError, match=r"mbpp: .* no problem has tag 'x'; none of them has a tag at all"):
         ids("mbpp", data=data, filters=("tag=x",))
+    with pytest.raises(UsageError, match="no problem has difficulty 'hard'; none of them has a difficulty"):
+        ids("mbpp", data=data, filters=("difficulty=hard",))
 
 
 def test_a_shuffle_depends_on_its_seed_alone(data: Path) -> None:

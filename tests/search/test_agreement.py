@@ -3,11 +3,11 @@
 import ast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.search.choice.agreement import behaviour, confirmed, support, weighed
+from bdc_agents.search.choice.agreement import behaviour, confirmed, short_hash, support, weighed
 from bdc_agents.search.choice.inputs import INPUTS, further_inputs
 from bdc_agents.types import CallTest, Problem, Program, ScriptTest, StdinTest, TestCase, TestResult, Verdict
 
@@ -170,3 +170,10 @@ def test_a_few_inputs_that_one_program_refuses_say_nothing() -> None:
     some = ("a", "b", "c", "d", "e", "f", "g", "h")
     assert agree(some, ("error", *some[1:])) == 2
     assert agree(some, ("error", "error", *some[2:])) < 2, "it refuses many"
+
+
+@given(st.integers(1 - 2**53, 2**53 - 1))
+@example(2**53 - 1)
+@example(1 - 2**53)
+def test_a_whole_number_is_the_same_as_a_decimal_as_far_as_decimals_hold_it(number: int) -> None:
+    assert short_hash(f"[{float(number)!r}]") == short_hash(f"[{number}]")

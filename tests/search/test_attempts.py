@@ -7,13 +7,13 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.search.attempts import attempts_of, credited, in_vain, told, unanswered, with_repairs
+from bdc_agents.search.attempts import asked, attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.boost import Draft
 from bdc_agents.search.clock import Clock
 from bdc_agents.search.plan import Plan, stored
 from bdc_agents.search.policy.beliefs import Beliefs, Told
 from bdc_agents.search.step import Step
-from bdc_agents.types import Attempt, Move, Node, Problem, Program, TestResult, Thought, Tree, Verdict
+from bdc_agents.types import Attempt, Move, Node, Problem, Program, Split, TestResult, Thought, Tree, Verdict
 
 THOUGHT = Thought(text="t", agent="cat")
 
@@ -180,3 +180,17 @@ def test_moves_without_a_reply_are_counted() -> None:
     assert unanswered(run, missing) == {"repair/wrong/ann": 3, "answer//bob": 1, "repair/wrong/bob": 1}
     assert run.state.get("unanswered") == {"repair/wrong/ann": 2, "answer//bob": 1}
     assert in_vain(step(a_tree()), [draft()]) == []
+
+
+def test_what_an_agent_answered_is_learnt_of_once_in_the_round_in_which_it_was_asked() -> None:
+    question = Move(kind="split", agent="bob", node="0")
+    for expected, fits, after in (("3", "h", "pass"), ("3", "", "wrong"), ("", "", "error")):
+        answered = Split(input="f(1)", place=0, agent="bob", expected=expected, fits=fits)
+        split = answered.model_dump(mode="json")
+        once = Beliefs().tell([Told("split", "bob", "", after)]).model_dump(mode="json")  # pyright: ignore[reportArgumentType]
+        now = step(a_tree(), [question], split=split)
+        assert (asked(now), told(now, [], [], {})) == (True, once)
+        later = step(a_tree(), split=split, told=once)
+        assert (asked(later), told(later, [], [], {})) == (False, once)
+    unanswered_yet = step(a_tree(), [question])
+    assert (asked(unanswered_yet), told(unanswered_yet, [], [], {})) == (False, {})

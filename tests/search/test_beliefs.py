@@ -6,7 +6,7 @@ import re
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bdc_agents.errors import ConfigError
@@ -243,6 +243,12 @@ def plain_chances(
     tolds,
     tolds,
     st.dictionaries(st.sampled_from(["ann", "a/b", "new"]), st.sampled_from([0.0, 0.05, 0.5, 0.9])),
+)
+@example(  # So few that how far problems differ turns on what is thought before anything is seen.
+    known=[Told("answer", "ann", "", "wrong")] + [Told("answer", "ann", "", "pass", 1)] * 2,
+    here=[Told("answer", "ann", "", "wrong")],
+    later=[],
+    skills={},
 )
 def test_chances_are_those_of_the_levels_reckoned_plainly(
     known: list[Told], here: list[Told], later: list[Told], skills: dict[str, float]

@@ -250,6 +250,8 @@ def test_scripts_of_every_form_are_looked_into(code: str, seen: list[str]) -> No
         "metadata = 3\nassert f(metadata) == 2",
         "for x in [1, 2]:\n    assert f(x) == 2",
         "f(1)\nassert g(2) == 3",
+        "N = 1\nN += 1\nassert f(N) == 2",
+        "n: int = 1\nassert f(n) == 2",
     ],
 )
 def test_a_script_that_keeps_something_is_looked_at_as_a_whole(code: str) -> None:

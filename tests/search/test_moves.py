@@ -756,3 +756,18 @@ def test_thoughts_continue_a_thought_and_no_repair_and_not_in_vain(fields: Any, 
     assert (kinds(CONFIG) == {("think", "0.0")}) is thinks
     assert ("think", "0.0") not in kinds(SearchConfig(max_depth=1))
     assert (kinds(SearchConfig(max_depth=2)) == {("think", "0.0")}) is thinks
+
+
+@pytest.mark.parametrize("tried", [attempt("", outcome="error"), attempt("q", outcome="pass", reward=1.0)])
+def test_nothing_is_tried_again_at_a_thought_that_has_no_failed_program(tried: Attempt) -> None:
+    plans = hoping("write", "")
+    nodes = {move.node for move in planned(below_hopeless(attempts=(tried,)), plans, count=8)}
+    assert nodes == {"0"}
+    untried = below_hopeless(attempts=(), value=None)
+    assert [move.node for move in planned(untried, plans, count=1)] == ["0.0"]
+
+
+def test_where_no_program_could_be_read_there_is_none_to_mend() -> None:
+    moves = planned(root(attempt("", outcome="error")), count=8)
+    assert moves
+    assert {move.kind for move in moves} <= {"answer", "think"}

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from bdc_agents.agents.protocol import Reply, Request
+from bdc_agents.config import SearchConfig
 from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.choice.judge import read_score
+from bdc_agents.search.choice.judge import judge_calls, read_score
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.policy.ratings import read_rating, read_ratings
-from bdc_agents.types import Usage
+from bdc_agents.types import Problem, Program, TestResult, Usage, Verdict
 
 
 def answer(text: str, truncated: bool = False) -> Answer:
@@ -119,3 +120,27 @@ def test_a_bare_number_is_of_the_scale_that_the_largest_needs() -> None:
     assert read_ratings(["0 of 4"]) == [0.0]
     assert read_ratings([]) == []
     assert read_ratings(["8" + " " * 38, "8" + " " * 39]) == [0.8, None]
+
+
+def test_a_program_that_passes_is_judged_by_another_agent_and_the_same_each_time() -> None:
+    def program(agent: str, outcome: Any = "passed") -> Program:
+        return Program(
+            code="x", agent=agent, verdict=Verdict(results=(TestResult(outcome=outcome),), tier="t")
+        )
+
+    programs = {f"{n}": program(("ann", "bob", "cat")[n % 3]) for n in range(30)}
+
+    def judged(agents: tuple[str, ...], programs: dict[str, Program] = programs) -> dict[str, Call]:
+        return judge_calls(Problem(statement="s"), "0", programs, agents, SearchConfig())
+
+    calls = judged(("ann", "bob", "cat"))
+    assert calls.keys() == programs.keys()
+    pairs = {(programs[key].agent, call.agent) for key, call in calls.items()}
+    assert pairs == {(one, other) for one in ("ann", "bob", "cat") for other in ("ann", "bob", "cat")} - {
+        ("ann", "ann"),
+        ("bob", "bob"),
+        ("cat", "cat"),
+    }, "each of the others has its turn"
+    assert {call.request.temperature for call in calls.values()} == {0.0}
+    assert {call.agent for call in judged(("ann",)).values()} == {"ann"}, "where there is no other"
+    assert judged(("ann", "bob"), {"p": program("ann", "wrong")}) == {}

@@ -220,3 +220,11 @@ def test_programs_are_written_for_every_thought_and_at_the_root_where_it_is_answ
         assert needs_value(Node(), config) is answer_first
         assert not needs_value(child(0, value=0.0), config)
         assert not needs_value(Node(value=0.0), config)
+
+
+def test_what_lies_below_a_node_waits_while_it_gets_more_children() -> None:
+    """The new ones may be better than those there are."""
+    config = SearchConfig(widening_k=1.0, widening_alpha=0.5, resample=0)
+    tree = tree_of(child(0), child(1), visits=10)
+    assert select(tree, config, 3) == Selected(expand=("0",))
+    assert set(select(tree.change("0", visits=2), config, 3).evaluate) == {"0.0", "0.1"}

@@ -1,6 +1,7 @@
 """Every training row teaches a reply that the search itself can read."""
 
 import json
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -207,3 +208,46 @@ def test_a_step_is_preferred_to_siblings_that_are_worse_and_better_than_nothing_
     assert pairs(0.2, 0.1) == set(), "as good as the parent is no better"
     assert pairs(0.5, 0.1, mends="p") == set(), "diagnoses of other programs are no steps"
     assert pairs(0.0, 0.5) == {("1", "0")}
+
+
+def test_nothing_is_learned_from_a_search_that_solved_nothing() -> None:
+    """Its steps may differ in how much of the public tests they pass; none is known to lead anywhere."""
+    whole = trace_of([Thought(text="go", agent="a")], [Thought(text="stay", agent="b")], DOUBLE)
+    failed = whole.solution.model_copy(update={"solved": False})
+    assert extract_traces(whole) != ()
+    assert extract_traces(whole.model_copy(update={"solution": failed, "decision": None})) == ()
+
+
+def mended(kind: Literal["repair", "rethink"], diagnosis: Thought | None) -> Trace:
+    """A search whose first program failed, and was mended."""
+    failed = Verdict(results=(TestResult(outcome="wrong", actual="3"),), tier="t")
+    whole = trace_of([], [], DOUBLE)
+    (root,) = whole.nodes
+    child = Node(
+        id="0.0", parent="0", thought=diagnosis, value=1.0, mends="bad", kind=kind, attempts=root.attempts
+    )
+    first = Attempt(program="bad", agent="ann", reward=0.0)
+    root = root.model_copy(update={"attempts": (first,), "children": ("0.0",)})
+    bad = Program(code="def double(x):\n    return x + 1", agent="ann", verdict=failed)
+    return whole.model_copy(update={"nodes": (root, child), "programs": {"bad": bad, **whole.programs}})
+
+
+@pytest.mark.parametrize("kind", ["repair", "rethink"])
+def test_a_repair_is_learned_from_the_prompt_that_it_came_from(kind: Literal["repair", "rethink"]) -> None:
+    """Who repairs is shown the program that failed; who thinks again is shown its facts alone."""
+    rows = extract_traces(mended(kind, Thought(text="It adds one.", agent="ann")))
+    assert [row.kind for row in rows] == ["direct", "repair"]
+    assert ("return x + 1" in asked(rows[1])) is (kind == "repair")
+    assert rows[1].completion.startswith("It adds one.\n\n```python\n")
+    assert rows[0].completion in rows[1].completion
+
+
+def test_of_a_trace_whose_thoughts_are_lost_the_rest_is_learned() -> None:
+    """A trace is a file: any of its nodes may have lost its thought."""
+    assert [row.kind for row in extract_traces(mended("repair", None))] == ["direct"]
+    whole = trace_of([Thought(text="go", agent="a")], [Thought(text="stay", agent="b")], DOUBLE)
+    assert "dpo" in {row.kind for row in extract_traces(whole)}
+    for lost in ("0.0", "0.1"):
+        nodes = [n.model_copy(update={"thought": None}) if n.id == lost else n for n in whole.nodes]
+        kinds = [row.kind for row in extract_traces(whole.model_copy(update={"nodes": tuple(nodes)}))]
+        assert kinds == (["direct"] if lost == "0.0" else ["p2t", "t2s"])

@@ -39,7 +39,7 @@ def cross_losses(
     """
     if not held:
         return {}
-    sums = _row_sums(loss, dict.fromkeys(range(BASE, len(names)), held), tokens, processes)
+    sums = _row_sums(loss, dict.fromkeys((BASE, *range(len(names))), held), tokens, processes)
     groups: dict[str, list[int]] = {}
     for n in sorted(held, key=lambda n: (loss.rows[n].cluster < 0, loss.rows[n].cluster)):
         cluster = loss.rows[n].cluster

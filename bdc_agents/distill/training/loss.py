@@ -19,6 +19,8 @@ from bdc_agents.experts.lora import StackedAdapters
 CHUNK_ELEMENTS = 1 << 24
 """Logits computed at once: 16 million, 64 MB in float32. With a vocabulary of 150,000 that is about 110
 tokens. Chosen, not measured."""
+CHUNK_TOKENS = 16
+"""Tokens computed at once, at least: with fewer the products would be too small to be fast. Chosen."""
 BASE = -1
 """The expert of an item that runs through the base alone."""
 
@@ -165,8 +167,7 @@ class ChunkedLoss(torch.autograd.Function):
         learn = ctx.needs_input_grad[0]
         gradient = torch.empty_like(states) if learn else None
         losses = torch.empty(len(states), device=states.device)
-        # At least 16 tokens, or the products would be too small to be fast. `estimate_memory` counts on 16.
-        size = max(16, CHUNK_ELEMENTS // len(weight))
+        size = max(CHUNK_TOKENS, CHUNK_ELEMENTS // len(weight))
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             logits = functional.linear(states[part], weight, bias).float()

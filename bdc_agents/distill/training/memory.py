@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.training.batches import Item
-from bdc_agents.distill.training.loss import CHUNK_ELEMENTS, RowLoss, output_layer
+from bdc_agents.distill.training.loss import CHUNK_ELEMENTS, CHUNK_TOKENS, RowLoss, output_layer
 from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import ModelError
 from bdc_agents.extras import need
@@ -58,8 +58,8 @@ def estimate_memory(loss: RowLoss, config: TrainConfig, longest: int, tokens: in
     return MemoryEstimate(
         adapters=_COPIES * loss.adapters.weights.nbytes,
         activations=kept * widest // probe,
-        # Logits and their gradient, in float32; `ChunkedLoss` takes at least 16 tokens at once.
-        logits=2 * 4 * max(CHUNK_ELEMENTS, 16 * vocabulary),
+        # Logits and their gradient, in float32, of as many tokens as `ChunkedLoss` takes at once.
+        logits=2 * 4 * max(CHUNK_ELEMENTS, CHUNK_TOKENS * vocabulary),
         available=available_memory(loss.adapters.weights.device),
     )
 

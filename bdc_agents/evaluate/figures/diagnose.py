@@ -146,8 +146,7 @@ def _same_programs(traces: Sequence[Trace]) -> Iterator[Finding]:
 def _siblings(trace: Trace) -> Iterator[list[Node]]:
     by_id = {node.id: node for node in trace.nodes}
     for node in trace.nodes:
-        if len(node.children) > 1:
-            yield [by_id[child] for child in node.children if child in by_id]
+        yield [by_id[child] for child in node.children if child in by_id]
 
 
 def _words(text: str) -> frozenset[str]:

@@ -58,7 +58,7 @@ def matched(rows: dict[str, list[Row]]) -> Iterable[Match]:
     """
     for axis in AXES:
         known = {name: some for name, some in rows.items() if timelines(some, axis)}
-        if not known or (axis == "dollars" and not any(r.used.cost for some in rows.values() for r in some)):
+        if axis == "dollars" and not any(row.used.cost for some in rows.values() for row in some):
             continue
         for budget in budgets([_total(row, axis) for some in known.values() for row in some]):
             yield _match(axis, budget, known)

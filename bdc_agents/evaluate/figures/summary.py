@@ -195,8 +195,13 @@ def _skills(figures: Sequence[Figures]) -> dict[str, float]:
 
 def skills_line(skills: Mapping[str, float]) -> str:
     """The skills as a line of bdc.toml."""
-    told = ", ".join(f"{json.dumps(name)} = {skill}" for name, skill in skills.items())
+    told = ", ".join(f"{toml_text(name)} = {skill}" for name, skill in skills.items())
     return f"skills = {{{told}}}"
+
+
+def toml_text(text: str) -> str:
+    """A text as TOML has it: as JSON, but TOML knows no halves of a character and no raw delete."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _solved(row: Row) -> float:

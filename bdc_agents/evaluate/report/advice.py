@@ -1,13 +1,12 @@
 """What pays here: which solver, which agents and which settings suit a person's own problems and agents."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 from bdc_agents.evaluate.figures.groups import difference
 from bdc_agents.evaluate.figures.metrics import Difference, Interval
 from bdc_agents.evaluate.figures.moves import CONFIRM, MoveFigures
-from bdc_agents.evaluate.figures.summary import Figures, Summary, count_of
+from bdc_agents.evaluate.figures.summary import Figures, Summary, count_of, toml_text
 from bdc_agents.evaluate.results import Row
 from bdc_agents.evaluate.solvers.registry import Spec
 from bdc_agents.types import Frozen
@@ -214,7 +213,7 @@ def _settings(best: str, calls: int | None) -> Iterator[str]:
 def _toml(value: str) -> str:
     """A value as it was typed, in quotes unless it is a number or a truth value."""
     plain = value in ("true", "false") or value.replace(".", "", 1).isdigit()
-    return value if plain else json.dumps(value)
+    return value if plain else toml_text(value)
 
 
 def _command(

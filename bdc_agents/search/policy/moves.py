@@ -313,7 +313,8 @@ class Walk:
             return _Place(root, NOTHING, write=False, think=False, mend=False)
         # A prompt that got no reply again and again, so that the node is given up, is not sent once more.
         write = node.value is None or bool(node.attempts)
-        return _Place(root, outcome_at(node, source), write, think=not (deep or node.mends), mend=not deep)
+        think, mend = not (deep or node.mends), not deep and source is not None
+        return _Place(root, outcome_at(node, source), write, think=think, mend=mend)
 
     def _may_think(self, node: Node) -> bool:
         """Whether thoughts are asked for: none is left untried, and there is room for a program, too."""
@@ -333,7 +334,7 @@ class Walk:
         first: Kind = "answer" if place.root else "write"
         base = max((self.outlook.chances(first, agent, began)[-1] for agent in self._agents), default=0.0)
         kinds: list[tuple[Kind, str]] = [(first, began)] if place.write else []
-        if place.mend and place.before and self.config.refine:
+        if place.mend and self.config.refine:
             kinds.extend((kind, place.before) for kind in MENDS)
         found: list[tuple[Kind, str, float]] = []
         for kind, start in kinds:

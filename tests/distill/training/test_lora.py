@@ -11,10 +11,12 @@ from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.training.batches import Item, plan_step
+from bdc_agents.distill.training.cross_losses import cross_losses
 from bdc_agents.distill.training.learner import Learner, learning_rate
-from bdc_agents.distill.training.loss import BASE, RowLoss
+from bdc_agents.distill.training.loss import BASE, RowLoss, row_sums
 from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import ModelError
+from bdc_agents.experts.devices import Processes
 from bdc_agents.experts.lora import StackedAdapters
 from bdc_agents.experts.manifest import AdapterConfig
 
@@ -177,6 +179,33 @@ def test_dropout_keeps_the_mean_and_is_off_in_evaluation(
     model.eval()
     item = [Item(row=0, expert=0, weight=1.0)]
     assert torch.equal(loss(item), loss(item))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_losses_are_measured_without_dropout_and_the_model_trains_on(
+    training: bool, llama: Callable[..., Any], encoded: Callable[..., Rows]
+) -> None:
+    """Of every expert and of the base, which is the model as it was, in passes of any size."""
+    rows, model = encoded(6), llama()
+    with torch.no_grad():
+        plain = [model.eval()(**peft_batch([row])).loss.item() * row.target_tokens for row in rows]
+    adapters = StackedAdapters(model, ["a", "b"], AdapterConfig(rank=2, dropout=0.5, targets=("q_proj",)))
+    adapters.weights.normal_()
+    model.train(training)
+    loss = RowLoss(adapters, rows)
+    pairs = [(row, expert) for row in range(6) for expert in (1, BASE, 0)]
+    found = [row_sums(loss, pairs, tokens) for tokens in (16, 10_000)]
+    assert model.training is training
+    assert torch.allclose(*found, rtol=1e-4)
+    by_pair = dict(zip(pairs, found[0].tolist(), strict=True))
+    assert [by_pair[row, BASE] for row in range(6)] == pytest.approx(plain, rel=1e-4)
+    table = cross_losses(loss, ["a", "b"], range(6), 10_000, Processes())
+    tokens = sum(row.target_tokens for row in rows)
+    means = {expert: sum(by_pair[row, expert] for row in range(6)) / tokens for expert in (BASE, 0, 1)}
+    assert {name: row["all"] for name, row in table.items()} == pytest.approx(
+        {"base": means[BASE], "a": means[0], "b": means[1]}, rel=1e-4
+    )
+    assert len({round(mean, 3) for mean in means.values()}) == 3
 
 
 def test_a_mixture_is_the_weighted_sum_of_the_experts_per_row_and_rank(llama: Callable[..., Any]) -> None:

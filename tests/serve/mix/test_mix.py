@@ -312,3 +312,25 @@ def test_adapters_that_are_not_plain_or_fit_no_model_are_refused(llama: Make, ma
     with pytest.raises(ModelError, match="no expert"):
         Mixture(model, {}, config)
     assert not any(isinstance(module, MixedLinear) for module in model.modules())
+
+
+def test_a_mixture_within_another_takes_its_place_whole(attached: tuple[Any, Mixture, ExpertLibrary]) -> None:
+    """Also where it gives a layer, or all of them, no expert."""
+    model, mixture, _ = attached
+    base, half = logits(model), mixture.layers[::2]
+    some = {name: torch.eye(4)[None, 1, :, None] * (name in half) for name in mixture.layers}
+    with mixture.use(some):
+        alone = logits(model)
+    with mixture.use(torch.eye(4)[0]):
+        with mixture.use(torch.zeros(4)):
+            assert torch.equal(logits(model), base)
+        with mixture.use(some):
+            assert torch.equal(logits(model), alone)
+
+
+def test_experts_that_no_row_uses_cost_nothing_unless_shapes_are_to_stay(
+    attached: tuple[Any, Mixture, ExpertLibrary],
+) -> None:
+    model, mixture, _ = attached
+    with mixture.use(torch.eye(4)[[0, 2]]):
+        assert {len(model.get_submodule(name).a) for name in mixture.layers} == {2 * mixture.rank}
