@@ -4,16 +4,13 @@
 
 The peer is treequest 0.3.3 in an environment of its own: python -m venv ENV && ENV/bin/pip install
 treequest==0.3.3. Without --peer it is left out. Times are CPU milliseconds of the process, the best of
-some runs, so that other work on the machine counts little; wall times are given beside them. A node of
-treequest is one answer, so its times compare with those for an evaluation. With --instructions this
-package is not timed; its instructions are counted under valgrind, some ten minutes, which other work on
-the machine does not change.
+some runs, so that other work on the machine counts little; wall times are given beside them. With
+--instructions this package is not timed; its instructions are counted under valgrind, some ten minutes,
+which other work on the machine does not change.
 
-What a search of this package spends, it spends on rounds of evaluations. By default a long search
-evaluates more leaves in a round, so a node of a larger tree costs less. With a fixed number it costs more
-where a larger tree takes more evaluations for each node ("evaluated_per_node" says how many): `resample`
-writes further programs for a node, and `widening` asks for more children only as visits grow. The preset
-`paper` has neither, and evaluates one leaf at a time: it shows whether overhead grows with the tree.
+Searches are as long as so many calls of agents, each of which writes thoughts or a program; an answer of
+treequest is one call, too. Nodes are told beside them: a further program for a node makes none, and where
+no program ever passes, as here, the default policy asks for hundreds of direct answers.
 """
 
 import argparse
@@ -67,11 +64,11 @@ def respond(name: str, request: Any) -> str:
     return json.dumps({"thoughts": thoughts})
 
 
-async def search(nodes: int, settings: dict[str, Any], checkpointer: Any) -> tuple[int, int]:
-    """Grows a tree to about `nodes` nodes.
+async def search(calls: int, settings: dict[str, Any], checkpointer: Any) -> tuple[int, int]:
+    """Searches until about so many calls were made.
 
     Returns:
-        Its nodes, and the rollouts that grew it.
+        The nodes of the tree, and the calls.
     """
     from bdc_agents.config import SearchConfig
     from bdc_agents.search import create_search_graph
@@ -94,21 +91,21 @@ async def search(nodes: int, settings: dict[str, Any], checkpointer: Any) -> tup
         config,
         context=context,
         stream_mode="values",
-        output_keys=["tree", "rollouts"],
+        output_keys=["tree", "calls"],
         durability="sync",
     )
     async with aclosing(cast("AsyncGenerator[Any]", steps)):
         async for values in steps:
-            if len(values.get("tree", {})) >= nodes:
+            if len(values.get("calls", {})) >= calls:
                 break
-    return len(values["tree"]), values["rollouts"]
+    return len(values["tree"]), len(values["calls"])
 
 
-def grown(kind: str, nodes: int) -> tuple[int, int]:
+def grown(kind: str, calls: int) -> tuple[int, int]:
     """As `search`, with checkpoints in memory."""
     from langgraph.checkpoint.memory import InMemorySaver
 
-    return asyncio.run(search(nodes, KINDS[kind], InMemorySaver()))
+    return asyncio.run(search(calls, KINDS[kind], InMemorySaver()))
 
 
 def warm_up() -> None:
@@ -117,7 +114,7 @@ def warm_up() -> None:
 
 
 Grow = Callable[[int], tuple[int, int]]
-"""Grows a tree to about so many nodes; tells its nodes, and the evaluations that it took."""
+"""Searches with about so many calls; tells the nodes, and the calls."""
 
 
 def measure(kinds: dict[str, Grow]) -> dict[str, dict[str, float]]:
@@ -129,7 +126,7 @@ def measure(kinds: dict[str, Grow]) -> dict[str, dict[str, float]]:
     best: dict[str, dict[str, float]] = {}
     for _ in range(RUNS):
         for (name, grow), size in product(kinds.items(), SIZES):
-            key, run = f"{name}, {size} nodes", timed(grow, size, trees=max(SIZES) // size)
+            key, run = f"{name}, {size} calls", timed(grow, size, trees=max(SIZES) // size)
             best[key] = min(run, best.get(key, run), key=lambda run: run["cpu_seconds"])
     return {key: rated(run) for key, run in best.items()}
 
@@ -138,21 +135,21 @@ def timed(grow: Grow, size: int, trees: int) -> dict[str, float]:
     """What one tree took, on average."""
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    nodes, evaluated = [grow(size) for _ in range(trees)][-1]
+    nodes, calls = [grow(size) for _ in range(trees)][-1]
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {
         "nodes": nodes,
-        "evaluated": evaluated,
+        "calls": calls,
         "cpu_seconds": cpu / trees,
         "wall_seconds": wall / trees,
     }
 
 
 def rated(run: dict[str, float]) -> dict[str, float]:
-    """With the times for a node and for an evaluation."""
-    nodes, evaluated = int(run["nodes"]), int(run["evaluated"])
-    found = rates("ms", 1000 * run["cpu_seconds"], nodes, evaluated)
-    found["wall_ms_per_node"] = 1000 * run["wall_seconds"] / nodes
+    """With the times for a node and for a call."""
+    nodes, calls = int(run["nodes"]), int(run["calls"])
+    found = rates("ms", 1000 * run["cpu_seconds"], nodes, calls)
+    found["wall_ms_per_call"] = 1000 * run["wall_seconds"] / calls
     return rounded(run | found)
 
 
@@ -160,12 +157,12 @@ def rounded(row: dict[str, float]) -> dict[str, float]:
     return {key: round(value, 3) for key, value in row.items()}
 
 
-def rates(unit: str, amount: float, nodes: int, evaluated: int) -> dict[str, float]:
-    """What a search took, for each node and each evaluation."""
+def rates(unit: str, amount: float, nodes: int, calls: int) -> dict[str, float]:
+    """What a search took, for each node and each call."""
     return {
-        "evaluated_per_node": evaluated / nodes,
+        "calls_per_node": calls / nodes,
         f"{unit}_per_node": amount / nodes,
-        f"{unit}_per_evaluated": amount / evaluated,
+        f"{unit}_per_call": amount / calls,
     }
 
 
@@ -178,9 +175,9 @@ def own() -> dict[str, Any]:
 
 
 def ratios(rows: dict[str, dict[str, float]], unit: str) -> dict[str, dict[str, float]]:
-    """Of the rates in the larger tree to those in the smaller one."""
+    """Of the rates of the longer search to those of the shorter one."""
     small, large = SIZES
-    pairs = {name: (rows[f"{name}, {small} nodes"], rows[f"{name}, {large} nodes"]) for name in KINDS}
+    pairs = {name: (rows[f"{name}, {small} calls"], rows[f"{name}, {large} calls"]) for name in KINDS}
     names = [*rates(unit, 0, 1, 1)]
     return {
         name: rounded({rate: of_large[rate] / of_small[rate] for rate in names})
@@ -192,32 +189,32 @@ async def checkpoint_bytes(settings: dict[str, Any]) -> dict[str, float]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     sizes: dict[str, float] = {}
-    for nodes in (500, 1000):
+    for calls in (500, 1000):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.sqlite"
             async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
-                _, evaluated = await search(nodes, settings, saver)
+                await search(calls, settings, saver)
             size = file.stat().st_size
-        sizes |= {f"{nodes} nodes": size, f"per evaluation at {nodes}": round(size / evaluated)}
-    return sizes | {"ratio": round(sizes["1000 nodes"] / sizes["500 nodes"], 3)}
+        sizes[f"{calls} calls"] = size
+    return sizes | {"ratio": round(sizes["1000 calls"] / sizes["500 calls"], 3)}
 
 
 def counted() -> dict[str, Any]:
-    """Instructions of this package for a node and for an evaluation, without those of the start."""
+    """Instructions of this package for a node and for a call, without those of the start."""
     runs = [("default", 0), *product(KINDS, SIZES)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         (start, _, _), *found = pool.map(lambda run: under_valgrind(*run), runs)
     rows: dict[str, dict[str, float]] = {}
-    for (name, size), (total, nodes, evaluated) in zip(runs[1:], found, strict=True):
-        rows[f"{name}, {size} nodes"] = rounded(rates("millions", (total - start) / 1e6, nodes, evaluated))
+    for (name, size), (total, nodes, calls) in zip(runs[1:], found, strict=True):
+        rows[f"{name}, {size} calls"] = rounded(rates("millions", (total - start) / 1e6, nodes, calls))
     return {"instructions": rows, "instructions_1000_to_100": ratios(rows, "millions")}
 
 
-def under_valgrind(kind: str, nodes: int) -> tuple[int, int, int]:
-    """The instructions of a process that grows one tree, its nodes, and the evaluations it took."""
+def under_valgrind(kind: str, calls: int) -> tuple[int, int, int]:
+    """The instructions of a process that searches once, its nodes, and its calls."""
     tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     done = subprocess.run(
-        [*tool, sys.executable, __file__, "--once", kind, str(nodes)],
+        [*tool, sys.executable, __file__, "--once", kind, str(calls)],
         env=os.environ | {"PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
@@ -225,14 +222,14 @@ def under_valgrind(kind: str, nodes: int) -> tuple[int, int, int]:
     )
     found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
     assert found, done.stderr
-    grown, evaluated = json.loads(done.stdout)
-    return int(found[1].replace(",", "")), grown, evaluated
+    nodes, made = json.loads(done.stdout)
+    return int(found[1].replace(",", "")), nodes, made
 
 
-def once(kind: str, nodes: int) -> tuple[int, int]:
-    """Grows one tree; with no nodes only what every run begins with."""
+def once(kind: str, calls: int) -> tuple[int, int]:
+    """Searches once; with no calls only what every run begins with."""
     warm_up()
-    return grown(kind, nodes) if nodes else (0, 0)
+    return grown(kind, calls) if calls else (0, 0)
 
 
 # --- the peer -------------------------------------------------------------------------------------
@@ -267,7 +264,7 @@ def main() -> None:
     parser.add_argument("--peer", help="Python of an environment with treequest")
     parser.add_argument("--only-peer", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--instructions", action="store_true", help="count instructions, under valgrind")
-    parser.add_argument("--once", nargs=2, metavar=("KIND", "NODES"), help=argparse.SUPPRESS)
+    parser.add_argument("--once", nargs=2, metavar=("KIND", "CALLS"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.only_peer:

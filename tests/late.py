@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from zlib import crc32
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.testing import ScriptedAgent
@@ -19,7 +20,8 @@ class Late(ScriptedAgent):
 
 
 def respond(request: Request) -> str:
-    """Thoughts, or a program that is the seed's alone."""
+    """Thoughts, or a program, that another prompt or seed would not give."""
+    number = crc32(f"{request.seed} {[message.content for message in request.messages]}".encode())
     if request.json_schema:
-        return json.dumps({"thoughts": [{"thought": f"idea {request.seed}", "reasonableness": 0.5}]})
-    return f"```python\nx = {request.seed}\n```"
+        return json.dumps({"thoughts": [{"thought": f"idea {number}", "reasonableness": 0.5}]})
+    return f"```python\nx = {number}\n```"

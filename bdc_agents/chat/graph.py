@@ -4,6 +4,9 @@
           ├─► propose ─┬─► search     two agents agree on tests
           └─► end      └─► end        a person is to confirm them
 
+With `interrupt_for`, the search leads on by `ask`, which says what a person is to decide, and `review`, which
+waits for it, to `go_on`, the same search from where it was.
+
 `read` understands what a person wrote and says so, before anything is spent. `propose` asks agents for tests
 where there is none. `search` is the graph of `bdc_agents.search`, whose state is a part of the
 conversation's, so that a further message goes on from the same tree.
@@ -39,13 +42,15 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.calls import read_aside
+from bdc_agents.search.decided import asks_of
 from bdc_agents.search.graph import graph_of
 from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.premises import check_premises
+from bdc_agents.search.review import awaits, unreviewed
 from bdc_agents.search.state import Json, SearchContext, SearchState, add_usage, settings_of
 from bdc_agents.search.step import SearchRuntime
 from bdc_agents.search.wiring import Graph, GraphNode, Route
-from bdc_agents.types import Problem, Solution, Tree, Usage
+from bdc_agents.types import AskedFor, Problem, Solution, Tree, Usage
 
 Link = Callable[[str], str | None]
 """From a thread's id to the address of a page that shows its tree."""
@@ -65,6 +70,7 @@ def create_chat_graph(
     budget: Budget | Mapping[str, Any] | None = None,
     policy: Policy | None = None,
     link: Link | None = None,
+    interrupt_for: Sequence[AskedFor] = (),
 ) -> StateGraph[ChatState, SearchContext, ChatInput, ChatOutput]:
     """A chat interface to the search as an uncompiled graph: the caller picks the checkpointer.
 
@@ -75,6 +81,7 @@ def create_chat_graph(
         budget: Caps on what the search for one message uses; a run's context may change them.
         policy: Plans the moves of each round; see `create_search_graph`.
         link: Gives the address of a page that shows the tree of a thread, for the reply.
+        interrupt_for: What a person is asked about in the midst of a search; see `create_search_graph`.
 
     Returns:
         A graph whose input and output have `messages`. A checkpointer keeps the tree between messages.
@@ -88,17 +95,29 @@ def create_chat_graph(
         executor or create_executor(),
         *settings_of(search, budget),
         policy,
+        interrupt_for,
     )
     nodes = _Nodes(searching, link)
     graph = Graph(ChatState, context_schema=SearchContext, input_schema=ChatInput, output_schema=ChatOutput)
     for node in (nodes.read, nodes.propose, nodes.reply):
         graph.add_node(node.__name__, GraphNode(node))  # pyright: ignore[reportUnknownMemberType]
-    inner: Any = graph_of(searching, SearchState, SearchState)
+    inner: Any = graph_of(searching, SearchState, SearchState, review="before")
     graph.add_node("search", inner.compile(name="search"), input_schema=SearchState)
+    if kinds := searching.interrupt_for:
+        # In this graph and not in the search's: so the question is a message of the thread before it waits.
+        later: Any = graph_of(searching, SearchState, SearchState, review="after")
+        graph.add_node("ask", GraphNode(nodes.ask))  # pyright: ignore[reportUnknownMemberType]
+        graph.add_node("review", GraphNode(searching.review), input_schema=SearchState)  # pyright: ignore[reportUnknownMemberType]
+        graph.add_node("go_on", later.compile(name="go_on"), input_schema=SearchState)
+        graph.add_edge("ask", "review")
+        graph.add_edge("review", "go_on")
+        for node in ("search", "go_on"):
+            graph.add_conditional_edges(node, Route(after_search(kinds)), ["ask", "reply"])
+    else:
+        graph.add_edge("search", "reply")
     graph.add_edge(START, "read")
     graph.add_conditional_edges("read", Route(after_read), ["propose", "search", END])
     graph.add_conditional_edges("propose", Route(after_propose), ["search", END])
-    graph.add_edge("search", "reply")
     graph.add_edge("reply", END)
     return graph
 
@@ -112,6 +131,15 @@ def after_read(state: ChatState) -> str:
 def after_propose(state: ChatState) -> str:
     """To the search with tests on which agents agree; else to the person."""
     return END if state.get("waiting") else "search"
+
+
+def after_search(kinds: Sequence[AskedFor]) -> Callable[[ChatState], str]:
+    """To the person where something waits for them; else to the reply."""
+
+    def asking(state: ChatState) -> str:
+        return "ask" if awaits(state, kinds) else "reply"
+
+    return asking
 
 
 class _Nodes:
@@ -153,7 +181,7 @@ class _Nodes:
             "messages": [_says(text, message, "read")],
             "waiting": waiting,
             "heard": stored_heard(heard, message),
-            **_begun(heard),
+            **_begun(heard, state),
             **({} if heard.does == "propose" else {"problem": problem.model_dump(mode="json")}),
         }
 
@@ -187,6 +215,14 @@ class _Nodes:
             "messages": [_says(text, message, "propose")],
         }
 
+    async def ask(self, state: ChatState, runtime: SearchRuntime) -> Json:
+        """Says what a person is to decide, for clients that show no interrupt."""
+        asks = asks_of(self._searching.settings(state, runtime), self._searching.interrupt_for)
+        if not asks:
+            return {}
+        turn = f"ask{len(state.get('reviews', []))}"
+        return {"messages": [_says(replies.decide(asks), state.get("heard", {}).get("message"), turn)]}
+
     async def reply(self, state: ChatState, runtime: SearchRuntime) -> Json:
         """Hands over the program with its verdict, who wrote it, the cost and the tree."""
         del runtime
@@ -206,11 +242,14 @@ class _Nodes:
         return self._link(str(thread)) if self._link and thread else None
 
 
-def _begun(heard: Heard) -> Json:
+def _begun(heard: Heard, state: ChatState) -> Json:
     """What begins anew with a message."""
     if heard.resumes:
         return {}  # The calls for its tests count.
     changes: Json = {key: Overwrite({}) for key in _EACH_TURN} | {"seconds": Overwrite(0.0)}
+    decided = unreviewed(state)
+    # What a person has refused stays refused while the problem is the same.
+    changes |= {key: value for key, value in decided.items() if heard.begins or key != "reviews"}
     if heard.begins:
         changes |= {key: Overwrite({}) for key in _EACH_PROBLEM} | {key: {} for key in _REST}
     return changes

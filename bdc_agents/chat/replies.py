@@ -11,6 +11,7 @@ from bdc_agents.chat.spoken import RAISES
 from bdc_agents.chat.understanding import UNTESTED, Heard
 from bdc_agents.config import Budget
 from bdc_agents.search.execute import program_key
+from bdc_agents.search.review import Ask
 from bdc_agents.search.state import Json
 from bdc_agents.types import CallTest, Node, Problem, Solution, StdinTest, TestCase, TestResult, Tree, Usage
 from bdc_agents.view.text import count, money, one_line, passes, plural, printable, why_ended
@@ -19,6 +20,7 @@ TESTS_SHOWN = 8
 NOTES_SHOWN = 6
 PATH_SHOWN = 6
 """Nodes of the path in a reply, so that its tree stays below 15 lines."""
+THOUGHTS_SHOWN = 12
 _LINE = 120
 """Characters of a text of somebody else's in a line."""
 
@@ -130,6 +132,31 @@ def no_proposal(problem: Problem, reasons: Mapping[str, str]) -> str:
     why = "".join(f"\n- {code(one_line(name, 40))}: {safe(reason)}" for name, reason in reasons.items())
     without = ', or "go on without"' if problem.defines else ""
     return f"No agent proposed a test that I can run. Give one, such as {code(call)}{without}.{why}"
+
+
+# --- in the midst of it ---------------------------------------------------------------------------------
+
+
+def decide(asks: Sequence[Ask]) -> str:
+    """What a person is to decide, for clients that show no interrupt."""
+    first = asks[0].request
+    if asks[0].kind == "thoughts":
+        lines = [_thought(one.request["args"]) for one in asks[:THOUGHTS_SHOWN]]
+        more = len(asks) - len(lines)
+        lines += [f"- and {more} more"] if more > 0 else []
+        parts = [f"{plural(len(asks), 'new thought')} before programs are written:", "\n".join(lines)]
+    elif asks[0].kind == "accept":
+        by = safe(str(first["args"]["agent"]), 40)
+        parts = [f"A program of {by}: is it the answer?", fence(first["args"]["code"])]
+        parts.append(first["description"])
+    else:
+        parts = [first["description"]]
+    allowed = ", ".join(asks[0].allowed)
+    return "\n\n".join([*parts, f"I wait for your decision ({allowed}), or for another message."])
+
+
+def _thought(args: Json) -> str:
+    return f"- {args['node']}, {safe(args['agent'], 40)}: {code(one_line(args['text'], 2 * _LINE))}"
 
 
 # --- after the search -----------------------------------------------------------------------------------

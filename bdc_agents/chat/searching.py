@@ -16,6 +16,7 @@ from bdc_agents.search.execute import compare, execute
 from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.origin import origin_of
 from bdc_agents.search.rejudge import passing_of, rejudged
+from bdc_agents.search.review import refused, vetoed
 from bdc_agents.search.state import Json, SearchState, merge_nodes, news
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Problem, Program, TestCase, Tree
@@ -100,7 +101,11 @@ class SearchingNodes(Nodes):
             fresh = await execute(unrun, {}, problem, self.executor, run.deadline)
         known |= fresh
         tree = rejudged(run.tree, known, run.config)
+        for node in vetoed(run.state):  # Which no test takes back.
+            tree = tree.change(node, pruned=True) if node in tree else tree
+        no_answer = refused(run.state)
         passing = {} if wish else passing_of(tree, run.state.get("passing", {}))
+        passing = {key: times for key, times in passing.items() if key not in no_answer}
         if sum(passing.values()) > 1 and run.config.confirm > 1:
             own = {key: known[key] for key in passing}
             compared = await compare(own, problem, self.executor, run.deadline)
@@ -109,7 +114,7 @@ class SearchingNodes(Nodes):
         agreed = bool(passing) and (
             confirmed(own, passing, run.config.confirm) or not further_inputs(problem)
         )
-        best = max((program.reward for program in known.values()), default=0.0)
+        best = max((one.reward for key, one in known.items() if key not in no_answer), default=0.0)
         return {
             "tree": run.grown(tree),
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},

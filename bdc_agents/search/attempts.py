@@ -22,8 +22,10 @@ def attempts_of(
         if key and run.known([key], fresh)[key].verdict is None:
             continue
         attempt = _attempt(run, draft, key, fresh)
-        before = [*run.tree[draft.node].attempts, *(one for node, one in attempts if node == draft.node)]
-        if attempt.reward >= 1 and (draft.sampled or attempt not in before):
+        again = not draft.sampled and (
+            (draft.node, attempt) in attempts or attempt in run.tree[draft.node].attempts
+        )
+        if attempt.reward >= 1 and not again:
             passed.append(key)
         attempts.append((draft.node, attempt))
     return attempts, passed

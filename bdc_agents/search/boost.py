@@ -64,10 +64,19 @@ def boost_calls(
 
 
 def move_calls(
-    problem: Problem, tree: Tree, moves: Sequence[Move], programs: Mapping[str, Json], config: SearchConfig
+    problem: Problem,
+    tree: Tree,
+    moves: Sequence[Move],
+    programs: Mapping[str, Json],
+    config: SearchConfig,
+    made: Mapping[tuple[str, str], int],
 ) -> list[Call]:
-    """The call of each move that writes a program, each with a seed of its own."""
-    asked, calls = Counter[tuple[str, ...]](), list[Call]()
+    """The call of each move that writes a program, each with a seed of its own.
+
+    Args:
+        made: How often each agent has made each kind of move in this search.
+    """
+    numbers, calls = Counter(made), list[Call]()
     for move in moves:
         path = thoughts_of(tree, move.node)
         if move.kind in MENDS:
@@ -75,19 +84,14 @@ def move_calls(
             messages = mend_program(problem, path, program, config.failures_shown, code=move.kind == "repair")
         else:
             messages = write_program(problem, path)
-        place = (move.node, move.kind, move.agent, move.program)
-        seed = derive_seed(config.seed, *place, _written(tree, move) + asked[place])
-        asked[place] += 1
+        # The same prompt with the same seed would be answered from a cache, and say nothing new.
+        number = numbers[move.kind, move.agent]
+        numbers[move.kind, move.agent] += 1
+        seed = derive_seed(config.seed, move.node, move.kind, move.agent, move.program, number)
         request = Request(messages=messages, temperature=config.temperature, seed=seed)
         purpose = "repair" if move.kind in MENDS else "boost"
         calls.append(Call(agent=move.agent, purpose=purpose, node=move.node, request=request, move=move))
     return calls
-
-
-def _written(tree: Tree, move: Move) -> int:
-    """A number that grows whenever something was written at the node of a move."""
-    node = tree[move.node]
-    return node.evaluations + len(node.children)
 
 
 def read_diagnosis(text: str) -> str:

@@ -30,6 +30,22 @@ def rollouts_at_most(config: SearchConfig, budget: Budget, *, free: bool = False
     return ROLLOUTS_AT_MOST if timed else ROLLOUTS
 
 
+def with_caps(
+    config: SearchConfig, budget: Budget, caps: Mapping[str, float] | None
+) -> tuple[SearchConfig, Budget]:
+    """The settings with the caps that a person was shown or has set; as they are where there are none.
+
+    Args:
+        config: Of which `rollouts` is a cap as well.
+        budget: The others.
+        caps: All that hold, by name.
+    """
+    if not caps:
+        return config, budget
+    own = {name: cap for name, cap in caps.items() if name != "rollouts"}
+    return config.model_copy(update={"rollouts": caps.get("rollouts")}), Budget.model_validate(own)
+
+
 def is_free(agent: Agent) -> bool:
     """Whether an agent's calls cost no money."""
     return not agent.bound(Request(messages=())).cost
@@ -38,6 +54,12 @@ def is_free(agent: Agent) -> bool:
 def total(usage: Mapping[str, Mapping[str, Any]]) -> Usage:
     """What all agents used together."""
     return sum((Usage.model_validate(used) for used in usage.values()), Usage())
+
+
+def used_of(state: Mapping[str, Any]) -> dict[str, float]:
+    """What a search has used of everything that there is a cap on, by the cap's name."""
+    spent = Amount.of(total(state.get("usage", {})))._asdict()
+    return spent | {"seconds": round(state.get("seconds", 0.0), 3), "rollouts": state.get("rollouts", 0)}
 
 
 def passed(budget: Budget, used: Usage) -> str | None:

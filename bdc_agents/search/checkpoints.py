@@ -14,7 +14,7 @@ from langgraph.checkpoint.serde.jsonplus import (
     JsonPlusSerializer,
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
-from langgraph.types import Overwrite
+from langgraph.types import Interrupt, Overwrite
 
 from bdc_agents.errors import UsageError
 from bdc_agents.types import Problem
@@ -49,6 +49,10 @@ class PlainSerializer(JsonPlusSerializer):
             named, fields = tuple(value[:2]), value[2]
             if code == EXT_CONSTRUCTOR_KW_ARGS and named == _named(Overwrite):
                 return Overwrite(fields["value"])
+            if code == EXT_CONSTRUCTOR_KW_ARGS and named == _named(Interrupt):
+                # What a person is asked: its parts are plain by now.
+                schema = fields.get("response_schema")
+                return Interrupt(fields["value"], str(fields["id"]), response_schema=schema)
             if code == EXT_PYDANTIC_V2 and named == _named(Problem):
                 return fields  # The problem as a caller may pass it, and as the state holds it.
             refused.append(f"an object of {'.'.join(map(str, named)):.80}")

@@ -32,10 +32,11 @@ def expand_calls(
     programs: Mapping[str, Json],
     agents: Sequence[str],
     config: SearchConfig,
+    vetoes: Mapping[str, str] | None = None,
 ) -> list[Call]:
-    """Asks each agent for `width` thoughts that continue the path to `leaf`."""
+    """Asks each agent for `width` thoughts that continue the path to `leaf`; see `tried` for vetoes."""
     previous = latest_program(tree, leaf, programs, config) if config.feedback else None
-    done = () if config.policy == "paper" else tried(tree, leaf, len(problem.public_tests))
+    done = () if config.policy == "paper" else tried(tree, leaf, len(problem.public_tests), vetoes)
     messages = propose_thoughts(
         problem, thoughts_of(tree, leaf), previous, config.failures_shown, config.width, done
     )

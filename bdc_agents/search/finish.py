@@ -7,6 +7,7 @@ from bdc_agents.config import Budget
 from bdc_agents.search.choice.agreement import support, weighed
 from bdc_agents.search.choice.split import split_of, votes
 from bdc_agents.search.notes import notes
+from bdc_agents.search.review import refused
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Node, Problem, Program, Solution, Tree, TreeStats, Usage
 
@@ -18,7 +19,8 @@ def assemble(
 
     Of programs with equal reward it is the one that those that pass agree with most, by an attempt
     at least, where attempts of several agents count more; of these that of the more skilled agent, the
-    one that was written most often, the first.
+    one that was written most often, the first. A person who was asked decides before all that: what they
+    accepted is handed over, and what they refused is not.
 
     Args:
         state: Of the graph.
@@ -31,8 +33,9 @@ def assemble(
     passing = {key: programs[key] for key in state.get("passing", {}) if key in programs}
     attempts = weighed(_writers(nodes, {key: state.get("passing", {})[key] for key in passing}))
     agreed = support(programs, attempts, votes(split_of(state), passing))
-    key = max(
-        programs,
+    no_answer = refused(state)
+    key = state.get("accepted") or max(
+        (key for key in programs if key not in no_answer),
         key=lambda name: (
             programs[name].reward,
             # Of those that pass nothing, one that there was no time to run may still be right.
@@ -44,7 +47,7 @@ def assemble(
         ),
         default=None,
     )
-    best = programs[key] if key else None
+    best = programs.get(key) if key else None
     return Solution(
         problem_id=Problem.model_validate(state.get("problem")).id,
         solved=bool(best and best.verdict and best.verdict.passed),

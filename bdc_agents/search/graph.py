@@ -8,10 +8,13 @@ Several agents act on one tree. `select` walks to leaves by P-UCB; `expand` adds
 while `boost` writes programs for them, side by side; `execute` runs these on the public tests;
 `backpropagate` carries the values up the paths. Reflection has its two halves in the last two: a
 thought that did not help is pruned in `backpropagate`, or refined in the next round's `boost`.
+
+With `interrupt_for` there is one node more, `review`, before `select` and before `finish`. It asks a person,
+and does nothing that costs before: LangGraph runs an interrupted node again from its beginning.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
 
@@ -23,9 +26,10 @@ from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.policy.moves import Policy
-from bdc_agents.search.routes import after_backpropagate, after_expand, after_select
+from bdc_agents.search.routes import after_backpropagate, after_expand, after_review, after_select, reviewing
 from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState, settings_of
 from bdc_agents.search.wiring import Graph, GraphNode, Route
+from bdc_agents.types import AskedFor
 
 
 def create_search_graph(
@@ -35,6 +39,7 @@ def create_search_graph(
     search: SearchConfig | Mapping[str, Any] | None = None,
     budget: Budget | Mapping[str, Any] | None = None,
     policy: Policy | None = None,
+    interrupt_for: Sequence[AskedFor] = (),
 ) -> StateGraph[SearchState, SearchContext, SearchInput, SearchOutput]:
     """The search as an uncompiled graph: the caller picks the checkpointer.
 
@@ -45,6 +50,9 @@ def create_search_graph(
         budget: Caps on what one search uses; a run's context may change them.
         policy: Plans the moves of each round, in place of the policy that the settings name; see
             `bdc_agents.search.policy.moves.Policy`.
+        interrupt_for: What a person is asked about, by an interrupt of LangChain's form for it: `thoughts`
+            before programs are written for them, `accept` before a program that passes ends the search,
+            `budget` where a cap ends one that is not solved. It needs a checkpointer.
 
     Returns:
         A graph whose input is `{"problem": ...}` and whose output holds `solution`, `tree` and
@@ -59,12 +67,17 @@ def create_search_graph(
         executor or create_executor(),
         *settings_of(search, budget),
         policy,
+        interrupt_for,
     )
     return graph_of(nodes)
 
 
 def graph_of(
-    nodes: Nodes, takes: type[Any] = SearchInput, gives: type[Any] = SearchOutput
+    nodes: Nodes,
+    takes: type[Any] = SearchInput,
+    gives: type[Any] = SearchOutput,
+    *,
+    review: Literal["inside", "before", "after"] = "inside",
 ) -> StateGraph[SearchState, SearchContext, Any, Any]:
     """The search's graph over nodes.
 
@@ -72,6 +85,8 @@ def graph_of(
         nodes: What each step does.
         takes: Schema of the input: all of a state, where nodes may go on from one.
         gives: Schema of the output.
+        review: Whether the graph itself asks a person, or ends `before` that, or begins `after` it; for a
+            graph around it that does so.
     """
     graph = Graph(SearchState, context_schema=SearchContext, input_schema=takes, output_schema=gives)
     for step in (
@@ -84,12 +99,26 @@ def graph_of(
         nodes.finish,
     ):
         graph.add_node(step.__name__, GraphNode(step))  # pyright: ignore[reportUnknownMemberType]
-    graph.add_edge(START, "start")
+    kinds = nodes.interrupt_for
+    asks = {"review": "review" if review == "inside" else END} if kinds else {}
+
+    def leads(start: str, follow: Callable[[SearchState], Any], *ends: str) -> None:
+        route = Route(reviewing(follow, kinds) if kinds else follow)
+        paths: Any = {end: end for end in ends} | asks
+        graph.add_conditional_edges(start, route, paths)
+
+    if review == "after":
+        leads(START, after_review, "select", "finish")
+    else:
+        graph.add_edge(START, "start")
     graph.add_edge("start", "select")
-    graph.add_conditional_edges("select", Route(after_select), ["expand", "boost", "finish"])
-    graph.add_conditional_edges("expand", Route(after_expand), ["execute", "select"])
+    leads("select", after_select, "expand", "boost", "finish")
+    leads("expand", after_expand, "execute", "select")
     graph.add_edge("boost", "execute")
     graph.add_edge("execute", "backpropagate")
-    graph.add_conditional_edges("backpropagate", Route(after_backpropagate), ["select", "boost"])
+    leads("backpropagate", after_backpropagate, "select", "boost")
     graph.add_edge("finish", END)
+    if kinds and review == "inside":
+        graph.add_node("review", GraphNode(nodes.review))  # pyright: ignore[reportUnknownMemberType]
+        graph.add_conditional_edges("review", Route(after_review), ["select", "finish"])
     return graph

@@ -4,7 +4,7 @@ Agents that do not hear what was tried propose it again, in other words.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bdc_agents.prompts import trim
 from bdc_agents.types import Thought, Tree
@@ -35,22 +35,33 @@ _FILLER = frozenset(_SMALL.split())
 _ENDINGS = ("ations", "ation", "ing", "ies", "ed", "es", "s", "e")
 
 
-def tried(tree: Tree, node_id: str, tests: int) -> tuple[str, ...]:
+def tried(tree: Tree, node_id: str, tests: int, vetoes: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The thoughts that continue a path and were tried, each with the best that came of it.
 
     Args:
         tree: The search tree.
         node_id: Where the path ends.
         tests: How many public tests there are.
+        vetoes: Thoughts that a person has refused, by node, each with the reason.
     """
+    no = vetoes or {}
     children = [tree[key] for key in tree[node_id].children[-COMPARED:]]
     # A diagnosis is about a program that is not shown here.
-    done = [(one.thought, one.best) for one in children if not one.mends]
+    done = [one for one in children if one.thought and not one.mends]
     return tuple(
-        f"{_short(thought.text)} - {round(best.reward * tests)} of {tests} tests passed"
-        for thought, best in done[-SHOWN:]
-        if thought and best
+        f"{_short(one.thought.text)} - "
+        + (
+            _refusal(no[one.id])
+            if one.id in no
+            else f"{round(one.best.reward * tests) if one.best else 0} of {tests} tests passed"
+        )
+        for one in done[-SHOWN:]
+        if one.thought and (one.best or one.id in no)
     )
+
+
+def _refusal(reason: str) -> str:
+    return "the person who asked does not want this" + (f": {_short(reason)}" if reason else "")
 
 
 def _short(text: str) -> str:

@@ -17,7 +17,7 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.attempts import asked, attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
-from bdc_agents.search.budget import check_prices, passed
+from bdc_agents.search.budget import check_prices, passed, with_caps
 from bdc_agents.search.calls import Answer, Call, failures, read_each
 from bdc_agents.search.choice.agreement import confirmed
 from bdc_agents.search.choice.inputs import further_inputs
@@ -25,6 +25,7 @@ from bdc_agents.search.choice.judge import judge_calls, judged_reward, read_scor
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.choice.split import read_expected, settled, votes
 from bdc_agents.search.clock import Clock
+from bdc_agents.search.decided import asks_of, caps_in_force, what_follows
 from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
 from bdc_agents.search.finish import assemble
@@ -36,10 +37,11 @@ from bdc_agents.search.policy.moves import Left, Policy, plan, prune_branch
 from bdc_agents.search.policy.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.policy.select import can_expand, is_open, select
 from bdc_agents.search.premises import check_premises
+from bdc_agents.search.review import CAPS, ask, check_can_ask, check_kinds, refused, unreviewed
 from bdc_agents.search.round import Round
 from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
 from bdc_agents.search.step import SearchRuntime, Step
-from bdc_agents.types import Node, Problem, Program, Thought, Tree
+from bdc_agents.types import AskedFor, Node, Problem, Program, Thought, Tree
 
 MOVES_AT_ONCE = 4
 """Moves of a round once direct answers have failed: as many slots as small endpoints have."""
@@ -58,6 +60,7 @@ class Nodes:
         search: Settings where a run's context does not change them.
         budget: Caps, likewise.
         policy: Plans the rounds; None for the one that the settings name.
+        interrupt_for: What a person is asked about; see `create_search_graph`.
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class Nodes:
         search: SearchConfig,
         budget: Budget,
         policy: Policy | None = None,
+        interrupt_for: Sequence[AskedFor] = (),
     ) -> None:
         self.policy = policy
+        self.interrupt_for = check_kinds(interrupt_for, [*agents])
         self.agents = agents
         self.executor = executor
         self.search = search
@@ -79,7 +84,7 @@ class Nodes:
         self._clock = Clock()
 
     def _step(self, state: SearchState, runtime: SearchRuntime, side: Side | None = None) -> Step:
-        config, budget = self._read_context(runtime.context)
+        config, budget = with_caps(*self._read_context(runtime.context), state.get("caps"))
         beliefs = self._read_beliefs(config.beliefs)
         return Step(
             self.agents, config, budget, self._read_problem, state, runtime, self._clock, beliefs, side
@@ -88,6 +93,7 @@ class Nodes:
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Checks the input and plants the root; writes tests where there are none and this is wanted."""
         run = self._step({}, runtime)
+        check_can_ask(self.interrupt_for)
         if state.get("problem") is None:
             raise ProblemError(
                 'the input names no problem; write {"problem": ...}, as in '
@@ -127,11 +133,18 @@ class Nodes:
             "seconds": Overwrite(run.ended()),
             "tier": self.executor.tier,
             "stopped_by": None,
+            **unreviewed(state),
         }
 
     async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Picks the next leaves beside those to refine, or says what ends the search."""
         run = self._step(state, runtime)
+        changes = self._selected(run, state)
+        if "budget" in self.interrupt_for and (stop := changes.get("stopped_by")) in CAPS:
+            changes["caps"] = caps_in_force(run, stop)
+        return changes
+
+    def _selected(self, run: Step, state: SearchState) -> Json:
         refining = state.get("refining", [])
         stop = _stop(run)
         if stop:
@@ -253,6 +266,8 @@ class Nodes:
                 tree = evaluate(tree, leaf, own, judged)
             elif not run.late:
                 tree = missed(tree, leaf)
+        no_answer = refused(state)
+        passed = [key for key in passed if key not in no_answer]
         passing = Counter(state.get("passing", {})) + Counter(passed)
         agreed = state.get("confirmed", False)
         if passed and run.config.confirm > 1 and passing.total() > 1:
@@ -271,7 +286,12 @@ class Nodes:
             "told": told(run, drafts, keys, fresh),
             "unanswered": unanswered(run, missing),
             "evaluating": [leaf for leaf in leaves if leaf not in state.get("refining", [])],
-            "best": max([state.get("best", 0.0), *(attempt.reward for _, attempt in attempts)]),
+            "best": max(
+                [
+                    state.get("best", 0.0),
+                    *(one.reward for _, one in attempts if one.program not in no_answer),
+                ]
+            ),
             "passing": dict(passing),
             "confirmed": agreed,
             **run.settled(),
@@ -314,6 +334,16 @@ class Nodes:
             "rollouts": state.get("rollouts", 0) + done,
             "seconds": run.ended(),
         }
+        return news(state, changes)
+
+    async def review(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """Asks a person, and does what they decided. Nothing before the answer costs anything."""
+        run = self._step(state, runtime)
+        asks = asks_of(run, self.interrupt_for)
+        if not asks:
+            return {}
+        changes = await what_follows(run, ask(asks), self.executor)
+        self._clock.ended(state.get("seconds", 0.0))  # A person's time is none of the search's.
         return news(state, changes)
 
     async def finish(self, state: SearchState, runtime: SearchRuntime) -> Json:

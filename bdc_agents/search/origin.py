@@ -40,6 +40,11 @@ def with_budget(origin: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     return {key: value for key, value in origin.items() if not key.startswith(_CAP)} | _caps(budget)
 
 
+def with_statement(origin: Mapping[str, Any], statement: str) -> dict[str, Any]:
+    """The origin of a search whose problem has another statement now."""
+    return {**origin, "problem.statement": content_hash(repr(statement))}
+
+
 def budget_of(origin: Mapping[str, Any]) -> Budget:
     """The budget that a search ended with."""
     return Budget.model_validate(

@@ -10,6 +10,7 @@ from bdc_agents.search.choice.split import split_call
 from bdc_agents.search.expand import expand_calls
 from bdc_agents.search.plan import Plan, Side, Want, afford, names, shares
 from bdc_agents.search.policy.reflect import refine_call
+from bdc_agents.search.review import vetoed
 from bdc_agents.search.step import Step
 from bdc_agents.types import Move, Tree
 
@@ -102,7 +103,7 @@ class Round:
         """The calls of moves that write programs, and of the one that asks which output is right."""
         step = self.step
         writing = [move for move in moves if move.kind != "split"]
-        calls = move_calls(step.problem, step.tree, writing, step.programs, step.config)
+        calls = move_calls(step.problem, step.tree, writing, step.programs, step.config, step.made)
         if asked := step.question:
             asking = [move for move in moves if move.kind == "split"]
             calls += [split_call(step.problem, asked, move, step.config) for move in asking]
@@ -188,4 +189,5 @@ class Round:
     def _thoughts_for(self, leaf: str, agents: Sequence[str] | None = None) -> list[Call]:
         step = self.step
         asked = step.choose(leaf, "author") if agents is None else agents
-        return step.roomy(expand_calls(step.problem, step.tree, leaf, step.programs, asked, step.config))
+        no = vetoed(step.state)
+        return step.roomy(expand_calls(step.problem, step.tree, leaf, step.programs, asked, step.config, no))

@@ -14,6 +14,7 @@ from bdc_agents.errors import ConfigError, ProblemError, in_a_sentence
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.origin import budget_of, differences, origin_of, raised
+from bdc_agents.search.review import unreviewed
 from bdc_agents.search.state import Emit, SearchState, check_whole, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.sync import run_sync
@@ -110,7 +111,10 @@ async def _goes_on(app: Any, config: Any, problem: Problem, origin: Mapping[str,
         )
     check_whole(state)
     if not snapshot.next and raised(state.get("stopped_by"), budget_of(then), budget_of(origin)):
-        await app.aupdate_state(config, {"stopped_by": None, "full": False}, as_node="backpropagate")
+        # What a person has set holds until whoever goes on sets something else.
+        open_again = {key: value for key, value in unreviewed(state).items() if key != "reviews"}
+        changes = {"stopped_by": None, "full": False, **open_again}
+        await app.aupdate_state(config, changes, as_node="backpropagate")
     return True
 
 

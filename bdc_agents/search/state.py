@@ -153,6 +153,11 @@ class SearchState(SearchOutput, total=False):
         split: What an agent was asked where those differ, as the fields of `Split`; empty before.
         confirmed: Whether so many of them agree that the problem is solved.
         seconds: Wall time of finished steps, so that a pause before a resume does not count.
+        reviews: What a person decided, in order, as the fields of `Review`.
+        caps: Those on calls, tokens, money, seconds and rollouts that a person was shown or has set: they
+            stand in place of the run's.
+        accepted: Key of the program that a person took as the answer; empty where they ended the search
+            without one, None where nobody did.
     """
 
     origin: Json
@@ -177,6 +182,9 @@ class SearchState(SearchOutput, total=False):
     seconds: Annotated[float, later]
     tier: str
     stopped_by: str | None
+    reviews: list[Json]
+    caps: dict[str, float]
+    accepted: str | None
 
 
 _STATE = TypeAdapter(SearchState)

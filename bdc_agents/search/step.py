@@ -138,6 +138,16 @@ class Step:
         """What moves gave in this search."""
         return Beliefs.model_validate(self.state.get("told") or {})
 
+    @cached_property
+    def made(self) -> dict[tuple[str, str], int]:
+        """How often each agent has made each kind of move here, those that got no reply included."""
+        found: dict[tuple[str, str], int] = {}
+        asked = {key: sum(row) for key, row in self.told.counts.items()}
+        for key, count in (*asked.items(), *self.state.get("unanswered", {}).items()):
+            kind, _, agent = key.split("/", 2)
+            found[kind, agent] = found.get((kind, agent), 0) + int(count)
+        return found
+
     @property
     def used(self) -> Usage:
         """What earlier steps used, where there are caps on it."""

@@ -77,6 +77,7 @@ def trace_of(state: SearchState, settings: Mapping[str, Any] | None = None) -> T
         calls=_in_order(state.get("calls", {})),
         beliefs=state.get("told", {}),  # pyright: ignore[reportArgumentType]
         split=split_of(state),
+        reviews=state.get("reviews", ()),  # pyright: ignore[reportArgumentType]
         settings=dict(settings or {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         package=version("bdc-agents"),

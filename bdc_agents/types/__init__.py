@@ -19,10 +19,12 @@ from bdc_agents.types.problem import (
 )
 from bdc_agents.types.program import Outcome, Program, ProgramOutcome, TestResult, Verdict, content_hash
 from bdc_agents.types.result import (
+    AskedFor,
     CallRecord,
     Decision,
     Hidden,
     Lineage,
+    Review,
     Solution,
     Split,
     StoppedBy,
@@ -34,6 +36,7 @@ from bdc_agents.types.tree import Attempt, Kind, Move, Node, Thought, Tree
 
 __all__ = [
     "UNJUDGED",
+    "AskedFor",
     "Attempt",
     "CallRecord",
     "CallTest",
@@ -52,6 +55,7 @@ __all__ = [
     "Problem",
     "Program",
     "ProgramOutcome",
+    "Review",
     "ScriptTest",
     "Solution",
     "Split",

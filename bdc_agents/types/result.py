@@ -216,6 +216,38 @@ class Split(Frozen):
     weight: Number = 0.0
 
 
+AskedFor = Literal["thoughts", "accept", "budget"]
+"""What a person is asked about: new thoughts, the program that is to be handed over, more budget."""
+
+
+class Review(Frozen):
+    """One decision of a person in a search.
+
+    Args:
+        asked: What it was about.
+        decision: As the person sent it.
+        by: Who decided, as the author of thoughts and programs.
+        node: The thought, or where the program was written.
+        program: Key of the program that was to be handed over.
+        text: The thought, remark or reason that the person wrote.
+        rollouts: Leaves that were evaluated by then.
+        refuses: Keys of programs that are no answer from then on.
+        accepts: Key of the program that the person takes as the answer.
+        caps: Those that hold from then on, by name, where it was about the budget.
+    """
+
+    asked: AskedFor
+    decision: Literal["approve", "edit", "reject", "respond"]
+    by: str = "person"
+    node: str = ""
+    program: str = ""
+    text: str = ""
+    rollouts: Count = 0
+    refuses: tuple[str, ...] = ()
+    accepts: str = ""
+    caps: dict[str, Number] = {}
+
+
 class Trace(Frozen):
     """A finished search as data, which all views and later stages read.
 
@@ -224,6 +256,7 @@ class Trace(Frozen):
         calls: Every call in the order of the plan; empty in version 1.
         beliefs: What moves gave in this search, as the fields of `Beliefs`; empty in version 1.
         split: What an agent was asked where programs that pass differ; None where nobody was.
+        reviews: What a person decided, in order; empty where nobody was asked.
         settings: The search settings, agents and seed that produced it.
         nodes: Every node of the tree, parents first.
         programs: Programs by the keys that the nodes' attempts name.
@@ -238,6 +271,7 @@ class Trace(Frozen):
     calls: tuple[CallRecord, ...] = Field(default=(), fail_fast=True)
     beliefs: dict[str, dict[str, tuple[Number, ...]]] = {}
     split: Split | None = None
+    reviews: tuple[Review, ...] = ()
     settings: dict[str, Any] = {}
     created: str = ""
     package: str = ""

@@ -77,7 +77,7 @@ class Board:
         for node in trace.nodes:
             board.add_node(node)
         board._finish(trace.solution.usage, trace.solution.set_aside, trace.solution.stopped_by)
-        board._choose(trace.solution.node)
+        board._choose(trace.solution.node, trace.solution.agent)
         board.rollouts = trace.solution.tree.rollouts
         board.started, board.ended = 0.0, trace.solution.seconds
         return board
@@ -173,13 +173,15 @@ class Board:
         solution = event["solution"]
         usage = {name: Usage.model_validate(used) for name, used in solution["usage"].items()}
         self._finish(usage, solution["set_aside"], solution["stopped_by"])
-        self._choose(solution["node"])
+        self._choose(solution["node"], solution["agent"])
         self.ended = self.clock()
 
-    def _choose(self, node_id: str | None) -> None:
+    def _choose(self, node_id: str | None, agent: str | None) -> None:
         """Shows the answer that the search chose, which decides among equally good programs."""
         if node_id in self.nodes and node_id is not None:
-            self.best, self.best_node = self.nodes[node_id].best, node_id
+            attempts = self.nodes[node_id].attempts
+            self.best = max(attempts, key=lambda one: (one.reward, one.agent == agent), default=None)
+            self.best_node = node_id
 
     def _finish(self, usage: Mapping[str, Usage], set_aside: Mapping[str, str], stopped_by: str) -> None:
         self.stopped_by = stopped_by

@@ -1,12 +1,13 @@
 """Makes texts and numbers safe and short for people's screens."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from rich.text import Text
 
-from bdc_agents.types import Solution, Verdict
+from bdc_agents.types import Review, Solution, Verdict
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
 BAR_CELLS = 5
@@ -116,6 +117,18 @@ def clock(seconds: float) -> str:
 def plural(number: int, noun: str, many: str = "") -> str:
     """The number with its noun: 1 call, 2 calls; `many` for nouns such as reply, replies."""
     return f"{number} {noun}" if number == 1 else f"{number} {many or noun + 's'}"
+
+
+_DECIDED = {"approve": "approved", "edit": "edited", "reject": "refused", "respond": "answered"}
+_ABOUT = {"thoughts": "thought", "accept": "program", "budget": "budget"}
+
+
+def decisions(reviews: Sequence[Review]) -> str:
+    """What a person decided, in a line: 2 thoughts approved, 1 program refused; empty if nothing."""
+    found = Counter((row.asked, row.decision) for row in reviews)
+    return ", ".join(
+        f"{plural(times, _ABOUT[asked])} {_DECIDED[decision]}" for (asked, decision), times in found.items()
+    )
 
 
 _ENDED = {

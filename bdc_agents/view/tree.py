@@ -12,6 +12,7 @@ from bdc_agents.view.rows import TreeView, agents_table, footer, legend
 from bdc_agents.view.text import (
     called,
     colour_of,
+    decisions,
     one_line,
     outcome,
     passes,
@@ -45,6 +46,8 @@ def summary(trace: Trace) -> RenderableType:
     board, solution = Board.of(trace), trace.solution
     why = failing_test(solution) if not solution.solved else _UNCONFIRMED if solution.unconfirmed else ""
     parts: list[RenderableType] = [result_line(solution), *filter(None, [Text(why)]), footer(board)]
+    if trace.reviews:
+        parts.append(Text(f"  a person decided: {decisions(trace.reviews)}"))
     parts += [Text(), agents_table(board)]
     authors = [author for author in solution.matrix if author]
     if authors:

@@ -88,6 +88,28 @@ def test_plan_a_search_by_a_policy_of_ones_own(run: Callable[..., str]) -> None:
     assert run("ab_mcts.py", "wrong", "right").startswith("solved after ")
 
 
+def test_decide_in_the_midst_of_a_search(run: Callable[..., str]) -> None:
+    out = run("human.py", "respond Count in one pass.", "fine", "edit 14")
+    assert "This program passes" in out
+    assert "> respond Count in one pass." in out
+    assert "decision 1 of " in out  # What is wrong with "fine", after which it is asked again.
+    assert "The search has used its calls" in out
+    assert "> edit 14" in out
+    assert "not solved by" in out
+
+
+def test_accept_what_a_search_has_found(run: Callable[..., str]) -> None:
+    assert "solved by right" in run("human.py", "approve")
+
+
+def test_the_page_on_people(tmp_path: Path, run: Callable[..., str]) -> None:
+    page = (EXAMPLES.parent / "docs/human.md").read_text(encoding="utf-8")
+    (tmp_path / "page.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    out = run(str(tmp_path / "page.py"))
+    assert out.splitlines()[0] == "accept"
+    assert out.splitlines()[-1] == "True"
+
+
 def test_talk_with_the_search_in_the_terminal(run: Callable[..., str]) -> None:
     out = run(
         "chat.py",

@@ -61,14 +61,49 @@ def best_failed(node: Node, mended: Counter[str] | None = None) -> Attempt | Non
     Args:
         mended: How often each program was mended.
     """
-    failed = [one for one in node.attempts if one.program and one.outcome in FAILED]
-    if len(failed) < 2:
-        return failed[0] if failed else None
-    tries = mended or Counter()
-    return max(
-        enumerate(failed),
-        key=lambda at: (at[1].reward, OUTCOMES.index(at[1].outcome or "error"), -tries[at[1].program], at[0]),
-    )[1]
+    equals = _best_of(node.attempts)
+    if mended and len(equals) > 1:
+        return max(enumerate(equals), key=lambda at: (-mended[at[1].program], at[0]))[1]
+    return equals[-1] if equals else None
+
+
+_KEPT = 10_000
+"""Nodes whose best programs are in memory: those of a few searches of a thousand nodes."""
+_known: dict[int, tuple[tuple[Attempt, ...], tuple[Attempt, ...]]] = {}
+
+
+def _best_of(attempts: tuple[Attempt, ...]) -> Sequence[Attempt]:
+    """The best of the programs that fail, in order; several where they are as good as each other.
+
+    Every round asks for every child of the nodes that it comes past. A node's attempts are only added to, and
+    its first one is the same object for as long as it is in memory, so what was found is kept by that, and
+    only attempts since are looked at.
+    """
+    if not attempts:
+        return ()
+    known, best = _known.get(id(attempts[0]), ((), ()))
+    if known is attempts:
+        return best
+    if not known or len(known) > len(attempts) or known[-1] is not attempts[len(known) - 1]:
+        known, best = (), ()  # Of another node, or of one that was edited.
+    worth, equals = _worth(best[0]) if best else (-inf, -1), [*best]
+    for one in attempts[len(known) :]:
+        if not one.program or one.outcome not in FAILED:
+            continue
+        own = _worth(one)
+        if own > worth:
+            worth, equals = own, [one]
+        elif own == worth:
+            equals.append(one)
+    if len(_known) >= _KEPT:
+        _known.clear()
+    # The first attempt is kept with it, so that no other object takes its place in memory.
+    _known[id(attempts[0])] = attempts, tuple(equals)
+    return equals
+
+
+def _worth(attempt: Attempt) -> tuple[float, int]:
+    return attempt.reward, OUTCOMES.index(attempt.outcome or "error")
 
 
 def outcome_at(node: Node, attempt: Attempt | None) -> str:
@@ -140,7 +175,8 @@ class Walk:
         self._gains: dict[_Place, _Menu] = {}
         self._mends: dict[str, float] = {}
         self._places: dict[str, _Place] = {}
-        self._rows: dict[str, Sequence[tuple[Node, int, _Place]]] = {}
+        self._rows: dict[str, Sequence[tuple[Node, int, float, _Place]]] = {}
+        self._untried: dict[str, Sequence[str]] = {}
 
     def moves(self) -> list[Move]:
         """The moves of a round, the best first."""
@@ -197,15 +233,20 @@ class Walk:
             scale = exploration(node.visits, self.config) * sqrt(log(max(visits, 2)))
             new = max(self._menu(node).options, key=itemgetter(2), default=None)
             best, top, chosen = -inf, 0.0, None
-            for child, tries, place in self._rows_of(node):
+            planned = self._pending.get
+            promises = dict[int, float]()  # By place: hundreds of children share a few.
+            for child, tries, own, place in self._rows_of(node):
                 # What was planned below a child in this round counts as tries that failed.
-                pending = self._pending[child.id]
-                promise = self._promise(child) if pending else self._menu_of(place).best
+                pending = planned(child.id, 0)
+                promise = self._promise(child) if pending else promises.get(id(place))
+                if promise is None:
+                    promise = promises[id(place)] = self._menu_of(place).best
                 if not promise:
                     continue
                 # P-UCB, with the gain that is believed of what goes on from a child as P.
-                score = child.best_return + scale * promise / (1 + tries + pending)
-                top = max(top, child.best_return)
+                score = own + scale * promise / (1 + tries + pending)
+                if own > top:
+                    top = own
                 if score > best:
                     best, chosen = score, child
             # A new child is thought to be no worse than the best of those there are.
@@ -214,11 +255,16 @@ class Walk:
                 return self._move(node, *new) if new else None
             node = chosen
 
-    def _rows_of(self, node: Node) -> Sequence[tuple[Node, int, _Place]]:
-        """The children that are in selection, with their tries and places: found once a round."""
+    def _rows_of(self, node: Node) -> Sequence[tuple[Node, int, float, _Place]]:
+        """The children that are in selection, with tries, Q and places: found once a round."""
         if node.id not in self._rows:
+            same: dict[_Place, _Place] = {}
+            rows = [
+                (child, max(child.returns - 1, 0), child.best_return, self._place_now(child))
+                for child in live(self.tree, node)
+            ]
             self._rows[node.id] = [
-                (child, max(child.returns - 1, 0), self._place_now(child)) for child in live(self.tree, node)
+                (child, tries, own, same.setdefault(place, place)) for child, tries, own, place in rows
             ]
         return self._rows[node.id]
 
@@ -276,10 +322,10 @@ class Walk:
             return False
         if node.expanded - len(node.children) >= EXPANSION_TRIES:
             return False
-        return all(
-            self.tree[key].value is not None or self.tree[key].pruned or self._pending[key]
-            for key in node.children
-        )
+        if node.id not in self._untried:
+            children = map(self.tree.__getitem__, node.children)
+            self._untried[node.id] = [one.id for one in children if one.value is None and not one.pruned]
+        return all(self._pending[key] for key in self._untried[node.id])
 
     # --- gains: the same wherever a node has the same to start from -------------------------------
 
