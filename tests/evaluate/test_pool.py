@@ -1,7 +1,6 @@
 """Evaluations whose problems share a budget."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,14 +22,10 @@ from bdc_agents.sandbox.protocol import Job
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Task, Verdict
 
+from ..late import respond
+
 SOLVERS = ("search", "best-of:2", "repair:1")
 PROBLEMS, CALLS = 6, 48
-
-
-def respond(request: Request) -> str:
-    if request.json_schema:
-        return json.dumps({"thoughts": [{"thought": f"idea {request.seed}", "reasonableness": 0.5}]})
-    return f"```python\nx = {request.seed}\n```"
 
 
 class Pooled:
