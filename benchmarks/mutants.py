@@ -69,7 +69,7 @@ PURE = {
     "search/expand.py": "what thoughts are read from a reply",
     "search/finish.py": "which program is handed over",
     "search/choice/inputs.py": "which further inputs programs are compared on",
-    "search/choice/judge.py": "what a judge's reply says",
+    "search/choice/llm_judge.py": "what a judge's reply says",
     "search/policy/moves.py": "which moves are planned",
     "search/notes.py": "what a result says beside its program",
     "search/observed.py": "what a script test looks at",

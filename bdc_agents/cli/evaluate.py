@@ -455,7 +455,7 @@ def _on_ray(asked: Asked, data: Path | None, address: str | None) -> Place:
     from bdc_agents.evaluate.on_ray import evaluate_on_ray, plan_for, solvers_elsewhere
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
-    from bdc_agents.runs.stopping import graceful
+    from bdc_agents.runs.signals import graceful
 
     async def run(results: Results, view: Progress) -> Report:
         with graceful() as stop:

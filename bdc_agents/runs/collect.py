@@ -24,7 +24,7 @@ from bdc_agents.runs.left_out import LeftOut, summary, write_left_out
 from bdc_agents.runs.pool import Pool, first_share
 from bdc_agents.runs.progress import Progress, amounts
 from bdc_agents.runs.selection import Filter, Selection, select_jobs
-from bdc_agents.runs.stopping import graceful
+from bdc_agents.runs.signals import graceful
 from bdc_agents.runs.worker import WorkerConfig
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.search.budget import caps_on_calls

@@ -17,11 +17,11 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.attempts import asked, attempts_of, credited, in_vain, told, unanswered, with_repairs
 from bdc_agents.search.boost import Draft, boost_calls, read_draft
-from bdc_agents.search.budget import check_prices, passed, with_caps
+from bdc_agents.search.budget import check_prices, with_caps
 from bdc_agents.search.calls import Answer, Call, failures, read_each
 from bdc_agents.search.choice.agreement import confirmed
 from bdc_agents.search.choice.inputs import further_inputs
-from bdc_agents.search.choice.judge import judge_calls, judged_reward, read_score
+from bdc_agents.search.choice.llm_judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.choice.split import read_expected, settled, votes
 from bdc_agents.search.clock import Clock
@@ -41,6 +41,7 @@ from bdc_agents.search.review import CAPS, ask, check_can_ask, check_kinds, refu
 from bdc_agents.search.round import Round
 from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
 from bdc_agents.search.step import SearchRuntime, Step
+from bdc_agents.search.stopping import stop_of
 from bdc_agents.types import AskedFor, Node, Problem, Program, Thought, Tree
 
 MOVES_AT_ONCE = 4
@@ -146,7 +147,7 @@ class Nodes:
 
     def _selected(self, run: Step, state: SearchState) -> Json:
         refining = state.get("refining", [])
-        stop = _stop(run)
+        stop = stop_of(run)
         if stop:
             return _stopped(run, stop)
         if self._by_moves(run):
@@ -323,7 +324,7 @@ class Nodes:
             done += 1
         eager = run.config.expand == "eager"
         due = [leaf for leaf in due if eager and not tree[leaf].expanded and is_open(tree[leaf], run.config)]
-        full, run.tree = len(again) >= run.leaves and not _stop(run), tree
+        full, run.tree = len(again) >= run.leaves and not stop_of(run), tree
         changes = {
             "tree": run.grown(tree),
             "evaluating": [],
@@ -360,18 +361,6 @@ def _check_prices(run: Step, problem: Problem) -> None:
         return
     calls = boost_calls(problem, Tree().with_nodes(Node()), "0", list(run.agents), run.config)
     check_prices(run.budget, ((call.agent, run.agents[call.agent].bound(call.request)) for call in calls))
-
-
-def _stop(run: Step) -> str | None:
-    """What ends the search here, None while it goes on."""
-    state = run.state
-    if run.config.stop_when_solved and state.get("confirmed", False):
-        return "solved"
-    if not run.agents:
-        return "agents"
-    if run.rollouts is not None and state.get("rollouts", 0) >= run.rollouts:
-        return "rollouts"
-    return passed(run.budget, run.used) or ("seconds" if run.late else None)
 
 
 def _expanded_early(run: Step, evaluating: Sequence[str]) -> list[str]:

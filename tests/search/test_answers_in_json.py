@@ -5,7 +5,7 @@ import pytest
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.choice.judge import read_score
+from bdc_agents.search.choice.llm_judge import read_score
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.types import CallTest, Problem, StdinTest, Usage

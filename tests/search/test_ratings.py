@@ -8,7 +8,7 @@ import pytest
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.choice.judge import judge_calls, read_score
+from bdc_agents.search.choice.llm_judge import judge_calls, read_score
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.policy.ratings import read_rating, read_ratings
 from bdc_agents.types import Problem, Program, TestResult, Usage, Verdict

@@ -17,7 +17,7 @@ from typing import Any
 from bdc_agents.errors import BDCError, ConfigError, ModelError
 from bdc_agents.extras import need
 from bdc_agents.runs.ray.cluster import RayCluster
-from bdc_agents.runs.stopping import SIGNALS
+from bdc_agents.runs.signals import SIGNALS
 
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 OBJECT_STORE_BYTES = 100 * 2**20
