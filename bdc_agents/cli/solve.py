@@ -66,7 +66,7 @@ def solve(
     agent: Agents = None,
     data: Data = None,
     preset: Preset = None,
-    rollouts: Annotated[int | None, typer.Option(help="Most rollouts (leaves evaluated).")] = None,
+    rollouts: Annotated[int | None, typer.Option(help="Most rollouts: programs evaluated.")] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents together.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on tokens.")] = None,
     money: Annotated[float | None, typer.Option(help="Cap on US dollars.")] = None,

@@ -325,6 +325,8 @@ class Nodes:
         eager = run.config.expand == "eager"
         due = [leaf for leaf in due if eager and not tree[leaf].expanded and is_open(tree[leaf], run.config)]
         full, run.tree = len(again) >= run.leaves and not stop_of(run), tree
+        if outlook:  # Several moves of a round may write programs for one leaf, and each is a rollout.
+            done = max(done, len(state.get("drafts", [])))
         changes = {
             "tree": run.grown(tree),
             "evaluating": [],
