@@ -90,7 +90,7 @@ def collect(
     ] = None,
     preset: Preset = None,
     rollouts: Annotated[
-        int | None, typer.Option(help="Most rollouts (leaves evaluated) for each problem.")
+        int | None, typer.Option(help="Most rollouts (programs evaluated) for each problem.")
     ] = None,
     calls: Annotated[int | None, typer.Option(help="Cap on calls for each problem.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
