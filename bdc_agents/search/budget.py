@@ -15,7 +15,7 @@ ROLLOUTS_AT_MOST = 10_000
 
 
 def rollouts_at_most(config: SearchConfig, budget: Budget, *, free: bool = False) -> int | None:
-    """How many programs, or leaves of the published walk, are evaluated at most; None where the budget decides.
+    """How many programs (leaves, in the published walk) are evaluated at most; None where the budget decides.
 
     Args:
         config: An explicit number holds beside any budget.
