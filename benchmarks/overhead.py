@@ -36,11 +36,9 @@ from typing import Any, cast
 SIZES = (100, 1000)
 KINDS: dict[str, dict[str, Any]] = {
     "default": {},
-    "leaves = 1": {"leaves": 1},
-    "resample = 0": {"resample": 0},
-    "leaves = 8": {"leaves": 8},
-    "resample = 0, no widening": {"resample": 0, "widening": False},
+    "default, one move at a time": {"leaves": 1},
     "paper": {"name": "paper"},
+    "paper, 8 leaves at once": {"name": "paper", "leaves": 8},
 }
 RUNS = 3
 

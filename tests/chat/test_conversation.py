@@ -386,7 +386,7 @@ async def test_streams_show_progress_and_replies(executor: Executor) -> None:
         seen[mode].append(part)
     told = [part["text"] for part in seen["custom"] if part["type"] == "progress"]
     assert told
-    assert told[0].startswith("1 rollout: 2 programs in a tree of 1 node; the best passes 100% of the tests")
+    assert told[0].startswith("2 rollouts: 2 programs in a tree of 1 node; the best passes 100% of the tests")
     chunks = [one for one, _ in seen["messages"] if isinstance(one, AIMessageChunk)]
     assert [str(one.content).strip() for one in chunks] == told
     replies = [
