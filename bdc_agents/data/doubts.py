@@ -1,6 +1,7 @@
 """Finds doubtful tests of a problem: those that are equal, contradict each other or assert nothing."""
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,9 +10,10 @@ from bdc_agents.data.rows import given
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
 from bdc_agents.types.literals import evaluate, is_value
-from bdc_agents.types.written.asserts import asserts_something, call_of, entry_point_of
+from bdc_agents.types.written.asserts import asserts_something, call_of, called_names, entry_point_of
 from bdc_agents.types.written.entry_point import stated_function
 from bdc_agents.types.written.operations import class_made, find_operations, no_class
+from bdc_agents.types.written.starter import names_bound, stated
 
 
 class Named(NamedTuple):
@@ -47,6 +49,7 @@ def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
             *_nothing_named(named, problem),
             *_named_by_none(named, problem),
             *_of_another_function(named, problem),
+            *_of_no_object(named, problem),
             *_stating_nothing(named, problem),
             *_numbers_as_texts(named, problem),
             *_without_class(named, problem),
@@ -163,6 +166,25 @@ def _of_another_function(named: Sequence[Named], problem: Problem) -> Iterator[s
             f"{one.name} {calls}, and not {problem.defines!r}, the entry_point that agents are asked for; "
             "where both are to be written, say so in the statement, else mend the test"
         )
+
+
+def _of_no_object(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    """Bare calls of a method where it cannot be told of which object."""
+    starter, before = stated(problem.starter_code), names_bound(problem.preamble)
+    for one in named if starter.classes else ():
+        code = _code(one.test)
+        bare = set(called_names(code)) - names_bound(code) - before
+        for name in sorted(name for name in bare if not hasattr(builtins, name)):
+            if holders := starter.holders(name):
+                made = [f"{held}({'' if starter.makes(held) else '...'})" for held in holders]
+                what = f"is a method of {' and of '.join(holders)}"
+                if len(holders) == 1:
+                    what += ", whose objects need arguments"
+                yield (
+                    f"{one.name} calls {name} as if it were a function, but it {what}; "
+                    f"write {' or '.join(f'{held}.{name}(...)' for held in made)}"
+                )
+                return
 
 
 def _names(named: Sequence[Named], problem: Problem) -> list[bool]:

@@ -467,3 +467,78 @@ def test_a_number_in_quotes_that_no_number_is_equal_to_is_told(test, told):
 def test_a_text_that_is_meant_is_left_alone(changes):
     row = ADD | {"entry_point": "add", "public_tests": [{"args": [1, 1], "expected": "2"}]} | changes
     assert not any("expects the text" in line for line in task_from_dict(row).warnings)
+
+
+TWO_SUM: dict[str, Any] = {
+    "id": "two",
+    "statement": "Find the places of the two numbers with this sum.",
+    "starter_code": "class Solution:\n    def two_sum(self, nums, target):",
+    "public_tests": ["Solution().two_sum([2, 7, 11], 9) -> [0, 1]"],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "tests"),
+    [
+        ({"public_tests": ["two_sum([2, 7], 9) -> [0, 1]"]}, ["Solution().two_sum([2, 7], 9)"]),
+        (
+            {"public_tests": ["two_sum([], 0) == []", [[[3], 6], []]]},
+            ["Solution().two_sum([], 0)", "Solution().two_sum([3], 6)"],
+        ),
+        ({"entry_point": "two_sum", "public_tests": ["two_sum([], 0) == []"]}, ["Solution().two_sum([], 0)"]),
+        (
+            {
+                "starter_code": "",
+                "entry_point": "Solution().two_sum",
+                "public_tests": ["two_sum([], 0) == []"],
+            },
+            ["Solution().two_sum([], 0)"],
+        ),
+        ({"public_tests": ["sorted(two_sum([1], 1)) -> []"]}, ["sorted(Solution().two_sum([1], 1))"]),
+    ],
+    ids=str,
+)
+def test_a_bare_call_of_a_method_is_a_call_of_the_method(changes, tests):
+    problem = task_from_dict(TWO_SUM | changes).problem
+    assert problem.entry_point == "Solution().two_sum"
+    calls = [test.call for test in problem.public_tests if isinstance(test, CallTest)]
+    assert calls == tests
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"starter_code": TWO_SUM["starter_code"] + "\n        ...\ndef two_sum(nums, target): ..."},
+        {"preamble": "def two_sum(nums, target):\n    return Solution().two_sum(nums, target)"},
+    ],
+    ids=str,
+)
+def test_a_function_that_has_the_name_of_a_method_is_the_function(changes):
+    problem = task_from_dict(TWO_SUM | changes | {"public_tests": ["two_sum([2, 7], 9) -> [0, 1]"]}).problem
+    assert isinstance(test := problem.public_tests[0], CallTest)
+    assert test.call == "two_sum([2, 7], 9)"
+    code = "two_sum = Solution().two_sum\nassert two_sum('é', 9) in ([0, 1], [1, 0])"
+    problem = task_from_dict(TWO_SUM | {"public_tests": [code]}).problem
+    assert problem.public_tests == (ScriptTest(code=code),)
+    code = "assert 'é' and two_sum([2, 7], 9) in ([0, 1], [1, 0])"
+    problem = task_from_dict(TWO_SUM | {"public_tests": [code]}).problem
+    assert problem.public_tests == (ScriptTest(code=code.replace("two_sum", "Solution().two_sum")),)
+
+
+@pytest.mark.parametrize(
+    ("starter", "words"),
+    [
+        (
+            "class A:\n    def two_sum(self, n): ...\nclass B:\n    def two_sum(self, n): ...",
+            "is a method of A and of B; write A().two_sum(...) or B().two_sum(...)",
+        ),
+        (
+            "class A:\n    def __init__(self, n): ...\n    def two_sum(self): ...",
+            "is a method of A, whose objects need arguments; write A(...).two_sum(...)",
+        ),
+    ],
+)
+def test_a_method_whose_object_cannot_be_told_is_told(starter, words):
+    task = task_from_dict(TWO_SUM | {"starter_code": starter, "public_tests": ["two_sum([2, 7]) -> [0, 1]"]})
+    (line,) = [line for line in task.warnings if "as if it were a function" in line]
+    assert line == f"two: public_tests[0] calls two_sum as if it were a function, but it {words}"

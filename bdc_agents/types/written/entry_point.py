@@ -8,6 +8,7 @@ from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest
 from bdc_agents.types.written.asserts import call_of, entry_point_of
 from bdc_agents.types.written.deferred import Later, operations_in
 from bdc_agents.types.written.parts import is_list, is_object
+from bdc_agents.types.written.starter import methods_by_name
 
 _ENTRY_POINT = re.compile(r"[^\W\d]\w*(?:(?:\(\))?\.[^\W\d]\w*)?")
 _FUNCTION = re.compile(r"\b(?:write|implement|define|function|def)\s+`?([A-Za-z_]\w*)\s*\(", re.IGNORECASE)
@@ -81,6 +82,8 @@ def _starter_function(starter: str) -> str | None:
 
 
 def in_class(name: str, starter: str) -> str:
-    """The name of a function, as a method where the only class of starter code has it."""
+    """The name of a function, as a method where only a class of starter code has it."""
     classes = _classes(starter)
-    return f"{classes[0]}().{name}" if len(classes) == 1 and name in _METHOD.findall(starter) else name
+    if len(classes) == 1 and name in _METHOD.findall(starter) and name not in _defined(starter):
+        return f"{classes[0]}().{name}"
+    return methods_by_name(starter).get(name, name)

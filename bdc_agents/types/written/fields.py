@@ -17,6 +17,7 @@ from bdc_agents.types.written.entry_point import find_entry_point, in_class, is_
 from bdc_agents.types.written.forms import read_test
 from bdc_agents.types.written.operations import class_made, no_class
 from bdc_agents.types.written.parts import Unread, is_list, is_object
+from bdc_agents.types.written.starter import as_methods, methods_by_name, names_bound
 
 TESTS = ("public_tests", "hidden_tests")
 """The fields that hold tests."""
@@ -45,6 +46,7 @@ def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, A
     mistakes: list[InitErrorDetails] = []
     own_checker = bool(fields.get("checker")) and _decides_itself(fields["checker"])
     read = {key: _first_pass(fields[key], key, own_checker, mistakes) for key in TESTS if key in fields}
+    _call_methods(fields, read)
     known = fields.get("entry_point") or find_entry_point(fields, read)
     named = known if isinstance(known, str) and is_entry_point(known) else None
     for key, tests in read.items():
@@ -72,6 +74,28 @@ def _first_pass(given: Any, key: str, own_checker: bool, mistakes: list[InitErro
         except (Unread, ProblemError) as error:
             mistakes.append(_mistake((key, number), str(error), value))
     return found
+
+
+def _call_methods(fields: dict[str, Any], read: dict[str, Any]) -> None:
+    """Reads the bare name of a method as `Solution().two_sum`, in tests and as the entry point.
+
+    No program could pass such a test as it stands: the class is asked for, and nothing else has the name.
+    """
+    starter, entry = str(fields.get("starter_code") or ""), fields.get("entry_point")
+    bound = names_bound(str(fields.get("preamble") or ""))
+    named = methods_by_name(starter, entry if isinstance(entry, str) else None)
+    methods = {name: method for name, method in named.items() if name not in bound}
+    if isinstance(entry, str) and entry in methods and not _bind(read, entry):
+        fields["entry_point"] = methods[entry]
+    for key, tests in read.items():
+        if methods and is_list(tests):
+            read[key] = [(number, as_methods(test, methods)) for number, test in tests]
+
+
+def _bind(read: Mapping[str, Any], name: str) -> bool:
+    """Whether the setup of a test says what a name stands for, as those of contest data sets do."""
+    tests = [test for found in read.values() if is_list(found) for _, test in found]
+    return any(isinstance(test, CallTest) and name in names_bound(test.setup) for test in tests)
 
 
 def test_names(given: Any, key: str) -> list[str]:
