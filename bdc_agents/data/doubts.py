@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bdc_agents.data.rows import given
-from bdc_agents.syntax import parse
+from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
 from bdc_agents.types.literals import evaluate, is_value
 from bdc_agents.types.written.asserts import asserts_something, call_of, called_names, entry_point_of
 from bdc_agents.types.written.entry_point import stated_function
 from bdc_agents.types.written.operations import class_made, find_operations, no_class
-from bdc_agents.types.written.starter import names_bound, stated
+from bdc_agents.types.written.starter import Starter, names_bound, refusal, stated
 
 
 class Named(NamedTuple):
@@ -50,6 +50,7 @@ def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
             *_named_by_none(named, problem),
             *_of_another_function(named, problem),
             *_of_no_object(named, problem),
+            *_of_another_signature(named, problem),
             *_stating_nothing(named, problem),
             *_numbers_as_texts(named, problem),
             *_without_class(named, problem),
@@ -155,17 +156,67 @@ def _of_another_function(named: Sequence[Named], problem: Problem) -> Iterator[s
     """Tests of another function than the other tests, which nothing tells the agents about."""
     names = _names(named, problem)
     told = "\n".join((problem.statement, problem.starter_code, problem.preamble))
-    strangers = [one for one, known in zip(named, names, strict=True) if not known] if any(names) else []
-    for one in strangers:
+    entry, starter = problem.entry_point or "", stated(problem.starter_code)
+    own = entry.rpartition(".")[2]
+    # A class that agents hear of tells them of its methods, unless they do not hear of the entry point.
+    unheard = not starter.has(entry) if starter.classes else not _mentions(told, own)
+    for one, known in zip(named, names, strict=True) if any(names) else ():
         found = entry_point_of([_code(one.test)])
         root = re.split(r"[.(]", found)[0] if found else ""
-        if not root or _mentions(told, root) or _binds(_code(one.test), root):
+        method = found.rpartition(".")[2] if found and "." in found else ""
+        if not root or _binds(_code(one.test), root):
             continue
-        calls = "calls another function" if one.secret else f"calls {root!r}"
+        if known:
+            another = "." in entry and method and not _mentions(_code(one.test), own)
+            if not another or (_mentions(told, method) and not unheard):
+                continue
+        elif _mentions(told, root) and not (method and unheard):
+            continue
+        calls = "calls another function" if one.secret else f"calls {(found if method else root)!r}"
+        asked = entry if method else problem.defines
         yield (
-            f"{one.name} {calls}, and not {problem.defines!r}, the entry_point that agents are asked for; "
+            f"{one.name} {calls}, and not {asked!r}, the entry_point that agents are asked for; "
             "where both are to be written, say so in the statement, else mend the test"
         )
+
+
+def _of_another_signature(named: Sequence[Named], problem: Problem) -> Iterator[str]:
+    """Tests whose call the signature in the starter code cannot take."""
+    starter = stated(problem.starter_code)
+    for one in named if starter.functions or starter.classes else ():
+        if not isinstance(one.test, CallTest):
+            continue  # code may call wrongly to see what is raised
+        bound = names_bound(one.test.setup) | names_bound(one.test.call)
+        for name, takes, call in _stated_calls(one.test.call, starter):
+            given, keywords = call.args, [word.arg for word in call.keywords]
+            if (
+                name.partition("(")[0] in bound
+                or any(isinstance(arg, ast.Starred) for arg in given)
+                or None in keywords
+            ):
+                continue
+            why = refusal(takes, len(given), tuple(filter(None, keywords)), shown=not one.secret)
+            if why:
+                yield (
+                    f"{one.name} calls {name}, whose signature in the starter code cannot take that: "
+                    f"it {why}; mend the test or the starter code"
+                )
+                break
+
+
+def _stated_calls(code: str, starter: Starter) -> Iterator[tuple[str, ast.arguments, ast.Call]]:
+    """The calls of what starter code states, with the name of the function or class."""
+    with long_integers():
+        tree = parse(f"({code}\n)")
+    for node in ast.walk(tree or ast.Module([], [])):
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in starter.functions:
+                yield name, starter.functions[name], node
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id=name)), attr=method)):
+                if takes := starter.classes.get(name, {}).get(method):
+                    yield f"{name}().{method}", takes, node
+            case _:
+                continue
 
 
 def _of_no_object(named: Sequence[Named], problem: Problem) -> Iterator[str]:
@@ -242,10 +293,14 @@ _JSON_WORDS = ("true", "false", "null")
 
 def _numbers_as_texts(named: Sequence[Named], problem: Problem) -> Iterator[str]:
     """Tests that expect a text such as "2" where a number is probably meant: no number is equal to it."""
+    # In code, quotes are meant as a rule: not where the problem's other values are numbers.
+    numeric = problem.checker.tolerance > 0 or any(_is_number(one.test) for one in named)
     texts = [
         (one, value)
         for one in named
-        if one.as_json and isinstance(one.test, CallTest) and isinstance(value := _only_text(one.test), str)
+        if (one.as_json or numeric)
+        and isinstance(one.test, CallTest)
+        and isinstance(value := _only_text(one.test), str)
     ]
     odd = [one for one, value in texts if _reads_as_value(value)]
     told = "\n".join((problem.statement, problem.starter_code))
@@ -253,12 +308,19 @@ def _numbers_as_texts(named: Sequence[Named], problem: Problem) -> Iterator[str]
         return
     first, value = next((one, value) for one, value in texts if one is odd[0])
     what = "a text in quotes" if first.secret else f"the text {value!r:.60}"
-    instead = "it without quotes" if first.secret else f'"expected": {value.strip():.60}'
+    field = '"expected": ' if first.as_json else ""
+    instead = "it without quotes" if first.secret else f"{field}{value.strip():.60}"
     more = f" (and {len(odd) - 1} more like it)" if len(odd) > 1 else ""
     yield (
         f"{first.name} expects {what}{more}: nothing but a text is equal to it. Where a number, a list or "
         f"true is meant, write {instead}; else say in the statement that a string is returned"
     )
+
+
+def _is_number(test: TestCase) -> bool:
+    """Whether a test expects a number."""
+    values = [evaluate(text) for text in test.expected] if isinstance(test, CallTest) else []
+    return any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _only_text(test: CallTest) -> Any:

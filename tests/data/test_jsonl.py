@@ -457,7 +457,8 @@ def test_a_number_in_quotes_that_no_number_is_equal_to_is_told(test, told):
     [
         {"statement": "Write add(a, b), which returns the sum as a string."},
         {"statement": "def add(a: int, b: int) -> str: ..."},
-        {"public_tests": ["assert add(1, 1) == '2'", {"call": "add(1, 1)", "expected": "2"}]},
+        {"public_tests": ["assert add(1, 1) == '2'"]},
+        {"public_tests": [{"call": "add(1, 1)", "expected": "2"}], "checker": {"tolerance": 0.1}},
         {"public_tests": [{"args": [1, 1], "expected": "2"}, {"args": [0, 0], "expected": "none"}]},
         {"public_tests": [{"args": [1, 1], "expected": 2}]},
         {"public_tests": [{"input": "1, 1", "output": "2"}]},
@@ -542,3 +543,73 @@ def test_a_method_whose_object_cannot_be_told_is_told(starter, words):
     task = task_from_dict(TWO_SUM | {"starter_code": starter, "public_tests": ["two_sum([2, 7]) -> [0, 1]"]})
     (line,) = [line for line in task.warnings if "as if it were a function" in line]
     assert line == f"two: public_tests[0] calls two_sum as if it were a function, but it {words}"
+
+
+@pytest.mark.parametrize("entry", ["twoSum", "Solution().twoSum"])
+def test_a_method_other_than_the_entry_point_is_told(entry):
+    tests = [*TWO_SUM["public_tests"], [[[3, 3], 6], [0, 1]]]
+    row = TWO_SUM | {"entry_point": entry, "public_tests": tests}
+    said = f"public_tests[0] calls 'Solution().two_sum', and not {entry!r}"
+    assert any(said in line for line in task_from_dict(row).warnings)
+    assert any(said in line for line in task_from_dict(row | {"starter_code": ""}).warnings)
+    assert task_from_dict(row | {"entry_point": "Solution().two_sum"}).warnings == ()
+    more = {"starter_code": TWO_SUM["starter_code"] + " ...\n    def other(self): ..."}
+    both = [*TWO_SUM["public_tests"], "Solution().other() -> 1"]
+    assert task_from_dict(TWO_SUM | more | {"public_tests": both}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("starter", "test", "why"),
+    [
+        ("", {"kwargs": {"nums": [3, 2, 4], "targt": 6}, "expected": [1, 2]}, "takes no 'targt'"),
+        ("", "Solution().two_sum([1], 2, 3) -> [0, 1]", "takes at most 2 by place, not 3"),
+        ("", "two_sum([1]) -> [0, 1]", "needs 'target'"),
+        ("def f(a, *, b): ...", "f(1, 2) -> [0, 1]", "takes at most 1 by place"),
+        ("def f(a, *, b): ...", "f(1) -> [0, 1]", "needs 'b'"),
+        ("def f(a, b=1):", "f(1, a=2) -> [0, 1]", "is given 'a' twice"),
+    ],
+    ids=str,
+)
+def test_a_call_that_the_signature_cannot_take_is_told(starter, test, why):
+    row = TWO_SUM | ({"starter_code": starter} if starter else {}) | {"public_tests": [test]}
+    (line,) = task_from_dict(row).warnings
+    assert line.startswith("two: public_tests[0] calls ")
+    assert why in line
+
+
+@pytest.mark.parametrize(
+    ("starter", "test"),
+    [
+        ("def f(a, b=1): ...", "f(1) -> 2"),
+        ("def f(*numbers, **more): ...", "f(1, 2, 3, x=4) -> 2"),
+        ("def f(a, b): ...", "f(*[1, 2]) -> 2"),
+        ("def f(a, b): ...", "f(**{'a': 1, 'b': 2}) -> 2"),
+        ("class A:\n    @staticmethod\n    def f(a): ...", "A().f(1) -> 2"),
+        ("class A:\n    def f(self, a, b=2): ...", "A().f(1) -> 2"),
+        ("class A:\n    @cache\n    def f(self, a): ...", "A().f(1, 2) -> 2"),
+    ],
+)
+def test_a_call_that_the_signature_takes_draws_no_warning(starter, test):
+    assert task_from_dict(TWO_SUM | {"starter_code": starter, "public_tests": [test]}).warnings == ()
+
+
+def test_a_hidden_call_that_the_signature_cannot_take_is_told_without_what_it_gives():
+    hidden = [{"kwargs": {"nums": [3], "hidden447": 6}, "expected": [1, 2]}]
+    (line,) = task_from_dict(TWO_SUM | {"hidden_tests": hidden}).warnings
+    assert "hidden_tests[0]" in line
+    assert "447" not in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"public_tests": ["add(1, 1) -> 2", "add(1, 0) -> '1.5'"]}, "1.5"),
+        ({"public_tests": ["add(1, 1) -> 2", {"call": "add(2, 2)", "expected": "'4'"}]}, "4"),
+        ({"public_tests": ["assert add(1, 0) == '1.5'"], "checker": {"tolerance": 0.1}}, "1.5"),
+    ],
+    ids=str,
+)
+def test_a_number_in_quotes_is_told_in_code_where_numbers_are_expected(changes, told):
+    (line,) = task_from_dict(ADD | changes).warnings
+    assert f"expects the text '{told}'" in line
+    assert f"write {told};" in line

@@ -31,6 +31,11 @@ class Starter(NamedTuple):
             return []
         return [held for held, methods in self.classes.items() if name in methods]
 
+    def has(self, entry_point: str) -> bool:
+        """Whether it defines a function or class of this name, or such a method."""
+        root, _, method = entry_point.replace("()", "").partition(".")
+        return method in self.classes.get(root, {}) if method else {root} <= {*self.functions, *self.classes}
+
     def makes(self, name: str) -> bool:
         """Whether an object of a class can be made without arguments."""
         made = self.classes.get(name, {}).get("__init__")
@@ -72,21 +77,22 @@ def _without_object(method: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.argum
     )
 
 
-def refusal(takes: ast.arguments, given: int, named: tuple[str, ...]) -> str | None:
+def refusal(takes: ast.arguments, given: int, named: tuple[str, ...], *, shown: bool = True) -> str | None:
     """Why a signature cannot take a call; None where it can.
 
     Args:
         takes: The signature.
         given: How many arguments the call gives by place.
         named: The arguments that it gives by name.
+        shown: Whether what the call gives may be told.
     """
     places = [one.arg for one in (*takes.posonlyargs, *takes.args)]
     by_name = [one.arg for one in (*takes.args, *takes.kwonlyargs)]
     if given > len(places) and not takes.vararg:
-        return f"takes at most {len(places)} by place, not {given}"
+        return f"takes at most {len(places)} by place" + (f", not {given}" if shown else "")
     for name in named:
         if name not in by_name and not takes.kwarg:
-            return f"takes no {name!r}"
+            return f"takes no {name!r}" if shown else "lacks a name that the test gives"
         if name in by_name and name in places[:given]:
             return f"is given {name!r} twice"
     needed = places[given : len(places) - len(takes.defaults)]
