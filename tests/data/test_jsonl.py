@@ -1,3 +1,4 @@
+import ast
 import json
 from typing import Any
 
@@ -516,7 +517,8 @@ def test_a_bare_call_of_a_method_is_a_call_of_the_method(changes, tests):
 )
 def test_a_function_that_has_the_name_of_a_method_is_the_function(changes):
     problem = task_from_dict(TWO_SUM | changes | {"public_tests": ["two_sum([2, 7], 9) -> [0, 1]"]}).problem
-    assert isinstance(test := problem.public_tests[0], CallTest)
+    test = problem.public_tests[0]
+    assert isinstance(test, CallTest)
     assert test.call == "two_sum([2, 7], 9)"
     code = "two_sum = Solution().two_sum\nassert two_sum('é', 9) in ([0, 1], [1, 0])"
     problem = task_from_dict(TWO_SUM | {"public_tests": [code]}).problem
@@ -524,6 +526,12 @@ def test_a_function_that_has_the_name_of_a_method_is_the_function(changes):
     code = "assert 'é' and two_sum([2, 7], 9) in ([0, 1], [1, 0])"
     problem = task_from_dict(TWO_SUM | {"public_tests": [code]}).problem
     assert problem.public_tests == (ScriptTest(code=code.replace("two_sum", "Solution().two_sum")),)
+    code = 'assert two_sum([2, 7], 9), f"{two_sum([2, 7], 9)} is no list"'
+    problem = task_from_dict(TWO_SUM | {"public_tests": [code]}).problem
+    test = problem.public_tests[0]
+    assert isinstance(test, ScriptTest)
+    assert test.code.startswith("assert Solution().two_sum([2, 7], 9), f")
+    ast.parse(test.code)
 
 
 @pytest.mark.parametrize(

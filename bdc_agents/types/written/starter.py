@@ -148,7 +148,9 @@ def _renamed(code: str, methods: Mapping[str, str]) -> str:
         if node.id in methods and node.id not in bound:
             line, start = lines[node.lineno - 1], node.col_offset
             end = start + len(node.id.encode())
-            lines[node.lineno - 1] = line[:start] + methods[node.id].encode() + line[end:]
+            # Python 3.11 misplaces what stands in an f-string.
+            if line[start:end] == node.id.encode():
+                lines[node.lineno - 1] = line[:start] + methods[node.id].encode() + line[end:]
     return b"".join(lines).decode()
 
 
