@@ -225,7 +225,7 @@ def describe(problem: Problem) -> str:
     if problem.starter_code.strip() and problem.starter_code.strip() not in problem.statement:
         parts.append(f"Start from this code:\n{_fence(problem.starter_code)}")
     if problem.public_tests:
-        tests = [_show_test(test) for test in problem.public_tests[:TESTS_SHOWN]]
+        tests = [_show_test(test, problem) for test in problem.public_tests[:TESTS_SHOWN]]
         # Between tests of several lines an empty one: what belongs to which is not seen otherwise.
         gap = "\n\n" if any("\n" in test and not test.endswith("\n") for test in tests) else "\n"
         shown = gap.join(tests)
@@ -233,13 +233,23 @@ def describe(problem: Problem) -> str:
     return "\n\n".join(parts)
 
 
-def _show_test(test: TestCase) -> str:
+def _show_test(test: TestCase, problem: Problem) -> str:
     if isinstance(test, StdinTest):
-        return f"Input:\n{trim(test.stdin)}\nOutput:\n{trim(test.expected[0])}\n"
+        return f"Input:\n{trim(test.stdin)}\n{_output(test, problem)}\n"
     if isinstance(test, CallTest):
         setup = f"{trim(test.setup.strip())}\n" if test.setup.strip() else ""
         return f"{setup}{trim(test.call)} == {trim(test.expected[0])}"
     return trim(test.code)
+
+
+def _output(test: StdinTest, problem: Problem) -> str:
+    """What a program is to print; with a checker of the problem's own, what it may print."""
+    said = trim(test.expected[0])
+    if not problem.checker.code:
+        return f"Output:\n{said}"
+    if said.strip():
+        return f"Output, for example (others may be right, too):\n{said}"
+    return "Output: whatever is right for this input"
 
 
 def _plan(thoughts: Sequence[Thought], heading: str) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from bdc_agents.chat.spoken import RAISES
-from bdc_agents.chat.understanding import UNTESTED, Heard
+from bdc_agents.chat.understanding import UNTESTED, Heard, doubts_of
 from bdc_agents.config import Budget
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.review import Ask
@@ -192,9 +192,9 @@ def found(
     if not solution.solved:
         parts += [_failure(solution), _help(problem, solution)]
     parts += [_cost(solution, spent), tree_lines(solution, tree)]
-    parts += _notes(
-        [*(f"{name} was set aside: {why}" for name, why in solution.set_aside.items()), *solution.notes]
-    )
+    doubts = () if solution.solved else doubts_of(problem)
+    aside = (f"{name} was set aside: {why}" for name, why in solution.set_aside.items())
+    parts += _notes([*doubts, *aside, *solution.notes])
     if link:
         parts.append(f"[The whole tree]({link})")
     return "\n\n".join(filter(None, parts))

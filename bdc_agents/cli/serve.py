@@ -11,7 +11,7 @@ import typer
 
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import SOLVED, guarded, note
-from bdc_agents.cli.inputs import agent_names, closing, read_settings
+from bdc_agents.cli.inputs import closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, Config
 from bdc_agents.config import Settings
 from bdc_agents.errors import ConfigError, UsageError
@@ -173,12 +173,19 @@ def opened_agents(settings: Settings, asked: Sequence[str]) -> "Sequence[Agent]"
     Args:
         settings: Whose agents take part where none is asked for.
         asked: Names or model strings of `--agent`.
+
+    Raises:
+        ConfigError: If there are none. An editor may start the server in any folder, so no local models stand
+            in here, which would be a download of 1.6 GB that nobody asked for.
     """
     from bdc_agents.agents import load_agents
 
-    names, why = agent_names(settings, asked)
-    if why:
-        note(why)
+    if not asked and not settings.agents:
+        raise ConfigError(
+            "no agents: name one, such as --agent openai:gpt-4o-mini or --agent local:qwen2.5-coder-1.5b, or "
+            "write a bdc.toml (bdc config --example) and give it with --config"
+        )
+    names = [*(asked or settings.agents)]
     agents = load_agents(settings, names)
     asyncio.run(fetch_weights(settings, names))
     return agents

@@ -46,7 +46,7 @@ _NOTES_SHOWN = 5
 # --- the arguments ----------------------------------------------------------------------------------
 
 
-def _listed(given: Any) -> Any:
+def listed(given: Any) -> Any:
     """Tests that a model gave as one text: as JSON, or a line each where every line is a test."""
     if not isinstance(given, str):
         return given
@@ -76,7 +76,7 @@ class ProblemArguments(BaseModel):
     statement: str = Field(
         description="The task in words: what the program takes and gives, limits, edge cases."
     )
-    tests: Annotated[list[str], BeforeValidator(_listed)] = Field(
+    tests: Annotated[list[str], BeforeValidator(listed)] = Field(
         default=[],
         description='Tests that the program must pass, each one line such as "f(2) == 4" or '
         '"assert f([]) is None"; for a program that reads stdin "2 3 -> 5", with \\n for a new line.',

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
@@ -23,6 +23,7 @@ from bdc_agents.search.tool import (
     ProblemArguments,
     Sandbox,
     Solve,
+    listed,
     read_task,
     search_by,
     shown_failure,
@@ -42,7 +43,7 @@ Keep = Callable[[Trace], None]
 
 _FIELDS = ProblemArguments.model_fields
 Statement = Annotated[str, Field(description=_FIELDS["statement"].description)]
-Tests = Annotated[list[str], Field(description=_FIELDS["tests"].description)]
+Tests = Annotated[list[str], BeforeValidator(listed), Field(description=_FIELDS["tests"].description)]
 Name = Annotated[str, Field(description=_FIELDS["entry_point"].description)]
 Starter = Annotated[str, Field(description=_FIELDS["starter_code"].description)]
 Code = Annotated[str, Field(description="The program: Python source code.", max_length=CODE_MOST)]

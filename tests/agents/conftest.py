@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from langchain.chat_models import base
 from langchain_core.messages import HumanMessage
 
 from bdc_agents.agents.cache import ReplyCache
@@ -201,3 +202,14 @@ def swept() -> Iterator[None]:
         kept._get_default_httpx_client.cache_clear()
         kept._get_default_async_httpx_client.cache_clear()
     gc.collect()
+
+
+@pytest.fixture
+def hide(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a module one that is not installed, whatever another test has imported of it."""
+
+    def hidden(module: str) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
+        base._get_chat_model_creator.cache_clear()  # LangChain keeps what it imported by provider.
+
+    return hidden

@@ -1,11 +1,8 @@
 """Agents by name, and what is said when one cannot be had."""
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain.chat_models import base
 from langchain_core.language_models import FakeListChatModel
 
 from bdc_agents.agents import ChatAgent, as_agents, load_agents, ping
@@ -88,10 +85,9 @@ def test_what_is_wrong_is_said(configured, asked, error, words):
     assert all(word in str(caught.value) for word in words)
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch, hide):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
-    monkeypatch.setitem(sys.modules, "langchain_anthropic", None)
-    base._get_chat_model_creator.cache_clear()  # Another test may have imported the package.
+    hide("langchain_anthropic")
     with pytest.raises(ModelError, match="pip install langchain-anthropic"):
         load_agents(settings(), ["anthropic:claude-sonnet-4-5"])
 

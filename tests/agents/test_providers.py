@@ -3,7 +3,6 @@
 import json
 import re
 import ssl
-import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -161,8 +160,8 @@ def test_what_cannot_be_is_refused_in_a_sentence(fields, words):
     ],
 )
 @pytest.mark.parametrize("url", [None, "http://h"])
-def test_a_missing_package_is_named_with_its_command(monkeypatch, model, package, url):
-    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+def test_a_missing_package_is_named_with_its_command(hide, model, package, url):
+    hide(package.replace("-", "_"))
     with pytest.raises(ModelError) as caught:
         chat_model("a", AgentConfig(model=model, base_url=url))
     assert f"pip install {package}" in str(caught.value)

@@ -112,3 +112,15 @@ def test_the_command_says_what_is_wrong(
     done = CliRunner().invoke(app, ["serve", *words])
     assert done.exit_code == code
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "mcp"])
+def test_a_server_without_agents_downloads_none(command: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """Editors start it in whatever folder they are in."""
+    from bdc_agents.cli.app import app as entry
+
+    pytest.importorskip("mcp" if command == "mcp" else "uvicorn")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(entry, [command, *(["--port", "0"] if command == "serve" else [])])
+    assert done.exit_code == 2
+    assert "no agents: name one" in done.stderr

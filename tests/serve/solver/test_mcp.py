@@ -88,11 +88,12 @@ async def test_an_editors_agent_solves_checks_and_looks(executor: Executor, tmp_
         ("def double(n): return n", ["double(2) == 4", "double(0) == 0"], "passes 1 of 2 tests.\nFailing:"),
         ("while True: pass", ["double(2) == 4"], "passes 0 of 1 test."),
         ("print(int(input()) + 1)", ["1 -> 2"], "passes 1 of 1 test."),
+        ("def double(n): return 2 * n", "double(2) == 4\ndouble(3) == 6", "passes 2 of 2 tests."),
         ("import os; os.kill(os.getppid(), 9)", ["double(2) == 4"], "passes 0 of 1 test."),
     ],
 )
 async def test_programs_of_the_client_run_in_the_sandbox(
-    executor: Executor, code: str, tests: list[str], says: str
+    executor: Executor, code: str, tests: Any, says: str
 ) -> None:
     async with Client(create_mcp_server(scripted(learns), executor=executor)) as client:
         result = await client.call_tool("run_tests", {"code": code, "tests": tests})
