@@ -165,7 +165,12 @@ class _Nodes:
                 heard = Heard("say", f"I cannot search for this: {error}", waiting=known.waiting)
         if heard.does == "say":
             kept = state.get("heard", {}) | {"message": message, "does": "say"}
-            return {"heard": kept, "messages": [_says(heard.text, message, "read")]}
+            asks = heard.waiting if heard.begins else None  # A problem of which no test could be read.
+            return {
+                "heard": kept,
+                "messages": [_says(heard.text, message, "read")],
+                **({"waiting": stored_waiting(asks), **_begun(heard, state)} if asks else {}),
+            }
         problem = heard.problem
         assert problem is not None
         turn = self._searching.settings({}, runtime)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
 
-from bdc_agents.chat.spoken import Spoken, input_and_output, spoken_tests
+from bdc_agents.chat.spoken import Spoken, input_and_output, spoken_tests, unclear_assert, unclear_pair
 from bdc_agents.data.examples import stdin_examples
 from bdc_agents.syntax import parse
 from bdc_agents.types.written.entry_point import stated_function
@@ -108,6 +108,9 @@ def _said(text: str, parts: _Parts, name: str | None) -> Said:
             f"the message has {len(parts.tests)} tests, and {MOST_TESTS} at most are taken; choose those "
             "that tell most"
         )
+    notes = [unclear_assert(test) if isinstance(test, str) else "" for test in parts.tests]
+    parts.tests = [test for test, note in zip(parts.tests, notes, strict=True) if not note]
+    parts.unread += filter(None, notes)
     words = re.sub(r"\n{3,}", "\n\n", "\n".join(parts.words)).strip()
     unread = tuple(dict.fromkeys(parts.unread))
     return Said(text, parts.problem, tuple(parts.tests), "\n\n".join(parts.starter), name, words, unread)
@@ -226,7 +229,11 @@ def _inputs_in_blocks(pieces: list[Piece], name: str | None, parts: _Parts) -> l
             and (found := _IN_HEADING.search(four[0][1]))
             and _OUT_HEADING.match(four[2][1])
         ):
-            parts.tests.append(input_and_output(four[1][1].rstrip("\n"), four[3][1].rstrip("\n"), name))
+            given, expected = four[1][1].rstrip("\n"), four[3][1].rstrip("\n")
+            if name and (note := unclear_pair(f"{name}({given})", expected)):
+                parts.unread.append(note)
+            else:
+                parts.tests.append(input_and_output(given, expected, name))
             left.append((None, four[0][1][: found.start()]))
             at += 4
         else:

@@ -5,6 +5,7 @@ Nothing is executed. A sentence that can be read in two ways, such as "f(2) retu
 the person is told how to say it.
 """
 
+import ast
 import builtins
 import re
 from collections.abc import Iterator
@@ -159,7 +160,8 @@ def _inputs_and_outputs(text: str, name: str | None) -> Iterator[Spoken]:
             if not given or (inside and (_DESCRIBES.search(given) or _DESCRIBES.search(expected))):
                 continue
             taken.append(found.span())
-            yield Spoken(*found.span(), input_and_output(given, expected, name))
+            note = unclear_pair(f"{name}({given})", expected) if name else ""
+            yield Spoken(*found.span(), None if note else input_and_output(given, expected, name), note)
 
 
 _JSON_WORDS = {"true": "True", "false": "False", "null": "None"}
@@ -259,10 +261,10 @@ def _what_it_gives(line: str, start: int, close: int, call: str) -> Spoken | Non
         right = _CORRECTED.search(tail)
         corrected, until = leading_value(tail, right.end()) if right else ("", 0)
         if corrected:
-            return Spoken(start, end + until, f"{call} -> {corrected}")
+            return _one_value(line, start, call, corrected, end + until)
         told = " ".join(line[start : end + 40].split())
         return Spoken(start, close, None, f"{told!r}: write what is right, as in `{call} should be ...`")
-    return Spoken(start, end, f"{call} -> {value}")
+    return _one_value(line, start, call, value, end)
 
 
 def _write(call: str, tail: str) -> str:
@@ -311,8 +313,6 @@ def _closing(text: str, start: int) -> int:
 
 def _is_example(call: str) -> bool:
     """Whether a call has values alone as arguments: `f(n)` stands in a formula, `max(2)` calls no program."""
-    import ast
-
     tree = parse(call)
     only = tree.body[0] if tree and len(tree.body) == 1 else None
     if not isinstance(only, ast.Expr) or not isinstance(only.value, ast.Call):
@@ -363,6 +363,96 @@ def _end_of_text(text: str, at: int, quote: str) -> int:
     return -1
 
 
+# --- one value or several -----------------------------------------------------------------------------
+
+_MARKS = "[ \\t`*]*"
+_OTHER = re.compile(
+    rf"(?P<by>{_MARKS}(?:[,;/\u2013\u00b1](?:{_MARKS}(?:and|or|to)\b)?|\b(?:and|or|to)\b|'(?=\d{{3}}\b)"
+    rf"|\.{{1,3}}(?=\d)|(?<=[ \t`*])){_MARKS})"
+    r"(?P<value>[-+]?\.?\d\w*(?:[.,]\d\w*)*|(?=['\"\[({])|(?:True|False|None|true|false|null)\b)",
+)
+_OR = re.compile(
+    rf"{_MARKS}[,;(]?{_MARKS}\bor\b(?:[ \t]+\w+)?|[ \t`*]+(?:hundred|thousand|million|billion)\b",
+    re.IGNORECASE,
+)
+"""What makes another value of one, whatever follows: "6 or more", "2 million"."""
+_NUMBERED = re.compile(rf"\(?(?P<number>\d{{1,3}})(?P<mark>[.):]){_MARKS}(?=[A-Za-z_])")
+_NUMBER = re.compile(rf"\(?(?P<number>\d{{1,3}})(?P<mark>[.):]){_MARKS}\Z")
+
+
+def _other_value(line: str, start: int, end: int) -> tuple[str, int]:
+    """The value that follows the one before `end`, and where it ends; -1 where prose or a call follows.
+
+    "1,5" may be a decimal, a pair or two answers, and "1,200" a thousand: to take the first number and leave
+    the rest as prose would make a test that nobody wrote.
+    """
+    found = _OTHER.match(line, end)
+    if found and not _is_next_number(line, start, found.end("by")):
+        if found["value"]:
+            return found["value"], found.end()
+        value, until = leading_value(line, found.end())
+        if value and (found["by"].strip(" \t`*") or line[found.end()] != "("):
+            return value, until
+    alternative = _OR.match(line, end)
+    return "", alternative.end() if alternative else -1
+
+
+def _is_next_number(line: str, start: int, at: int) -> bool:
+    """Whether a number counts the tests, as in "1) f(2) is 4, 2) f(3) is 6"."""
+    number, before = _NUMBERED.match(line, at), _NUMBER.search(line[max(0, start - 20) : start])
+    return bool(
+        number
+        and before
+        and number["mark"] == before["mark"]
+        and int(number["number"]) == int(before["number"]) + 1
+    )
+
+
+def _one_value(line: str, start: int, call: str, value: str, end: int) -> Spoken:
+    """The test that a call gives a value which ends at `end`; a note where several values stand there."""
+    other, until = _other_value(line, start, end)
+    if until < 0:
+        return Spoken(start, end, f"{call} -> {value}")
+    return Spoken(start, until, None, _ways(call, value, line[end:until], other))
+
+
+def _ways(call: str, value: str, rest: str, other: str) -> str:
+    """How to write what can be read in two ways, such as "1,5"."""
+    stated = " ".join(f"{value}{rest}".replace("`", " ").split()).replace(" ,", ",")[:80]
+    ways: list[str] = []
+    if re.fullmatch(r"[ \t`*]*,[ \t`*]*", rest.removesuffix(other)) and is_value(f"({value}, {other})"):
+        ways.append(f"`({value}, {other})` for a tuple")
+    if re.fullmatch(r"[-+]?\d+,\d+", stated):
+        ways.append(f"`{stated.replace(',', '.')}` for a decimal")
+    if re.fullmatch(r"[-+]?\d{1,3}(?:[,.' ]\d{3})+", stated):
+        ways.append(f"`{re.sub(r'[^-+0-9]', '', stated)}` for a thousand")
+    several = f"[{value}, {other if is_value(other) and rest[0] != '.' else '...'}]"
+    ways.append(f"`{value}` if that alone is right, or `assert {call} in {several}` if each of them is")
+    return f"{call} gives {stated!r}, which can be read in two ways: write {', '.join(ways)}"
+
+
+def unclear_assert(code: str) -> str:
+    """How to write an assert with a number behind a comma, which is no message; empty for others."""
+    tree = parse(code) if code.lstrip().startswith("assert") else None
+    only = tree.body[0] if tree and len(tree.body) == 1 else None
+    if not isinstance(only, ast.Assert) or only.msg is None or not is_value(ast.unparse(only.msg)):
+        return ""
+    test, other = only.test, ast.unparse(only.msg)
+    if isinstance(only.msg, ast.Constant) and isinstance(only.msg.value, str):
+        return ""
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
+        return ""
+    value = ast.unparse(test.comparators[0])
+    return _ways(ast.unparse(test.left), value, f",{other}", other)
+
+
+def unclear_pair(call: str, expected: str) -> str:
+    """How to write an output that is more than one value, as `1,5`; empty where it is one."""
+    expected = expected.strip("` \n")
+    value, end = leading_value(expected, 0)
+    return _one_value(expected, 0, call, value, end).note if value else ""
+
+
 # --- without the function's name ------------------------------------------------------------------------
 
 _ARROW = re.compile(
@@ -390,6 +480,9 @@ def _arrows(text: str, name: str | None) -> Iterator[Spoken]:
         if values or headed or (_PLAIN.fullmatch(given) and _PLAIN.fullmatch(expected)):
             expected = _JSON_WORDS.get(expected, expected) if name else expected
             if name and not (is_expression(f"{name}({given})") and is_value(expected)):
+                continue
+            if name and (note := unclear_pair(f"{name}({given})", expected)):
+                yield Spoken(*found.span(), None, note)
                 continue
             yield Spoken(*found.span(), f"{given} -> {expected}")
 
@@ -428,4 +521,4 @@ def _told_of(text: str, name: str | None) -> Iterator[Spoken]:
         says = _IT_SHOULD.match(line, end) if given else None
         value, until = leading_value(line, says.end()) if says else ("", 0)
         if value:
-            yield Spoken(found.start(), until, f"{name}({given}) -> {value}")
+            yield _one_value(line, found.start(), f"{name}({given})", value, until)

@@ -77,7 +77,7 @@ class Heard:
         added: How many tests are new, or say another thing than before.
         sources: Where each public test is from.
         notes: What was not understood, or is doubtful.
-        waiting: Tests that are still to be confirmed.
+        waiting: Tests that are still to be confirmed, or to be written in a form that can be read.
     """
 
     does: Literal["search", "propose", "say"]
@@ -103,8 +103,12 @@ def hear(texts: Sequence[str], known: Known) -> Heard:
     for number, text in enumerate(texts):
         one = _hear(text, known)
         if one.does == "say":
-            heard = heard if number and heard.does != "say" else one
+            keeps = heard.begins or heard.does != "say"
+            known = replace(known, waiting=one.waiting or known.waiting)
+            heard = heard if number and keeps and not one.begins else one
             continue
+        if heard.does == "say" and heard.begins:
+            one = replace(one, begins=True, resumes=False)  # It waited for tests within these messages.
         if heard.does != "say" and not one.begins:
             remark = "\n".join(filter(None, (heard.remark, one.remark)))
             one = replace(one, begins=heard.begins, remark=remark, added=heard.added + one.added)
@@ -166,9 +170,17 @@ def _new(said: Said) -> Heard:
     problem = problem_of(said)
     source = JSON_GIVEN if said.problem else YOURS
     notes = (*said.unread, *doubts_of(problem))
+    if said.unread and not problem.public_tests:
+        return Heard("say", _unread(said), problem, begins=True, waiting=Waiting(problem))
     does = "search" if problem.public_tests else "propose"
     sources = (source,) * len(problem.public_tests)
     return Heard(does, problem=problem, begins=True, added=len(sources), sources=sources, notes=notes)
+
+
+def _unread(said: Said) -> str:
+    """Asks for tests that could not be read, before anything is spent on others."""
+    asks = 'Write it so and I search, or say "go on without".'
+    return f"I could not read a test in your message:\n\n{_listed(said.unread)}\n\n{asks}"
 
 
 def problem_of(said: Said) -> Problem:
@@ -359,6 +371,8 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
         text = (NO_ANSWERS if asks else "") + GO_ON_HELP.format(call=call)
         return Heard("say", "\n\n".join(filter(None, (_listed(said.unread), text))), waiting=waiting)
+    if said.unread and not said.tests and not said.starter:
+        return Heard("say", _unread(said), waiting=waiting)
     problem, added, sources = with_tests(about, said.tests, known.sources if not waiting else ())
     if remark:
         problem = problem.model_copy(update={"statement": with_remark(problem.statement, remark)})

@@ -314,6 +314,49 @@ STATED: list[tuple[str, str, str | None, list[str]]] = [
     ),
 ]
 
+STATED += [
+    ("listed by commas", "f(2) is 4, f(3) is 6 and f(4) is 8", "f", ["f(2) -> 4", "f(3) -> 6", "f(4) -> 8"]),
+    ("numbered in a line", "1) f(2) is 4, 2) f(3) is 6", "f", ["f(2) -> 4", "f(3) -> 6"]),
+    ("numbered by stops", "1. f(2) is 4 2. f(3) is 6", "f", ["f(2) -> 4", "f(3) -> 6"]),
+    ("a reason", "f(2) returns 4, because 2 + 2 is 4", "f", ["f(2) -> 4"]),
+    ("explained by numbers", "f(2) should be 4 (2 and 2)", "f", ["f(2) -> 4"]),
+    ("a wrong value with a comma", "f(2) returns 1,200 but should return 1200", "f", ["f(2) -> 1200"]),
+    ("one unclear, one clear", "f(2) should be 1,5. f(3) should be 6.", "f", ["f(3) -> 6"]),
+    ("a message of an assert", "assert f(2) == 4, 'wrong'", "f", ["f(2) -> 4"]),
+    ("several right answers", "Write f.\nassert f(2) in [6, 7]", "f", ["assert f(2) in [6, 7]"]),
+]
+
+UNCLEAR: list[tuple[str, str]] = [
+    ("mean([1, 2]) should be 1,5", "`1.5` for a decimal"),
+    ("triple(2) should be 2, 4", "`(2, 4)` for a tuple"),
+    ("triple(400) should be 1,200", "`1200` for a thousand"),
+    ("triple(400) should be 1 200", "`1200` for a thousand"),
+    ("triple(400) should be 1'200", "`1200` for a thousand"),
+    ("triple(400) should be 1.200.000", "`1200000` for a thousand"),
+    ("triple(2) should be 6 or 7", "`assert triple(2) in [6, 7]`"),
+    ("triple(2) should be `6`, or `7`", "`assert triple(2) in [6, 7]`"),
+    ("triple(2) should be 6 and 7", "`assert triple(2) in [6, 7]`"),
+    ("triple(2) should be 6, 7 or 8", "`6` if that alone is right"),
+    ("triple(2) should be 6 or more", "'6 or more'"),
+    ("triple(2) should be 6 to 7", "'6 to 7'"),
+    ("triple(2) should be 2 million", "'2 million'"),
+    ("triple(2) -> 6,0", "`6.0` for a decimal"),
+    ("- triple(2) -> 6,0", "`6.0` for a decimal"),
+    ("| triple(2) | 6,0 |", "`6.0` for a decimal"),
+    ("triple(2) should be 2, 4. triple is a function", "`(2, 4)` for a tuple"),
+    ("triple(2) should be 'a' or 'b'", "`assert triple(2) in ['a', 'b']`"),
+    ("triple(2) should be [1, 2], [3]", "`([1, 2], [3])` for a tuple"),
+    ("triple(2) returns 3 but should return 1,5", "`1.5` for a decimal"),
+    ("assert triple(2) == 1,5", "`1.5` for a decimal"),
+    (f"{FENCE}python\nassert triple(2) == 1,200\n{FENCE}", "`1200` for a thousand"),
+    (f"{FENCE}\ntriple(2) == 6, 0\n{FENCE}", "`(6, 0)` for a tuple"),
+    ("For 2 it should return 1,5", "`1.5` for a decimal"),
+    ("Input: 2\nOutput: 1,5", "`1.5` for a decimal"),
+    (f"Input:\n{FENCE}\n2\n{FENCE}\nOutput:\n{FENCE}\n1,5\n{FENCE}", "`1.5` for a decimal"),
+    ("2 -> 6,0", "`6.0` for a decimal"),
+]
+"""What can be read in two ways of a function `triple`, and what the reply says to write."""
+
 UNTESTED: list[tuple[str, str, str | None]] = [
     ("a name", "Write double(n), which returns twice n.", "double"),
     ("a name in words", "Write a function called double that returns twice its argument.", "double"),

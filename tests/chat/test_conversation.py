@@ -234,6 +234,19 @@ async def test_tests_on_which_two_agents_agree_are_taken_and_named(executor: Exe
     assert "Tests (1 proposed by ann and bob, who agree, 1 in your message)" in understood
 
 
+async def test_a_test_that_cannot_be_read_is_asked_for_before_any_call(executor: Executor) -> None:
+    talk = Talk(pair(), executor)
+    await talk.say("Write mean(xs). mean([4]) should be 4")
+    calls = talk.calls
+    (reply,) = await talk.say("Write total(xs), which sums a list. total([1, 2]) should be 3,0")
+    assert talk.calls == calls
+    assert "You gave no test" not in reply
+    assert "`3.0` for a decimal" in reply
+    _, reply = await talk.say("total([1, 2]) should be 3")
+    assert reply.startswith("**Solved**: `total` passes 1 of 1 test.")
+    assert "which sums a list" in talk.state["problem"]["statement"]
+
+
 async def test_calls_for_tests_count_in_the_budget(executor: Executor) -> None:
     tests = [{"call": "total([1, 1])", "expected": "2"}]
     talk = Talk([agent("ann", wrong, tests), agent("bob", wrong, tests)], executor, budget=Budget(calls=5))

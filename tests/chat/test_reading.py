@@ -4,7 +4,7 @@ import pytest
 
 from bdc_agents.chat.understanding import Known, hear
 
-from .messages import STATED, UNTESTED, shown
+from .messages import STATED, UNCLEAR, UNTESTED, shown
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,29 @@ def test_a_problem_without_tests_asks_agents_for_some(text: str, entry_point: st
     assert heard.does == "propose", heard
     assert heard.problem
     assert heard.problem.entry_point == entry_point
+
+
+@pytest.mark.parametrize(("text", "write"), UNCLEAR, ids=[row[0] for row in UNCLEAR])
+def test_what_can_be_read_in_two_ways_is_no_test_and_is_asked_for(text: str, write: str) -> None:
+    """A first message and a later one: neither makes a test or spends a call."""
+    heard = hear([f"Write a function called triple.\n\n{text}"], Known())
+    assert heard.does == "say", heard
+    assert "two ways" in heard.text
+    assert write in heard.text
+    assert heard.waiting
+    assert heard.waiting.problem.entry_point == "triple"
+    again = hear([text], Known(None, (), heard.waiting))
+    assert again.does == "say", again
+    assert write in again.text
+    answered = hear(["triple(2) should be 6"], Known(None, (), heard.waiting))
+    assert answered.does == "search"
+    assert answered.problem
+    assert [shown(test) for test in answered.problem.public_tests] == ["triple(2) -> 6"]
+
+
+def test_a_conversation_that_is_heard_as_a_whole_waits_for_a_readable_test() -> None:
+    heard = hear(["Write triple(n). triple(2) should be 6 or 7", "triple(2) should be 6", "thanks"], Known())
+    assert (heard.does, heard.begins, heard.resumes) == ("search", True, False)
+    assert heard.problem
+    assert heard.problem.statement.startswith("Write triple(n)")
+    assert [shown(test) for test in heard.problem.public_tests] == ["triple(2) -> 6"]
