@@ -103,6 +103,11 @@ def read_task(given: Mapping[str, Any]) -> Task:
         raise type(error)(str(error).replace("public_tests", "tests")) from None
 
 
+def doubtful(task: Task) -> list[str]:
+    """What is doubtful of the tests that a model gave, a line each."""
+    return [f"Doubtful: {one.replace('public_tests', 'tests')}" for one in task.warnings[:_NOTES_SHOWN]]
+
+
 # --- the tools ----------------------------------------------------------------------------------------
 
 
@@ -192,8 +197,7 @@ def problem_tool(solve: Solve, name: str, description: str) -> BaseTool:
             text, artifact = await solve(task.problem, emit)
         except BDCError as error:
             raise ToolException(f"{error}") from error
-        doubts = (f"Doubtful: {warning.replace('public_tests', 'tests')}" for warning in task.warnings)
-        return "\n".join([text, *list(doubts)[:_NOTES_SHOWN]]), artifact
+        return "\n".join([text, *doubtful(task)]), artifact
 
     async def acall(**given: Any) -> tuple[str, dict[str, Any]]:
         return await work(given, writer())

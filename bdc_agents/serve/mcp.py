@@ -23,13 +23,14 @@ from bdc_agents.search.tool import (
     ProblemArguments,
     Sandbox,
     Solve,
+    doubtful,
     listed,
     read_task,
     search_by,
     shown_failure,
 )
 from bdc_agents.types import Trace, Tree
-from bdc_agents.view.text import plural
+from bdc_agents.view.text import passes, plural
 
 KEPT = 32
 """Traces in memory, of which `view_tree` shows one. A trace of 60 programs has some 0.6 MB."""
@@ -124,9 +125,8 @@ class _Tools:
         self._traces[name] = trace
         while len(self._traces) > KEPT:
             self._traces.popitem(last=False)
-        doubts = [f"Doubtful: {warning.replace('public_tests', 'tests')}" for warning in task.warnings[:5]]
         kept = await self._kept(trace, name)
-        return "\n".join([text, *doubts, f'Search "{name}": view_tree shows its tree.{kept}'])
+        return "\n".join([text, *doubtful(task), f'Search "{name}": view_tree shows its tree.{kept}'])
 
     async def _kept(self, trace: Trace, name: str) -> str:
         if self._keep is None:
@@ -151,7 +151,7 @@ class _Tools:
         except BDCError as error:
             raise ToolError(trim(str(error), 2000)) from error
         failures = verdict.failures
-        passed, total = len(verdict.results) - len(failures), len(verdict.results)
+        passed, total = passes(verdict)
         lines = [f"The program passes {passed} of {plural(total, 'test')}."]
         lines += [f"Failing:\n{shown_failure(result)}" for result in failures[:FAILURES_SHOWN]]
         more = len(failures) - FAILURES_SHOWN

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bdc_agents import load_task
 from bdc_agents.sandbox import probe_tier
 from bdc_agents.testing import ScriptedEndpoint
 
+from ..listening import address
 from ..warm import Warm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -145,7 +145,7 @@ def test_openais_client_and_the_search(tmp_path: Path, python: Warm) -> None:
         environment = os.environ | key | {"OPENAI_API_KEY": "k"}
         with subprocess.Popen(words, stderr=log, cwd=tmp_path, env=environment) as server:
             try:
-                url = _address(tmp_path / "log", server)
+                url = address(tmp_path / "log", server)
                 asks = [str(EXAMPLES / "openai_client.py"), url, "Write double(x). double(4) should be 8."]
                 done = python.run(asks, tmp_path, environment)
             finally:
@@ -155,15 +155,6 @@ def test_openais_client_and_the_search(tmp_path: Path, python: Warm) -> None:
     assert "I understood: the function `double`." in done.stdout
     assert "return 2 * x" in done.stdout
     assert "solved: True with " in done.stdout
-
-
-def _address(log: Path, server: "subprocess.Popen[bytes]") -> str:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        if found := re.search(r"listening at (\S+)", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
 
 
 def test_an_mcp_client(run: Callable[..., str]) -> None:

@@ -29,6 +29,7 @@ from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
 from bdc_agents.serve.http.served import Answer, Piece
 from bdc_agents.types import Problem, Solution, Trace, Usage
+from bdc_agents.view.text import passes
 
 SEARCH, PAPER = "bdc-search", "bdc-search-paper"
 IGNORED = frozenset(
@@ -193,12 +194,12 @@ class SearchModels:
         if state.get("waiting") or not state.get("solution"):
             return {"waiting_for": "tests"}
         solution = Solution.model_validate(state["solution"])
-        verdict = solution.verdict
+        passed, tests = passes(solution.verdict)
         told = {
             "solved": solution.solved,
             "confirmed": solution.confirmed,
-            "passed": len(verdict.results) - len(verdict.failures) if verdict else 0,
-            "tests": len(verdict.results) if verdict else 0,
+            "passed": passed,
+            "tests": tests,
             "agent": solution.agent,
             "node": solution.node,
             "code": solution.code,
@@ -227,15 +228,16 @@ class SearchModels:
 
     def _known_of(self, model: str, texts: Sequence[str]) -> tuple[Mapping[str, Any] | None, Sequence[str]]:
         """The state after the longest known beginning of a conversation, and the messages since."""
+        keys = _keys(model, texts)
         for length in range(len(texts) - 1, 0, -1):
-            key = _key(model, texts[:length])
+            key = keys[length - 1]
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key], texts[length:]
         return None, texts
 
     def _remember(self, model: str, texts: Sequence[str], state: Mapping[str, Any]) -> None:
-        self._known[_key(model, texts)] = {**state}
+        self._known[_keys(model, texts)[-1]] = {**state}
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
 
@@ -287,5 +289,10 @@ def _cost(solution: Solution) -> float | None:
     return None if None in costs else round(sum((cost or 0.0 for cost in costs), 0.0), 6)
 
 
-def _key(model: str, texts: Sequence[str]) -> str:
-    return sha256(json.dumps([model, *texts]).encode()).hexdigest()
+def _keys(model: str, texts: Sequence[str]) -> list[str]:
+    """A key for each beginning of a conversation, in one pass over a body of up to a megabyte."""
+    read, keys = sha256(json.dumps(model).encode()), list[str]()
+    for text in texts:
+        read.update(json.dumps(text).encode())
+        keys.append(read.hexdigest())
+    return keys

@@ -15,7 +15,7 @@ from bdc_agents.serve.solver.answers import SolverAnswer
 from bdc_agents.serve.solver.runnable import BDCSolver
 from bdc_agents.serve.solver.tool import told_of_answer
 from bdc_agents.types import Usage
-from bdc_agents.view.text import plural
+from bdc_agents.view.text import passes, plural
 
 SOLVER = "bdc-solver"
 
@@ -95,11 +95,11 @@ def _understood(heard: Heard) -> str:
 
 
 def _told(answer: SolverAnswer) -> dict[str, Any]:
-    verdict = answer.verdict
+    passed, tests = passes(answer.verdict)
     return {
         "solved": answer.solved,
-        "passed": len(verdict.results) - len(verdict.failures) if verdict else 0,
-        "tests": len(verdict.results) if verdict else 0,
+        "passed": passed,
+        "tests": tests,
         "system": answer.system,
         "confidence": answer.confidence,
         "experts": answer.experts,

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.serve.mcp import create_mcp_server
 from bdc_agents.serve.solver.runnable import trace_keeper
 from bdc_agents.testing import ScriptedAgent, ScriptedEndpoint
+
+from ...listening import address
 
 RIGHT = "```python\ndef double(n):\n    return 2 * n\n```"
 GIVEN = {"statement": "Write double(n).", "tests": ["double(2) == 4", "assert double(3) == 6"]}
@@ -183,7 +184,7 @@ def listening(tmp_path: Path) -> Iterator[str]:
         own = {"BDC_API_KEY": KEY, "OPENAI_API_KEY": "k", "XDG_CACHE_HOME": str(tmp_path)}
         with subprocess.Popen(words, stderr=log, cwd=tmp_path, env=os.environ | own) as server:
             try:
-                yield _address(tmp_path / "log", server)
+                yield address(tmp_path / "log", server)
             finally:
                 server.send_signal(signal.SIGTERM)
         assert server.returncode == 0, (tmp_path / "log").read_text()
@@ -203,12 +204,3 @@ async def test_over_http_with_a_key(listening: str, tmp_path: Path) -> None:
         assert foreign.status_code == 403
     assert "Solved: the program passes all tests (2)." in told
     assert len(read_traces(tmp_path / "run")) == 1
-
-
-def _address(log: Path, server: "subprocess.Popen[bytes]") -> str:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        if found := re.search(r"listening at (\S+)", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
