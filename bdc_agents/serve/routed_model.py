@@ -130,7 +130,9 @@ class RoutedModel:
         return content_hash(f"{self.backend.identity}/{model}")
 
     async def aclose(self) -> None:
-        """Frees the model."""
+        """Frees the model, once: a server's solver and its library's models share it."""
+        if self.closed:
+            return
         self.closed = True
         await self.backend.aclose()
 
