@@ -18,15 +18,18 @@ from bdc_agents.cli.options import (
     Agents,
     AllowUnsafe,
     AsJson,
+    Calls,
     Config,
     Data,
     EngineName,
     KnownBeliefs,
     Learn,
+    Money,
     NoCache,
     Preset,
     Quiet,
     RayAddress,
+    Tokens,
 )
 from bdc_agents.config import Budget, Settings, explain
 from bdc_agents.errors import ConfigError, unknown
@@ -92,9 +95,9 @@ def collect(
     rollouts: Annotated[
         int | None, typer.Option(help="Most rollouts (programs evaluated) for each problem.")
     ] = None,
-    calls: Annotated[int | None, typer.Option(help="Cap on calls for each problem.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
-    money: Annotated[float | None, typer.Option(help="Cap on US dollars for each problem.")] = None,
+    calls: Calls = None,
+    tokens: Tokens = None,
+    money: Money = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
     calls_total: Annotated[
         int | None,

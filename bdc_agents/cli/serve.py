@@ -12,7 +12,7 @@ import typer
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.inputs import closing, read_settings
-from bdc_agents.cli.options import Agents, AllowUnsafe, Config
+from bdc_agents.cli.options import Agents, AllowUnsafe, Calls, Config, KeptIn, Money, Tokens
 from bdc_agents.config import Settings
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.experts.manifest import read_manifest
@@ -47,13 +47,11 @@ def serve(
         ),
     ] = None,
     agent: Agents = None,
-    calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents in one request.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Cap on tokens, likewise.")] = None,
-    money: Annotated[float | None, typer.Option(help="Cap on US dollars, likewise.")] = None,
+    calls: Calls = None,
+    tokens: Tokens = None,
+    money: Money = None,
     config: Config = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the trace of each search to this run folder.")
-    ] = None,
+    out: KeptIn = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Default: only this machine.")
     ] = "127.0.0.1",
@@ -196,7 +194,7 @@ def _search(
 ) -> "Served":
     from bdc_agents.sandbox import create_executor
     from bdc_agents.serve.http.search import SearchModels
-    from bdc_agents.serve.solver.runnable import trace_keeper
+    from bdc_agents.serve.keeping import trace_keeper
 
     executor = create_executor(settings.sandbox)
     return SearchModels(

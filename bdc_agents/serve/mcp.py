@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -29,6 +29,7 @@ from bdc_agents.search.tool import (
     search_by,
     shown_failure,
 )
+from bdc_agents.serve.keeping import Keep, keep_trace
 from bdc_agents.types import Trace, Tree
 from bdc_agents.view.text import passes, plural
 
@@ -39,8 +40,6 @@ NODES_SHOWN = 40
 FAILURES_SHOWN = 5
 CODE_MOST = 100_000
 """Characters of a program: more than any agent writes."""
-
-Keep = Callable[[Trace], None]
 
 _FIELDS = ProblemArguments.model_fields
 Statement = Annotated[str, Field(description=_FIELDS["statement"].description)]
@@ -125,18 +124,9 @@ class _Tools:
         self._traces[name] = trace
         while len(self._traces) > KEPT:
             self._traces.popitem(last=False)
-        kept = await self._kept(trace, name)
-        return "\n".join([text, *doubtful(task), f'Search "{name}": view_tree shows its tree.{kept}'])
-
-    async def _kept(self, trace: Trace, name: str) -> str:
-        if self._keep is None:
-            return ""
-        problem = trace.problem.model_copy(update={"id": f"{trace.problem.id}-{name}"})
-        try:
-            await asyncio.to_thread(self._keep, trace.model_copy(update={"problem": problem}))
-        except BDCError as error:
-            return f" Its trace was not kept: {error}"
-        return ""
+        _, why = await keep_trace(self._keep, trace, name) if self._keep is not None else (name, "")
+        shown = f'Search "{name}": view_tree shows its tree{f"; {why}" if why else ""}.'
+        return "\n".join([text, *doubtful(task), shown])
 
     async def run_tests(self, code: Code, tests: Tests, entry_point: Name = "") -> str:
         """Runs a Python program on tests in a sandbox without network and files, and tells which fail."""

@@ -4,7 +4,6 @@ A request holds the whole conversation, as clients of OpenAI's protocol send it.
 `create_chat_graph` reads one, and where its beginning was answered before, the search goes on from that tree.
 """
 
-import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -21,14 +20,15 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.chat import create_chat_graph
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import BDCError, ConfigError
+from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.budget import rollouts_at_most
 from bdc_agents.search.state import SearchContext, SearchState, read_context, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
 from bdc_agents.serve.http.served import Answer, Piece
-from bdc_agents.types import Problem, Solution, Trace, Usage
+from bdc_agents.serve.keeping import Keep, keep_trace
+from bdc_agents.types import Solution, Usage
 from bdc_agents.view.text import passes
 
 SEARCH, PAPER = "bdc-search", "bdc-search-paper"
@@ -44,8 +44,6 @@ KEPT = 64
 """Conversations to go on from. The state of a search of 60 rollouts has some 650 kB, so these take 40 MB."""
 LAST_SECONDS, LAST_SHARE = 10.0, 0.1
 """Of a request's time, what is left to hand over, the lesser of both: the last programs may take seconds."""
-
-Keep = Callable[[Trace], None]
 
 
 def ending_within(seconds: float, search: SearchConfig, budget: Budget) -> tuple[SearchConfig, Budget]:
@@ -195,6 +193,7 @@ class SearchModels:
             return {"waiting_for": "tests"}
         solution = Solution.model_validate(state["solution"])
         passed, tests = passes(solution.verdict)
+        used = sum(solution.usage.values(), Usage())
         told = {
             "solved": solution.solved,
             "confirmed": solution.confirmed,
@@ -204,8 +203,8 @@ class SearchModels:
             "node": solution.node,
             "code": solution.code,
             "stopped_by": solution.stopped_by,
-            "calls": sum(used.calls for used in solution.usage.values()),
-            "cost": _cost(solution),
+            "calls": used.calls,
+            "cost": None if used.cost is None and used.calls else round(used.cost or 0.0, 6),
             "seconds": round(solution.seconds, 3),
         }
         return told | await self._kept(state, context)
@@ -216,13 +215,8 @@ class SearchModels:
         search, budget = read_context(context, self._search, self._budget)
         settings = {"search": search.model_dump(mode="json"), "budget": budget.model_dump()}
         found = trace_of(cast("SearchState", state), settings)
-        name = f"{found.problem.id}-{uuid4().hex[:8]}"
-        problem: Problem = found.problem.model_copy(update={"id": name})
-        try:
-            await asyncio.to_thread(self._keep, found.model_copy(update={"problem": problem}))
-        except BDCError as error:
-            return {"note": f"the trace was not kept: {error}"}
-        return {"trace": name}
+        name, why = await keep_trace(self._keep, found, uuid4().hex[:8])
+        return {"trace": name} if name else {"note": why}
 
     # --- conversations -------------------------------------------------------------------------
 
@@ -282,11 +276,6 @@ def _is_silent(state: Mapping[str, Any]) -> bool:
     """Whether no agent answers any more, and none has written a program."""
     solution = state.get("solution") or {}
     return solution.get("stopped_by") == "agents" and not solution.get("code")
-
-
-def _cost(solution: Solution) -> float | None:
-    costs = [used.cost for used in solution.usage.values() if used.calls]
-    return None if None in costs else round(sum((cost or 0.0 for cost in costs), 0.0), 6)
 
 
 def _keys(model: str, texts: Sequence[str]) -> list[str]:

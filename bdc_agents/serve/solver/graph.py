@@ -22,9 +22,10 @@ from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.wiring import Graph, GraphNode, Route
+from bdc_agents.serve.keeping import Keep
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverConfig
-from bdc_agents.serve.solver.stages import Keep, Stages
+from bdc_agents.serve.solver.stages import Stages
 from bdc_agents.types import Problem
 
 Json = dict[str, Any]

@@ -1,7 +1,6 @@
 """The stages of the solver: weigh the experts, answer, check, search."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from bdc_agents.search import create_search_graph, trace_of
 from bdc_agents.search.calls import derive_seed, read_aside
 from bdc_agents.search.execute import program_key
 from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
+from bdc_agents.serve.keeping import Keep, keep_trace
 from bdc_agents.serve.routed_model import RoutedModel, shared_model
 from bdc_agents.serve.solver.answers import (
     SOLVER,
@@ -32,12 +32,10 @@ from bdc_agents.serve.solver.answers import (
     read_context,
     rest_of,
 )
-from bdc_agents.types import Problem, Trace, Usage
+from bdc_agents.types import Problem, Usage
 
 Json = dict[str, Any]
 Emit = Callable[[Json], None]
-Keep = Callable[[Trace], None]
-log = logging.getLogger(__name__)
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
@@ -240,9 +238,9 @@ class StageRun:
             "agents": {agent.name: {"model": _model_of(agent)} for agent in self._stages.agents},
         }
         trace = trace_of(state, settings)
-        note = await self._keep(trace)
-        kept = self._stages.keep is not None and not note
-        answer = better_of(self._own(), trace.solution, self._common(), kept=kept)
+        keep = self._stages.keep
+        name, note = await keep_trace(keep, trace) if keep is not None else ("", "")
+        answer = better_of(self._own(), trace.solution, self._common(), kept=bool(name))
         answer = answer.model_copy(
             update={"note": "; ".join(part for part in (self._state["note"], note) if part)}
         )
@@ -306,17 +304,6 @@ class StageRun:
         if self._state["answer"]:
             return SolverAnswer.model_validate(self._state["answer"])
         return SolverAnswer(problem_id=self._problem.id, solved=False, code="", **self._common())
-
-    async def _keep(self, trace: Trace) -> str:
-        """Hands the trace on. A failure to store it becomes a note, so that the answer is not lost."""
-        if self._stages.keep is None:
-            return ""
-        try:
-            await asyncio.to_thread(self._stages.keep, trace)
-        except BDCError as error:
-            log.warning("the trace of %s was not kept: %s", trace.problem.id, error)
-            return f"the trace was not kept: {error}"
-        return ""
 
 
 async def _text(problem: Problem) -> str:

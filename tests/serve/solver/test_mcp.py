@@ -22,8 +22,8 @@ from bdc_agents.errors import AgentError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.serve.keeping import trace_keeper
 from bdc_agents.serve.mcp import create_mcp_server
-from bdc_agents.serve.solver.runnable import trace_keeper
 from bdc_agents.testing import ScriptedAgent, ScriptedEndpoint
 
 from ...listening import address

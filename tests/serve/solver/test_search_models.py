@@ -22,7 +22,7 @@ from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.serve import ServerLimits
 from bdc_agents.serve.http.search import SearchModels
-from bdc_agents.serve.solver.runnable import trace_keeper
+from bdc_agents.serve.keeping import trace_keeper
 from bdc_agents.testing import ScriptedAgent
 
 from .running import KEY, Running
@@ -187,6 +187,19 @@ def test_the_traces_are_kept_under_the_name_that_the_answer_has(
     assert traces[one.bdc["trace"]].settings["search"]["policy"] == "default"
     assert traces[two.bdc["trace"]].settings["search"]["policy"] == "paper"
     assert traces[one.bdc["trace"]].solution.solved
+
+
+def test_a_trace_that_cannot_be_written_costs_no_answer(
+    serve: Callable[..., Running], tmp_path: Path
+) -> None:
+    keep = trace_keeper(tmp_path / "run", "served")
+    (tmp_path / "run" / "trace.jsonl").unlink()
+    (tmp_path / "run" / "trace.jsonl").mkdir()
+    with client_of(serve(learns, learns, keep=keep)) as client:
+        answer: Any = client.chat.completions.create(**ASK)
+    assert answer.bdc["solved"]
+    assert answer.bdc["note"].startswith("the trace was not kept")
+    assert "trace" not in answer.bdc
 
 
 async def test_langchains_client(serve: Callable[..., Running]) -> None:
