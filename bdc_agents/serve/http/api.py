@@ -4,6 +4,7 @@ POST /v1/chat/completions   in one piece, or as a stream of events
 GET  /v1/models             all models: of a library, of the solver, of the search
 GET  /health                whether it takes requests; needs no key
 GET  /metrics               counts for Prometheus
+GET  /openapi.json          what each of these takes and answers, in OpenAPI's form
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from starlette.routing import Route
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.serve.backends.protocol import PromptTooLong
 from bdc_agents.serve.http.completion import Completion
+from bdc_agents.serve.http.description import Health, Model, described
 from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts, Origins
 from bdc_agents.serve.http.library import LibraryModels
@@ -29,6 +31,7 @@ from bdc_agents.serve.http.metrics import Metrics
 from bdc_agents.serve.http.openai import (
     DONE,
     ChatBody,
+    ErrorBody,
     Refused,
     body_of,
     error_body,
@@ -78,7 +81,7 @@ def create_app(
     if isinstance(model, RoutedModel):
         model = LibraryModels(model, limits.max_tokens)
     served = model if isinstance(model, Sequence) else (model,)
-    handlers = _Handlers(served, metrics)
+    handlers = _Handlers(served, metrics, with_key=key is not None)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -93,6 +96,7 @@ def create_app(
             Route("/v1/models/{name:path}", handlers.safely(handlers.model)),
             Route("/health", handlers.safely(handlers.health)),
             Route("/metrics", handlers.safely(handlers.metrics)),
+            Route("/openapi.json", handlers.safely(handlers.description)),
         ],
         exception_handlers={HTTPException: _no_such_door},
         lifespan=lifespan,
@@ -109,21 +113,23 @@ class _Handlers:
     Args:
         served: What answers; clients that name no model get the first one's first.
         metrics: Counts requests and tokens.
+        with_key: Whether the server asks for a key.
     """
 
-    def __init__(self, served: Sequence[Served], metrics: Metrics) -> None:
+    def __init__(self, served: Sequence[Served], metrics: Metrics, *, with_key: bool) -> None:
         self._served: dict[str, Served] = {}
         for one in served:
             self._served |= {name: one for name in one.names if name not in self._served}
         self._owner = served[0].owner
         self._metrics = metrics
+        self._with_key = with_key
 
-    # --- health, metrics and models -----------------------------------------------------------
+    # --- what there is ------------------------------------------------------------------------
 
     async def health(self, request: Request) -> Response:
         """200 if the server takes requests, 503 if it is stopping."""
         stopping = request.app.state.guard.draining
-        told = {"status": "stopping" if stopping else "ok", "library": self._owner}
+        told = Health(status="stopping" if stopping else "ok", library=self._owner)
         headers = {"retry-after": str(RETRY_SECONDS)} if stopping else None
         return JSONResponse(told, 503 if stopping else 200, headers)
 
@@ -141,7 +147,12 @@ class _Handlers:
         self._find(name)
         return JSONResponse(self._described(name))
 
-    def _described(self, name: str) -> dict[str, Any]:
+    async def description(self, _: Request) -> Response:
+        """The server's own description."""
+        ignored = {field for one in self._served.values() for field in one.ignores}
+        return JSONResponse(described([*self._served], ignored, with_key=self._with_key))
+
+    def _described(self, name: str) -> Model:
         return {"id": name, "object": "model", "created": 0, "owned_by": self._served[name].owner}
 
     def _find(self, name: str) -> Served:
@@ -166,10 +177,11 @@ class _Handlers:
     def _read(self, data: bytes) -> tuple[ChatBody, Served]:
         """The body, with a model, and who answers it."""
         fields = read_fields(data)
-        name = fields.get("model")
+        if fields.get("model", "") == "":
+            fields["model"] = next(iter(self._served))
+        name = fields["model"]
         known = self._served.get(name) if isinstance(name, str) else None
         body = body_of(fields, known.ignores if known else ())
-        body.model = body.model or next(iter(self._served))
         return body, self._find(body.model)
 
     async def _streamed(
@@ -248,7 +260,7 @@ async def _no_such_door(request: Request, error: Exception) -> Response:
     return JSONResponse(error_body(message), error.status_code, error.headers)
 
 
-def _told(error: Exception) -> tuple[int, dict[str, Any]]:
+def _told(error: Exception) -> tuple[int, ErrorBody]:
     """The HTTP status and body for an error. An error of our own reveals nothing of the server's inside."""
     if isinstance(error, Refused):
         return error.status, error.body()

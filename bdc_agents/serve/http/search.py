@@ -26,15 +26,15 @@ from bdc_agents.search.budget import rollouts_at_most
 from bdc_agents.search.state import SearchContext, SearchState, read_context, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
-from bdc_agents.serve.http.served import Answer, Piece
+from bdc_agents.serve.http.served import Answer, Piece, Searched, Waiting
 from bdc_agents.serve.keeping import Keep, keep_trace
-from bdc_agents.types import Solution, Usage
+from bdc_agents.types import Solution, Trace, Usage
 from bdc_agents.view.text import passes
 
 SEARCH, PAPER = "bdc-search", "bdc-search-paper"
 IGNORED = frozenset(
     (
-        *("tools", "functions", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"),
         *("top_k", "min_p", "reasoning_effort", "verbosity"),
     )
 )
@@ -187,36 +187,35 @@ class SearchModels:
             async for event in events:
                 yield event
 
-    async def _told(self, state: Mapping[str, Any], context: SearchContext) -> dict[str, Any]:
+    async def _told(self, state: Mapping[str, Any], context: SearchContext) -> Searched | Waiting:
         """Our own field of the answer: what became of the search, and under which name its trace is kept."""
         if state.get("waiting") or not state.get("solution"):
-            return {"waiting_for": "tests"}
+            return Waiting(waiting_for="tests")
         solution = Solution.model_validate(state["solution"])
         passed, tests = passes(solution.verdict)
         used = sum(solution.usage.values(), Usage())
-        told = {
-            "solved": solution.solved,
-            "confirmed": solution.confirmed,
-            "passed": passed,
-            "tests": tests,
-            "agent": solution.agent,
-            "node": solution.node,
-            "code": solution.code,
-            "stopped_by": solution.stopped_by,
-            "calls": used.calls,
-            "cost": None if used.cost is None and used.calls else round(used.cost or 0.0, 6),
-            "seconds": round(solution.seconds, 3),
-        }
-        return told | await self._kept(state, context)
+        told = Searched(
+            solved=solution.solved,
+            confirmed=solution.confirmed,
+            passed=passed,
+            tests=tests,
+            agent=solution.agent,
+            node=solution.node,
+            code=solution.code,
+            stopped_by=solution.stopped_by,
+            calls=used.calls,
+            cost=None if used.cost is None and used.calls else round(used.cost or 0.0, 6),
+            seconds=round(solution.seconds, 3),
+        )
+        if self._keep is not None:
+            name, why = await keep_trace(self._keep, self._trace(state, context), uuid4().hex[:8])
+            told.update({"trace": name} if name else {"note": why})
+        return told
 
-    async def _kept(self, state: Mapping[str, Any], context: SearchContext) -> dict[str, Any]:
-        if self._keep is None:
-            return {}
+    def _trace(self, state: Mapping[str, Any], context: SearchContext) -> Trace:
         search, budget = read_context(context, self._search, self._budget)
         settings = {"search": search.model_dump(mode="json"), "budget": budget.model_dump()}
-        found = trace_of(cast("SearchState", state), settings)
-        name, why = await keep_trace(self._keep, found, uuid4().hex[:8])
-        return {"trace": name} if name else {"note": why}
+        return trace_of(cast("SearchState", state), settings)
 
     # --- conversations -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
 from bdc_agents.serve.http.openai import ChatBody, Refused
 from bdc_agents.serve.http.search import IGNORED
-from bdc_agents.serve.http.served import Answer, Piece
+from bdc_agents.serve.http.served import Answer, Piece, Solved
 from bdc_agents.serve.solver.answers import SolverAnswer
 from bdc_agents.serve.solver.runnable import BDCSolver
 from bdc_agents.serve.solver.tool import told_of_answer
@@ -94,17 +94,17 @@ def _understood(heard: Heard) -> str:
     return f"I understood: {what}, with {plural(len(problem.public_tests), 'test')}.\n\n"
 
 
-def _told(answer: SolverAnswer) -> dict[str, Any]:
+def _told(answer: SolverAnswer) -> Solved:
     passed, tests = passes(answer.verdict)
-    return {
-        "solved": answer.solved,
-        "passed": passed,
-        "tests": tests,
-        "system": answer.system,
-        "confidence": answer.confidence,
-        "experts": answer.experts,
-        "code": answer.code,
-        "stopped_by": answer.stopped_by,
-        "calls": sum(used.calls for used in answer.usage.values()),
-        "seconds": answer.seconds,
-    }
+    return Solved(
+        solved=answer.solved,
+        passed=passed,
+        tests=tests,
+        system=answer.system,
+        confidence=answer.confidence,
+        experts=answer.experts,
+        code=answer.code,
+        stopped_by=answer.stopped_by,
+        calls=sum(used.calls for used in answer.usage.values()),
+        seconds=answer.seconds,
+    )

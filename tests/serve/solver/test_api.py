@@ -222,7 +222,7 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"n": 0}, "n: "),
         ({"n": 17}, "n: "),
         ({"budget": {"calls": 3}}, "a budget is for the models that search"),
-        ({"tools": [{"type": "function"}]}, "does not call tools"),
+        ({"tool_choice": "required"}, "does not call tools"),
         ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
         ({"logprobs": True}, "logprobs"),
         ({"top_k": 40}, "top_k: draws are shaped by temperature and top_p"),

@@ -221,49 +221,6 @@ async def test_langchains_client(serve: Callable[..., Running]) -> None:
         assert "**Solved**" in "".join(str(chunk.content) for chunk in chunks)
 
 
-EDITORS: dict[str, dict[str, Any]] = {
-    # As Cline sends it: the task in tags, the state of the editor in a second part.
-    "cline": {
-        "messages": [
-            {"role": "system", "content": "You are Cline, a highly skilled software engineer..."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": f"<task>\n{STATED}\n</task>"},
-                    {
-                        "type": "text",
-                        "text": "<environment_details>\n# Visible Files\nmain.py\n</environment_details>",
-                    },
-                ],
-            },
-        ],
-        "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    },
-    # As Continue sends it in agent mode: tools beside the request, a limit of tokens.
-    "continue": {
-        "messages": [
-            {"role": "system", "content": "<important_rules>\nYou are in agent mode.\n</important_rules>"},
-            {"role": "user", "content": STATED},
-        ],
-        "max_tokens": 4096,
-        "stream": True,
-        "tools": [{"type": "function", "function": {"name": "read_file", "parameters": {"type": "object"}}}],
-        "tool_choice": "auto",
-        "parallel_tool_calls": False,
-    },
-}
-
-
-@pytest.mark.parametrize("editor", EDITORS)
-def test_the_requests_of_editors_are_answered(serve: Callable[..., Running], editor: str) -> None:
-    with client_of(serve(learns, learns)) as client:
-        pieces: list[Any] = list(client.chat.completions.create(model="bdc-search", **EDITORS[editor]))
-    text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
-    assert "passes 2 of 2 tests" in text
-
-
 # --- budgets and refusals ------------------------------------------------------------------------------
 
 
