@@ -45,7 +45,7 @@ def serve(arguments: Sequence[str]) -> None:
     from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest
 
     class Backend:
-        mixes, identity, context = "expert", "scripted", 1000
+        mixes, identity, context, enforces = "expert", "scripted", 1000, True
 
         async def generate(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
             return [self._reply(request) for request in requests]

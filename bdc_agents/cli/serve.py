@@ -217,13 +217,13 @@ def _of_library(
 ) -> "list[Served]":
     """The library's models, and the solver, which searches where there are agents."""
     from bdc_agents.serve.http.library import LibraryModels
+    from bdc_agents.serve.http.search import ending_within
     from bdc_agents.serve.http.solver import SolverModel
     from bdc_agents.serve.solver.runnable import BDCSolver
 
-    solver = BDCSolver(
-        model, agents=agents or None, search=settings.search, budget=settings.budget, traces=out
-    )
-    return [LibraryModels(model, limits.max_tokens), SolverModel(solver)]
+    search, budget = ending_within(limits.seconds, settings.search, settings.budget)
+    solver = BDCSolver(model, agents=agents or None, search=search, budget=budget, traces=out)
+    return [LibraryModels(model, limits.max_tokens), SolverModel(solver, limits.seconds)]
 
 
 def server_key(host: str, no_key: bool) -> str | None:

@@ -216,7 +216,7 @@ class _Handlers:
             yield event(refused.body())
             return
         except BDCError as error:
-            yield event(error_body(str(error), "server_error"))
+            yield event(error_body(str(error), "server_error", "backend_failed"))
             return
         self._count(body.model, answers, began)
         if body.stream_options and body.stream_options.include_usage:
@@ -261,13 +261,16 @@ async def _no_such_door(request: Request, error: Exception) -> Response:
 
 
 def _told(error: Exception) -> tuple[int, ErrorBody]:
-    """The HTTP status and body for an error. An error of our own reveals nothing of the server's inside."""
+    """The HTTP status and body for an error. A fault of ours reveals nothing of the server's inside."""
     if isinstance(error, Refused):
         return error.status, error.body()
     if isinstance(error, PromptTooLong):
         return 400, error_body(str(error), code="context_length_exceeded", param="messages")
     if isinstance(error, UsageError):
         return 400, error_body(str(error))
+    if isinstance(error, BDCError):  # It is worded for people, and a stream that has begun has it, too.
+        log.error("a request failed: %s", error)
+        return 502, error_body(str(error), "server_error", "backend_failed")
     log.error("a request failed", exc_info=error)
     return 500, error_body("the server failed; its log says how", "server_error")
 

@@ -9,7 +9,7 @@ from bdc_agents.errors import UsageError
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights
 from bdc_agents.serve.http.openai import ChatBody, Refused
 from bdc_agents.serve.http.served import Answer, Mixed, Piece
-from bdc_agents.serve.routed_model import ROUTED, RoutedModel
+from bdc_agents.serve.routed_model import NO_SCHEMAS, ROUTED, RoutedModel
 
 NO_TOOLS = "the model calls no tools: it was trained to write programs, and answers in text"
 
@@ -66,16 +66,20 @@ class LibraryModels:
         """A request for each answer; they differ by their seeds.
 
         Raises:
-            Refused: If the body has a budget, for a reply of these models is one call, or says nothing.
+            Refused: If the body has a budget, for a reply of these models is one call; if it says nothing, or
+                asks for JSON that cannot be enforced.
         """
         if body.budget is not None:
             raise Refused("a budget is for the models that search; leave it out", param="budget")
-        name = body.model
+        name, schema = body.model, body.wanted()
+        if schema is not None and not self._model.enforces:
+            raise Refused(f"response_format: {NO_SCHEMAS}", param="response_format")
         try:
             request = await self._model.request(
                 [message.plain() for message in body.messages],
                 model=name if name in self._model.names else ROUTED,
                 text=body.said() or None,
+                schema=schema,
                 **body.sampling(self._max_tokens),
             )
         except UsageError as error:

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from bdc_agents.errors import UsageError
 from bdc_agents.serve.backends.prompts import call_text, joined, result_text
+from bdc_agents.serve.backends.schemas import ANY_OBJECT, read_schema
 
 Kind = Literal["invalid_request_error", "rate_limit_error", "server_error"]
 _ROLES = {"developer": "system", "tool": "user", "function": "user"}
@@ -55,14 +56,13 @@ values."""
 _IGNORED = {
     *("user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls", "request_id"),
     *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "prediction", "priority"),
-    "response_format",
 }
-"""Fields that do not change a reply; `read_body` checks `response_format` itself."""
+"""Fields that do not change a reply."""
 _OFF = (None, False, 0, "", [], {})
 """What asks for nothing, as the value of a field that is not known here."""
 _REPEATED = 80
 """Most characters of a request that an error repeats: enough to find them, too few to flood a log."""
-READ = "temperature, top_p, seed, stop, max_tokens, n, budget and stream"
+READ = "temperature, top_p, seed, stop, max_tokens, n, budget, response_format and stream"
 _THOUGHT = ("thinking", "redacted_thinking", "reasoning", "reasoning_text")
 """Parts of an assistant's turn that hold its thoughts. No model reads its own thoughts of before."""
 
@@ -247,6 +247,33 @@ class ChatMessage(_Read):
         return joined(*(part.text or part.refusal or "" for part in parts))
 
 
+class NamedSchema(_Read):
+    """A JSON schema, which the server enforces whatever `strict` says."""
+
+    name: Name = ""
+    given: Any = Field(default=True, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(_Read):
+    """What the answer has to be: `json_object` is any object, `json_schema` one of that schema."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: NamedSchema | None = None
+
+    def wanted(self) -> Mapping[str, Any] | None:
+        """The JSON schema that the answer is held to; None for text.
+
+        Raises:
+            UsageError: If it is missing, none, or more than backends enforce.
+        """
+        if self.type != "json_schema":
+            return ANY_OBJECT if self.type == "json_object" else None
+        if self.json_schema is None:
+            raise UsageError("json_schema is missing")
+        return read_schema(self.json_schema.given)
+
+
 class StreamOptions(_Read):
     """Whether a stream ends with the usage."""
 
@@ -274,10 +301,27 @@ class ChatBody(_Read):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
     n: Annotated[int, Field(ge=1, le=16), WHOLE] | None = None
     tools: list[dict[str, Any]] | None = Field(default=None, max_length=1000, fail_fast=True)
     functions: list[dict[str, Any]] | None = Field(default=None, max_length=1000, fail_fast=True)
     budget: dict[Name, Any] | None = Field(default=None, max_length=16)
+
+    @property
+    def form(self) -> Literal["text", "json_object", "json_schema"]:
+        """What the answer has to be."""
+        return "text" if self.response_format is None else self.response_format.type
+
+    def wanted(self) -> Mapping[str, Any] | None:
+        """The JSON schema that the answer is held to.
+
+        Raises:
+            Refused: If it is none, or more than backends enforce.
+        """
+        try:
+            return None if self.response_format is None else self.response_format.wanted()
+        except UsageError as error:
+            raise Refused(f"response_format: {error}", param="response_format") from None
 
     def texts(self) -> list[str]:
         """The user's own messages, without results of tools."""
@@ -337,13 +381,6 @@ def body_of(fields: Mapping[str, Any], ignored: Collection[str] = ()) -> ChatBod
     Raises:
         Refused: If it is not a request, or asks for something that the server does not have.
     """
-    wanted = fields.get("response_format")
-    if isinstance(wanted, dict) and wanted.get("type", "text") != "text":
-        raise Refused(
-            f"response_format {shortened(str(wanted['type']))!r} cannot be enforced; "
-            "describe the JSON in the prompt",
-            param="response_format",
-        )
     body = _validated(fields)
     if found := refusal(fields, {*ChatBody.model_fields, *ignored}):
         name = shortened(found[0]) if found[0].isprintable() else ascii(found[0])[:_REPEATED]

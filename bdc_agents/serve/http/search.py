@@ -26,7 +26,7 @@ from bdc_agents.search.budget import rollouts_at_most
 from bdc_agents.search.state import SearchContext, SearchState, read_context, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
-from bdc_agents.serve.http.served import Answer, Piece, Searched, Waiting
+from bdc_agents.serve.http.served import Answer, Piece, Searched, Told, Waiting
 from bdc_agents.serve.keeping import Keep, keep_trace
 from bdc_agents.types import Solution, Trace, Usage
 from bdc_agents.view.text import passes
@@ -44,6 +44,25 @@ KEPT = 64
 """Conversations to go on from. The state of a search of 60 rollouts has some 650 kB, so these take 40 MB."""
 LAST_SECONDS, LAST_SHARE = 10.0, 0.1
 """Of a request's time, what is left to hand over, the lesser of both: the last programs may take seconds."""
+
+
+def check_form(body: ChatBody) -> None:
+    """Refuses a schema of the client's: what a search finds has a form of its own.
+
+    Raises:
+        Refused: If there is one.
+    """
+    if body.form == "json_schema":
+        raise Refused(
+            "response_format: a search answers with a program and its verdict, not by a schema of yours; ask "
+            "for json_object, which gives these as JSON, for text, or a model of a library for json_schema",
+            param="response_format",
+        )
+
+
+def content(body: ChatBody, text: str, told: Told) -> str:
+    """The answer's content: its text, or as a JSON object the text and what `bdc` says."""
+    return text if body.form == "text" else json.dumps({"text": text, **told}, ensure_ascii=False)
 
 
 def ending_within(seconds: float, search: SearchConfig, budget: Budget) -> tuple[SearchConfig, Budget]:
@@ -125,12 +144,13 @@ class SearchModels:
         if not said and _is_silent(state):
             raise Refused(text, 502, "no_agent_answers", kind="server_error")
         self._remember(body.model, texts, state)
-        yield Piece(text)
         if said:  # Of what was searched before nothing has changed.
-            yield Piece(answer=Answer(text))
-            return
-        used = sum((Usage.model_validate(one) for one in state.get("usage", {}).values()), Usage())
-        told = await self._told(state, context)
+            text, used, told, reasoning = content(body, text, Waiting()), Usage(), Waiting(), ""
+        else:
+            used = sum((Usage.model_validate(one) for one in state.get("usage", {}).values()), Usage())
+            told = await self._told(state, context)
+            text = content(body, text, told)
+        yield Piece(text)
         yield Piece(
             answer=Answer(text, used.prompt_tokens, used.completion_tokens, reasoning=reasoning, told=told)
         )
@@ -147,6 +167,7 @@ class SearchModels:
         Raises:
             Refused: If its budget cannot be used, or it asks for several answers.
         """
+        check_form(body)
         if (body.n or 1) > 1:
             raise Refused("a search gives one answer: ask for n = 1", param="n")
         search: dict[str, Any] = {} if body.seed is None else {"seed": body.seed % 2**31}

@@ -223,7 +223,7 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"n": 17}, "n: "),
         ({"budget": {"calls": 3}}, "a budget is for the models that search"),
         ({"tool_choice": "required"}, "does not call tools"),
-        ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
+        ({"response_format": {"type": "json_object"}}, "cannot be held to a schema here"),
         ({"logprobs": True}, "logprobs"),
         ({"top_k": 40}, "top_k: draws are shaped by temperature and top_p"),
         ({"min_p": 0.05}, "min_p"),

@@ -202,6 +202,25 @@ def test_a_trace_that_cannot_be_written_costs_no_answer(
     assert "trace" not in answer.bdc
 
 
+def test_the_answer_as_json_holds_what_a_program_needs(serve: Callable[..., Running]) -> None:
+    form = {"type": "json_object"}
+    with client_of(serve(learns, learns)) as client:
+        whole: Any = client.chat.completions.create(**ASK, response_format=form)
+        told = json.loads(whole.choices[0].message.content)
+        assert told == {"text": told["text"], **whole.bdc}
+        assert "**Solved**" in told["text"]
+        assert "return 2 * n" in told["code"]
+        first = {"role": "assistant", "content": whole.choices[0].message.content}
+        asked = [*ASK["messages"], first, {"role": "user", "content": "What can you do?"}]
+        pieces = list(
+            client.chat.completions.create(
+                model="bdc-search", messages=asked, response_format=form, stream=True
+            )
+        )
+        said = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+        assert json.loads(said)["text"]
+
+
 async def test_langchains_client(serve: Callable[..., Running]) -> None:
     from langchain_openai import ChatOpenAI
 
@@ -247,7 +266,10 @@ def test_a_requests_budget_holds(serve: Callable[..., Running]) -> None:
         ({"budget": 4}, "budget"),
         ({"n": 2}, "one answer"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}},
+            "not by a schema of yours",
+        ),
         ({"messages": [{"role": "user", "content": "hi"}]}, "Tell me what"),
         ({"messages": [{"role": "system", "content": STATED}]}, "Tell me what"),
     ],
