@@ -24,7 +24,7 @@ from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.serve.backends.protocol import PromptTooLong
 from bdc_agents.serve.http.completion import Completion
 from bdc_agents.serve.http.description import Health, Model, described
-from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
+from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, Receive, ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts, Origins
 from bdc_agents.serve.http.library import LibraryModels
 from bdc_agents.serve.http.metrics import Metrics
@@ -41,6 +41,7 @@ from bdc_agents.serve.http.openai import (
 )
 from bdc_agents.serve.http.served import Answer, Piece, Served
 from bdc_agents.serve.routed_model import RoutedModel
+from bdc_agents.sync import ended
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -170,7 +171,7 @@ class _Handlers:
         completion = Completion(body.model)
         if body.stream:
             return await self._streamed(request, body, served, completion, began)
-        answers = await _while_there(request, served.answers(body))
+        answers = await _while_there(request.receive, served.answers(body))
         self._count(body.model, answers, began)
         return JSONResponse(completion.whole(answers))
 
@@ -189,7 +190,7 @@ class _Handlers:
     ) -> Response:
         """A stream. It waits for the first piece, so that an error still gets its own HTTP status."""
         pieces = served.stream(body)
-        first = await _while_there(request, anext(pieces))
+        first = await _while_there(request.receive, anext(pieces))
         self._metrics.observe("bdc_first_token_seconds", monotonic() - began)
         events = self._events(body, first, pieces, completion, began)
         return _Stream(events, pieces)
@@ -276,15 +277,20 @@ def _told(error: Exception) -> tuple[int, ErrorBody]:
 
 
 class _Stream(StreamingResponse):
-    """A stream of events; when it ends, for any reason, the work behind it ends too."""
+    """A stream of events; when it ends or its client leaves, the work behind it ends too.
+
+    Not by Starlette's own call, whose task group cancels again and again; see `cancelled_once`.
+    """
 
     def __init__(self, events: AsyncIterator[bytes], pieces: AsyncGenerator[Piece]) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
         self._pieces = pieces
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        del scope
         async with aclosing(self._pieces):
-            await super().__call__(scope, receive, send)
+            with suppress(_Gone):
+                await _while_there(receive, self.stream_response(send))
 
 
 async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[Piece]:
@@ -293,25 +299,22 @@ async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[P
         yield piece
 
 
-async def _while_there(request: Request, work: Awaitable[T]) -> T:
+async def _while_there(receive: Receive, work: Awaitable[T]) -> T:
     """The result of some work; cancels the work if the client hangs up.
 
     Raises:
         _Gone: If the client hangs up.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _Gone
         return task.result()
     finally:
-        for one in (task, gone):
-            one.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await one
+        await ended(asyncio.gather(task, gone, return_exceptions=True))
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -26,6 +26,7 @@ PREFLIGHT = (
 OPEN = ("/health",)
 """Paths that need no key, and are answered even when the server is full."""
 CHAT = "/v1/chat/completions"
+STOPPING = "the server is stopping; ask again in a while"
 RETRY_SECONDS = 1
 """The smallest `Retry-After`, in seconds: a place is free as soon as one reply ends."""
 
@@ -97,6 +98,7 @@ class Guard:
         self._hosts = hosts
         self._origins = origins
         self._running = 0
+        self._clocks: set[asyncio.Timeout] = set()
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +120,13 @@ class Guard:
         """Counts a request or connection that is not served."""
         self._metrics.add("bdc_refused_total", reason=reason)
 
+    def end_within(self, seconds: float) -> None:
+        """Ends the requests that run in so many seconds; their clients are told that the server stops."""
+        self.draining = True
+        last = asyncio.get_running_loop().time() + seconds
+        for clock in self._clocks:
+            clock.reschedule(min(last, clock.when() or last))
+
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._hosts.check(scope["headers"], self._origins.names)
         if scope["method"] == "OPTIONS" and self._origins.allow(scope["headers"]):
@@ -130,7 +139,7 @@ class Guard:
             return
         self._check_key(scope)
         if self.draining:
-            raise Refused("the server is stopping", 503, kind="server_error", reason="stopping")
+            raise Refused(STOPPING, 503, "stopping", kind="server_error", reason="stopping")
         self._check_room(scope)
         _check_json(scope)
         body = await self._body(scope, receive)
@@ -194,19 +203,27 @@ class Guard:
         clock = asyncio.timeout(self._limits.seconds)
         try:
             async with clock:
+                self._clocks.add(clock)
                 await self._app(scope, receive, sending)
         except TimeoutError:
             if not clock.expired():
                 raise
-            message = f"not done after {self._limits.seconds:g} seconds"
-            late = Refused(message, 504, "timeout", kind="server_error", reason="time")
+            late = self._late()
             if not started:
                 raise late from None
-            self.turned_away("time")  # A stream has begun, so the error goes into it.
+            self.turned_away(late.reason)  # A stream has begun, so the error goes into it.
             await send({"type": "http.response.body", "body": event(late.body()), "more_body": False})
         finally:
+            self._clocks.discard(clock)
             self._running -= 1
             self._metrics.add("bdc_requests_in_flight", -1)
+
+    def _late(self) -> Refused:
+        """Why a request is ended whose time is up."""
+        if self.draining:
+            return Refused(STOPPING, 503, "stopping", kind="server_error", reason="stopping")
+        message = f"not done after {self._limits.seconds:g} seconds"
+        return Refused(message, 504, "timeout", kind="server_error", reason="time")
 
     async def _refuse(self, send: Send, refused: Refused) -> None:
         self.turned_away(refused.reason)

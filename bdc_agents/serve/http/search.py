@@ -14,11 +14,13 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.chat import create_chat_graph
+from bdc_agents.chat.graph import after_propose, after_read
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox.protocol import Executor
@@ -257,7 +259,7 @@ class SearchModels:
 
 
 class _Reply:
-    """Reads the run's events: its last message is the answer, what it says before are remarks."""
+    """Reads the run's events: a message after which the run ends is the answer, others are remarks."""
 
     def __init__(self) -> None:
         self.state: Mapping[str, Any] = {}
@@ -267,29 +269,26 @@ class _Reply:
         """What an event adds to the reasoning."""
         inside, mode, chunk = event
         if mode == "custom":
-            return [*self._released(), f"{chunk['text']}\n\n"] if chunk.get("type") == "progress" else []
+            return [f"{chunk['text']}\n\n"] if chunk.get("type") == "progress" else []
         if inside:
             return []
         if mode == "values":
             self.state = chunk
             return []
-        said = [
-            message.text
-            for update in chunk.values()
-            if isinstance(update, Mapping)
-            for message in update.get("messages", ())
-            if isinstance(message, AIMessage)
-        ]
         found: list[str] = []
-        for text in said:
-            found += self._released()
-            self.text = text
+        for node, update in chunk.items():
+            for message in update.get("messages", ()) if isinstance(update, Mapping) else ():
+                if isinstance(message, AIMessage) and _goes_on(node, update):
+                    found.append(f"{message.text}\n\n")
+                elif isinstance(message, AIMessage):
+                    self.text = message.text
         return found
 
-    def _released(self) -> list[str]:
-        """What was held back as a possible answer, as something follows it."""
-        text, self.text = self.text, ""
-        return [f"{text}\n\n"] if text else []
+
+def _goes_on(node: str, update: Any) -> bool:
+    """Whether the run goes on after what a node has said."""
+    leads = {"read": after_read, "propose": after_propose}.get(node)
+    return leads is not None and leads(update) != END
 
 
 def _is_silent(state: Mapping[str, Any]) -> bool:

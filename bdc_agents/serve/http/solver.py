@@ -76,7 +76,7 @@ class SolverModel:
         try:
             _, budget = settings_of(None, caps)
         except ConfigError as error:
-            raise Refused(str(error), param="budget") from None
+            raise Refused(str(error).replace("context", "budget", 1), param="budget") from None
         if budget.seconds is not None:
             caps["seconds"] = ending_within(self._seconds, SearchConfig(), budget)[1].seconds
         return caps | ({} if body.seed is None else {"seed": body.seed % 2**31})

@@ -416,6 +416,36 @@ def test_told_to_stop_it_finishes_what_runs_and_takes_no_more(start: Callable[..
     assert backend.closed
 
 
+def test_what_does_not_end_within_the_grace_is_told_so(start: Callable[..., Running]) -> None:
+    running = start(delay=30, grace=1)
+    backend: Any = running.model.backend
+    answers: dict[bool, httpx.Response] = {}
+
+    def ask(stream: bool) -> None:
+        answers[stream] = running.post(ASK | {"stream": stream})
+
+    work = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True)]
+    for one in work:
+        one.start()
+    _until(lambda: backend.running == 2)
+    running.stop()
+    for one in work:
+        one.join(10)
+    for answer in answers.values():
+        assert answer.status_code == 503, "a stream whose first piece had not come has its own status, too"
+        assert answer.json()["error"]["code"] == "stopping"
+
+
+def test_a_stream_that_does_not_end_within_the_grace_is_told_so(start: Callable[..., Running]) -> None:
+    running = start(delay=0.3, grace=1)
+    long = ASK | {"stream": True, "messages": [{"role": "user", "content": "x" * 500}]}
+    with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=long, headers=HEADERS) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data:")
+        running.stop()
+        assert json.loads([line for line in lines if line][-1][5:])["error"]["code"] == "stopping"
+
+
 def test_a_process_that_gets_sigterm_finishes_its_stream_and_exits_with_0(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "endpoint" / "served.py"
     log = (tmp_path / "log").open("w+")

@@ -106,6 +106,15 @@ def test_a_stream_tells_how_far_it_is_and_then_the_answer(serve: Callable[..., R
     assert pieces[-1].usage.total_tokens > 0
 
 
+def test_what_was_understood_is_told_before_any_agent_answers(serve: Callable[..., Running]) -> None:
+    running = serve(agents=[Waiting()])
+    with client_of(running) as client:
+        pieces: Any = client.chat.completions.create(**ASK, stream=True)
+        next(pieces)
+        assert "I understood" in next(pieces).choices[0].delta.reasoning_content
+        pieces.close()
+
+
 def test_a_follow_up_goes_on_from_the_same_tree(serve: Callable[..., Running]) -> None:
     running = serve(learns, learns)
     with client_of(running) as client:
