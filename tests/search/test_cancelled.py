@@ -1,4 +1,4 @@
-"""A search whose caller is cancelled as anyio does it, again in each turn of the loop, as Starlette and MCP do."""
+"""A search whose caller is cancelled as anyio, and so MCP, does it: again in each turn of the loop."""
 
 import asyncio
 

@@ -16,7 +16,7 @@ from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig, problem_of
 from bdc_agents.serve.solver.graph import Agents, graph_of
 from bdc_agents.serve.solver.stages import Stages
-from bdc_agents.sync import run_sync
+from bdc_agents.sync import cancelled_once, run_sync
 from bdc_agents.types import Problem, Task
 
 Solvable = Problem | Task | Mapping[str, Any] | str
@@ -152,7 +152,8 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         return await self._acall_with_config(work, input, config, **kwargs)
 
     async def _asolve(self, given: Solvable, config: RunnableConfig, **kwargs: Any) -> SolverAnswer:
-        return self._read(await self._app.ainvoke({"problem": problem_of(given)}, config, context=kwargs))
+        run = self._app.ainvoke({"problem": problem_of(given)}, config, context=kwargs)
+        return self._read(await cancelled_once(run))
 
     @staticmethod
     def _read(state: Mapping[str, Any]) -> SolverAnswer:
