@@ -27,6 +27,8 @@ _NEAREST, _SHOWN = 5, 10
 """Names that a message suggests, and those that it lists where none is near: they fit on two lines."""
 
 
+_WRONG = 12
+"""Lines of what is wrong with settings: more would hide what to do."""
 _DIFFERENCES = 4
 """Differences of two settings that a message tells: more would hide what to do."""
 
@@ -80,6 +82,20 @@ class SandboxError(BDCError):
 
 class SandboxRefused(SandboxError):
     """This machine offers no isolation, so untrusted programs are not run."""
+
+
+def refuse(wrong: Sequence[str]) -> None:
+    """Raises one error for all that is wrong with settings, so that nobody mends them one at a time.
+
+    Args:
+        wrong: A line for each; none raises nothing.
+
+    Raises:
+        ConfigError: If there is any.
+    """
+    more = [f"and {len(wrong) - _WRONG} more"] if len(wrong) > _WRONG else []
+    if wrong:
+        raise ConfigError("\n".join([*wrong[:_WRONG], *more]))
 
 
 def _readable(name: str) -> str:

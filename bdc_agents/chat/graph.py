@@ -42,14 +42,15 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.calls import read_aside
+from bdc_agents.search.context import SearchContext, settings_of
 from bdc_agents.search.decided import asks_of
 from bdc_agents.search.graph import graph_of
 from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.premises import check_premises
 from bdc_agents.search.review import awaits, unreviewed
-from bdc_agents.search.state import Json, SearchContext, SearchState, add_usage, settings_of
+from bdc_agents.search.state import Json, SearchState, add_usage
 from bdc_agents.search.step import SearchRuntime
-from bdc_agents.search.wiring import Graph, GraphNode, Route
+from bdc_agents.search.wiring import TOLD_IN_BRIEF, Graph, Route
 from bdc_agents.types import AskedFor, Problem, Solution, Tree, Usage
 
 Link = Callable[[str], str | None]
@@ -100,15 +101,19 @@ def create_chat_graph(
     nodes = _Nodes(searching, link)
     graph = Graph(ChatState, context_schema=SearchContext, input_schema=ChatInput, output_schema=ChatOutput)
     for node in (nodes.read, nodes.propose, nodes.reply):
-        graph.add_node(node.__name__, GraphNode(node))  # pyright: ignore[reportUnknownMemberType]
+        graph.add_step(node)
     inner: Any = graph_of(searching, SearchState, SearchState, review="before")
-    graph.add_node("search", inner.compile(name="search"), input_schema=SearchState)
+    graph.add_node(
+        "search", inner.compile(name="search"), input_schema=SearchState, trace_policy=TOLD_IN_BRIEF
+    )
     if kinds := searching.interrupt_for:
         # In this graph and not in the search's: so the question is a message of the thread before it waits.
         later: Any = graph_of(searching, SearchState, SearchState, review="after")
-        graph.add_node("ask", GraphNode(nodes.ask))  # pyright: ignore[reportUnknownMemberType]
-        graph.add_node("review", GraphNode(searching.review), input_schema=SearchState)  # pyright: ignore[reportUnknownMemberType]
-        graph.add_node("go_on", later.compile(name="go_on"), input_schema=SearchState)
+        graph.add_step(nodes.ask)
+        graph.add_step(searching.review, input_schema=SearchState)
+        graph.add_node(
+            "go_on", later.compile(name="go_on"), input_schema=SearchState, trace_policy=TOLD_IN_BRIEF
+        )
         graph.add_edge("ask", "review")
         graph.add_edge("review", "go_on")
         for node in ("search", "go_on"):

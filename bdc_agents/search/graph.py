@@ -24,11 +24,12 @@ from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.context import SearchContext, settings_of
 from bdc_agents.search.nodes import Nodes
 from bdc_agents.search.policy.moves import Policy
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_review, after_select, reviewing
-from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState, settings_of
-from bdc_agents.search.wiring import Graph, GraphNode, Route
+from bdc_agents.search.state import SearchInput, SearchOutput, SearchState
+from bdc_agents.search.wiring import Graph, Route
 from bdc_agents.types import AskedFor
 
 
@@ -98,7 +99,7 @@ def graph_of(
         nodes.backpropagate,
         nodes.finish,
     ):
-        graph.add_node(step.__name__, GraphNode(step))  # pyright: ignore[reportUnknownMemberType]
+        graph.add_step(step)
     kinds = nodes.interrupt_for
     asks = {"review": "review" if review == "inside" else END} if kinds else {}
 
@@ -119,6 +120,6 @@ def graph_of(
     leads("backpropagate", after_backpropagate, "select", "boost")
     graph.add_edge("finish", END)
     if kinds and review == "inside":
-        graph.add_node("review", GraphNode(nodes.review))  # pyright: ignore[reportUnknownMemberType]
+        graph.add_step(nodes.review)
         graph.add_conditional_edges("review", Route(after_review), ["select", "finish"])
     return graph

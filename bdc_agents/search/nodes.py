@@ -25,6 +25,7 @@ from bdc_agents.search.choice.llm_judge import judge_calls, judged_reward, read_
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.choice.split import read_expected, settled, votes
 from bdc_agents.search.clock import Clock
+from bdc_agents.search.context import read_context
 from bdc_agents.search.decided import asks_of, caps_in_force, what_follows
 from bdc_agents.search.execute import compare, evaluate, execute, missed, program_key
 from bdc_agents.search.expand import add_children, interleave, merge_call, read_thoughts
@@ -39,7 +40,7 @@ from bdc_agents.search.policy.select import can_expand, is_open, select
 from bdc_agents.search.premises import check_premises
 from bdc_agents.search.review import CAPS, ask, check_can_ask, check_kinds, refused, unreviewed
 from bdc_agents.search.round import Round
-from bdc_agents.search.state import Json, SearchState, news, read_context, remembering
+from bdc_agents.search.state import Json, SearchState, news, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.search.stopping import stop_of
 from bdc_agents.types import AskedFor, Node, Problem, Program, Thought, Tree
@@ -79,7 +80,9 @@ class Nodes:
         self.executor = executor
         self.search = search
         self.budget = budget
-        self._read_context = remembering(partial(read_context, search=search, budget=budget))
+        self._read_context = remembering(
+            partial(read_context, search=search, budget=budget, agents=[*agents])
+        )
         self._read_problem = remembering(read_problem)
         self._read_beliefs = remembering(read_beliefs)
         self._clock = Clock()

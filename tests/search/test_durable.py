@@ -292,8 +292,9 @@ async def test_the_whole_state_written_back_changes_nothing(
     await app.ainvoke({"problem": problem.model_dump(mode="json")}, config)
     async for snapshot in app.aget_state_history(config):
         if snapshot.values.get("tree"):
-            edited = await app.aupdate_state(snapshot.config, snapshot.values)
-            assert (await app.aget_state(edited)).values == snapshot.values
+            whole = (await app.aget_state(snapshot.config)).values
+            edited = await app.aupdate_state(snapshot.config, whole)
+            assert (await app.aget_state(edited)).values == whole
 
 
 @pytest.mark.parametrize("key", ["agent", "serach", "seed", "calls"])

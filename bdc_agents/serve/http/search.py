@@ -20,11 +20,13 @@ from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.chat import create_chat_graph
+from bdc_agents.chat.state import ChatState
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.budget import rollouts_at_most
-from bdc_agents.search.state import SearchContext, SearchState, read_context, settings_of
+from bdc_agents.search.context import SearchContext, read_context, settings_of
+from bdc_agents.search.state import SearchState
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
 from bdc_agents.serve.http.served import Answer, Piece
@@ -158,7 +160,7 @@ class SearchModels:
         try:
             config, budget = read_context({"search": search, "budget": caps}, self._search, self._budget)
         except ConfigError as error:
-            told = str(error).replace("context", "budget", 1)
+            told = str(error).replace("context: budget", "budget")
             raise Refused(told, param="budget") from None
         config, budget = ending_within(self._seconds, config, budget)
         search |= {} if config.rollouts is None else {"rollouts": config.rollouts}
@@ -182,6 +184,7 @@ class SearchModels:
             config,
             context=context,
             stream_mode=["custom", "updates", "values"],
+            output_keys=[*ChatState.__annotations__],  # Also what streams leave out.
             subgraphs=True,
             durability="exit",
         )

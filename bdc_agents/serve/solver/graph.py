@@ -21,7 +21,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.wiring import Graph, GraphNode, Route
+from bdc_agents.search.wiring import Graph, Route
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverConfig
 from bdc_agents.serve.solver.stages import Keep, Stages
@@ -130,7 +130,7 @@ def graph_of(stages: Stages) -> StateGraph[SolverState, SolverContext, SolverInp
         SolverState, context_schema=SolverContext, input_schema=SolverInput, output_schema=SolverOutput
     )
     for node in (nodes.route, nodes.answer, nodes.check, nodes.escalate):
-        graph.add_node(node.__name__, GraphNode(node))
+        graph.add_step(node)
     graph.add_edge(START, "route")
     graph.add_edge("route", "answer")
     graph.add_conditional_edges("answer", Route(after_answer), ["check", "escalate"])
