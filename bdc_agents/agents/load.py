@@ -208,7 +208,8 @@ async def ping(agent: Agent) -> Ping:
     """Asks an agent for a short reply, bypassing its cache."""
     question = HumanMessage("Count from 1 to 20 in digits, separated by spaces.")
     # The cache holds no reply for a seed that no request had.
-    request = Request(messages=(question,), temperature=0.0, seed=time.time_ns() % 2**31)
+    seed = time.time_ns() % 2**31
+    request = Request(messages=(question,), temperature=0.0, seed=seed, metadata={"purpose": "ping"})
     started = time.perf_counter()
     try:
         reply = await agent.reply(request)

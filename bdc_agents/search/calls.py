@@ -37,6 +37,11 @@ class Call(Frozen):
         """The call with a token limit for its reply."""
         return self.model_copy(update={"request": self.request.model_copy(update={"max_tokens": max_tokens})})
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What tracers are told of it."""
+        return {"purpose": self.purpose, "node": self.node} | ({"move": self.move.kind} if self.move else {})
+
 
 class Answer(Frozen):
     """What became of a call.
@@ -143,7 +148,8 @@ class _Asking:
             return Answer(call=self._call, usage=Usage())
         try:
             async with asyncio.timeout_at(self._deadline):
-                reply = await self._agent.reply(request)
+                traced = request.model_copy(update={"metadata": self._call.metadata})
+                reply = await self._agent.reply(traced)
         except BDCError as error:  # also weights that cannot be had
             reason = error.reason if isinstance(error, AgentError) else str(error)
             lasting = not isinstance(error, AgentError) or error.lasting

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from bdc_agents.agents import as_agents
@@ -32,7 +33,8 @@ async def asolve(
     on_event: Emit | None = None,
     on_state: Callable[[SearchState], None] | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
-    thread: str = "search",
+    thread: str | None = None,
+    config: RunnableConfig | None = None,
 ) -> Trace:
     """Searches one tree with all agents and returns the trace with its solution.
 
@@ -48,7 +50,10 @@ async def asolve(
         checkpointer: Keeps every step. A search of its thread that was cut off goes on from its
             last step, and only calls that were in flight are made again; the trace of a finished
             one is returned.
-        thread: Names the search among those of the checkpointer.
+        thread: Names the search among those of the checkpointer; by default `thread_id` of the config's
+            `configurable`, or else "search".
+        config: Callbacks, tags, metadata and the like, as every Runnable takes them. They reach the graph
+            and the runs of LLMs.
 
     Raises:
         ProblemError: If it is none, or has no public test.
@@ -61,8 +66,9 @@ async def asolve(
     search, budget = settings_of(search, budget)
     agents = as_agents(agents)
     graph = create_search_graph(agents, executor=executor, search=search, budget=budget)
-    app: Any = graph.compile(checkpointer=checkpointer)  # pyright: ignore[reportUnknownMemberType]
-    config = {"configurable": {"thread_id": thread}}
+    # Without a checkpointer of its own it takes none: not that of a graph that calls this, either.
+    app: Any = graph.compile(checkpointer=checkpointer or False, name="search")  # pyright: ignore[reportUnknownMemberType]
+    config = _own_config(config, thread, problem)
     origin = origin_of(problem, {agent.name: agent for agent in agents}, search, budget)
     begun = checkpointer is not None and await _goes_on(app, config, problem, origin)
     state: SearchState = {}
@@ -81,6 +87,19 @@ async def asolve(
                 on_state(state)
     budget = budget_of(state.get("origin", {}))
     return trace_of(state, {"search": search.model_dump(mode="json"), "budget": budget.model_dump()})
+
+
+def _own_config(config: RunnableConfig | None, thread: str | None, problem: Problem) -> RunnableConfig:
+    """The caller's config for a graph of its own: without what places a node in the graph that calls this."""
+    given = config or {}
+    configurable = {
+        key: value
+        for key, value in given.get("configurable", {}).items()
+        if not key.startswith(("__pregel_", "checkpoint_"))
+    }
+    configurable["thread_id"] = thread or configurable.get("thread_id") or "search"
+    told = {"problem": problem.id, **given.get("metadata", {})}
+    return {**given, "configurable": configurable, "metadata": told}
 
 
 async def has_begun(checkpointer: BaseCheckpointSaver[Any], thread: str = "search") -> bool:
@@ -127,8 +146,17 @@ def solve(
     search: SearchConfig | Mapping[str, Any] | None = None,
     budget: Budget | Mapping[str, Any] | None = None,
     on_event: Emit | None = None,
+    config: RunnableConfig | None = None,
 ) -> Trace:
     """`asolve` for callers that are not asynchronous."""
     return run_sync(
-        asolve(problem, agents, executor=executor, search=search, budget=budget, on_event=on_event)
+        asolve(
+            problem,
+            agents,
+            executor=executor,
+            search=search,
+            budget=budget,
+            on_event=on_event,
+            config=config,
+        )
     )
