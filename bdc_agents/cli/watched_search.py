@@ -79,7 +79,7 @@ async def search(
         return trace
 
     try:
-        async with _checkpointer(checkpoint, resumes) as checkpointer:
+        async with open_checkpoints(checkpoint, resumes) as checkpointer:
             with view, _stoppable():
                 trace = await asolve(
                     task.problem,
@@ -166,7 +166,7 @@ def _settings(config: SearchConfig, budget: Budget) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _checkpointer(file: Path | None, resumes: bool) -> AsyncIterator["AsyncSqliteSaver | None"]:
+async def open_checkpoints(file: Path | None, resumes: bool) -> AsyncIterator["AsyncSqliteSaver | None"]:
     """Keeps every step of a search in a file; none keeps nothing.
 
     Raises:
