@@ -8,6 +8,7 @@ from langgraph.graph.message import push_message
 from langgraph.types import Overwrite
 
 from bdc_agents.chat.proposing import ASKED, usable
+from bdc_agents.chat.state import Progress
 from bdc_agents.search.calls import read_each
 from bdc_agents.search.choice.agreement import confirmed
 from bdc_agents.search.choice.inputs import further_inputs
@@ -143,7 +144,8 @@ def _how_far(state: Mapping[str, object]) -> str:
 
 def _tell(text: str, runtime: SearchRuntime) -> None:
     """Streams a line: as a custom event, and as part of a message that no history keeps."""
-    runtime.stream_writer({"type": "progress", "text": text})
+    event: Progress = {"type": "progress", "text": text}
+    runtime.stream_writer(event)
     if get_config().get("callbacks"):  # Without any nobody streams messages.
         # One id for all lines: clients join chunks of a message.
         push_message(AIMessageChunk(content=f"{text}\n\n", id="search-progress"), state_key=None)

@@ -19,7 +19,7 @@ from bdc_agents.locks import one_process
 from bdc_agents.runs.hidden import right_programs, score_hidden
 from bdc_agents.runs.store import decide
 from bdc_agents.sandbox import Executor
-from bdc_agents.search import asolve, trace_of
+from bdc_agents.search import SearchEvent, asolve, trace_of
 from bdc_agents.search.checkpoints import PlainSerializer
 from bdc_agents.search.solve import has_begun
 from bdc_agents.search.state import SearchState
@@ -122,7 +122,7 @@ class _SoFar:
         self._nodes: dict[str, Any] = {}
         self._programs: dict[str, Any] = {}
 
-    def on_event(self, event: dict[str, Any]) -> None:
+    def on_event(self, event: SearchEvent) -> None:
         match event["type"]:
             case "node":
                 self._nodes[event["node"]["id"]] = event["node"]

@@ -7,7 +7,7 @@ before are made again from cached replies, to the same tree.
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from bdc_agents.sandbox import Executor
 from bdc_agents.search import asolve, create_search_graph
 from bdc_agents.search.budget import caps_on_calls
 from bdc_agents.search.checkpoints import PlainSerializer
+from bdc_agents.search.events import Emit
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Problem, Trace
 from bdc_agents.untrusted import read_json
@@ -54,7 +55,7 @@ async def search_in_rounds(
     executor: Executor,
     search: SearchConfig,
     state: str = "",
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: Emit | None = None,
 ) -> Searched:
     """Searches with the last of some budgets, as if it had been searched with each of them in turn.
 

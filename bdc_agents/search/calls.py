@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from bdc_agents.agents.limits import grown
 from bdc_agents.agents.protocol import Agent, Reply, Request
@@ -12,12 +12,12 @@ from bdc_agents.agents.usage import believed, of_failed
 from bdc_agents.errors import AgentError, BDCError
 from bdc_agents.search.budget import Account
 from bdc_agents.search.clock import now
-from bdc_agents.search.state import Emit, Json
+from bdc_agents.search.events import Emit, Purpose
+from bdc_agents.search.state import Json
 from bdc_agents.types import CallRecord, Frozen, Move, Usage, content_hash
 
 S = TypeVar("S")
 T = TypeVar("T")
-Purpose = Literal["expand", "boost", "refine", "merge", "judge", "tests", "repair", "split"]
 
 
 class Call(Frozen):
@@ -106,17 +106,34 @@ class _Asking:
 
     async def answer(self) -> Answer:
         """What became of the call, which is told."""
-        place = {"agent": self._call.agent, "purpose": self._call.purpose, "node": self._call.node}
-        self._emit({"type": "asked"} | place)
+        agent, purpose, node = self._call.agent, self._call.purpose, self._call.node
+        self._emit({"type": "asked", "agent": agent, "purpose": purpose, "node": node})
         bound = self._agent.bound(self._call.request)
         answer = await self._try(self._call.request, bound)
         if answer.reply and answer.reply.truncated:
             more, wider = self._wider(answer.reply.text, bound)
-            limits = {"max_tokens": bound.completion_tokens, "again": more and more.max_tokens}
-            self._emit({"type": "truncated"} | place | limits)
+            self._emit(
+                {
+                    "type": "truncated",
+                    "agent": agent,
+                    "purpose": purpose,
+                    "node": node,
+                    "max_tokens": bound.completion_tokens,
+                    "again": more and more.max_tokens,
+                }
+            )
             if more and wider:
                 answer = _after(answer, await self._try(more, wider), wider.completion_tokens)
-        self._emit({"type": "answered"} | place | {"usage": answer.usage.model_dump(), "error": answer.error})
+        self._emit(
+            {
+                "type": "answered",
+                "agent": agent,
+                "purpose": purpose,
+                "node": node,
+                "usage": answer.usage.model_dump(),
+                "error": answer.error,
+            }
+        )
         return answer
 
     def _wider(self, text: str, bound: Usage) -> tuple[Request | None, Usage | None]:

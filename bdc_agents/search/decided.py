@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from bdc_agents.prompts import with_remark
 from bdc_agents.sandbox.protocol import Executor
@@ -10,6 +10,7 @@ from bdc_agents.search.budget import used_of
 from bdc_agents.search.choice.agreement import confirmed
 from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.search.choice.split import votes
+from bdc_agents.search.events import Reviewed
 from bdc_agents.search.execute import evaluate, execute, outcome_of, program_key
 from bdc_agents.search.finish import assemble
 from bdc_agents.search.origin import with_statement
@@ -73,7 +74,7 @@ async def what_follows(run: Step, decided: Sequence[Decided], executor: Executor
         records = [record]
     rows = [{**each.model_dump(mode="json", exclude_defaults=True), "by": each.by} for each in records]
     for row in rows:
-        run.emit({"type": "reviewed", **row})
+        run.emit(cast("Reviewed", {"type": "reviewed", **row}))
     return {**changes, "reviews": [*run.state.get("reviews", []), *rows]}
 
 

@@ -7,6 +7,7 @@ from asyncio import gather
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 
 from langgraph.types import Overwrite
 
@@ -43,7 +44,7 @@ from bdc_agents.search.round import Round
 from bdc_agents.search.state import Json, SearchState, news, remembering
 from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.search.stopping import stop_of
-from bdc_agents.types import AskedFor, Node, Problem, Program, Thought, Tree
+from bdc_agents.types import AskedFor, Node, Problem, Program, StoppedBy, Thought, Tree
 
 MOVES_AT_ONCE = 4
 """Moves of a round once direct answers have failed: as many slots as small endpoints have."""
@@ -356,7 +357,7 @@ class Nodes:
         """Hands over the program with the highest public reward."""
         run = self._step(state, runtime)
         solution = assemble(state, run.config.skills, run.budget)
-        runtime.stream_writer({"type": "finished", "solution": solution.model_dump(mode="json")})
+        run.emit({"type": "finished", "solution": solution.model_dump(mode="json")})
         origin = with_budget(state.get("origin", {}), run.budget)
         return {"origin": origin, "solution": solution.model_dump(mode="json")}
 
@@ -383,7 +384,7 @@ def _places(run: Step) -> int:
 
 
 def _stopped(run: Step, reason: str) -> Json:
-    run.emit({"type": "stopped", "by": reason})
+    run.emit({"type": "stopped", "by": cast("StoppedBy", reason)})
     return {"stopped_by": reason, "seconds": run.ended()}
 
 

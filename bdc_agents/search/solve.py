@@ -14,10 +14,11 @@ from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ConfigError, ProblemError, in_a_sentence
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.context import settings_of
+from bdc_agents.search.events import Emit, SearchEvent
 from bdc_agents.search.graph import create_search_graph
 from bdc_agents.search.origin import budget_of, differences, origin_of, raised
 from bdc_agents.search.review import unreviewed
-from bdc_agents.search.state import Emit, SearchState, check_whole
+from bdc_agents.search.state import SearchState, check_whole
 from bdc_agents.search.traces import trace_of
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Trace
@@ -44,7 +45,7 @@ async def asolve(
         executor: Runs the programs; None creates the strongest sandbox of this machine.
         search: Settings of the search, or a dict of them, such as {"preset": "paper"}.
         budget: Caps on what it uses, or a dict of them, such as {"calls": 30}.
-        on_event: Told of every call, program and change of the tree, as plain dicts.
+        on_event: Told of every call, program and change of the tree, as plain dicts; see `SearchEvent`.
         on_state: Told of the state after every step, from which `trace_of` makes the trace of a
             search that is interrupted. A search that is resumed begins with the state it had.
         checkpointer: Keeps every step. A search of its thread that was cut off goes on from its
@@ -80,7 +81,7 @@ async def asolve(
         **({"durability": "sync"} if checkpointer else {}),
     ):
         if mode == "custom" and on_event:
-            on_event(cast("dict[str, Any]", chunk))
+            on_event(cast("SearchEvent", chunk))
         elif mode == "values":
             state = cast("SearchState", chunk)
             if on_state:

@@ -19,8 +19,6 @@ from bdc_agents.types.tree import apply_patch
 Json = dict[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
-Emit = Callable[[Json], None]
-"""Receives one event of the search, a plain dict with a `type`."""
 
 
 def merge(state: Json, writes: Sequence[Json]) -> Json:

@@ -14,12 +14,13 @@ from bdc_agents.search.calls import Answer, Call, ask, records, rooms, settle
 from bdc_agents.search.choice.split import Question, question, split_of
 from bdc_agents.search.clock import Clock, is_late, now
 from bdc_agents.search.context import SearchContext
+from bdc_agents.search.events import Emit
 from bdc_agents.search.plan import Plan, Side, Want, afford
 from bdc_agents.search.policy.bandit import Role, choose_agents
 from bdc_agents.search.policy.beliefs import Beliefs, Outlook, Told
 from bdc_agents.search.policy.select import leaves_at_once
 from bdc_agents.search.standing import failing, set_aside
-from bdc_agents.search.state import Emit, Json, SearchState
+from bdc_agents.search.state import Json, SearchState
 from bdc_agents.types import Problem, Program, Split, Tree, Usage
 from bdc_agents.types.tree import apply_patch
 

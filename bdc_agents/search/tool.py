@@ -25,8 +25,8 @@ from bdc_agents.prompts import trim
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.context import settings_of
+from bdc_agents.search.events import Emit
 from bdc_agents.search.solve import asolve
-from bdc_agents.search.state import Emit
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Solution, Task, TestResult, Trace, Verdict
 from bdc_agents.types.written.forms import read_test

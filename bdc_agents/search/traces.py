@@ -15,8 +15,9 @@ from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, propose_thoughts, write_program
 from bdc_agents.search.boost import read_draft
-from bdc_agents.search.calls import Answer, Call, Purpose
+from bdc_agents.search.calls import Answer, Call
 from bdc_agents.search.choice.split import split_of
+from bdc_agents.search.events import Purpose
 from bdc_agents.search.execute import program_key
 from bdc_agents.search.expand import read_thoughts
 from bdc_agents.search.finish import assemble, written_at

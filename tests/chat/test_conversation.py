@@ -11,12 +11,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from bdc_agents.agents.protocol import Request
-from bdc_agents.chat import create_chat_graph
+from bdc_agents.chat import ChatEvent, create_chat_graph
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
+
+from ..event_types import check
 
 STATED = "Write total(xs), which sums a list. total([1, 2]) should be 3 and total([4]) is 4."
 RIGHT = "def total(xs):\n    return sum(xs)"
@@ -407,7 +409,7 @@ async def test_streams_show_progress_and_replies(executor: Executor) -> None:
     ]
     assert replies[0].startswith("I understood")
     assert replies[-1].startswith("**Solved**")
-    assert {part["type"] for part in seen["custom"]} >= {"asked", "answered", "program", "finished"}
+    assert check(seen["custom"], ChatEvent) >= {"progress", "asked", "answered", "program", "finished"}
     kept = (await talk.app.aget_state(THREAD)).values["messages"]
     assert len(kept) == 3  # Progress is streamed and not kept.
 

@@ -32,10 +32,10 @@ from bdc_agents.serve.solver.answers import (
     read_context,
     rest_of,
 )
+from bdc_agents.serve.solver.events import Emit
 from bdc_agents.types import Problem, Trace, Usage
 
 Json = dict[str, Any]
-Emit = Callable[[Json], None]
 Keep = Callable[[Trace], None]
 log = logging.getLogger(__name__)
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}

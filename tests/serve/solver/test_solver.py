@@ -23,10 +23,19 @@ from bdc_agents.distill.training.rows import training_rows
 from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import Job
-from bdc_agents.serve import BDCSolver, ChatRequest, RoutedModel, SolverConfig, create_solver_graph
+from bdc_agents.serve import (
+    BDCSolver,
+    ChatRequest,
+    RoutedModel,
+    SolverConfig,
+    SolverEvent,
+    create_solver_graph,
+)
 from bdc_agents.serve.backends.protocol import PromptTooLong
 from bdc_agents.serve.solver.answers import problem_of
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor, ScriptedModel
+
+from ...event_types import check, types_of
 
 DOUBLE = {"statement": "Write double(x), which returns twice x.", "tests": ["assert double(4) == 8"]}
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
@@ -288,6 +297,7 @@ async def test_the_graph_tells_its_steps_and_is_embedded(
             {"problem": DOUBLE}, config, context={"samples": 2}, stream_mode="custom"
         )
     ]
+    assert check(told, SolverEvent) == {*types_of(SolverEvent)}
     kinds = [event["type"] for event in told]
     assert kinds[:3] == ["routed", "answered", "program"]
     assert kinds.count("answered") == 2
