@@ -176,8 +176,8 @@ async def _solve_all(
     done: "list[tuple[Task, Finished]]",
 ) -> None:
     from bdc_agents.cli.watched_search import search
-    from bdc_agents.runs.beliefs import beliefs_of
-    from bdc_agents.runs.blocks import starting_from
+    from bdc_agents.runs.sharing.beliefs import beliefs_of
+    from bdc_agents.runs.sharing.blocks import starting_from
 
     async with closing(agents, executor):
         await fetch_weights(settings, names)

@@ -257,8 +257,8 @@ def _evaluate(
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import lineage
     from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
-    from bdc_agents.runs.collect import CACHE_FOLDER
-    from bdc_agents.search.budget import caps_on_calls
+    from bdc_agents.runs.collect.run import CACHE_FOLDER
+    from bdc_agents.search.round.budget import caps_on_calls
 
     if ray_address is not None and engine != "ray":
         raise ConfigError("--ray-address needs --engine ray")
@@ -308,7 +308,7 @@ def _settings(
     settings: Settings, caps: Mapping[str, Any], beliefs: Path | None, cache: bool, allow_unsafe: bool
 ) -> Settings:
     from bdc_agents.evaluate.config import build
-    from bdc_agents.runs.beliefs import load_beliefs
+    from bdc_agents.runs.sharing.beliefs import load_beliefs
 
     given = {key: value for key, value in caps.items() if value is not None}
     changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
@@ -349,7 +349,7 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     from bdc_agents.evaluate.report.advice import advise, as_markdown
     from bdc_agents.evaluate.results import trace_folder
     from bdc_agents.runs import write_text
-    from bdc_agents.runs.beliefs import keep_beliefs
+    from bdc_agents.runs.sharing.beliefs import keep_beliefs
 
     rows = rows_by_solver(out)
     places = {name: trace_folder(out, name) for name in summary.moves}

@@ -231,7 +231,7 @@ def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | 
 
 
 def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> "View":
-    from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
+    from bdc_agents.search.round.budget import ROLLOUTS_AT_MOST, rollouts_at_most
     from bdc_agents.view.live import PlainView, watch
 
     most = rollouts_at_most(settings.search, settings.budget)
@@ -313,7 +313,7 @@ def _exit_code(finished: "Finished") -> int:
 
 def silent(solution: Solution) -> str:
     """That no agent answers, and why; empty where one does."""
-    from bdc_agents.search.standing import silence
+    from bdc_agents.search.round.set_aside import silence
 
     reasons = silence(solution)
     if not reasons:

@@ -13,8 +13,8 @@ from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ConfigError, ProblemError, in_a_sentence
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import create_search_graph
-from bdc_agents.search.origin import budget_of, differences, origin_of, raised
-from bdc_agents.search.review import unreviewed
+from bdc_agents.search.resume.origin import budget_of, differences, origin_of, raised
+from bdc_agents.search.review.questions import unreviewed
 from bdc_agents.search.state import Emit, SearchState, check_whole, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.sync import run_sync

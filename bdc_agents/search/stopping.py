@@ -3,8 +3,8 @@
 That nothing is left to try is found where a round is planned, in `nodes.select`.
 """
 
-from bdc_agents.search.budget import passed
-from bdc_agents.search.step import Step
+from bdc_agents.search.round.budget import passed
+from bdc_agents.search.round.step import Step
 
 
 def stop_of(run: Step) -> str | None:

@@ -14,12 +14,12 @@ from typing import Any, Literal
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, propose_thoughts, write_program
-from bdc_agents.search.boost import read_draft
-from bdc_agents.search.calls import Answer, Call, Purpose
 from bdc_agents.search.choice.split import split_of
-from bdc_agents.search.execute import program_key
-from bdc_agents.search.expand import read_thoughts
-from bdc_agents.search.finish import assemble, written_at
+from bdc_agents.search.nodes.boost import read_draft
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.nodes.expand import read_thoughts
+from bdc_agents.search.nodes.finish import assemble, written_at
+from bdc_agents.search.round.calls import Answer, Call, Purpose
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import (
     CallRecord,

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.prompts import propose_thoughts, write_program
-from bdc_agents.runs.export import export, training_rows
+from bdc_agents.runs.export.rows import export, training_rows
 from bdc_agents.runs.folder import open_run, write_trace
-from bdc_agents.search.boost import read_draft
-from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.execute import program_key
-from bdc_agents.search.expand import read_thoughts
+from bdc_agents.search.nodes.boost import read_draft
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.nodes.expand import read_thoughts
+from bdc_agents.search.round.calls import Answer, Call
 from bdc_agents.search.traces import Row, extract_traces, reply_with_program, reply_with_thought
 from bdc_agents.types import (
     Attempt,

@@ -21,7 +21,7 @@ from bdc_agents.distill.training.experts import Trained, train_experts
 from bdc_agents.distill.training.loop import Say, silent
 from bdc_agents.distill.training.rows import MARKERS, position
 from bdc_agents.errors import ProblemError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.experts.base import Base, restored
 from bdc_agents.extras import need
 from bdc_agents.search import extract_traces

@@ -23,7 +23,7 @@ from bdc_agents.chat import create_chat_graph
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.budget import rollouts_at_most
+from bdc_agents.search.round.budget import rollouts_at_most
 from bdc_agents.search.state import SearchContext, SearchState, read_context, settings_of
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
