@@ -119,8 +119,16 @@ class Training:
             own, held = [n for n in mine if n < split], [n for n in mine if n >= split]
             limit = self.config.max_steps and ceil(self.config.max_steps * len(own) / most)
             weights, grads = self.adapters.weights[row], self.adapters.grads[row]
-            made.append(Learner(name, row, own, held, weights, grads, self.config, limit))
+            config = self._own_config(self.experts[name])
+            made.append(Learner(name, row, own, held, weights, grads, config, limit))
         return made
+
+    def _own_config(self, cluster: int) -> TrainConfig:
+        """An expert's settings: those that go on from the shared one may have a peak of their own."""
+        if cluster < 0 or self.config.start != "shared":
+            return self.config
+        peak = self.config.learning_rate * self.config.expert_rate
+        return self.config.model_copy(update={"learning_rate": peak})
 
     def _waves(self) -> list[list[Learner]]:
         """The learners that train at the same time: all, or first the one that the others start from."""

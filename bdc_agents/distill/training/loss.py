@@ -28,6 +28,7 @@ CHUNK_TOKENS = 16
 BASE = -1
 """The expert of an item that runs through the base alone."""
 
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What a model is to say instead of one token, for each completion token of a row.

@@ -1,6 +1,6 @@
 """A teacher: a stronger model whose next-token probabilities the experts learn, not only its programs.
 
-One token of a program says little; what else the teacher held likely there says much more (Hinton et al. 2015,
+One token of a program says little; what else the teacher held likely there says much more (Hinton et al.,
 arXiv 1503.02531). Only the likeliest tokens are kept, so that a teacher runs once and is then a file.
 """
 
@@ -25,7 +25,7 @@ from bdc_agents.types import Given, content_hash
 log = logging.getLogger(__name__)
 
 PART = 32
-"""Rows in one file of probabilities: a kill loses a minute or two of a model of 1.5 billion numbers on a CPU."""
+"""Rows in one file of probabilities: a kill loses some minutes of a model of 1.5 billion numbers on a CPU."""
 
 
 class TeacherConfig(Given):
@@ -159,5 +159,5 @@ def check_tokens(teacher: Base, student: Base) -> None:
         raise ModelError(
             f"the teacher {teacher.identity.name!r} has other tokens than the base "
             f"{student.identity.name!r} ({len(theirs):,} and {len(ours):,}, of which {other} differs); its "
-            "probabilities would be of other words: take a teacher of the base's family, or leave [teacher] out"
+            "probabilities are of other words: take a teacher of the base's family, or leave out [teacher]"
         )

@@ -1,6 +1,6 @@
 """What is compared on: problems that the library has not seen, and the rows whose loss is measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,6 @@ from bdc_agents.errors import UsageError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.library.config import CompareConfig
 from bdc_agents.evaluate.setup import choose_tasks
-from bdc_agents.search.traces import Row, direct_row, reply_with_program
 from bdc_agents.types import Task
 
 
@@ -55,13 +54,3 @@ def hold_out(config: CompareConfig, seen: Iterable[str], data: Path | None = Non
         )
     left_out = tuple(task.problem.id for task in chosen if task.problem.id in known)
     return HeldOut(tuple(tasks[: config.limit]), left_out)
-
-
-def reference_rows(tasks: Sequence[Task]) -> tuple[Row, ...]:
-    """Problem to reference program, as `direct` rows of training; none where a problem has no reference.
-
-    References are read here alone: they are scored, and shown to no solver.
-    """
-    known = ((task.problem, task.hidden.reveal_reference() or "") for task in tasks)
-    replies = ((problem, reply_with_program(code, problem)) for problem, code in known)
-    return tuple(direct_row(problem, reply) for problem, reply in replies if reply)

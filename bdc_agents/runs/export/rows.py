@@ -3,11 +3,12 @@
 | kind | a row | loads in |
 |---|---|---|
 | sft | `prompt` and `completion`, lists of chat messages | `datasets`, TRL's SFTTrainer |
-| dpo | `prompt`, `chosen` and `rejected`, lists of chat messages | `datasets`, TRL's DPOTrainer |
+| dpo | `prompt`, `chosen` and `rejected`, lists of chat messages: steps | `datasets`, TRL's DPOTrainer |
+| pairs | the same of programs, a right one against a wrong one | `datasets`, TRL's DPOTrainer |
 | matrix | how programs of a coder did on thoughts of an author | `datasets` |
 | traces | a trace; in Parquet a summary of it with the whole as JSON | `bdc view`, `bdc export` |
 
-Only `sft` and `dpo` are training data. They leave out traces that `decide` refuses, problems that
+Only `sft`, `dpo` and `pairs` are training data. They leave out traces that `decide` refuses, problems that
 came before, and problems that overlap a named evaluation set.
 """
 
@@ -24,13 +25,14 @@ from bdc_agents.runs.export.overlap import EvaluationSet, Overlap, Problems
 from bdc_agents.runs.export.row_files import writing_rows
 from bdc_agents.runs.folder import trace_file
 from bdc_agents.runs.store import SPECIAL_CASES, Damage, decide, scan_traces
-from bdc_agents.search import extract_traces
-from bdc_agents.search.traces import Row, direct_row, learned_programs
+from bdc_agents.search.traces import Row, all_rows, learned_programs, program_pairs
 from bdc_agents.types import Frozen, Trace, content_hash
 
-Kind = Literal["sft", "dpo", "matrix", "traces"]
+Kind = Literal["sft", "dpo", "pairs", "matrix", "traces"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SFT_ROWS = ("p2t", "t2s", "direct", "repair")
+TRAINING: tuple[str, ...] = ("sft", "dpo", "pairs")
+"""The kinds that are training data."""
 _NAMES = ("kind", "problem_id")
 """Columns that say where a row comes from."""
 
@@ -105,7 +107,7 @@ def export(
     if out.resolve() in {trace_file(run).resolve() for run in runs}:
         raise UsageError(f"{str(out)!r} holds the traces to export; write to another file")
     traces = _traces(runs, tally)
-    if kind in ("sft", "dpo"):
+    if kind in TRAINING:
         chosen = _trainable(traces, tally, against, unscored, Problems() if not duplicates else None)
         shaped = _training_rows(chosen, kind, rows, tally)
     elif kind == "traces":
@@ -132,16 +134,6 @@ def check(kind: str, rows: Sequence[str] = SFT_ROWS) -> None:
     for row in rows:
         if row not in SFT_ROWS:
             raise UsageError(unknown("kind of row", row, SFT_ROWS))
-
-
-def training_rows(trace: Trace) -> tuple[Row, ...]:
-    """All rows of a solved trace: those of `extract_traces`, and always one from problem to program."""
-    found = extract_traces(trace)
-    if not found or any(row.kind == "direct" for row in found):
-        return found
-    # A program that passes also answers the bare problem, as if it stood at the root.
-    program = next((row.completion for row in found if row.kind == "t2s"), "")
-    return (*found, direct_row(trace.problem, program)) if program else found
 
 
 def _traces(runs: Iterable[Path | str], tally: _Tally) -> Iterator[Trace]:
@@ -206,10 +198,10 @@ def _trainable(
 def _training_rows(
     traces: Iterable[Trace], kind: str, rows: Sequence[str], tally: _Tally
 ) -> Iterator[dict[str, Any]]:
-    wanted = set(rows) if kind == "sft" else {"dpo"}
+    wanted = {"dpo": {"dpo"}, "pairs": {"pair"}}.get(kind, {*rows})
     written: set[str] = set()
     for trace in traces:
-        for row in training_rows(trace):
+        for row in program_pairs(trace) if kind == "pairs" else all_rows(trace):
             if row.kind not in wanted:
                 continue
             shaped = _shaped(row)
@@ -295,4 +287,6 @@ def _nothing(report: Report, kind: str) -> str:
         said.append(
             f"of {report.kept} that can be trained on, no step was better than its parent and a sibling"
         )
+    if report.kept and kind == "pairs":
+        said.append(f"of {report.kept} that can be trained on, none has a wrong program beside a right one")
     return "; ".join(said)

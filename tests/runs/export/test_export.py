@@ -19,9 +19,10 @@ from bdc_agents.runs import decide, open_run, read_traces, trace_file, write_tex
 from bdc_agents.runs.export.matrix import Matrix
 from bdc_agents.runs.export.overlap import EvaluationSet
 from bdc_agents.runs.export.row_files import writing_rows
-from bdc_agents.runs.export.rows import export, refusals, training_rows
+from bdc_agents.runs.export.rows import export, refusals
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search import asolve
+from bdc_agents.search.traces import all_rows
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Decision, Hidden, HiddenTests, Problem, Task, Trace, Usage
 
@@ -335,7 +336,7 @@ def test_where_all_overlaps_an_evaluation_set_that_is_the_reason(run, tmp_path):
 
 def test_a_problem_solved_at_once_gives_one_direct_row(searched):
     at_root = searched[0].solution.model_copy(update={"node": "0"})
-    rows = training_rows(searched[0].model_copy(update={"solution": at_root}))
+    rows = all_rows(searched[0].model_copy(update={"solution": at_root}))
     assert [row.kind for row in rows if row.kind != "dpo"] == ["direct"]
 
 
@@ -400,9 +401,11 @@ def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_p
     }
     decision = Decision(kept=True, hidden=Hidden(passed=0, total=3), right=(key, "also"))
     trace = trace.model_copy(update={"programs": trace.programs | more, "decision": decision})
-    rows = [row for row in training_rows(trace) if row.kind in ("t2s", "direct")]
-    assert [row.completion.splitlines()[2] for row in rows] == ["    return 2 * x", "    return x + x"]
-    assert len(training_rows(trace)) == len({row.model_dump_json() for row in training_rows(trace)})
+    rows = [(row.kind, row.completion.splitlines()[2]) for row in all_rows(trace)]
+    assert [one for one in rows if one[0] == "t2s"] == [("t2s", "    return 2 * x")]
+    # A program that a thought led to answers the bare problem too.
+    assert [text for kind, text in rows if kind == "direct"] == ["    return x + x", "    return 2 * x"]
+    assert len(all_rows(trace)) == len({row.model_dump_json() for row in all_rows(trace)})
     assert refusals(trace) == ()
     loop = "    for n in numbers:\n        if n % 7 == 3 and n > 0:\n            kept.append(n + n)\n"
     known = f"def chosen(numbers):\n    kept = []\n{loop}    return sorted(kept, reverse=True)[:10]"

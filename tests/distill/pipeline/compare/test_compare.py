@@ -16,12 +16,12 @@ import torch
 from peft import PeftModel
 
 from bdc_agents.data import load_tasks
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.evaluate.figures.metrics import paired, wilson
 from bdc_agents.evaluate.library import CompareConfig, compare
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.config import METHODS
-from bdc_agents.evaluate.library.held_out import reference_rows
 from bdc_agents.evaluate.library.peers import plain_sums
 from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
 from bdc_agents.evaluate.library.run import Watch
@@ -139,7 +139,8 @@ def test_a_reference_row_is_a_training_row(place: Path, trace: Make) -> None:
 
     solved = trace(3)
     task = Task(problem=solved.problem, hidden=HiddenTests((), solved.solution.code))
-    assert reference_rows([task]) == extract_traces(solved)
+    (row,), (written,) = reference_rows([task]), extract_traces(solved)
+    assert row == written.model_copy(update={"kind": "reference"})
     assert reference_rows([Task(problem=solved.problem)]) == ()
 
 
