@@ -401,7 +401,8 @@ def test_all_right_programs_are_learned_from_and_cheats_among_them_are_not(tmp_p
     }
     decision = Decision(kept=True, hidden=Hidden(passed=0, total=3), right=(key, "also"))
     trace = trace.model_copy(update={"programs": trace.programs | more, "decision": decision})
-    rows = [(row.kind, row.completion.splitlines()[2]) for row in all_rows(trace)]
+    programs = [row for row in all_rows(trace) if row.kind in ("t2s", "direct")]
+    rows = [(row.kind, row.completion.splitlines()[2]) for row in programs]
     assert [one for one in rows if one[0] == "t2s"] == [("t2s", "    return 2 * x")]
     # A program that a thought led to answers the bare problem too.
     assert [text for kind, text in rows if kind == "direct"] == ["    return x + x", "    return 2 * x"]
