@@ -14,7 +14,7 @@ from bdc_agents.distill.items import (
 )
 from bdc_agents.distill.recipe import RowsConfig
 from bdc_agents.search.traces import Row, all_rows, direct_row, reply_with_program, row_key
-from bdc_agents.types import Problem, Task, Trace
+from bdc_agents.types import Frozen, Problem, Task, Trace
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,39 @@ class Lessons:
         )
 
 
+class KnownSolution(Frozen):
+    """A problem with a program that is known to be right and that no agent wrote."""
+
+    problem: Problem
+    program: str
+
+
+def known_solutions(tasks: Iterable[Task]) -> tuple[KnownSolution, ...]:
+    """The known solutions of some tasks; none of a task without one.
+
+    They are read here alone: they are scored or learnt, and shown to no agent.
+    """
+    found = ((task.problem, task.hidden.reveal_reference()) for task in tasks)
+    return tuple(KnownSolution(problem=problem, program=program) for problem, program in found if program)
+
+
 def lessons_of(
-    traces: Sequence[Trace], config: RowsConfig | None = None, references: Sequence[Task] = ()
+    traces: Sequence[Trace], config: RowsConfig | None = None, references: Sequence[KnownSolution] = ()
 ) -> Lessons:
     """The lessons of the traces that may be trained on, and of problems with a known solution.
 
     Args:
         config: Which rows; None for the defaults.
-        references: Problems whose known solutions give rows of kind `reference`; those without a solution
-            give none.
+        references: Solutions that give rows of kind `reference`.
     """
     config = config or RowsConfig()
     kept = tuple(trace for trace in traces if trace.decision is None or trace.decision.kept)
     found = [row for trace in kept for row in all_rows(trace) if row.rejected is None]
     problems = {trace.problem.id: trace.problem for trace in kept}
     solved = {row.problem_id for row in found}
-    thin = [task for task in references if config.references == "all" or task.problem.id not in solved]
+    thin = [one for one in references if config.references == "all" or one.problem.id not in solved]
     found += reference_rows(thin)
-    problems = {task.problem.id: task.problem for task in thin} | problems
+    problems = {one.problem.id: one.problem for one in thin} | problems
     return Lessons(chosen_rows(found, config), problems, kept)
 
 
@@ -87,11 +102,7 @@ def chosen_rows(rows: Iterable[Row], config: RowsConfig) -> tuple[Row, ...]:
     return tuple(found.values())
 
 
-def reference_rows(tasks: Iterable[Task]) -> tuple[Row, ...]:
-    """Problem to known solution; none where a problem has no solution that a reply can hold.
-
-    Solutions are read here alone: they are scored or learnt, and shown to no agent.
-    """
-    known = ((task.problem, task.hidden.reveal_reference() or "") for task in tasks)
-    replies = ((problem, reply_with_program(code, problem)) for problem, code in known)
+def reference_rows(references: Iterable[KnownSolution]) -> tuple[Row, ...]:
+    """Problem to known solution; none where no reply can hold the solution."""
+    replies = ((one.problem, reply_with_program(one.program, one.problem)) for one in references)
     return tuple(direct_row(problem, reply, "reference") for problem, reply in replies if reply)

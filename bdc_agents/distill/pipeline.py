@@ -17,7 +17,7 @@ from bdc_agents.distill.clustering.cluster import cluster_items
 from bdc_agents.distill.clustering.report import write_cluster_report
 from bdc_agents.distill.clustering.validation import Validation, validate
 from bdc_agents.distill.items import Embedded, embed_items
-from bdc_agents.distill.lessons import Lessons, lessons_of
+from bdc_agents.distill.lessons import KnownSolution, Lessons, lessons_of
 from bdc_agents.distill.recipe import RECIPE, Recipe
 from bdc_agents.distill.save import making, save_library
 from bdc_agents.distill.training.cross_losses import Losses, verdict
@@ -38,7 +38,7 @@ from bdc_agents.experts.manifest import MANIFEST
 from bdc_agents.experts.router import ROUTER, routable
 from bdc_agents.search.traces import Row
 from bdc_agents.sync import run_sync
-from bdc_agents.types import Task, Trace, content_hash
+from bdc_agents.types import Trace, content_hash
 
 FEWEST = 8
 """Solved problems below which nothing is clustered. Chosen, not measured."""
@@ -64,7 +64,7 @@ def distill(
     *,
     lineage: Mapping[str, Any] | None = None,
     one_expert: bool = False,
-    references: Sequence[Task] = (),
+    references: Sequence[KnownSolution] = (),
     say: Say = silent,
     watch: Watch = silent,
 ) -> Distilled:
@@ -76,7 +76,7 @@ def distill(
         recipe: The base, and the settings of every stage.
         lineage: The source of the traces, by name, for instance hashes of their files.
         one_expert: Train one expert on all rows if there are too few problems to cluster.
-        references: Problems with known solutions; see `lessons_of`.
+        references: Known solutions to learn too; see `lessons_of`.
         say: Takes messages about the progress.
         watch: Takes a report of every training step.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bdc_agents.distill.items import Item
-from bdc_agents.distill.lessons import Lessons, lessons_of
+from bdc_agents.distill.lessons import KnownSolution, Lessons, lessons_of
 from bdc_agents.distill.recipe import RECIPE, Recipe, fitting_recipe, used_recipe
 from bdc_agents.distill.save import Renewal, making, write_renewed
 from bdc_agents.distill.training.experts import train_experts
@@ -28,7 +28,7 @@ from bdc_agents.experts.manifest import Manifest
 from bdc_agents.experts.router import routable
 from bdc_agents.search.traces import Row, row_key
 from bdc_agents.sync import run_sync
-from bdc_agents.types import Task, Trace, content_hash
+from bdc_agents.types import Trace, content_hash
 
 
 class UpdatePlan:
@@ -92,7 +92,7 @@ def update(
     traces: Sequence[Trace],
     *,
     recipe: Recipe | None = None,
-    references: Sequence[Task] = (),
+    references: Sequence[KnownSolution] = (),
     lineage: Mapping[str, Any] | None = None,
     base: Base | str | None = None,
     encoder: Encoder | None = None,
@@ -106,7 +106,7 @@ def update(
         traces: The new traces; and, if you have them, those that the library was made from, so that the
             experts do not forget them.
         recipe: How to train experts and router; None for the recipe that the library keeps.
-        references: Problems with known solutions; see `lessons_of`.
+        references: Known solutions to learn too; see `lessons_of`.
         lineage: The source of the traces, by name.
         base: The library's base, or its place if it is not where the library says.
         encoder: The encoder of the clusters, if it is loaded already.

@@ -353,7 +353,7 @@ class RouterTraining:
             "best_epoch": self.best_epoch,
             "loss": None if self.best_loss == inf else self.best_loss,
             "shares": shares,
-            "warnings": _warnings(shares, self.history, self.best_epoch),
+            "warnings": _warnings(shares, self.history, self.best_epoch, self.config),
         }
         return RouterTrained(self.router.cpu(), metrics)
 
@@ -375,18 +375,22 @@ def expert_shares(router: Router, vectors: Tensor) -> dict[str, float]:
     return dict(zip(router.experts, (shares / shares.sum()).tolist(), strict=True))
 
 
-def _warnings(shares: Mapping[str, float], history: Sequence[Mapping[str, Any]], best: int) -> list[str]:
+def _warnings(
+    shares: Mapping[str, float], history: Sequence[Mapping[str, Any]], best: int, shape: RouterShape
+) -> list[str]:
     found = []
     name = max(shares, key=lambda key: shares[key])
-    if shares[name] > _COLLAPSED:
+    residual = shape.scaling == "residual"  # There the expert of all rows has most of the weight by design.
+    if shares[name] > _COLLAPSED and not residual:
         found.append(
             f"the router gives {shares[name]:.0%} of its weight to {name} whatever the problem; raise "
             "`balance` or `temperature`, or the experts are not worth mixing"
         )
     if best == 0 and history[0]["validation"] is not None:
         found.append(
-            "training did not lower the validation loss, so the clusters' memberships are kept; "
-            "lower learning_rate, or collect more problems"
+            "training did not lower the validation loss, so "
+            + ("the expert of all rows answers alone" if residual else "the clusters' memberships are kept")
+            + "; lower learning_rate, or collect more problems"
         )
     return found
 
