@@ -2,7 +2,7 @@
 
     python benchmarks/system1.py split --data DATA                          # writes system1_split.json
     python benchmarks/system1.py train ARM --data DATA --state FOLDER       # a library in FOLDER/ARM
-    python benchmarks/system1.py eval base ARM --data DATA --state FOLDER   # one greedy answer for each problem
+    python benchmarks/system1.py eval base ARM --data DATA --state FOLDER   # one greedy answer a problem
     python benchmarks/system1.py report --state FOLDER
 
 system1.md is the plan. Every step goes on where it was cut off. Rows are appended to
@@ -27,6 +27,7 @@ from bdc_agents.distill.recipe import RowsConfig, TrainConfig
 from bdc_agents.evaluate.figures.metrics import paired
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.runs import read_traces
+from bdc_agents.sandbox import job_for
 from bdc_agents.types import Task
 
 HERE = Path(__file__).parent
@@ -41,6 +42,10 @@ REFERENCES = 200
 """Easy LeetCode problems whose known solutions an arm learns."""
 
 
+DIRECT = RowsConfig(kinds=("direct",), per_problem=2)
+BOTH = RowsConfig(kinds=("direct", "reference"), per_problem=2)
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to distil.
@@ -53,12 +58,11 @@ class Arm:
     """
 
     rate: float
-    rows: RowsConfig = RowsConfig(kinds=("direct",), per_problem=2)
+    rows: RowsConfig = DIRECT
     references: bool = False
     train: Mapping[str, Any] = field(default_factory=dict)
 
 
-BOTH = RowsConfig(kinds=("direct", "reference"), per_problem=2)
 ARMS = {
     "direct-2e-4": Arm(2e-4),
     "direct-1e-4": Arm(1e-4),
@@ -149,12 +153,8 @@ def agent_of(name: str, state: Path) -> dict[str, Any]:
     """The settings of a model: `base`, or an arm's library."""
     if name == "base":
         return {"model": BASE, "options": {"slots": 4, "context": 8192}, "concurrency": 4}
-    options = {"backend": "llamacpp"}
-    return {
-        "model": f"bdc:{state / name}",
-        "options": {"model": "shared", "options": options},
-        "concurrency": 4,
-    }
+    options = {"model": "shared", "options": {"backend": "llamacpp"}}
+    return {"model": f"bdc:{state / name}", "options": options, "concurrency": 4}
 
 
 async def evaluate(names: Sequence[str], part: str, data: Path, state: Path) -> None:
@@ -180,18 +180,11 @@ async def evaluate(names: Sequence[str], part: str, data: Path, state: Path) -> 
         async def work(solver: Any = solver, queue: Iterator[Task] = queue, out: Path = out) -> None:
             for task in queue:
                 answer = await solver.solve(task.problem, SEED)
-                code = answer.solution.code
-                hidden = bool(code) and await passes(task, code, executor)
-                append(
-                    out,
-                    {
-                        "problem": task.problem.id,
-                        "public": answer.solution.solved,
-                        "solved": bool(answer.solution.solved and hidden),
-                        "tokens": sum(usage.tokens for usage in answer.solution.usage.values()),
-                        "code": code,
-                    },
-                )
+                solution = answer.trace.solution
+                right = solution.solved and await passes(task, solution.code, executor)
+                tokens = sum(usage.tokens for usage in solution.usage.values())
+                row = {"problem": task.problem.id, "public": solution.solved, "solved": right}
+                append(out, row | {"tokens": tokens, "code": solution.code})
 
         async with asyncio.TaskGroup() as group:
             for _ in range(4):
@@ -205,8 +198,7 @@ async def passes(task: Task, code: str, executor: Any) -> bool:
     """Whether a program passes the hidden tests."""
     if not len(task.hidden):
         return True
-    verdict = await executor.run(code, task.problem, task.hidden.reveal())
-    return verdict.passed
+    return (await executor.run(job_for(task.problem, code, task.hidden.reveal()))).passed
 
 
 def report() -> None:
