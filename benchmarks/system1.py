@@ -22,9 +22,10 @@ from quality import append, rows
 
 from bdc_agents import create_executor, load_agents, load_tasks
 from bdc_agents.config import Budget, SearchConfig, Settings
-from bdc_agents.distill.lessons import known_solutions, lessons_of
+from bdc_agents.distill.lessons import lessons_of
 from bdc_agents.distill.recipe import RowsConfig, TrainConfig
 from bdc_agents.evaluate.figures.metrics import paired
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import job_for

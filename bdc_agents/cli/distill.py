@@ -173,8 +173,8 @@ def _known(sets: Sequence[str], data: Path | None) -> "list[KnownSolution]":
     """
     if not sets:
         return []
-    from bdc_agents.distill.lessons import known_solutions
     from bdc_agents.evaluate.config import EvalConfig
+    from bdc_agents.evaluate.library.held_out import known_solutions
     from bdc_agents.evaluate.setup import choose_tasks
 
     found = list["KnownSolution"]()

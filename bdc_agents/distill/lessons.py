@@ -14,7 +14,7 @@ from bdc_agents.distill.items import (
 )
 from bdc_agents.distill.recipe import RowsConfig
 from bdc_agents.search.traces import Row, all_rows, direct_row, reply_with_program, row_key
-from bdc_agents.types import Frozen, Problem, Task, Trace
+from bdc_agents.types import Frozen, Problem, Trace
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,6 @@ class KnownSolution(Frozen):
 
     problem: Problem
     program: str
-
-
-def known_solutions(tasks: Iterable[Task]) -> tuple[KnownSolution, ...]:
-    """The known solutions of some tasks; none of a task without one.
-
-    They are read here alone: they are scored or learnt, and shown to no agent.
-    """
-    found = ((task.problem, task.hidden.reveal_reference()) for task in tasks)
-    return tuple(KnownSolution(problem=problem, program=program) for problem, program in found if program)
 
 
 def lessons_of(

@@ -17,7 +17,7 @@ from bdc_agents.distill.training.loop import Say, silent
 from bdc_agents.distill.training.loss import Targets
 from bdc_agents.distill.training.rows import EncodedRow
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.experts.base import Base
 from bdc_agents.extras import need
 from bdc_agents.types import Given, content_hash

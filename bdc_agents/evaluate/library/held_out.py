@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bdc_agents.distill.lessons import KnownSolution
 from bdc_agents.errors import UsageError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.library.config import CompareConfig
@@ -54,3 +55,12 @@ def hold_out(config: CompareConfig, seen: Iterable[str], data: Path | None = Non
         )
     left_out = tuple(task.problem.id for task in chosen if task.problem.id in known)
     return HeldOut(tuple(tasks[: config.limit]), left_out)
+
+
+def known_solutions(tasks: Iterable[Task]) -> tuple[KnownSolution, ...]:
+    """The known solutions of some tasks; none of a task without one.
+
+    They are read here alone: they are scored or learnt, and shown to no agent.
+    """
+    found = ((task.problem, task.hidden.reveal_reference()) for task in tasks)
+    return tuple(KnownSolution(problem=problem, program=program) for problem, program in found if program)

@@ -7,13 +7,14 @@ import torch
 from pydantic import ValidationError
 
 from bdc_agents.disk import replacing
-from bdc_agents.distill.lessons import known_solutions, reference_rows
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.distill.training.loop import Watch, silent
 from bdc_agents.distill.training.router import train_router
 from bdc_agents.distill.training.rows import Encoded
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.bench import Bench, need_traces
 from bdc_agents.evaluate.library.config import COMBINED, FIXED, PEERS, ROUTERS
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.library.journal import Journal
 from bdc_agents.evaluate.library.methods import MethodLoss
 from bdc_agents.evaluate.library.methods import compare as compare_losses

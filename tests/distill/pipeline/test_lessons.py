@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bdc_agents.distill.lessons import KnownSolution, known_solutions, lessons_of
+from bdc_agents.distill.lessons import KnownSolution, lessons_of
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe, RowsConfig
 from bdc_agents.distill.training.preference import preference_pairs
 from bdc_agents.errors import ModelError
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.experts.router import Router
 from bdc_agents.search.traces import program_pairs
 from bdc_agents.types import Decision, HiddenTests, Program, Task, TestResult, Trace, Verdict

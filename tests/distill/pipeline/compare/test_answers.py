@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from bdc_agents.data import load_tasks
-from bdc_agents.distill.lessons import known_solutions, reference_rows
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.evaluate.library import CompareConfig
 from bdc_agents.evaluate.library.bench import Bench
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.library.peers import TwoPasses, XLoraBackend, classifier, xlora
 from bdc_agents.evaluate.library.replies import _backend, _weigh
 from bdc_agents.experts.base import load_base

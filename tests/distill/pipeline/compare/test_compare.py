@@ -16,12 +16,13 @@ import torch
 from peft import PeftModel
 
 from bdc_agents.data import load_tasks
-from bdc_agents.distill.lessons import known_solutions, reference_rows
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.evaluate.figures.metrics import paired, wilson
 from bdc_agents.evaluate.library import CompareConfig, compare
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.config import METHODS
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.library.peers import plain_sums
 from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
 from bdc_agents.evaluate.library.run import Watch
