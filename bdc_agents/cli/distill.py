@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note
-from bdc_agents.cli.options import AsJson, Data, EngineName, RayAddress, Silent
+from bdc_agents.cli.inputs import read_settings
+from bdc_agents.cli.options import AsJson, Config, Data, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
@@ -24,12 +25,14 @@ from bdc_agents.untrusted import read_toml
 
 if TYPE_CHECKING:
     from bdc_agents.distill.lessons import KnownSolution
+    from bdc_agents.distill.rounds import Answer
 
 EXAMPLES = (
     "bdc distill runs/mbpp --out experts/library/mine",
     "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
     "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
     "bdc distill runs/mbpp --references leetcode:train --data DATA --out experts/library/both",
+    "bdc distill runs/mbpp --rounds 2 --problems mbpp:train --data DATA --backend llamacpp --out improved",
     "bdc distill runs/mbpp --dpo --set dpo.pairs=programs --out experts/library/preferred",
     "bdc distill runs/mbpp --recipe qwen-7b --out big --engine ray --ray-address auto --gpus 1",
     "bdc distill --update experts/library/mine runs/solver runs/mbpp",
@@ -84,6 +87,26 @@ def distill(
         ),
     ] = None,
     data: Data = None,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Then let the library answer training problems, and learn from its right answers, so often. "
+            "Needs --problems.",
+        ),
+    ] = 0,
+    problems: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET", help="Training problems of --rounds, such as mbpp:train. May be repeated."
+        ),
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="Answers to each problem of --rounds.")] = 8,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What serves the library in --rounds, such as llamacpp."),
+    ] = None,
+    config: Config = None,
     one_expert: Annotated[
         bool, typer.Option("--one-expert", help="With too few problems to cluster, train one expert on all.")
     ] = False,
@@ -135,7 +158,45 @@ def distill(
         )
     plan = _recipe(recipe or "tiny", base, change or [], dpo=dpo)
     known = _known(references or (), data)
-    return _make(run or [], known, out, plan, one_expert=one_expert, ray=ray, as_json=as_json, quiet=quiet)
+    further = None
+    if rounds:
+        further = _rounds(rounds, problems or (), out, config, ray, calls=calls, backend=backend, data=data)
+    how = {"one_expert": one_expert, "ray": ray, "rounds": further}
+    return _make(run or [], known, out, plan, **how, as_json=as_json, quiet=quiet)
+
+
+class Rounds(NamedTuple):
+    """Rounds on the library's own answers.
+
+    Args:
+        number: How many.
+        folder: Of the libraries of all rounds.
+        answer: Lets the library answer.
+    """
+
+    number: int
+    folder: Path
+    answer: "Answer"
+
+
+def _rounds(
+    number: int, problems: Sequence[str], out: Path, config: Path | None, ray: "OnRay | None", **how: Any
+) -> Rounds:
+    """The rounds of `--rounds`.
+
+    Raises:
+        UsageError: If no problems are named, or a node is to train.
+    """
+    if not problems:
+        raise UsageError(
+            "--rounds needs training problems with hidden tests: --problems mbpp:train --data DATA"
+        )
+    if ray is not None:
+        raise UsageError("--rounds trains here; leave out --engine ray")
+    from bdc_agents.cli.distill_rounds import answers
+
+    folder = out.with_name(f"{out.name}.rounds")
+    return Rounds(number, folder, answers(tuple(problems), folder, read_settings(config), **how))
 
 
 class OnRay(NamedTuple):
@@ -198,6 +259,7 @@ def _make(
     *,
     one_expert: bool,
     ray: OnRay | None = None,
+    rounds: Rounds | None = None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -220,9 +282,20 @@ def _make(
             library = _make_on_ray(traces, out, plan, how, ray)
         else:
             use_idle_cores()
-            library = make(traces, out, plan, **how).library
+            library = make(traces, rounds.folder / "0" if rounds else out, plan, **how).library
+            library = _improve(library, out, traces, plan, how, rounds) if rounds else library
     _show(library, as_json)
     return SOLVED
+
+
+def _improve(
+    library: ExpertLibrary, out: Path, traces: list[Trace], plan: Recipe, how: dict[str, Any], rounds: Rounds
+) -> ExpertLibrary:
+    from bdc_agents.distill.rounds import improve
+
+    shared = {name: how[name] for name in ("references", "say", "watch")}
+    improve(library.folder, out, traces, rounds.number, rounds.answer, plan, **shared)
+    return ExpertLibrary(out)
 
 
 def _make_on_ray(
