@@ -265,9 +265,8 @@ def report() -> None:
     print(f"best baseline on validation: {best}")
     for name in (*ROUTERS, "oracle"):
         if name in means:
-            print(
-                f"  {best} minus {name}: {_interval([means[best][i] - means[name][i] for i in parts['test']])}"
-            )
+            gains = [means[best][one] - means[name][one] for one in parts["test"]]
+            print(f"  {best} minus {name}: {_interval(gains)}")
     for kind in sorted({one.partition(":")[0] for one in tokens}):
         mine = [one for one in parts["test"] if one.startswith(f"{kind}:")]
         told = ", ".join(f"{name} {fmean(of[one] for one in mine):.4f}" for name, of in means.items())
