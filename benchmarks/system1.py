@@ -36,7 +36,7 @@ ROOT = HERE.parent
 SPLIT = HERE / "system1_split.json"
 RESULTS = HERE / "results" / "system1"
 SEED = 2027
-BASE = "local:qwen2.5-coder-0.5b"
+BASE, TEACHER = "local:qwen2.5-coder-0.5b", "local:qwen2.5-coder-1.5b"
 DEVELOPMENT = {"Easy": 150, "Medium": 100}
 """Problems of LeetCode's training split that decide, by difficulty."""
 REFERENCES = 200
@@ -55,12 +55,16 @@ class Arm:
         rate: The peak of the learning rate.
         rows: Which rows.
         references: Whether known solutions are rows too.
+        teacher: Settings of a teacher; None for nobody.
+        pairs: Settings of a second phase on pairs of programs; None for none.
         train: Further settings of the training.
     """
 
     rate: float
     rows: RowsConfig = DIRECT
     references: bool = False
+    teacher: Mapping[str, Any] | None = None
+    pairs: Mapping[str, Any] | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -68,6 +72,8 @@ ARMS = {
     "direct-2e-4": Arm(2e-4),
     "direct-1e-4": Arm(1e-4),
     "references": Arm(2e-4, rows=BOTH, references=True),
+    "teacher": Arm(2e-4, teacher={"model": TEACHER}),
+    "pairs": Arm(2e-4, pairs={"pairs": "programs", "max_length": 768}),
 }
 
 
@@ -119,6 +125,8 @@ def train(name: str, data: Path, state: Path) -> None:
     from bdc_agents.distill.save import save_library
     from bdc_agents.distill.training.curves import live_losses
     from bdc_agents.distill.training.experts import train_experts
+    from bdc_agents.distill.training.preference import PreferenceConfig, prefer, preference_pairs
+    from bdc_agents.distill.training.teacher import Teacher, TeacherConfig
     from bdc_agents.experts.base import load_base
     from bdc_agents.experts.devices import use_idle_cores
 
@@ -144,9 +152,19 @@ def train(name: str, data: Path, state: Path) -> None:
         **arm.train,
     )
     use_idle_cores()
-    base = load_base(BASE)
+    base, work = load_base(BASE), state / f"{name}.work"
+    teacher = None
+    if arm.teacher:
+        teacher = Teacher(TeacherConfig(**arm.teacher), lambda: load_base(TEACHER), work, base, print)
+    # The same training of arms that differ in what follows is made once.
+    place = state / "direct-2e-4.work" if arm.pairs is not None else work
     with live_losses() as watch:
-        trained = train_experts(lessons.rows, {}, base, state / f"{name}.work", config, watch=watch)
+        trained = train_experts(lessons.rows, {}, base, place, config, teacher=teacher, watch=watch)
+    if arm.pairs is not None:
+        settings = PreferenceConfig(**arm.pairs)
+        pairs = preference_pairs(lessons.traces, settings.pairs)
+        print(f"{name}: {len(pairs)} pairs", flush=True)
+        trained = prefer(trained, pairs, lessons.rows, {}, base, work, settings, say=print)
     save_library(state / name, trained)
 
 
