@@ -179,6 +179,7 @@ def agent_of(name: str, state: Path) -> dict[str, Any]:
 async def evaluate(names: Sequence[str], part: str, data: Path, state: Path) -> None:
     """Lets models answer each problem once, greedily, and appends a row for each answer."""
     tasks = tasks_of(part, data)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     executor = create_executor()
     for name in names:
         out = RESULTS / f"{part}-{name}"
