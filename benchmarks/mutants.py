@@ -80,6 +80,7 @@ PURE = {
     "search/policy/reflect.py": "what is thought again",
     "search/round/round.py": "which sides and wants a round has",
     "search/routes.py": "where the graph goes on",
+    "search/policy/p_ucb.py": "what a node is worth to a walk",
     "search/policy/select.py": "which node is next",
     "search/choice/self_tests.py": "which tests are read from a reply",
     "search/round/set_aside.py": "which agent takes no further part",
