@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note, results
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import AsJson, Config, Data, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
@@ -447,7 +447,7 @@ def _show(library: ExpertLibrary, as_json: bool) -> None:
         told = [f"{row[place]:.3f}" if place in row else "" for place in places]
         size = [f"{known[name].rows:,}", f"{known[name].tokens:,}"] if name in known else ["", ""]
         table.add_row(name, *size, *told)
-    console = Console()
+    console = results()
     console.print(table)
     for sentence in verdict:
         console.print(sentence, style="dim", markup=False)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note, results
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import (
@@ -359,7 +359,7 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     if as_json:
         note(f"advice: {out / ADVICE_FILE}")
     else:
-        Console().print(Markdown(text))
+        results().print(Markdown(text))
         print(f"advice: {out / ADVICE_FILE}")
 
 
@@ -510,7 +510,7 @@ def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> Non
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
         return
     if summary.solvers:
-        console = Console()
+        console = results()
         console.print(_summary_table(summary))
         console.print(_findings_text(summary))
         print(f"\neverything: {out / REPORT_FILE}", file=sys.stdout)
