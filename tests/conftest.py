@@ -33,7 +33,12 @@ os.environ.setdefault("NUMBA_LOOP_VECTORIZE", "0")
 SLOW_PARTS = (
     *("distill", "serve", "sandbox", "studio", "trl", "agents/local", "runs/collect", "runs/ray"),
     *("data/test_real.py", "evaluate/test_handed_over.py", "search/test_http.py", "search/test_sync.py"),
-    *("search/test_durable.py", "search/test_travel.py", "test_readme.py", "runs/test_honest.py"),
+    *(
+        "search/resume/test_durable.py",
+        "search/resume/test_travel.py",
+        "test_readme.py",
+        "runs/test_honest.py",
+    ),
 )
 SLOW_FIXTURES = {"bdc", "python", "executor", "configure", "world"}
 

@@ -41,15 +41,15 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.calls import read_aside
 from bdc_agents.search.context import SearchContext, settings_of
-from bdc_agents.search.decided import asks_of
 from bdc_agents.search.graph import graph_of
+from bdc_agents.search.nodes.start import check_premises
 from bdc_agents.search.policy.moves import Policy
-from bdc_agents.search.premises import check_premises
-from bdc_agents.search.review import awaits, unreviewed
+from bdc_agents.search.review.decisions import asks_of
+from bdc_agents.search.review.questions import awaits, unreviewed
+from bdc_agents.search.round.calls import read_aside
+from bdc_agents.search.round.step import SearchRuntime
 from bdc_agents.search.state import Json, SearchState, add_usage
-from bdc_agents.search.step import SearchRuntime
 from bdc_agents.search.wiring import TOLD_IN_BRIEF, Graph, Route
 from bdc_agents.types import AskedFor, Problem, Solution, Tree, Usage
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from bdc_agents.chat.spoken import RAISES
 from bdc_agents.chat.understanding import UNTESTED, Heard, doubts_of
 from bdc_agents.config import Budget
-from bdc_agents.search.execute import program_key
-from bdc_agents.search.review import Ask
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.review.questions import Ask
 from bdc_agents.search.state import Json
 from bdc_agents.types import CallTest, Node, Problem, Solution, StdinTest, TestCase, TestResult, Tree, Usage
 from bdc_agents.view.text import count, money, one_line, passes, plural, printable, why_ended

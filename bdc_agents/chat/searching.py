@@ -9,17 +9,17 @@ from langgraph.types import Overwrite
 
 from bdc_agents.chat.proposing import ASKED, usable
 from bdc_agents.chat.state import Progress
-from bdc_agents.search.calls import read_each
 from bdc_agents.search.choice.agreement import confirmed
 from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.search.choice.self_tests import read_tests, self_test_calls
-from bdc_agents.search.execute import compare, execute
-from bdc_agents.search.nodes import Nodes
-from bdc_agents.search.origin import origin_of
-from bdc_agents.search.rejudge import passing_of, rejudged
-from bdc_agents.search.review import refused, vetoed
+from bdc_agents.search.nodes.execute import compare, execute
+from bdc_agents.search.nodes.nodes import Nodes
+from bdc_agents.search.resume.origin import origin_of
+from bdc_agents.search.resume.rejudge import passing_of, rejudged
+from bdc_agents.search.review.questions import refused, vetoed
+from bdc_agents.search.round.calls import read_each
+from bdc_agents.search.round.step import SearchRuntime, Step
 from bdc_agents.search.state import Json, SearchState, merge_nodes, news
-from bdc_agents.search.step import SearchRuntime, Step
 from bdc_agents.types import Problem, Program, TestCase, Tree
 from bdc_agents.view.text import plural
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bdc_agents.chat.reading import Said, read_message, starter_name
-from bdc_agents.data.doubts import Named, doubts
+from bdc_agents.data.doubtful_tests import Named, doubts
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.data.rows import given
 from bdc_agents.errors import ProblemError

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bdc_agents.cli.exits import SOLVED, guarded, note
+from bdc_agents.cli.exits import SOLVED, guarded, note, results
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
 from bdc_agents.errors import UsageError
@@ -226,7 +226,7 @@ def _show(summary: "CompareSummary", out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
         return
-    console = Console()
+    console = results()
     if not console.is_terminal:
         console.width = max(console.width, WIDE)  # A file or a pipe has no edge.
     console.print(_table(summary, console.width))

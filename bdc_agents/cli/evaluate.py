@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note, results
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import (
@@ -257,8 +257,8 @@ def _evaluate(
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import lineage
     from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
-    from bdc_agents.runs.collect import CACHE_FOLDER
-    from bdc_agents.search.budget import caps_on_calls
+    from bdc_agents.runs.collect.run import CACHE_FOLDER
+    from bdc_agents.search.round.budget import caps_on_calls
 
     if ray_address is not None and engine != "ray":
         raise ConfigError("--ray-address needs --engine ray")
@@ -308,7 +308,7 @@ def _settings(
     settings: Settings, caps: Mapping[str, Any], beliefs: Path | None, cache: bool, allow_unsafe: bool
 ) -> Settings:
     from bdc_agents.evaluate.config import build
-    from bdc_agents.runs.beliefs import load_beliefs
+    from bdc_agents.runs.sharing.beliefs import load_beliefs
 
     given = {key: value for key, value in caps.items() if value is not None}
     changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
@@ -349,7 +349,7 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     from bdc_agents.evaluate.report.advice import advise, as_markdown
     from bdc_agents.evaluate.results import trace_folder
     from bdc_agents.runs import write_text
-    from bdc_agents.runs.beliefs import keep_beliefs
+    from bdc_agents.runs.sharing.beliefs import keep_beliefs
 
     rows = rows_by_solver(out)
     places = {name: trace_folder(out, name) for name in summary.moves}
@@ -359,7 +359,7 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     if as_json:
         note(f"advice: {out / ADVICE_FILE}")
     else:
-        Console().print(Markdown(text))
+        results().print(Markdown(text))
         print(f"advice: {out / ADVICE_FILE}")
 
 
@@ -510,7 +510,7 @@ def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> Non
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
         return
     if summary.solvers:
-        console = Console()
+        console = results()
         console.print(_summary_table(summary))
         console.print(_findings_text(summary))
         print(f"\neverything: {out / REPORT_FILE}", file=sys.stdout)

@@ -5,12 +5,15 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import typer
 
 from bdc_agents.errors import BDCError, NotInstalled, UsageError
 from bdc_agents.extras import missing
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SOLVED, UNSOLVED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 FAULT = 70
@@ -102,6 +105,17 @@ def _complain(message: str, code: int, as_json: bool) -> int:
         text = printable(message if code == INTERRUPTED else f"error: {message}")
     print(text, file=sys.stderr)
     return code
+
+
+def results() -> "Console":
+    """The console for what a command found, on stdout; what is no terminal gets lines that are not cut."""
+    from rich.console import Console  # Here: `--help` and mistakes need no tables.
+
+    from bdc_agents.view.text import UNCUT
+
+    console = Console()
+    # COLUMNS is somebody's wish, which rich heeds.
+    return console if console.is_terminal or os.environ.get("COLUMNS") else Console(width=UNCUT)
 
 
 def note(message: str) -> None:

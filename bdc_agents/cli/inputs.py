@@ -66,7 +66,9 @@ def read_settings(
 
 
 def _beliefs(path: Path) -> dict[str, Any]:
-    from bdc_agents.runs.beliefs import load_beliefs  # It imports what searches, which takes two seconds.
+    from bdc_agents.runs.sharing.beliefs import (
+        load_beliefs,  # It imports what searches, which takes two seconds.
+    )
 
     return load_beliefs(path).model_dump()
 

@@ -20,7 +20,7 @@ from bdc_agents.runs.hidden import right_programs, score_hidden
 from bdc_agents.runs.store import decide
 from bdc_agents.sandbox import Executor
 from bdc_agents.search import SearchEvent, asolve, trace_of
-from bdc_agents.search.checkpoints import PlainSerializer
+from bdc_agents.search.resume.checkpoints import PlainSerializer
 from bdc_agents.search.solve import has_begun
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Hidden, Program, Task, Trace, Tree, Usage

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
 
-from bdc_agents.data.doubts import Named, doubts
+from bdc_agents.data.doubtful_tests import Named, doubts
 from bdc_agents.data.rows import build_task, read_row
 from bdc_agents.data.shapes import within
 from bdc_agents.errors import ProblemError

@@ -14,8 +14,8 @@ from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.solvers import baselines, search  # noqa: F401
 from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, check_kind, create_solver
-from bdc_agents.runs.left_out import summary
-from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.collect.left_out import summary
+from bdc_agents.runs.collect.selection import Filter, select_jobs
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.types import Task

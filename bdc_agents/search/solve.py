@@ -16,8 +16,8 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.context import settings_of
 from bdc_agents.search.events import Emit, SearchEvent
 from bdc_agents.search.graph import create_search_graph
-from bdc_agents.search.origin import budget_of, differences, origin_of, raised
-from bdc_agents.search.review import unreviewed
+from bdc_agents.search.resume.origin import budget_of, differences, origin_of, raised
+from bdc_agents.search.review.questions import unreviewed
 from bdc_agents.search.state import SearchState, check_whole
 from bdc_agents.search.traces import trace_of
 from bdc_agents.sync import run_sync

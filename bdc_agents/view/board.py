@@ -66,6 +66,7 @@ class Board:
         self.stopped_by = ""
         self.started = clock()
         self.ended: float | None = None
+        self._waited, self._since = 0.0, 0.0
 
     @classmethod
     def of(cls, trace: Trace) -> Self:
@@ -91,6 +92,11 @@ class Board:
     def in_flight(self) -> int:
         """Calls that wait for an answer."""
         return sum(row.in_flight for row in self.agents.values())
+
+    @property
+    def waited(self) -> float:
+        """Seconds of the search with at least one call in flight: the rest is the sandbox's."""
+        return self._waited + (self.clock() - self._since if self.in_flight else 0.0)
 
     @property
     def usage(self) -> Usage:
@@ -138,6 +144,8 @@ class Board:
 
     def _on_asked(self, event: Mapping[str, Any]) -> None:
         row = self._agent(event["agent"])
+        if not self.in_flight:
+            self._since = self.clock()
         if not row.in_flight:
             row.since = self.clock()
         row.in_flight += 1
@@ -148,6 +156,8 @@ class Board:
         row.in_flight = max(0, row.in_flight - 1)
         if not row.in_flight:
             row.busy += self.clock() - row.since
+        if not self.in_flight:
+            self._waited += self.clock() - self._since
         row.fresh += 0 if used.cached else used.completion_tokens
         row.usage = row.usage + used
         self.waiting[event["node"]] -= 1

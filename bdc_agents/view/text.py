@@ -10,6 +10,8 @@ from rich.text import Text
 from bdc_agents.types import Review, Solution, Verdict
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
+UNCUT = 500
+"""Columns of what is no terminal: no line of a report is longer, so a pipe or a file gets all of each."""
 BAR_CELLS = 5
 """Cells of a bar: a fifth of the tests each, in a narrow column."""
 

@@ -26,12 +26,12 @@ from bdc_agents.evaluate.solvers.protocol import (
     spent,
 )
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, register_solver
-from bdc_agents.runs.blocks import learns, starting_from
+from bdc_agents.runs.sharing.blocks import learns, starting_from
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search import SearchEvent, asolve, trace_of
-from bdc_agents.search.budget import Amount
-from bdc_agents.search.checkpoints import PlainSerializer
-from bdc_agents.search.execute import program_key
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.resume.checkpoints import PlainSerializer
+from bdc_agents.search.round.budget import Amount
 from bdc_agents.types import Node, Problem, Program, Trace, Usage
 
 

@@ -15,11 +15,12 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.choice.agreement import WITHIN
 from bdc_agents.search.policy.beliefs import MENDED, MENDS, NOTHING, OUTCOMES, PASSED, Outlook, Told
+from bdc_agents.search.policy.p_ucb import exploration
 from bdc_agents.search.policy.reflect import did_not_help, prune
-from bdc_agents.search.policy.select import EXPANSION_TRIES, exploration, live
+from bdc_agents.search.policy.select import EXPANSION_TRIES, live
+from bdc_agents.search.round.calls import derive_seed
 from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
 FAILED = OUTCOMES[:-1]

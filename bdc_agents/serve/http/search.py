@@ -24,8 +24,8 @@ from bdc_agents.chat.state import ChatState
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError, ConfigError
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.budget import rollouts_at_most
 from bdc_agents.search.context import SearchContext, read_context, settings_of
+from bdc_agents.search.round.budget import rollouts_at_most
 from bdc_agents.search.state import SearchState
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused

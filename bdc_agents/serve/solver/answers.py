@@ -11,7 +11,7 @@ from bdc_agents.config import Budget, explain
 from bdc_agents.data import problem_from_statement
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import refuse, unknown
-from bdc_agents.search.execute import program_key
+from bdc_agents.search.nodes.execute import program_key
 from bdc_agents.types import Frozen, Given, Problem, Solution, StoppedBy, Task, Usage, Verdict
 
 Settings = TypeVar("Settings", bound=Frozen)
