@@ -202,7 +202,7 @@ async def evaluate(names: Sequence[str], part: str, data: Path, state: Path) -> 
                 answer = await solver.solve(task.problem, SEED)
                 solution = answer.trace.solution
                 if any(usage.failed for usage in solution.usage.values()):
-                    raise RuntimeError(f"{name} did not answer {task.problem.id}: {solution.set_aside or ''}")
+                    raise RuntimeError(f"no answer to {task.problem.id}: {solution.set_aside}")
                 right = solution.solved and await passes(task, solution.code, executor)
                 tokens = sum(usage.tokens for usage in solution.usage.values())
                 row = {"problem": task.problem.id, "public": solution.solved, "solved": right}
