@@ -24,7 +24,7 @@ const script = await build({
 });
 const style = await build({ ...shared, entryPoints: ["src/style.css"], target: ["chrome123", "firefox120", "safari17.5"] });
 
-const licences = ["preact", "d3-hierarchy", "diff"].map((name) => {
+const licences = ["preact", "diff"].map((name) => {
   const folder = join(here, "node_modules", name);
   const version = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).version;
   return `${name} ${version}\n\n${readFileSync(join(folder, "LICENSE"), "utf8").trim()}\n`;

@@ -15,18 +15,19 @@ const ENDED: Record<string, string> = {
   exhausted: "nothing was left to try", agents: "no agent answered any more", interrupted: "it was interrupted",
 };
 
-function headline(solution: Solution, result: string): [string, string, string] {
+function headline(solution: Solution, result: string, busy: boolean): [string, string, string] {
   const seen = passes(solution.verdict);
   const tests = seen ? (seen.passed === seen.of ? (seen.of === 1 ? "the one public test passes" : `all ${count(seen.of)} public tests pass`) : `${seen.passed} of ${plural(seen.of, "public test")} pass`) : "no program ran";
+  if (busy) return [solution.solved ? "pass" : "part", solution.solved ? "Passes so far" : "Not solved yet", `${tests}; the search goes on`];
   if (result === "solved") return ["pass", "Solved", `${tests}${solution.confirmed ? "; a second program agrees on further inputs" : ""}`];
   if (result === "unconfirmed") return ["part", "Solved, not confirmed", `${tests}; the search ended before a second program agreed with it`];
   return [seen?.passed ? "part" : "wrong", "Not solved", tests];
 }
 
-export function Answer({ search, choose, wide }: { search: Search; choose: (id: string) => void; wide?: boolean }): JSX.Element {
+export function Answer({ search, choose, busy }: { search: Search; choose: (id: string) => void; busy: boolean }): JSX.Element {
   const { solution, problem, decision } = search.trace;
-  const [whole, setWhole] = useState(!!wide);
-  const [kind, title, detail] = headline(solution, resultOf(search.trace)), sum = totals(search.trace);
+  const [whole, setWhole] = useState(false);
+  const [kind, title, detail] = headline(solution, resultOf(search.trace), busy), sum = totals(search.trace);
   const failing = solution.verdict?.results.find((one) => one.outcome !== "passed");
   const hidden = decision?.hidden;
   const long = solution.code.split("\n").length > 14;
@@ -36,7 +37,7 @@ export function Answer({ search, choose, wide }: { search: Search; choose: (id: 
     ["programs", `${count(solution.tree.programs)} at ${plural(solution.tree.nodes, "node")}`],
   ];
   if (hidden) facts.push(["hidden tests", <span class={hidden.passed === hidden.total ? "good" : "bad"}>{`${hidden.passed} of ${hidden.total} pass`}</span>]);
-  if (ENDED[solution.stopped_by]) facts.push(["ended since", ENDED[solution.stopped_by]!]);
+  if (!busy && ENDED[solution.stopped_by]) facts.push(["ended because", ENDED[solution.stopped_by]!]);
   if (solution.tier) facts.push(["sandbox", <Text most={60}>{solution.tier}</Text>]);
   return (
     <section class={`answer panel ${kind}`} aria-label="The answer">

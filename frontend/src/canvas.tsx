@@ -1,6 +1,6 @@
 // The tree as boxes in a window that scrolls. Only boxes in sight are drawn, so that ten thousand cost what fifty do.
 
-import type { CSSProperties, TargetedMouseEvent, TargetedPointerEvent, JSX } from "preact";
+import type { ComponentChildren, CSSProperties, TargetedMouseEvent, TargetedPointerEvent, JSX } from "preact";
 import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { AgentsContext, lookOf, Mark } from "./agents";
 import { BOX, icicle, neighbour, type Drawing, type Item } from "./layout";
@@ -33,6 +33,8 @@ export interface CanvasProps {
   unfoldRest: (id: string) => void;
   /** Counts up where the chosen node is to be brought into the middle. */
   summons: number;
+  /** Told which boxes are in the window, as far as they have no others behind them. */
+  tell: (inSight: string[]) => void;
 }
 
 export function Canvas(props: CanvasProps): JSX.Element {
@@ -71,7 +73,10 @@ export function Canvas(props: CanvasProps): JSX.Element {
       if (at - pad < from || long + 2 * pad > room) return at - pad;
       return at + long + pad > from + room ? at + long + pad - room : from;
     };
-    box.scrollTo({ left: along(x, w, box.scrollLeft, box.clientWidth), top: along(y, h, box.scrollTop, box.clientHeight), behavior: "instant" });
+    // A box whose line has scrolled by still stands at the edge, as long as what hangs on it is in sight.
+    const stays = !centre && y < box.scrollTop && item.end * scale + MARGIN - h > box.scrollTop + pad;
+    const top = stays ? box.scrollTop : along(y, h, box.scrollTop, box.clientHeight);
+    box.scrollTo({ left: along(x, w, box.scrollLeft, box.clientWidth), top, behavior: "instant" });
     measure();
   };
   useLayoutEffect(() => {
@@ -118,7 +123,12 @@ export function Canvas(props: CanvasProps): JSX.Element {
 
   const real = { left: (sight.left - MARGIN) / scale, right: (sight.right - MARGIN) / scale, top: (sight.top - MARGIN) / scale, bottom: (sight.bottom - MARGIN) / scale };
   const visible = useMemo(() => drawing.items.filter((item) =>
-    item.x < real.right && item.x + BOX.width > real.left && item.y < real.bottom && item.y + item.height > real.top), [drawing, sight, scale]);
+    item.x < real.right && item.x + BOX.width > real.left && item.y < real.bottom && item.end > real.top), [drawing, sight, scale]);
+  useEffect(() => {
+    const box = frame.current!, top = (box.scrollTop - MARGIN) / scale, bottom = top + box.clientHeight / scale;
+    const there = visible.filter((item) => item.end > top && item.y < bottom), seen = new Set(there);
+    props.tell(there.filter((item) => !item.kids.some((kid) => seen.has(kid))).map((item) => item.id));
+  }, [visible]);
   const edges = useMemo(() => drawing.items.filter((item) => {
     const from = item.parent;
     if (!from || from.x + BOX.width > real.right || item.x < real.left) return false;
@@ -133,7 +143,7 @@ export function Canvas(props: CanvasProps): JSX.Element {
   return (
     <div class={kind} ref={frame} onScroll={measure} onPointerDown={drag} data-drawn={drawn.length}>
       <div class="sheet" style={{ width: `${size.width}px`, height: `${size.height}px` }}>
-        <div class="scaled" style={{ transform: `translate(${MARGIN}px, ${MARGIN}px) scale(${scale})`, width: `${drawing.width}px`, height: `${drawing.height}px` }}>
+        <div class="inset" style={{ left: `${MARGIN}px`, top: `${MARGIN}px` }}><div class="scaled" style={{ zoom: scale, width: `${drawing.width}px`, height: `${drawing.height}px` }}>
           <svg class="edges" width={drawing.width} height={drawing.height} aria-hidden="true">
             {edges.map((item) => <Edge key={item.key} item={item} search={search} replay={replay} />)}
           </svg>
@@ -142,7 +152,7 @@ export function Canvas(props: CanvasProps): JSX.Element {
               ? <Box key={item.key} item={item} {...props} entry={item.key === entry} take={() => { setFocused(item.key); props.choose(item.id); }} />
               : <Rest key={item.key} item={item} entry={item.key === entry} open={() => open(item)} ghost={!replay.at(item.hidden[0]!).born} />))}
           </div>
-        </div>
+        </div></div>
       </div>
     </div>
   );
@@ -206,13 +216,17 @@ function drag(event: TargetedPointerEvent<HTMLDivElement>): void {
 }
 
 function Edge({ item, search, replay }: { item: Item; search: Search; replay: Replay }): JSX.Element {
-  const from = item.parent!, x = from.x + BOX.width, y = from.y + from.height / 2, to = item.y + item.height / 2, middle = (x + item.x) / 2;
+  const from = item.parent!, x = from.x + BOX.width, y = from.y + from.height / 2, to = item.y + item.height / 2, middle = x + BOX.gapX * 0.6;
   const ghost = !replay.at(item.node ? item.id : item.hidden[0]!).born;
   const best = item.node && search.onPath.has(item.id) && replay.whole;
-  return <path class={`edge ${best ? "best" : ""} ${ghost ? "ghost" : ""}`} d={`M${x},${y}C${middle},${y} ${middle},${to} ${item.x},${to}`} />;
+  return <path class={`edge ${best ? "best" : ""} ${ghost ? "ghost" : ""}`} d={`M${x},${y}H${middle}V${to}H${item.x}`} />;
 }
 
-const placeOf = (item: Item): CSSProperties => ({ transform: `translate(${item.x}px, ${item.y}px)`, width: `${BOX.width}px`, height: `${item.height}px` });
+/** A lane as long as what hangs on a box, in which the box stays in sight. */
+const Lane = ({ item, children }: { item: Item; children: ComponentChildren }): JSX.Element => (
+  <div class="lane" style={{ left: `${item.x}px`, top: `${item.y}px`, width: `${BOX.width}px`, height: `${item.end - item.y}px` }}>{children}</div>
+);
+const sizeOf = (item: Item): CSSProperties => ({ height: `${item.height}px` });
 
 function Box({ item, search, replay, chosen, found, closed, entry, take, fold }: CanvasProps & { item: Item; entry: boolean; take: () => void }): JSX.Element {
   const node = item.node!, now = replay.at(node.id), best = bestOf(now.written);
@@ -224,7 +238,7 @@ function Box({ item, search, replay, chosen, found, closed, entry, take, fold }:
   const kinds = ["node", colour === null ? "" : `agent-${colour}`, now.born ? "" : "ghost", answer ? "answer" : "", pruned ? "pruned" : "", node.id === chosen ? "chosen" : "",
     found.has(node.id) ? "found" : "", isCurrent(search, replay.after, node.id) ? "current" : ""].filter(Boolean).join(" ");
   return (
-    <div class={kinds} style={{ ...placeOf(item), "--v": String(Math.round(100 * (now.value ?? 0))) }} role="treeitem" tabIndex={entry ? 0 : -1} data-key={item.key} data-node={node.id}
+    <Lane item={item}><div class={kinds} style={{ ...sizeOf(item), "--v": String(Math.round(100 * (now.value ?? 0))) }} role="treeitem" tabIndex={entry ? 0 : -1} data-key={item.key} data-node={node.id}
       aria-level={item.depth + 1} aria-posinset={item.place} aria-setsize={item.of} aria-selected={node.id === chosen}
       aria-expanded={node.children.length ? !folded : undefined} onClick={take}>
       <span class="hear">{`${node.id}${now.born ? "" : ", not there yet"} `}</span>
@@ -250,26 +264,27 @@ function Box({ item, search, replay, chosen, found, closed, entry, take, fold }:
         <span class="fold" title={folded ? "Show what is below" : "Hide what is below"} aria-hidden="true"
           onClick={(event) => { event.stopPropagation(); fold(node.id); }}>{folded ? node.children.length : "\u2212"}</span>
       )}
-    </div>
+    </div></Lane>
   );
 }
 
 function Rest({ item, entry, open, ghost }: { item: Item; entry: boolean; open: () => void; ghost: boolean }): JSX.Element {
   return (
-    <div class={`node rest ${ghost ? "ghost" : ""}`} style={placeOf(item)} role="treeitem" tabIndex={entry ? 0 : -1} data-key={item.key} aria-level={item.depth + 1}
+    <Lane item={item}><div class={`node rest ${ghost ? "ghost" : ""}`} style={sizeOf(item)} role="treeitem" tabIndex={entry ? 0 : -1} data-key={item.key} aria-level={item.depth + 1}
       aria-posinset={item.place} aria-setsize={item.of} aria-expanded={false} aria-selected={false} aria-label={`${item.hidden.length} not evaluated; show them`} onClick={open}>
       {!ghost && <span>{`${item.hidden.length} not evaluated`}</span>}
-    </div>
+    </div></Lane>
   );
 }
 
 // --- the overview -----------------------------------------------------------------------------
 
+const EDGE = 6; // Pixels at the side, for the bracket.
 const AGAIN = 2; // Pixels below which bars of siblings are drawn as one.
 
 /** The whole tree, however large, as bars: a click goes there. */
-export function Overview({ search, replay, drawing, chosen, found, go }: {
-  search: Search; replay: Replay; drawing: Drawing; chosen: string; found: ReadonlySet<string>; go: (id: string) => void;
+export function Overview({ search, replay, chosen, found, inSight, go }: {
+  search: Search; replay: Replay; chosen: string; found: ReadonlySet<string>; inSight: string[]; go: (id: string) => void;
 }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { bars, depth } = useMemo(() => icicle(search), [search]);
@@ -283,11 +298,11 @@ export function Overview({ search, replay, drawing, chosen, found, go }: {
     return () => { watch.disconnect(); dark.removeEventListener("change", again); };
   }, []);
   useEffect(() => {
-    if (size.width) paint(canvas.current!, size, bars, depth, search, replay, chosen, found);
-  }, [size, bars, search, replay, chosen, found, themed, drawing]);
+    if (size.width) paint(canvas.current!, size, bars, depth, search, replay, chosen, found, inSight);
+  }, [size, bars, search, replay, chosen, found, inSight, themed]);
   const at = (event: TargetedMouseEvent<HTMLCanvasElement>): string | null => {
     const frame = event.currentTarget.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - frame.left) / frame.width) * (depth + 1)), y = (event.clientY - frame.top) / frame.height;
+    const column = Math.floor(((event.clientX - frame.left - EDGE) / (frame.width - EDGE)) * (depth + 1)), y = (event.clientY - frame.top) / frame.height;
     return bars.find((bar) => bar.depth === column && bar.from <= y && y < bar.to)?.id ?? null;
   };
   return (
@@ -301,13 +316,13 @@ export function Overview({ search, replay, drawing, chosen, found, go }: {
 }
 
 function paint(canvas: HTMLCanvasElement, size: { width: number; height: number }, bars: ReturnType<typeof icicle>["bars"], depth: number, search: Search, replay: Replay,
-  chosen: string, found: ReadonlySet<string>): void {
+  chosen: string, found: ReadonlySet<string>, inSight: string[]): void {
   const ratio = Math.min(devicePixelRatio || 1, 2), style = getComputedStyle(canvas), colour = (name: string): string => style.getPropertyValue(name).trim();
   canvas.width = Math.round(size.width * ratio);
   canvas.height = Math.round(size.height * ratio);
   const pen = canvas.getContext("2d")!;
   pen.scale(ratio, ratio);
-  const wide = size.width / (depth + 1), path = new Set(pathTo(chosen));
+  const left = EDGE, wide = (size.width - left) / (depth + 1), path = new Set(pathTo(chosen));
   const shades = { none: colour("--idle"), low: colour("--value"), pass: colour("--good-fill"), mark: colour("--accent"), hit: colour("--hit") };
   const lowest = new Array<number>(depth + 1).fill(-1);
   for (const bar of bars) {
@@ -319,19 +334,26 @@ function paint(canvas: HTMLCanvasElement, size: { width: number; height: number 
     lowest[bar.depth] = y + 0.8;
     pen.globalAlpha = 1;
     pen.fillStyle = shades.none;
-    pen.fillRect(bar.depth * wide, y, wide - 1, high);
+    pen.fillRect(left + bar.depth * wide, y, wide - 1, high);
     if (now.value !== null) {
       pen.globalAlpha = now.value >= 1 ? 1 : 0.15 + 0.75 * now.value;
       pen.fillStyle = now.value >= 1 ? shades.pass : shades.low;
-      pen.fillRect(bar.depth * wide, y, wide - 1, high);
+      pen.fillRect(left + bar.depth * wide, y, wide - 1, high);
     }
     pen.globalAlpha = 1;
-    if (found.has(bar.id)) { pen.fillStyle = shades.hit; pen.fillRect(bar.depth * wide, y, 4, Math.max(2, high)); }
-    if (path.has(bar.id)) { pen.strokeStyle = shades.mark; pen.lineWidth = bar.id === chosen ? 2.5 : 1.2; pen.strokeRect(bar.depth * wide + 1, y + 0.5, wide - 3, Math.max(2, high - 1)); }
+    if (found.has(bar.id)) { pen.fillStyle = shades.hit; pen.fillRect(left + bar.depth * wide, y, 4, Math.max(2, high)); }
+    if (path.has(bar.id)) { pen.strokeStyle = shades.mark; pen.lineWidth = bar.id === chosen ? 2.5 : 1.2; pen.strokeRect(left + bar.depth * wide + 1, y + 0.5, wide - 3, Math.max(2, high - 1)); }
+  }
+  // A bracket at the side says which part the window shows.
+  const there = new Set(inSight), rows = bars.filter((bar) => there.has(bar.id));
+  if (rows.length) {
+    const from = Math.min(...rows.map((bar) => bar.from)) * size.height, to = Math.max(...rows.map((bar) => bar.to)) * size.height;
+    pen.fillStyle = shades.mark;
+    pen.fillRect(0, from, 3, Math.max(3, to - from));
   }
   if (search.answer && replay.whole) {
     const bar = bars.find((one) => one.id === search.answer);
-    if (bar) { pen.fillStyle = shades.mark; pen.font = "bold 11px system-ui"; pen.fillText("\u2605", (bar.depth + 1) * wide - 14, Math.max(11, Math.min(size.height - 2, ((bar.from + bar.to) / 2) * size.height + 4))); }
+    if (bar) { pen.fillStyle = shades.mark; pen.font = "bold 11px system-ui"; pen.fillText("\u2605", left + (bar.depth + 1) * wide - 14, Math.max(11, Math.min(size.height - 2, ((bar.from + bar.to) / 2) * size.height + 4))); }
   }
 }
 

@@ -116,9 +116,9 @@ function DiffRow({ line }: { line: DiffLine }): JSX.Element {
 }
 
 /** One side of a comparison: what it shares with the other, and what it alone has. */
-function parts(changes: ChangeObject<string>[], own: "added" | "removed"): ComponentChildren {
+function parts(changes: ChangeObject<string>[], own: "added" | "removed", kind: string = own): ComponentChildren {
   return changes.filter((one) => one[own] || !(one.added || one.removed))
-    .map((one) => (one[own] ? <mark class={own}>{seen(one.value)}</mark> : seen(one.value)));
+    .map((one) => (one[own] ? <mark class={kind}>{seen(one.value)}</mark> : seen(one.value)));
 }
 
 const MOST_COMPARED = 1500; // Characters of a value that are compared one by one.
@@ -130,5 +130,5 @@ export function compared(expected: string, actual: string): { expected: Componen
   // Where nearly nothing is shared, marks on single letters would only confuse.
   const same = changes?.reduce((sum, one) => sum + (one.added || one.removed ? 0 : one.value.length), 0) ?? 0;
   if (!changes || same * 3 < Math.min(expected.length, actual.length)) return null;
-  return { expected: parts(changes, "removed"), actual: parts(changes, "added") };
+  return { expected: parts(changes, "removed", "differs"), actual: parts(changes, "added", "differs") };
 }

@@ -1,6 +1,8 @@
 // Where the boxes of the tree go. Pure: the same tree and folds give the same places.
+//
+// A node stands beside its first child, not in the middle of all: a path reads along a line, and a box can stay in sight for
+// as long as something that hangs on it is.
 
-import { hierarchy, tree as tidy, type HierarchyPointNode } from "d3-hierarchy";
 import { ROOT, type Search } from "./search";
 import type { TreeNode } from "./trace";
 
@@ -18,6 +20,8 @@ export interface Item {
   x: number;
   y: number;
   height: number;
+  /** Where all that hangs on it ends. */
+  end: number;
   depth: number;
   /** Place among its siblings, from 1, and their number. */
   place: number;
@@ -51,17 +55,13 @@ export const isIdle = (search: Search, id: string): boolean => {
 export function layout(search: Search, folds: Folds): Drawing {
   const root = search.nodes.get(ROOT);
   if (!root) return { items: [], byKey: new Map(), columns: [], width: 0, height: 0 };
-  const top = hierarchy(grow(search, folds, root), (item) => item.kids);
-  // The box and half the gap on either side; rows of folded nodes are low.
-  const placed = tidy<Item>().nodeSize([1, BOX.width + BOX.gapX])
-    .separation((a, b) => (a.data.height + b.data.height) / 2 + BOX.gapY)(top);
-  return drawing(placed);
+  return place(grow(search, folds, root));
 }
 
 function grow(search: Search, folds: Folds, root: TreeNode): Item {
   const item = (node: TreeNode | null, id: string, parent: Item | null, hidden: string[] = []): Item => ({
     key: node ? id : restKey(id), id, node, hidden, parent, kids: [], x: 0, y: 0,
-    height: node ? BOX.height : BOX.row, depth: parent ? parent.depth + 1 : 0, place: 1, of: 1,
+    height: node ? BOX.height : BOX.row, end: 0, depth: parent ? parent.depth + 1 : 0, place: 1, of: 1,
   });
   const top = item(root, ROOT, null);
   const stack = [top];
@@ -78,23 +78,28 @@ function grow(search: Search, folds: Folds, root: TreeNode): Item {
   return top;
 }
 
-function drawing(top: HierarchyPointNode<Item>): Drawing {
+function place(top: Item): Drawing {
   const items: Item[] = [], columns: Item[][] = [];
-  let least = Infinity, most = -Infinity;
-  top.eachBefore(({ data, x }) => {
-    least = Math.min(least, x - data.height / 2);
-    most = Math.max(most, x + data.height / 2);
-  });
-  top.eachBefore(({ data, x, y }) => {
-    data.x = y;
-    data.y = x - data.height / 2 - least;
-    items.push(data);
-    (columns[data.depth] ??= []).push(data);
-  });
-  for (const column of columns) column.sort((a, b) => a.y - b.y);
+  // Without recursion: a tree may be as deep as a search is long.
+  const stack: [Item, boolean][] = [[top, false]];
+  let next = 0;
+  while (stack.length) {
+    const [item, done] = stack.pop()!;
+    if (done) {
+      next = Math.max(next, item.y + item.height + BOX.gapY);
+      item.end = next - BOX.gapY;
+      continue;
+    }
+    item.x = item.depth * (BOX.width + BOX.gapX);
+    item.y = next;
+    items.push(item);
+    (columns[item.depth] ??= []).push(item);
+    stack.push([item, true]);
+    for (let i = item.kids.length - 1; i >= 0; i--) stack.push([item.kids[i]!, false]);
+  }
   return {
     items, columns, byKey: new Map(items.map((item) => [item.key, item])),
-    width: (columns.length - 1) * (BOX.width + BOX.gapX) + BOX.width, height: most - least,
+    width: (columns.length - 1) * (BOX.width + BOX.gapX) + BOX.width, height: next - BOX.gapY,
   };
 }
 

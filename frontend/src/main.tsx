@@ -1,7 +1,7 @@
 // The page: reads its data, and keeps what is shown: which problem, node and moment.
 
 import { render, type JSX } from "preact";
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { addressOf, readAddress } from "./address";
 import { Agent, agentsOf, AgentsContext } from "./agents";
 import { Answer } from "./answer";
@@ -16,6 +16,7 @@ import { Timeline } from "./timeline";
 import type { PageData, Trace } from "./trace";
 import { plain, plural, Text } from "./text";
 
+const LEGIBLE = 0.75; // Scale at which a thought can still be read well.
 const FEW = 12; // Nodes of which an overview would show no more than the tree beside it.
 
 function Page({ data }: { data: PageData }): JSX.Element {
@@ -93,7 +94,7 @@ function Problem({ trace, title, many, step, steer, busy }: { trace: Trace; titl
         {title !== trace.problem.id && <h2 class="problem-id"><Text most={120}>{trace.problem.id}</Text></h2>}
         {many && <div class="row"><button type="button" onClick={() => step(-1)} aria-label="Previous problem">{"\u2039 previous"}</button><button type="button" onClick={() => step(1)} aria-label="Next problem">{"next \u203a"}</button></div>}
       </header>
-      <Answer search={search} choose={go} />
+      <Answer search={search} choose={go} busy={busy} />
       {search.nodes.has(ROOT) ? (
         <div class="work">
           <section class="panel tree" aria-label="The search">
@@ -114,6 +115,7 @@ function TreeView({ search, replay, chosen, choose, summons, go, busy }: {
 }): JSX.Element {
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set()), [opened, setOpened] = useState<ReadonlySet<string>>(new Set());
   const [scale, setScale] = useState(1), [words, setWords] = useState("");
+  const [inSight, tell] = useState<string[]>([]), [own, summonSelf] = useState(0);
   const frame = useRef<HTMLDivElement>(null);
   // What is chosen can be seen: what is folded above it opens.
   const folds = useMemo(() => {
@@ -129,10 +131,16 @@ function TreeView({ search, replay, chosen, choose, summons, go, busy }: {
   const zoom = useCallback((to: number) => setScale(Math.max(SCALES.least, Math.min(SCALES.most, to))), []);
   const fold = useCallback((id: string) => setClosed((old) => { const next = new Set(old); if (!next.delete(id)) next.add(id); return next; }), []);
   const unfoldRest = useCallback((id: string) => setOpened((old) => new Set([...old, id])), []);
-  const fit = (): void => {
+  const fitting = (): number => {
     const box = frame.current!.querySelector<HTMLElement>(".canvas")!;
-    zoom(Math.min(1, (box.clientWidth - 60) / drawing.width, (box.clientHeight - 60) / drawing.height));
+    return Math.min(1, (box.clientWidth - 60) / drawing.width, (box.clientHeight - 60) / drawing.height);
   };
+  const fit = (): void => { zoom(fitting()); summonSelf((n) => n + 1); };
+  // A tree that nearly fits is shown whole.
+  useLayoutEffect(() => {
+    const whole = fitting();
+    if (whole < 1 && whole >= LEGIBLE) fit();
+  }, [search.trace.problem.id]);
   const inner = useMemo(() => search.trace.nodes.filter((node) => node.id !== ROOT && node.children.length).map((node) => node.id), [search]);
   const next = (by: number): void => {
     if (!hits.length) return;
@@ -157,8 +165,8 @@ function TreeView({ search, replay, chosen, choose, summons, go, busy }: {
           <button type="button" onClick={fit}>Fit</button><button type="button" class="icon" onClick={() => zoom(scale * 1.25)} aria-label="Zoom in">+</button></span>
       </div>
       <div class="stage" ref={frame} style={{ "--tall": `${Math.ceil(drawing.height * scale) + 64}px` }}>
-        {many && <Overview search={search} replay={replay} drawing={drawing} chosen={chosen} found={found} go={go} />}
-        <Canvas search={search} replay={replay} drawing={drawing} chosen={chosen} found={found} scale={scale} setScale={zoom} closed={folds.closed} choose={choose} fold={fold} unfoldRest={unfoldRest} summons={summons} />
+        {many && <Overview search={search} replay={replay} chosen={chosen} found={found} inSight={inSight} go={go} />}
+        <Canvas search={search} replay={replay} drawing={drawing} chosen={chosen} found={found} scale={scale} setScale={zoom} closed={folds.closed} choose={choose} fold={fold} unfoldRest={unfoldRest} summons={summons + own} tell={tell} />
       </div>
       <Legend search={search} />
     </>

@@ -108,7 +108,7 @@ function Curve({ search, after, move }: { search: Search; after: number; move: (
           <><line class="rule" x1={LEFT} x2={wide - RIGHT} y1={up(reward)} y2={up(reward)} />
             <text x={LEFT - 6} y={up(reward) + 3.5} class="end">{reward}</text></>
         ))}
-        {ticks(all).map((call) => <text x={across(call)} y={HIGH - 6} class={call ? "middle" : ""}>{call}</text>)}
+        {ticks(all).map((call) => <text x={Math.min(across(call), wide)} y={HIGH - 6} class={!call ? "" : across(call) > wide - 20 ? "end" : "middle"}>{call}</text>)}
         <path class="curve" d={line} />
         {dots.map(({ written, at }) => {
           const { colour } = lookOf(agents, search.calls[at]!.agent);
