@@ -90,7 +90,9 @@ DEEDS = {"walk": _walk, "fold": _fold, "pan": _pan, "replay": _replay, "zoom": _
 def _tasks(trace: bytes) -> list[tuple[float, float]]:
     """Milliseconds of each task of the page's main thread: by the clock, and of CPU."""
     events = json.loads(trace)["traceEvents"]
-    mains = {(one["pid"], one["tid"]) for one in events if one.get("args", {}).get("name") == "CrRendererMain"}
+    mains = {
+        (one["pid"], one["tid"]) for one in events if one.get("args", {}).get("name") == "CrRendererMain"
+    }
     return [
         (one["dur"] / 1000, one.get("tdur", one["dur"]) / 1000)
         for one in events
@@ -116,7 +118,10 @@ def measure(html: Path, chromium: str) -> dict[str, Any]:
             _idle(page)
 
         tasks = traced(visit)
-        found: dict[str, Any] = {"stands": page.evaluate("window.stood"), "stands_cpu": sum(cpu for _, cpu in tasks)}
+        found: dict[str, Any] = {
+            "stands": page.evaluate("window.stood"),
+            "stands_cpu": sum(cpu for _, cpu in tasks),
+        }
         for name, deed in DEEDS.items():
             tasks = traced(deed)
             found[name] = max(wall for wall, _ in tasks)
@@ -126,7 +131,9 @@ def measure(html: Path, chromium: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--visits", type=int, default=5)
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))

@@ -17,7 +17,7 @@ def render_html(traces: Sequence[Trace], title: str = "", live: Mapping[str, Any
         traces: The traces of one run, in the order to list them; of a live page the present one, or none.
         title: Heading of the page; the problem or their number by default.
         live: For a page that a server keeps up to date: `thread`, `checkpoint`, `status`, `agents`, and `urls` of the
-            page's own origin by what they are for. None for an offline page, which asks nothing of anybody.
+            page's own origin by what they are for, None for what cannot be done. None for an offline page, which asks nothing of anybody.
     """
     if not title:
         title = traces[0].problem.id if len(traces) == 1 else f"{len(traces)} problems"
@@ -32,5 +32,5 @@ def render_html(traces: Sequence[Trace], title: str = "", live: Mapping[str, Any
         style=asset("bdc_agents.view", "page.css"),
         script=asset("bdc_agents.view", "page.js"),
         parts={"data": embed_json(data)},
-        connects=live is not None,
+        live=live is not None,
     )

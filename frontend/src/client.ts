@@ -42,8 +42,8 @@ async function send<T>(url: string, options: RequestInit = {}): Promise<T> {
   return body as T;
 }
 
-const post = <T>(url: string, body: object): Promise<T> =>
-  send<T>(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const post = <T>(url: string | null, body: object): Promise<T> =>
+  url === null ? Promise.reject(new Refused("This cannot be done with this search.")) : send<T>(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 /** An address that leads nowhere but to this server. */
 export function ownUrl(url: string): string | null {

@@ -9,11 +9,8 @@ import { AttemptRow } from "./programs";
 import { Bar, Section } from "./ui";
 import { Why } from "./why";
 
-export interface Steer {
-  edit: (node: TreeNode) => void;
-  add: (node: TreeNode) => void;
-  veto: (node: TreeNode) => void;
-}
+/** Ways to steer, as far as there are. */
+export type Steer = Partial<Record<"edit" | "add" | "veto", (node: TreeNode) => void>>;
 
 export function Detail({ search, replay, id, choose, steer }: {
   search: Search; replay: Replay; id: string; choose: (id: string) => void; steer: Steer | null;
@@ -42,9 +39,9 @@ export function Detail({ search, replay, id, choose, steer }: {
             <button type="button" class="link" onClick={() => choose(node.parent!)}>{node.parent}</button>.</p>}
           {steer && (
             <div class="row">
-              {node.thought && <button type="button" onClick={() => steer.edit(node)}>Edit the thought</button>}
-              <button type="button" onClick={() => steer.add(node)}>Add a thought below</button>
-              {node.thought && !node.pruned && <button type="button" onClick={() => steer.veto(node)}>Veto this branch</button>}
+              {node.thought && steer.edit && <button type="button" onClick={() => steer.edit!(node)}>Edit the thought</button>}
+              {steer.add && <button type="button" onClick={() => steer.add!(node)}>Add a thought below</button>}
+              {node.thought && !node.pruned && steer.veto && <button type="button" onClick={() => steer.veto!(node)}>Veto this branch</button>}
             </div>
           )}
           <Numbers node={node} replay={replay} />

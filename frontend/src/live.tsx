@@ -99,8 +99,8 @@ export function LiveBar({ live, state, client, look, ask }: {
             )}
           </div>
         </details>
-        <button type="button" onClick={() => ask({ kind: "fork" })}>{"Fork\u2026"}</button>
-        <button type="button" class="primary" disabled={state.status === "busy"} onClick={() => ask({ kind: "continue" })}>{"Continue\u2026"}</button>
+        {live.urls.fork && <button type="button" onClick={() => ask({ kind: "fork" })}>{"Fork\u2026"}</button>}
+        {live.urls.continue && <button type="button" class="primary" disabled={state.status === "busy"} onClick={() => ask({ kind: "continue" })}>{"Continue\u2026"}</button>}
       </div>
       {state.checkpoint !== null && <p class="past">You look at a past state of this search. <button type="button" onClick={() => look(null)}>Back to now</button></p>}
       {(state.error || error) && <p class="bad" role="alert">{plain(state.error || error, 600)}</p>}

@@ -13,7 +13,7 @@ import { Form, LiveBar, useLive, type Asked } from "./live";
 import { indexOf, Problems } from "./problems";
 import { pathTo, Replay, ROOT, searchOf, type Search } from "./search";
 import { Timeline } from "./timeline";
-import type { PageData, Trace } from "./trace";
+import type { PageData, Trace, TreeNode } from "./trace";
 import { plain, plural, Text } from "./text";
 
 const LEGIBLE = 0.75; // Scale at which a thought can still be read well.
@@ -40,8 +40,11 @@ function Page({ data }: { data: PageData }): JSX.Element {
     setAt(index);
     history.pushState(null, "", addressOf({ problem: traces[index]!.problem.id }));
   }, [traces]);
-  const steer = useMemo<Steer | null>(() => (live && client && state.checkpoint === null
-    ? { edit: (node) => ask({ kind: "edit", node }), add: (node) => ask({ kind: "add", node }), veto: (node) => ask({ kind: "veto", node }) } : null), [live, client, state.checkpoint]);
+  const steer = useMemo<Steer | null>(() => {
+    if (!live || state.checkpoint !== null) return null;
+    const kinds = (["edit", "add", "veto"] as const).filter((kind) => live.urls[kind]);
+    return Object.fromEntries(kinds.map((kind) => [kind, (node: TreeNode) => ask({ kind, node })]));
+  }, [live, state.checkpoint]);
 
   return (
     <AgentsContext.Provider value={agents}>

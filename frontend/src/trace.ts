@@ -170,7 +170,8 @@ export interface Live {
   checkpoint: string | null;
   status: Status;
   agents: string[];
-  urls: Record<"trace" | "events" | "checkpoints" | "threads" | "fork" | "edit" | "add" | "veto" | "continue", string>;
+  /** Null for what cannot be done with this search. */
+  urls: Record<"trace" | "events" | "checkpoints" | "threads", string> & Record<"fork" | "edit" | "add" | "veto" | "continue", string | null>;
 }
 
 export interface PageData {

@@ -50,7 +50,11 @@ class Judge:
     tier = "scripted"
 
     async def run(self, job: Job) -> Verdict:
-        gives = {MENDED.strip(): RIGHT, FIRST.strip(): ("3", "0", "0", "4"), OTHER.strip(): ("4", "0", "2", "5")}
+        gives = {
+            MENDED.strip(): RIGHT,
+            FIRST.strip(): ("3", "0", "0", "4"),
+            OTHER.strip(): ("4", "0", "2", "5"),
+        }
         known = gives.get(job.code.strip())
         return Verdict(results=tuple(self._result(test, known) for test in job.tests), tier=self.tier)
 
@@ -59,11 +63,20 @@ class Judge:
             # On further inputs programs are told apart by what they are.
             return TestResult(outcome="wrong", shown=test.call, actual=str(known))
         if known is None:
-            return TestResult(outcome="error", shown=test.call, expected=test.expected[0], error="NameError: name 'dry'", line=2)
+            return TestResult(
+                outcome="error",
+                shown=test.call,
+                expected=test.expected[0],
+                error="NameError: name 'dry'",
+                line=2,
+            )
         number = CALLS.index(test.call)
         passed = known[number] == RIGHT[number]
         return TestResult(
-            outcome="passed" if passed else "wrong", shown=test.call, expected=RIGHT[number], actual=known[number]
+            outcome="passed" if passed else "wrong",
+            shown=test.call,
+            expected=RIGHT[number],
+            actual=known[number],
         )
 
     async def aclose(self) -> None:
@@ -88,7 +101,9 @@ def _bob(request: Request) -> str:
 def problem() -> Problem:
     tests = tuple(CallTest(call=call, expected=(right,)) for call, right in zip(CALLS, RIGHT, strict=True))
     statement = "Given how much the sun shone each day, return the longest run of days with any sun at all."
-    return Problem(id="demo:sunny-run", statement=statement, entry_point="longest", public_tests=tests, tags=("lists",))
+    return Problem(
+        id="demo:sunny-run", statement=statement, entry_point="longest", public_tests=tests, tags=("lists",)
+    )
 
 
 async def story() -> Trace:
@@ -122,18 +137,29 @@ def grown(size: int, agents: tuple[str, ...] = ("ann", "bob", "cat"), idle: int 
         agent = agents[number % len(agents)]
         passed = 4 if number == size - 1 else number * 7919 % 4
         results = tuple(
-            TestResult(outcome="passed" if place < passed else "wrong", shown=f"f({place})", expected=str(place), actual="-1")
+            TestResult(
+                outcome="passed" if place < passed else "wrong",
+                shown=f"f({place})",
+                expected=str(place),
+                actual="-1",
+            )
             for place in range(4)
         )
         code = f"def f(x):\n    # {number}\n    total = 0\n    for step in range(x):\n        total += step * {number}\n    return total\n"
-        programs[f"p{number}"] = Program(code=code, agent=agent, verdict=Verdict(results=results, tier="scripted"))
+        programs[f"p{number}"] = Program(
+            code=code, agent=agent, verdict=Verdict(results=results, tier="scripted")
+        )
         rest = [f"{node_id}.{len(kids[node_id]) + place}" for place in range(idle if kids[node_id] else 0)]
         nodes.append(
             Node(
                 id=node_id,
                 parent=node_id.rpartition(".")[0] or None,
                 children=(*kids[node_id], *rest),
-                thought=Thought(text=f"Thought {number}: look at the sums of neighbours before step {number % 17}.", agent=agent, prior=0.5)
+                thought=Thought(
+                    text=f"Thought {number}: look at the sums of neighbours before step {number % 17}.",
+                    agent=agent,
+                    prior=0.5,
+                )
                 if number
                 else None,
                 value=passed / 4,
@@ -141,17 +167,36 @@ def grown(size: int, agents: tuple[str, ...] = ("ann", "bob", "cat"), idle: int 
                 evaluations=1,
                 returns=1,
                 best_return=passed / 4,
-                attempts=(Attempt(program=f"p{number}", agent=agent, author=agent if number else "", reward=passed / 4),),
+                attempts=(
+                    Attempt(
+                        program=f"p{number}", agent=agent, author=agent if number else "", reward=passed / 4
+                    ),
+                ),
                 pruned=number % 23 == 22,
             )
         )
-        nodes += [Node(id=one, parent=node_id, thought=Thought(text=f"Left alone, {one}.", agent=agent, prior=0.1)) for one in rest]
+        nodes += [
+            Node(id=one, parent=node_id, thought=Thought(text=f"Left alone, {one}.", agent=agent, prior=0.1))
+            for one in rest
+        ]
         calls.append(
-            CallRecord(order=number, agent=agent, purpose="boost", node=node_id, prompt="0", seed=1, prompt_tokens=90, completion_tokens=40)
+            CallRecord(
+                order=number,
+                agent=agent,
+                purpose="boost",
+                node=node_id,
+                prompt="0",
+                seed=1,
+                prompt_tokens=90,
+                completion_tokens=40,
+            )
         )
     nodes.sort(key=lambda node: [int(step) for step in node.id.split(".")])
     last = ids[-1]
-    usage = {agent: Usage(calls=size // len(agents), prompt_tokens=90, completion_tokens=40, cost=0.01) for agent in agents}
+    usage = {
+        agent: Usage(calls=size // len(agents), prompt_tokens=90, completion_tokens=40, cost=0.01)
+        for agent in agents
+    }
     solution = Solution(
         problem_id="grown",
         solved=True,
@@ -163,10 +208,16 @@ def grown(size: int, agents: tuple[str, ...] = ("ann", "bob", "cat"), idle: int 
         confirmed=True,
         stopped_by="solved",
         usage=usage,
-        tree=TreeStats(nodes=len(nodes), evaluated=size, pruned=0, refined=0, depth=6, programs=size, rollouts=size),
+        tree=TreeStats(
+            nodes=len(nodes), evaluated=size, pruned=0, refined=0, depth=6, programs=size, rollouts=size
+        ),
         tier="scripted",
         seconds=12.0,
     )
     return Trace(
-        problem=problem().model_copy(update={"id": "grown"}), solution=solution, nodes=tuple(nodes), programs=programs, calls=tuple(calls)
+        problem=problem().model_copy(update={"id": "grown"}),
+        solution=solution,
+        nodes=tuple(nodes),
+        programs=programs,
+        calls=tuple(calls),
     )

@@ -1,6 +1,6 @@
 """A server that keeps to the contract of live pages, with a search that a test moves on by hand.
 
-    python tests/view/stub.py    # a search that grows call by call, to look at in a browser
+python tests/view/stub.py    # a search that grows call by call, to look at in a browser
 """
 
 import json
@@ -12,7 +12,10 @@ from typing import Any
 from bdc_agents.types import Trace
 from bdc_agents.view import render_html
 
-URLS = {name: f"/tree/t1/{name}" for name in ("trace", "events", "checkpoints", "threads", "fork", "edit", "add", "veto", "continue")}
+URLS = {
+    name: f"/tree/t1/{name}"
+    for name in ("trace", "events", "checkpoints", "threads", "fork", "edit", "add", "veto", "continue")
+}
 
 
 def upto(trace: Trace, calls: int) -> dict[str, Any]:
@@ -78,8 +81,16 @@ class Stub:
     def _get(self, request: BaseHTTPRequestHandler) -> None:
         path, _, query = request.path.partition("?")
         if path == "/tree/t1":
-            live = {"thread": "t1", "checkpoint": None, "status": self.status, "agents": ["ann", "bob"], "urls": URLS}
-            return self._send(request, 200, render_html([], "A live search", live=live).encode(), "text/html; charset=utf-8")
+            live = {
+                "thread": "t1",
+                "checkpoint": None,
+                "status": self.status,
+                "agents": ["ann", "bob"],
+                "urls": URLS,
+            }
+            return self._send(
+                request, 200, render_html([], "A live search", live=live).encode(), "text/html; charset=utf-8"
+            )
         if path == URLS["trace"]:
             past = int(query.partition("=")[2]) if query else None
             calls = self.calls if past is None else past
@@ -87,12 +98,23 @@ class Stub:
             if request.headers.get("If-None-Match") == tag:
                 return self._send(request, 304, b"")
             trace = upto(self.whole, calls) if calls else None
-            return self._json(request, 200, {"trace": trace, "status": self.status, "checkpoint": query or None}, tag)
+            return self._json(
+                request, 200, {"trace": trace, "status": self.status, "checkpoint": query or None}, tag
+            )
         if path == URLS["checkpoints"]:
-            rows = [{"id": str(n), "at": f"2026-12-01T10:00:{n:02}Z", "node": "execute", "calls": n, "best": 0.5} for n in range(1, self.calls)]
+            rows = [
+                {"id": str(n), "at": f"2026-12-01T10:00:{n:02}Z", "node": "execute", "calls": n, "best": 0.5}
+                for n in range(1, self.calls)
+            ]
             return self._json(request, 200, rows)
         if path == URLS["threads"]:
-            row = {"id": "t0", "problem": "demo:another", "outcome": "solved after 3 calls", "updated": "2026-12-01T09:00:00Z", "url": "/tree/t0"}
+            row = {
+                "id": "t0",
+                "problem": "demo:another",
+                "outcome": "solved after 3 calls",
+                "updated": "2026-12-01T09:00:00Z",
+                "url": "/tree/t0",
+            }
             return self._json(request, 200, [row])
         if path == URLS["events"]:
             return self._stream(request)
@@ -103,7 +125,9 @@ class Stub:
         if self.refuse:
             return self._json(request, 409, {"error": self.refuse})
         self.asked.append((request.path.rpartition("/")[2], body))
-        done = {"thread": "t2", "url": "/tree/t1#forked"} if request.path == URLS["fork"] else {"status": "busy"}
+        done = (
+            {"thread": "t2", "url": "/tree/t1#forked"} if request.path == URLS["fork"] else {"status": "busy"}
+        )
         return self._json(request, 200, done)
 
     def _stream(self, request: BaseHTTPRequestHandler) -> None:
@@ -120,7 +144,9 @@ class Stub:
                 if told is None or now[1] != told[1]:
                     request.wfile.write(f"event: status\ndata: {json.dumps({'status': now[1]})}\n\n".encode())
                 if now != told:
-                    request.wfile.write(f"event: changed\ndata: {json.dumps({'nodes': 1, 'calls': now[0]})}\n\n".encode())
+                    request.wfile.write(
+                        f"event: changed\ndata: {json.dumps({'nodes': 1, 'calls': now[0]})}\n\n".encode()
+                    )
                 request.wfile.flush()
             except OSError:
                 return
@@ -129,7 +155,9 @@ class Stub:
     def _json(self, request: BaseHTTPRequestHandler, status: int, value: object, tag: str = "") -> None:
         self._send(request, status, json.dumps(value).encode(), "application/json", tag)
 
-    def _send(self, request: BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "", tag: str = "") -> None:
+    def _send(
+        self, request: BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "", tag: str = ""
+    ) -> None:
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         for name, value in (("Content-Type", kind), ("ETag", tag)):

@@ -47,7 +47,11 @@ class Page(HTMLParser):
 def test_the_page_holds_the_traces_as_they_are(run, hostile):
     traces = [run[0], hostile[0]]
     data = json.loads(Page(render_html(traces, "two")).texts("script")[0])
-    assert data == {"title": "two", "traces": [trace.model_dump(mode="json") for trace in traces], "live": None}
+    assert data == {
+        "title": "two",
+        "traces": [trace.model_dump(mode="json") for trace in traces],
+        "live": None,
+    }
 
 
 def test_hostile_texts_stay_inside_the_data(hostile):

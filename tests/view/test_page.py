@@ -17,7 +17,9 @@ from .conftest import HOSTILE
 from .searches import FIRST, MENDED, grown, story
 from .stub import Stub
 
-playwright = pytest.importorskip("playwright.async_api", reason="Playwright for Python is not installed: pip install playwright")
+playwright = pytest.importorskip(
+    "playwright.async_api", reason="Playwright for Python is not installed: pip install playwright"
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 FRONTEND = Path(__file__).parents[2] / "frontend"
 AXE = FRONTEND / "node_modules" / "axe-core" / "axe.min.js"
@@ -47,17 +49,24 @@ async def visit(browser: Any, tmp_path: Path) -> AsyncIterator[Open]:
 
     async def visit(traces: list[Trace] | str, hash: str = "", width: int = 1280, **options: Any) -> Any:
         live = isinstance(traces, str)
-        context = await browser.new_context(viewport={"width": width, "height": 900}, offline=not live, **options)
+        context = await browser.new_context(
+            viewport={"width": width, "height": 900}, offline=not live, **options
+        )
         contexts.append(context)
         page = await context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on(
+            "console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None
+        )
         if live:
             await page.goto(traces)
             return page
         file = tmp_path / "page.html"
         file.write_text(render_html(traces), encoding="utf-8")
-        page.on("request", lambda asked: wrong.append(asked.url) if not asked.url.startswith(file.as_uri()) else None)
+        page.on(
+            "request",
+            lambda asked: wrong.append(asked.url) if not asked.url.startswith(file.as_uri()) else None,
+        )
         await page.goto(f"{file.as_uri()}{hash}")
         await page.locator("article").wait_for()
         return page
@@ -79,8 +88,20 @@ def many(found: Trace) -> list[Trace]:
     rows = []
     for number in range(40):
         solved = number % 4 > 0
-        problem = found.problem.model_copy(update={"id": f"demo:{number}", "statement": f"Problem {number}: count the {'dry' if solved else 'wet'} days."})
-        solution = found.solution.model_copy(update={"problem_id": problem.id, "solved": solved, "agent": "bob" if number % 2 else "ann", "seconds": float(40 - number)})
+        problem = found.problem.model_copy(
+            update={
+                "id": f"demo:{number}",
+                "statement": f"Problem {number}: count the {'dry' if solved else 'wet'} days.",
+            }
+        )
+        solution = found.solution.model_copy(
+            update={
+                "problem_id": problem.id,
+                "solved": solved,
+                "agent": "bob" if number % 2 else "ann",
+                "seconds": float(40 - number),
+            }
+        )
         rows.append(found.model_copy(update={"problem": problem, "solution": solution}))
     return rows
 
@@ -312,7 +333,31 @@ async def test_a_large_tree_is_drawn_in_part_and_its_overview_leads_anywhere(vis
 
 def _everywhere(value: Any, text: str) -> Any:
     """Every free text of a trace replaced by another one."""
-    kept = {"id", "entry_point", "public_tests", "preamble", "starter_code", "limits", "settings", "parent", "children", "outcome", "stopped_by", "kind", "purpose", "program", "node", "version", "checker", "asked", "decision", "created", "agent", "author", "before"}
+    kept = {
+        "id",
+        "entry_point",
+        "public_tests",
+        "preamble",
+        "starter_code",
+        "limits",
+        "settings",
+        "parent",
+        "children",
+        "outcome",
+        "stopped_by",
+        "kind",
+        "purpose",
+        "program",
+        "node",
+        "version",
+        "checker",
+        "asked",
+        "decision",
+        "created",
+        "agent",
+        "author",
+        "before",
+    }
     if isinstance(value, dict):
         return {key: inner if key in kept else _everywhere(inner, text) for key, inner in value.items()}
     if isinstance(value, list):
@@ -324,7 +369,9 @@ async def test_strangers_texts_are_texts_wherever_they_stand(visit, found):
     fields = _everywhere(found.model_dump(mode="json"), f"{HOSTILE} <b id=mark>x</b>")
     fields["calls"][0] |= {"unread": HOSTILE, "said": HOSTILE}
     fields["calls"][1] |= {"error": HOSTILE}
-    fields["reviews"] = [Review(asked="thoughts", decision="edit", node="0.1", text=HOSTILE, by=HOSTILE).model_dump()]
+    fields["reviews"] = [
+        Review(asked="thoughts", decision="edit", node="0.1", text=HOSTILE, by=HOSTILE).model_dump()
+    ]
     fields["solution"] |= {"notes": [HOSTILE], "set_aside": {"ann": HOSTILE, HOSTILE: HOSTILE}}
     trace = Trace.model_validate(fields)
     page = await visit([trace])
@@ -336,9 +383,13 @@ async def test_strangers_texts_are_texts_wherever_they_stand(visit, found):
     assert await page.locator("#mark, img, article script, iframe").count() == 0
     text = await page.locator("body").inner_text()
     assert "<img src=x onerror=alert(2)>" in text
-    assert not re.search("[\x1b\x07\x9b\u202e\u2028]", await page.evaluate("document.getElementById('page').innerText"))
+    assert not re.search(
+        "[\x1b\x07\x9b\u202e\u2028]", await page.evaluate("document.getElementById('page').innerText")
+    )
     assert {"RLO", "ESC", "BEL", "CSI"} <= {*await page.locator(".unseen").all_inner_texts()}
-    names = await page.evaluate("[...document.querySelectorAll('[aria-label],[title]')].map((one) => (one.ariaLabel ?? '') + one.title).join()")
+    names = await page.evaluate(
+        "[...document.querySelectorAll('[aria-label],[title]')].map((one) => (one.ariaLabel ?? '') + one.title).join()"
+    )
     assert not re.search("[\x1b\x07\x9b\u202e]", names)
 
 
@@ -356,7 +407,12 @@ async def test_the_browser_itself_refuses_to_make_markup(browser, found, tmp_pat
 async def test_megabytes_are_cut_until_somebody_asks(visit, found):
     huge = "x" * 3_000_000
     key = found.nodes[0].attempts[0].program
-    programs = {**found.programs, key: Program(code=f"{FIRST}# {huge}\n" + "y = 1\n" * 200_000, agent="ann", verdict=found.programs[key].verdict)}
+    programs = {
+        **found.programs,
+        key: Program(
+            code=f"{FIRST}# {huge}\n" + "y = 1\n" * 200_000, agent="ann", verdict=found.programs[key].verdict
+        ),
+    }
     problem = found.problem.model_copy(update={"statement": huge})
     page = await visit([found.model_copy(update={"programs": programs, "problem": problem})], "#node=0")
     assert await page.evaluate("document.body.innerText.length") < 40_000
@@ -384,13 +440,21 @@ async def test_axe_finds_nothing(browser, many, tmp_path, theme, width):
     if not AXE.exists():
         pytest.skip("axe-core is not installed: make page")
     file = tmp_path / "page.html"
-    pruned = [node.model_copy(update={"pruned": True}) if node.id == "0.2" else node for node in many[1].nodes]
+    pruned = [
+        node.model_copy(update={"pruned": True}) if node.id == "0.2" else node for node in many[1].nodes
+    ]
     traces = [many[0], many[1].model_copy(update={"nodes": tuple(pruned)})]
     file.write_text(render_html(traces), encoding="utf-8")
     # The policy would keep axe itself out.
-    context = await browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, bypass_csp=True, offline=True)
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=theme, bypass_csp=True, offline=True
+    )
     page = await context.new_page()
-    for place in ("#problem=demo%3A0&node=0.0.0", "#problem=demo%3A1&node=0.2&call=9", "#problem=demo%3A1&node=0"):
+    for place in (
+        "#problem=demo%3A0&node=0.0.0",
+        "#problem=demo%3A1&node=0.2&call=9",
+        "#problem=demo%3A1&node=0",
+    ):
         await page.goto("about:blank")
         await page.goto(f"{file.as_uri()}{place}")
         await page.locator("article").wait_for()
@@ -399,7 +463,10 @@ async def test_axe_finds_nothing(browser, many, tmp_path, theme, width):
             await page.wait_for_timeout(50)
         await page.evaluate(AXE.read_text(encoding="utf-8"))
         result = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"]) for one in result["violations"]] == []
+        assert [
+            (one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"])
+            for one in result["violations"]
+        ] == []
     await context.close()
 
 
@@ -528,7 +595,9 @@ async def test_what_the_server_refuses_is_told_in_its_words(browser, live):
     await page.get_by_text("All 13 calls").wait_for()
     await page.get_by_role("button", name="Continue…").click()
     await page.get_by_role("button", name="Continue", exact=True).click()
-    await page.get_by_role("alert").get_by_text("The search runs; wait until it rests, or fork it.").wait_for()
+    await (
+        page.get_by_role("alert").get_by_text("The search runs; wait until it rests, or fork it.").wait_for()
+    )
     assert live.asked == []
     await page.keyboard.press("Escape")
     await page.get_by_role("dialog").wait_for(state="detached")
