@@ -1,16 +1,15 @@
-"""How fast the page of a large tree is: until it stands, and the longest task while it is folded, moved and replayed.
+"""How fast the page of a large tree is: until it stands, and its longest task while somebody uses it.
 
     python benchmarks/page.py --nodes 1000 --out benchmarks/results/page.json
 
-It needs Playwright for Python and a Chromium (`--chromium`, by default the one on the path). A task is what keeps the browser
-from drawing and from taking a key. The browser's own trace tells each task of the page's main thread: by the clock, and by
-the CPU time that it took, which is the same on a machine that others use, too.
+It needs Playwright for Python and a Chromium (`--chromium`, by default the one on the path). A task is what
+keeps the browser from drawing and from taking a key. The browser's own trace tells each task of the page's
+main thread: by the clock, and by the CPU time that it took, which others on the machine change less.
 """
 
 import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -23,12 +22,9 @@ from playwright.sync_api import Page, sync_playwright
 from bdc_agents.view import render_html
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from view.browser import CHROMIUM, OPTIONS
 from view.searches import grown
 
-OPTIONS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 WATCH = """
 new MutationObserver((_, watch) => {
   if (document.querySelector("[data-node]")) { window.stood = performance.now(); watch.disconnect(); }
@@ -101,9 +97,9 @@ def _tasks(trace: bytes) -> list[tuple[float, float]]:
 
 
 def measure(html: Path, chromium: str) -> dict[str, Any]:
-    """One visit: milliseconds until the tree stands, and of each deed the longest task, by the clock and of CPU."""
+    """One visit: milliseconds until the tree stands, and the longest task of each deed, also of CPU."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*OPTIONS])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.add_init_script(WATCH)
 
@@ -136,7 +132,7 @@ def main() -> None:
     )
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--visits", type=int, default=5)
-    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    parser.add_argument("--chromium", default=CHROMIUM)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     trace = grown(options.nodes)

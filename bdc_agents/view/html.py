@@ -16,8 +16,9 @@ def render_html(traces: Sequence[Trace], title: str = "", live: Mapping[str, Any
     Args:
         traces: The traces of one run, in the order to list them; of a live page the present one, or none.
         title: Heading of the page; the problem or their number by default.
-        live: For a page that a server keeps up to date: `thread`, `checkpoint`, `status`, `agents`, and `urls` of the
-            page's own origin by what they are for, None for what cannot be done. None for an offline page, which asks nothing of anybody.
+        live: For a page that a server keeps up to date: `thread`, `checkpoint`, `status`, `agents`, and by
+            what they are for `urls` of the page's own origin, None for what cannot be done. None for an
+            offline page, which asks nothing of anybody.
     """
     if not title:
         title = traces[0].problem.id if len(traces) == 1 else f"{len(traces)} problems"

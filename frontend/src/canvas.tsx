@@ -4,7 +4,7 @@ import type { ComponentChildren, CSSProperties, TargetedMouseEvent, TargetedPoin
 import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { AgentsContext, lookOf, Mark } from "./agents";
 import { BOX, icicle, neighbour, type Drawing, type Item } from "./layout";
-import { bestOf, outcomeOf, pathTo, type Replay, type Search } from "./search";
+import { answerName, bestOf, outcomeOf, pathTo, type Replay, type Search } from "./search";
 import { isCurrent } from "./timeline";
 import { cut, plain, plural, seen, share } from "./text";
 import { Bar, Passed, Sign } from "./ui";
@@ -246,7 +246,7 @@ function Box({ item, search, replay, chosen, found, closed, entry, take, fold }:
         <>
           <span class="top">
             {thought ? <><Mark name={thought.agent} /><bdi class="who">{seen(cut(thought.agent.replace(/@https?:.*/, ""), 40))}</bdi></> : <span class="who">root</span>}
-            {answer && <span class="tag good">{"\u2605"} answer</span>}
+            {answer && <span class="tag good">{"\u2605"} {answerName(search.trace)}</span>}
             {node.kind && <span class="tag">{node.kind}</span>}
             {thought?.agent !== node.thought?.agent || !node.refined || !replay.whole ? null : <span class="tag">refined</span>}
             {pruned && <span class="tag">pruned</span>}

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { Agent } from "./agents";
-import { bestOf, mended, pathTo, type Replay, type Search, type Written } from "./search";
+import { answerName, bestOf, mended, pathTo, type Replay, type Search, type Written } from "./search";
 import type { TreeNode } from "./trace";
 import { plural, share, Text } from "./text";
 import { AttemptRow } from "./programs";
@@ -26,7 +26,7 @@ export function Detail({ search, replay, id, choose, steer }: {
     <div class="detail" key={id}>
       <nav class="crumbs" aria-label="Path to this node">
         {pathTo(id).map((step, i, all) => (i === all.length - 1 ? <b aria-current="true">{step}</b> : <><button type="button" class="link" onClick={() => choose(step)}>{step}</button><span aria-hidden="true">{" \u203a "}</span></>))}
-        {answer && <span class="tag good">{"\u2605"} answer</span>}
+        {answer && <span class="tag good">{"\u2605"} {answerName(search.trace)}</span>}
         {node.kind && <span class="tag">{node.kind}</span>}
         {node.refined && <span class="tag">refined</span>}
         {node.pruned && <span class="tag">pruned</span>}

@@ -109,7 +109,7 @@ function testText(test: PublicTest): string {
 function ProblemText({ search }: { search: Search }): JSX.Element {
   const { problem } = search.trace;
   return (
-    <Section title="Problem" note={<Text most={80}>{[problem.id, problem.difficulty, ...problem.tags].filter(Boolean).join(" \u00b7 ")}</Text>}>
+    <Section title="Problem" note={plain([problem.id, problem.difficulty, ...problem.tags].filter(Boolean).join(" \u00b7 "), 120)}>
       <Text as="p" class="prose">{problem.statement}</Text>
       {problem.starter_code && <Code code={problem.starter_code} />}
       <h3>{plural(problem.public_tests.length, "public test")}</h3>

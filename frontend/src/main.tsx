@@ -163,7 +163,7 @@ function TreeView({ search, replay, chosen, choose, summons, go, busy }: {
           {words && <span class="quiet" role="status">{hits.length ? `${Math.max(0, hits.indexOf(chosen)) + (found.has(chosen) ? 1 : 0)} of ${hits.length}` : "nothing"}</span>}
         </span>
         {inner.length > 1 && <button type="button" onClick={() => setClosed(closed.size ? new Set() : new Set(inner.filter((id) => !search.onPath.has(id))))}>{closed.size ? "Unfold all" : "Fold"}</button>}
-        {search.answer && <button type="button" onClick={() => go(search.answer!)}>{"\u2605"} Answer</button>}
+        {search.answer && <button type="button" onClick={() => go(search.answer!)}>{`\u2605 ${search.trace.solution.solved ? "Answer" : "Best"}`}</button>}
         <span class="join"><button type="button" class="icon" onClick={() => zoom(scale * 0.8)} aria-label="Zoom out">{"\u2212"}</button>
           <button type="button" onClick={fit}>Fit</button><button type="button" class="icon" onClick={() => zoom(scale * 1.25)} aria-label="Zoom in">+</button></span>
       </div>

@@ -236,6 +236,9 @@ export function totals(trace: Trace): Totals {
   return sum;
 }
 
+/** What the program that is handed over is called: where none passes it is only the best. */
+export const answerName = (trace: Trace): string => (trace.solution.solved ? "answer" : "best");
+
 export type Result = "solved" | "unconfirmed" | "unsolved";
 
 export function resultOf(trace: Trace): Result {

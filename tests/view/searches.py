@@ -1,4 +1,4 @@
-"""Searches to look at in a browser: a real one with scripted agents in which a repair finds the answer, and a tree of any size."""
+"""Searches to look at: one in which a repair finds the answer, and a tree of any size."""
 
 import json
 from typing import Any
@@ -113,6 +113,13 @@ async def story() -> Trace:
     return await asolve(problem(), agents, executor=Judge(), search=search, budget=Budget(calls=14))
 
 
+CODE = """def f(x):
+    # {number}
+    total = 0
+    for step in range(x):
+        total += step * {number}
+    return total
+"""
 WIDTH = 4
 """Children of each inner node of a grown tree."""
 
@@ -145,7 +152,7 @@ def grown(size: int, agents: tuple[str, ...] = ("ann", "bob", "cat"), idle: int 
             )
             for place in range(4)
         )
-        code = f"def f(x):\n    # {number}\n    total = 0\n    for step in range(x):\n        total += step * {number}\n    return total\n"
+        code = CODE.format(number=number)
         programs[f"p{number}"] = Program(
             code=code, agent=agent, verdict=Verdict(results=results, tier="scripted")
         )

@@ -138,7 +138,8 @@ class Stub:
         told: tuple[int, str] | None = None
         while not self.closed:
             with self.changed:
-                self.changed.wait_for(lambda: self.closed or (self.calls, self.status) != told, timeout=1)
+                if (self.calls, self.status) == told and not self.closed:
+                    self.changed.wait(timeout=1)
             now = (self.calls, self.status)
             try:
                 if told is None or now[1] != told[1]:

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
@@ -13,6 +12,8 @@ from hypothesis import strategies as st
 
 from bdc_agents.page import asset, drawing_script, embed_json
 from bdc_agents.view import render_html
+
+from .browser import CHROMIUM, OPTIONS
 
 
 class Page(HTMLParser):
@@ -124,19 +125,21 @@ def test_the_title_names_the_problem_or_their_number(run):
     assert Page(render_html([], "none")).texts("h1") == ["none"]
 
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-
-
 def _dom(page, folder) -> str:
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command = [BROWSER, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri()]
+    command = [
+        CHROMIUM,
+        "--headless",
+        *OPTIONS,
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+        file.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser on this machine")
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser on this machine")
 def test_a_browser_draws_the_tree_and_runs_nothing_hostile(run, hostile, tmp_path):
     marked = '<img src=x onerror="document.title=1">'
     trace = hostile[0].model_copy(
@@ -150,4 +153,5 @@ def test_a_browser_draws_the_tree_and_runs_nothing_hostile(run, hostile, tmp_pat
     evaluated = {node.id for node in trace.nodes if node.value is not None}
     # What is out of sight and what was never evaluated is not drawn.
     assert {"0", trace.solution.node} <= set(drawn) <= {node.id for node in trace.nodes}
-    assert len(drawn) == len({*drawn}) and len({*drawn} & evaluated) > 1
+    assert len(drawn) == len({*drawn})
+    assert len({*drawn} & evaluated) > 1
