@@ -20,7 +20,7 @@ function headline(solution: Solution, result: string, busy: boolean): [string, s
   const tests = seen ? (seen.passed === seen.of ? (seen.of === 1 ? "the one public test passes" : `all ${count(seen.of)} public tests pass`) : `${seen.passed} of ${plural(seen.of, "public test")} pass`) : "no program ran";
   if (busy) return [solution.solved ? "pass" : "part", solution.solved ? "Passes so far" : "Not solved yet", `${tests}; the search goes on`];
   if (result === "solved") return ["pass", "Solved", `${tests}${solution.confirmed ? "; a second program agrees on further inputs" : ""}`];
-  if (result === "unconfirmed") return ["part", "Solved, not confirmed", `${tests}; the search ended before a second program agreed with it`];
+  if (result === "unconfirmed") return ["part", "Solved, not confirmed", `${tests}; no second program has confirmed it`];
   return [seen?.passed ? "part" : "wrong", "Not solved", tests];
 }
 

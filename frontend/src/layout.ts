@@ -6,7 +6,7 @@
 import { ROOT, type Search } from "./search";
 import type { TreeNode } from "./trace";
 
-export const BOX = { width: 236, height: 74, row: 28, gapX: 44, gapY: 12 };
+export const BOX = { width: 236, height: 78, row: 28, gapX: 44, gapY: 12 };
 const FEWEST_FOLDED = 2; // One row for one node would save nothing.
 
 /** A box: a node, or one row that stands for the children of `id` that have no program. */

@@ -99,6 +99,7 @@ function read(trace: Trace): Search {
 
 class Matching {
   private width: number;
+  private repairOf = new Map<number, string>();
 
   constructor(private search: Search) {
     const settings = search.trace.settings?.["search"] as { width?: number } | undefined;
@@ -108,6 +109,7 @@ class Matching {
   all(): void {
     const { calls, nodes, born } = this.search;
     if (nodes.has(ROOT)) born.set(ROOT, -1);
+    this.repairs();
     calls.forEach((call, at) => {
       if (call.error || !nodes.has(call.node)) return;
       if (call.purpose === "expand" || call.purpose === "merge") this.think(call, at);
@@ -143,16 +145,35 @@ class Matching {
     return true;
   }
 
-  private mend(call: Call, at: number): void {
-    const node = this.search.nodes.get(call.node)!;
-    const children = node.children.filter((id) => this.search.nodes.has(id));
-    const own = children.find((id) => {
-      const child = this.search.nodes.get(id)!;
-      return !this.search.born.has(id) && child.mends === call.move?.program && child.thought?.agent === call.agent;
+  /** Which repair each call gave. Children are numbered in the order in which they came, so a later one is of a later call. */
+  private repairs(): void {
+    const asked = new Map<string, number[]>();
+    this.search.calls.forEach((call, at) => {
+      if (call.purpose !== "repair" || call.error || call.unread) return;
+      asked.set(call.node, [...(asked.get(call.node) ?? []), at]);
     });
-    if (own && !call.unread && this.write(own, call, at)) return this.bear(own, at);
+    for (const [id, calls] of asked) {
+      let next = 0;
+      for (const child of this.search.nodes.get(id)?.children ?? []) {
+        const node = this.search.nodes.get(child);
+        if (!node?.mends) continue;
+        const found = calls.findIndex((at, place) => {
+          const call = this.search.calls[at]!;
+          return place >= next && call.move?.program === node.mends && call.agent === node.thought?.agent;
+        });
+        if (found < 0) continue;
+        this.repairOf.set(calls[found]!, child);
+        next = found + 1;
+      }
+    }
+  }
+
+  private mend(call: Call, at: number): void {
+    const own = this.repairOf.get(at);
+    if (own && this.write(own, call, at)) return this.bear(own, at);
     // A program that is there already is one more attempt of whoever holds it.
-    [node.id, ...children.filter((id) => this.search.born.has(id))].some((id) => this.write(id, call, at));
+    const children = this.search.nodes.get(call.node)!.children.filter((id) => this.search.born.has(id));
+    [call.node, ...children].some((id) => this.write(id, call, at));
   }
 
   /** Nodes of a person, or of calls that the trace does not hold, are there before what was made of them. */

@@ -24,10 +24,10 @@ export const deedOf = (call: Call): string => WORDS[call.move?.kind ?? call.purp
 /** What one call was and gave, in a line. */
 export function CallLine({ search, at, choose }: { search: Search; at: number; choose: (id: string) => void }): JSX.Element {
   const call = search.calls[at]!, gave = search.gave[at]!;
-  const target = gave.written?.node.id ?? gave.nodes[0] ?? call.node;
+  const place = (id: string): JSX.Element => <button type="button" class="link" onClick={() => choose(id)}>{plain(id, 40)}</button>;
   return (
     <span class="call-line">
-      <Agent name={call.agent} /> {deedOf(call)} at <button type="button" class="link" onClick={() => choose(target)}>{plain(target, 40)}</button>
+      <Agent name={call.agent} /> {deedOf(call)} at {place(call.node)}{gave.written && gave.written.node.id !== call.node && <> {"\u2192"} {place(gave.written.node.id)}</>}
       {gave.written && <>: <Sign outcome={outcomeOf(gave.written.program)} /> <span class="tests">{share(gave.written.attempt.reward)}</span></>}
       {gave.nodes.length > 0 && !gave.written && `: ${plural(gave.nodes.length, "thought")}`}
       {call.error ? <span class="bad">: no reply came</span> : call.unread ? <span class="bad">: nothing could be read</span> : null}

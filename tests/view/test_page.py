@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bdc_agents.types import Program, Review, Trace
+from bdc_agents.types import Attempt, CallRecord, Node, Program, Review, Thought, Trace
 from bdc_agents.view import render_html
 
 from .browser import CHROMIUM, OPTIONS
@@ -189,8 +189,42 @@ async def test_every_program_of_a_trace_has_its_call(visit, found):
     rows = await texts(calls.locator("tbody tr"))
     programs = [call for call in found.calls if call.purpose in {"boost", "repair"}]
     assert sum(bool(re.search(r": [✓◐✗!] [01]\.\d\d", row)) for row in rows) == len(programs)
-    assert "bob repaired a program, its code shown at 0.0.0: ✓ 1.00" in rows[10]
-    assert "ann thought on at 0.0: 3 thoughts" in rows[3]
+    assert "bob repaired a program, its code shown at 0.0 → 0.0.0: ✓ 1.00" in rows[10]
+    assert "ann thought on at 0: 3 thoughts" in rows[3]
+
+
+async def test_a_repair_that_gave_what_was_there_is_told_from_one_that_gave_a_child(visit, found):
+    """Bob's first repair of ann's program gave it once more, and made no child; ann's and his second one did."""
+    key = found.nodes[0].attempts[0].program
+    first = found.calls[0]
+    repair = found.calls[10]
+
+    def call(order: int, agent: str) -> CallRecord:
+        move = repair.move.model_copy(update={"node": "0", "agent": agent, "program": key})
+        return repair.model_copy(update={"order": order, "agent": agent, "node": "0", "move": move})
+
+    def child(number: int, agent: str) -> Node:
+        attempt = Attempt(program=f"new{number}", agent=agent, reward=0.5)
+        thought = Thought(text="Mended.", agent=agent)
+        return Node(
+            id=f"0.{number}",
+            parent="0",
+            thought=thought,
+            mends=key,
+            kind="repair",
+            value=0.5,
+            attempts=(attempt,),
+        )
+
+    attempts = tuple(Attempt(program=key, agent=agent, reward=0.5) for agent in ("ann", "bob"))
+    root = Node(children=("0.0", "0.1"), attempts=attempts, value=0.5)
+    programs = {name: found.programs[key] for name in (key, "new0", "new1")}
+    calls = (first, call(1, "bob"), call(2, "ann"), call(3, "bob"))
+    nodes = (root, child(0, "ann"), child(1, "bob"))
+    page = await visit([found.model_copy(update={"nodes": nodes, "programs": programs, "calls": calls})])
+    await page.get_by_text("4 calls", exact=True).click()
+    rows = await texts(page.get_by_label("Calls", exact=True).locator("tbody tr .link:not([aria-label])"))
+    assert rows == ["0", "0", "0", "0.0", "0", "0.1"]
 
 
 async def test_playing_ends_at_the_end(visit, found):
