@@ -194,7 +194,7 @@ async def test_every_program_of_a_trace_has_its_call(visit, found):
 
 
 async def test_a_repair_that_gave_what_was_there_is_told_from_one_that_gave_a_child(visit, found):
-    """Bob's first repair of ann's program gave it once more, and made no child; ann's and his second one did."""
+    """Bob's first repair of ann's program gave it once more; ann's repair and his second one made a child."""
     key = found.nodes[0].attempts[0].program
     first = found.calls[0]
     repair = found.calls[10]
@@ -218,7 +218,7 @@ async def test_a_repair_that_gave_what_was_there_is_told_from_one_that_gave_a_ch
 
     attempts = tuple(Attempt(program=key, agent=agent, reward=0.5) for agent in ("ann", "bob"))
     root = Node(children=("0.0", "0.1"), attempts=attempts, value=0.5)
-    programs = {name: found.programs[key] for name in (key, "new0", "new1")}
+    programs = dict.fromkeys((key, "new0", "new1"), found.programs[key])
     calls = (first, call(1, "bob"), call(2, "ann"), call(3, "bob"))
     nodes = (root, child(0, "ann"), child(1, "bob"))
     page = await visit([found.model_copy(update={"nodes": nodes, "programs": programs, "calls": calls})])
