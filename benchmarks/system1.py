@@ -172,7 +172,7 @@ def agent_of(name: str, state: Path) -> dict[str, Any]:
     """The settings of a model: `base`, or an arm's library."""
     if name == "base":
         return {"model": BASE, "options": {"slots": 4, "context": 8192}, "concurrency": 4}
-    options = {"model": "shared", "options": {"backend": "llamacpp"}}
+    options = {"model": "shared", "options": {"backend": "llama.cpp"}}
     return {"model": f"bdc:{state / name}", "options": options, "concurrency": 4}
 
 
@@ -201,6 +201,8 @@ async def evaluate(names: Sequence[str], part: str, data: Path, state: Path) -> 
             for task in queue:
                 answer = await solver.solve(task.problem, SEED)
                 solution = answer.trace.solution
+                if any(usage.failed for usage in solution.usage.values()):
+                    raise RuntimeError(f"no answer to {task.problem.id}: {solution.set_aside}")
                 right = solution.solved and await passes(task, solution.code, executor)
                 tokens = sum(usage.tokens for usage in solution.usage.values())
                 row = {"problem": task.problem.id, "public": solution.solved, "solved": right}

@@ -39,6 +39,7 @@ SLOW_PARTS = (
         "test_readme.py",
         "runs/test_honest.py",
     ),
+    "view/test_page.py",
 )
 SLOW_FIXTURES = {"bdc", "python", "executor", "configure", "world"}
 

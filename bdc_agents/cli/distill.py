@@ -32,7 +32,7 @@ EXAMPLES = (
     "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
     "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
     "bdc distill runs/mbpp --references leetcode:train --data DATA --out experts/library/both",
-    "bdc distill runs/mbpp --rounds 2 --problems mbpp:train --data DATA --backend llamacpp --out improved",
+    "bdc distill runs/mbpp --rounds 2 --problems mbpp:train --data DATA --backend llama.cpp --out improved",
     "bdc distill runs/mbpp --dpo --set dpo.pairs=programs --out experts/library/preferred",
     "bdc distill runs/mbpp --recipe qwen-7b --out big --engine ray --ray-address auto --gpus 1",
     "bdc distill --update experts/library/mine runs/solver runs/mbpp",
@@ -104,7 +104,7 @@ def distill(
     calls: Annotated[int, typer.Option(min=1, help="Answers to each problem of --rounds.")] = 8,
     backend: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What serves the library in --rounds, such as llamacpp."),
+        typer.Option(metavar="NAME", help="What serves the library in --rounds, such as llama.cpp."),
     ] = None,
     config: Config = None,
     one_expert: Annotated[
@@ -186,6 +186,7 @@ def _rounds(
 
     Raises:
         UsageError: If no problems are named, or a node is to train.
+        ConfigError: If there is no such backend.
     """
     if not problems:
         raise UsageError(
@@ -194,7 +195,10 @@ def _rounds(
     if ray is not None:
         raise UsageError("--rounds trains here; leave out --engine ray")
     from bdc_agents.cli.distill_rounds import answers
+    from bdc_agents.serve.backends.catalog import check_backend
 
+    if how["backend"] is not None:
+        check_backend(how["backend"])  # Now, and not after hours of training.
     folder = out.with_name(f"{out.name}.rounds")
     return Rounds(number, folder, answers(tuple(problems), folder, read_settings(config), **how))
 

@@ -143,6 +143,9 @@ hidden = 8
         "q0": 2,
         "q1": 2,
     }
+    unknown = CliRunner().invoke(app, [*given, *rounds, "--backend", "llamacpp"])
+    assert unknown.exit_code == 2
+    assert "did you mean llama.cpp" in unknown.output
     alone = CliRunner().invoke(app, [*given, "--rounds", "1"])
     assert alone.exit_code == 2
     assert "--rounds needs training problems" in alone.output
