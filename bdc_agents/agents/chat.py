@@ -12,7 +12,8 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.constants import TAG_NOSTREAM
 
 from bdc_agents.agents.answered import (
     as_message,
@@ -63,6 +64,11 @@ _TEMPLATE_TOKENS = 256
 """Tokens that a chat template may add, for the bound: some add a system prompt of their own."""
 _MESSAGE_TOKENS = 16
 """Tokens that a chat template may add to each message, for the bound: role names and marks."""
+
+
+_UNSEEN = RunnableConfig(tags=[TAG_NOSTREAM])
+"""An agent answers the search. Where the graph around streams messages, a chat client would show its raw reply,
+mostly JSON, as an answer to the person."""
 
 
 class ChatAgent:
@@ -265,7 +271,7 @@ class ChatAgent:
         """The model's message, and the messages that were sent."""
         runnable, messages = self._prepared(here, request, plan)
         async with asyncio.timeout(self.config.timeout):
-            answer = await runnable.ainvoke(input_of(runnable, messages))
+            answer = await runnable.ainvoke(input_of(runnable, messages), _UNSEEN)
         message = as_message(answer)
         if message is None:
             raise _NoMessage(f"an agent answers with a message, not with a {type(answer).__name__}")

@@ -369,7 +369,8 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
     asks = _QUESTION.match(said.words)
     if not said.tests and not said.starter and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
-        text = (NO_ANSWERS if asks else "") + GO_ON_HELP.format(call=call)
+        told = _waits(waiting) if waiting else GO_ON_HELP.format(call=call)
+        text = (NO_ANSWERS if asks else "") + told
         return Heard("say", "\n\n".join(filter(None, (_listed(said.unread), text))), waiting=waiting)
     if said.unread and not said.tests and not said.starter:
         return Heard("say", _unread(said), waiting=waiting)
@@ -473,6 +474,15 @@ def _answer(said: Said, waiting: Waiting) -> Heard | None:
             "say", f'Then write the right ones, such as `{call}`, or "go on without".', waiting=waiting
         )
     return None
+
+
+def _waits(waiting: Waiting) -> str:
+    """What a problem without tests waits for."""
+    if waiting.tests:
+        return 'I wait for your word on the tests: "yes", the numbers of those that are right, or your own.'
+    defines = waiting.problem.defines
+    call = f"`{defines}(...) should be ...`" if defines else "`Input: ... Output: ...`"
+    return f"I wait for a test, such as {call}" + (', or "go on without".' if defines else ".")
 
 
 def _chosen(problem: Problem, tests: Sequence[TestCase]) -> tuple[Problem, tuple[str, ...]]:

@@ -190,7 +190,7 @@ def _about(node: Node) -> Ask:
         f"New thought at node {node.id}. Approve: agents may write programs for it. Edit: another text in "
         "its place. Reject: the branch is pruned. Respond: your message continues it as a further thought."
     )
-    args = {"node": node.id, "text": thought.text, "agent": thought.agent}
+    args = {"text": thought.text, "node": node.id, "agent": thought.agent}  # Forms begin with what is edited.
     request = ActionRequest(name="thought", args=args, description=description)
     return Ask("thoughts", request, get_args(Type), node.id)
 
@@ -217,7 +217,7 @@ def about_budget(state: SearchState, used: Mapping[str, float]) -> list[Ask]:
         used: By the names of the caps.
     """
     caps = state.get("caps", {})
-    more = " and ".join(f"{cap:,g} {name}" for name, cap in _as_much_again(caps, used).items())
+    more = " and ".join(f"{cap:,g} {name}" for name, cap in as_much_again(caps, used).items())
     description = (
         f"The search has used its {state.get('stopped_by')} and is not solved. Approve: as much again, "
         f"{more} in all. Edit: the caps in args, in all. Reject: the search ends."
@@ -226,8 +226,8 @@ def about_budget(state: SearchState, used: Mapping[str, float]) -> list[Ask]:
     return [Ask("budget", request, ("approve", "edit", "reject"))]
 
 
-def _as_much_again(caps: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
-    # What was used may be above a cap, such as that on seconds.
+def as_much_again(caps: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
+    """The caps after a person approves more: what was used may be above one, such as that on seconds."""
     return {name: cap + max(cap, used.get(name, 0)) for name, cap in caps.items()}
 
 
@@ -410,5 +410,5 @@ def caps_after(one: Decided, used: Mapping[str, float]) -> dict[str, float]:
     """The caps in force after a decision on the budget."""
     caps = {name: one.ask.request["args"][name] for name in CAPS if name in one.ask.request["args"]}
     if one.type == "approve":
-        return _as_much_again(caps, used)
+        return as_much_again(caps, used)
     return dict(one.caps) if one.type == "edit" else caps
