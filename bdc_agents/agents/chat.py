@@ -67,8 +67,8 @@ _MESSAGE_TOKENS = 16
 
 
 _UNSEEN = RunnableConfig(tags=[TAG_NOSTREAM])
-"""An agent answers the search. Where the graph around streams messages, a chat client would show its raw reply,
-mostly JSON, as an answer to the person."""
+"""An agent answers the search. Where a graph around it streams messages, chat clients would show its raw
+replies, mostly JSON, as answers to the person."""
 
 
 class ChatAgent:

@@ -163,6 +163,6 @@ def _caps(text: str, ask: Ask) -> dict[str, Any]:
         name = "money" if unit == "dollar" else f"{unit}s"
         number = float(found["number"].replace(",", ""))
         if found["more"] or found["later"]:
-            number += max(ask.request["args"].get(name, 0), ask.request["args"]["used"].get(name, 0))
+            number += max(ask.request["args"].get(name, 0), ask.used.get(name, 0))
         caps[name] = int(number) if number.is_integer() else number
     return caps

@@ -11,7 +11,7 @@ from bdc_agents.chat.spoken import RAISES
 from bdc_agents.chat.understanding import UNTESTED, Heard, doubts_of
 from bdc_agents.config import Budget
 from bdc_agents.search.nodes.execute import program_key
-from bdc_agents.search.review.questions import CAPS, Ask, as_much_again
+from bdc_agents.search.review.questions import CAPS, PERSON, Ask, amounts, as_much_again
 from bdc_agents.search.state import Json
 from bdc_agents.types import (
     CallTest,
@@ -166,7 +166,7 @@ def decide(asks: Sequence[Ask]) -> str:
     return "\n\n".join([*parts, "I wait for your decision, by buttons or in words:", ways, _OR_ELSE])
 
 
-_OR_ELSE = "A test, a wish in words or another problem goes on from there without one."
+_OR_ELSE = "Or send a test, a wish or another problem instead."
 
 
 def _thought(number: int, args: Json) -> str:
@@ -185,10 +185,10 @@ def _ways(asks: Sequence[Ask]) -> list[str]:
         ]
     if asks[0].kind == "budget":
         args = asks[0].request["args"]
-        more = as_much_again({name: args[name] for name in CAPS if name in args}, args["used"])
+        more = as_much_again({name: args[name] for name in CAPS if name in args}, asks[0].used)
         return [
-            f"`approve`: as much again, {_caps(more)} in all",
-            f"`edit: {_caps({name: 2 * cap for name, cap in more.items()})}`: as much as you say, in all",
+            f"`approve`: as much again, {amounts(more)} in all",
+            f"`edit: {amounts({name: 2 * cap for name, cap in more.items()})}`: as much as you say, in all",
             "`reject`: the search ends",
         ]
     ways = [
@@ -217,7 +217,7 @@ def decided(reviews: Sequence[Review]) -> str:
         lines = [f"- {line}" for line in map(_about_thought, reviews[:THOUGHTS_SHOWN]) if line]
         return "\n".join([f"You decided: {decisions(reviews)}.", *lines])
     if first.asked == "budget":
-        on = f"The search goes on, with {_caps(first.caps)} in all."
+        on = f"The search goes on, with {amounts(first.caps)} in all."
         return "You ended the search." if first.decision == "reject" else on
     if first.decision == "edit":
         on = "Your program does not pass, and the search goes on."
@@ -308,7 +308,8 @@ def _author(solution: Solution, tree: Tree) -> str:
     node = tree[solution.node] if solution.node and solution.node in tree else None
     move = "a program" if node is None else _move(node, solution)
     where = f" at node {node.id}" if node else ""
-    return f"Written by **{safe(solution.agent or 'an agent', 40)}**: {move}{where}."
+    by = "you" if solution.agent == PERSON else f"**{safe(solution.agent or 'an agent', 40)}**"
+    return f"Written by {by}: {move}{where}."
 
 
 def _move(node: Node, solution: Solution) -> str:
@@ -318,11 +319,8 @@ def _move(node: Node, solution: Solution) -> str:
         how = "a repair" if node.kind == "repair" else "another try"
         return f"{how} of a program that failed"
     author = node.thought.agent
-    return (
-        "a program for a thought of its own"
-        if author == solution.agent
-        else f"a program for a thought of {safe(author, 40)}"
-    )
+    whose = "its own" if author == solution.agent else "yours" if author == PERSON else safe(author, 40)
+    return f"a program for a thought of {whose}"
 
 
 def _failure(solution: Solution) -> str:
@@ -399,7 +397,8 @@ def node_line(node: Node) -> str:
     worth = f"{plural(len(node.attempts), 'attempt')}, best {best:.0%}" if best is not None else "no attempt"
     if node.thought is None:
         return f"the problem: {worth}"
-    return f"{safe(node.thought.agent, 40)}: {code(one_line(node.thought.text, _LINE))} ({worth})"
+    who = "you" if node.thought.agent == PERSON else safe(node.thought.agent, 40)
+    return f"{who}: {code(one_line(node.thought.text, _LINE))} ({worth})"
 
 
 # --- texts of others ------------------------------------------------------------------------------------
@@ -442,9 +441,4 @@ def names(agents: Sequence[str]) -> str:
 
 def _budget(budget: Budget, rollouts: int | None) -> str:
     caps = budget.model_dump(exclude_none=True) | ({"rollouts": rollouts} if rollouts else {})
-    return _caps(caps) or "no cap"
-
-
-def _caps(caps: Mapping[str, float]) -> str:
-    units = {"money": "dollar"}
-    return ", ".join(f"{cap:,g} {units.get(name, name[:-1])}{'s' * (cap != 1)}" for name, cap in caps.items())
+    return amounts(caps) or "no cap"

@@ -318,7 +318,7 @@ _GO_ON = re.compile(
 )
 _SMALL_TALK = re.compile(
     r"\W*(?:(?:hi|hello|hey|thanks?|thank|you|very|much|great|good|nice|cool|ok|okay|perfect|wow|bye|super|well|done|yes|no"
-    r"|that|is|it|works|awesome|job|so|a|lot)\b\W*){1,8}",
+    r"|that|is|it|works|awesome|job|so|a|lot|approved?|accept(?:ed)?|reject(?:ed)?|all)\b\W*){1,8}",
     re.IGNORECASE,
 )
 _CONNECTING = frozenset(

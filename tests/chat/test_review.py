@@ -163,16 +163,12 @@ def asked(kind: str, count: int = 1) -> list[Ask]:
     args: dict[str, Any] = {
         "thoughts": {"text": "an idea", "node": "0.0", "agent": "ann"},
         "accept": {"code": "x", "passed": 2, "tests": 2, "agent": "ann"},
-        "budget": {
-            "calls": 6,
-            "used": {"calls": 6, "tokens": 900, "seconds": 3.0, "money": 0.0, "rollouts": 4},
-        },
+        "budget": {"calls": 6, "used": "6 calls"},
     }[kind]
-    name = {"thoughts": "thought"}.get(kind, kind)
-    made: Any = Ask(
-        kind, {"name": name, "args": args, "description": ""}, ("approve", "edit", "reject", "respond")
-    )  # pyright: ignore[reportArgumentType]
-    return [made] * count
+    request: Any = {"name": {"thoughts": "thought"}.get(kind, kind), "args": args, "description": ""}
+    used = {"calls": 6, "tokens": 900, "seconds": 3.0, "money": 0.0, "rollouts": 4}
+    asks: Any = kind
+    return [Ask(asks, request, ("approve", "edit", "reject", "respond"), "0.0", used=used)] * count
 
 
 def told(decision: Any) -> str:
@@ -300,7 +296,9 @@ async def test_a_person_decides_in_words_where_a_client_has_no_buttons() -> None
     said = [one.content for one in talk.result["messages"] if one.type == "ai"]
     assert any("is pruned: `too slow`" in text for text in said)
     await yes(talk)
-    assert talk.actions[0]["args"]["used"]["calls"] == 6  # A decision is no message with a budget of its own.
+    assert talk.actions[0]["args"]["used"].startswith(
+        "6 calls, "
+    )  # A decision is no message with a budget of its own.
     await talk.say("edit: 3 calls")
     assert "calls is 3 in all, and 6 are used" in talk.last
     await talk.say("2 more calls")
