@@ -164,6 +164,8 @@ class ChatPage:
                 "one => one.scrollIntoView({block: 'start', inline: 'nearest'})"
             )
             self.page.wait_for_timeout(300)
+        # What was clicked was scrolled into view, sideways as well.
+        self.page.evaluate("document.querySelectorAll('*').forEach(one => { one.scrollLeft = 0 })")
         self.page.screenshot(path=path)
 
     def close(self) -> None:

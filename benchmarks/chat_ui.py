@@ -79,7 +79,13 @@ def respond(body: dict[str, Any]) -> str:
         thoughts = [{"thought": idea, "reasonableness": 0.7} for idea in IDEAS[body["model"]]]
         return json.dumps({"thoughts": thoughts})
     if '"tests"' in asked:
-        return json.dumps({"tests": [{"call": "double(4)", "expected": "8" if right else "9"}]})
+        return json.dumps(
+            {
+                "tests": [{"call": "double(4)", "expected": "8"}]
+                if right
+                else [{"call": "double(1)", "expected": "2"}]
+            }
+        )
     if "median" in asked:
         name = "sorted" if "Sort" in asked else "middle"
     elif "without a call of sum" in asked:
@@ -314,7 +320,7 @@ def no_problem(page: ChatPage, seen: Seen) -> None:
         seen.look("proposed tests are asked about", "Are they right?" in page.replies()[-1])
         page.say("what?")
         seen.look("the question stays", "I wait for your word on the tests" in page.replies()[-1])
-        page.say("1")
+        page.say("2")
     seen.found("solved with the tests", page.replies()[-1], "Solved: double passes 1 of 1 test.")
     seen.turn(page, "proposed")
 

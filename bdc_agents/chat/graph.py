@@ -174,7 +174,8 @@ class _Nodes:
             try:
                 await check_premises(heard.problem, self._searching.executor)
             except ProblemError as error:
-                heard = Heard("say", f"I cannot search for this: {error}", waiting=known.waiting)
+                told = f"I cannot search for this: {error}"
+                heard = Heard("say", told, waiting=known.waiting, plain=True)
         if heard.does == "say":
             return _said(heard, asks, state, message)
         problem = heard.problem
@@ -217,9 +218,8 @@ class _Nodes:
             text = replies.question(offer, {name: len(own) for name, own in proposed.items()})
         else:
             failing = {**state.get("failing", {}), **changes.get("failing", {})}
-            text = replies.no_proposal(
-                problem, {name: str(row.get("reason", "")) for name, row in failing.items()}
-            )
+            reasons = {name: str(row.get("reason", "")) for name, row in failing.items()}
+            text = replies.no_proposal(problem, proposed, reasons)
         return {
             **changes,
             "waiting": stored_waiting(Waiting(problem, offer)),
@@ -288,7 +288,7 @@ def _decided_in(text: str, asks: Sequence[Ask], state: ChatState, message: str |
             return None
         read_decisions({"decisions": decisions}, asks)
     except UsageError as error:
-        told = f"I cannot take this decision: {error}"
+        told = f"I cannot take this decision: {replies.unmarked(str(error))}"
         return {"heard": kept | {"does": "say"}, "messages": [_says(told, message, "read")]}
     return {"heard": kept | {"does": "decide", "decisions": decisions}}
 
@@ -297,7 +297,8 @@ def _said(heard: Heard, asks: Sequence[Ask], state: ChatState, message: str | No
     """What changes where a message is answered with words alone; what waited for a decision still does."""
     kept = {**state.get("heard", {}), "message": message, "does": "say"}
     waits = heard.waiting if heard.begins else None  # A problem of which no test could be read.
-    text = replies.still(heard.text, asks) if asks and not waits else heard.text
+    text = replies.unmarked(heard.text) if heard.plain else heard.text
+    text = replies.still(text, asks) if asks and not waits else text
     begun = {"waiting": stored_waiting(waits), **_begun(heard, state)} if waits else {}
     return {"heard": kept, "messages": [_says(text, message, "read")], **begun}
 

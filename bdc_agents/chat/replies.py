@@ -137,12 +137,27 @@ def question(tests: Sequence[TestCase], proposed: Mapping[str, int]) -> str:
     )
 
 
-def no_proposal(problem: Problem, reasons: Mapping[str, str]) -> str:
-    """That nobody could propose a test."""
+def no_proposal(
+    problem: Problem, proposed: Mapping[str, Sequence[TestCase]], reasons: Mapping[str, str]
+) -> str:
+    """That nobody could propose a test, or that agents contradict each other on each.
+
+    Args:
+        problem: Without tests.
+        proposed: Tests that could be run, by agent.
+        reasons: Why agents did not answer.
+    """
     call = f"{problem.defines}(...) should be ..." if problem.defines else "Input: ... Output: ..."
-    why = "".join(f"\n- {code(one_line(name, 40))}: {safe(reason)}" for name, reason in reasons.items())
     without = ', or "go on without"' if problem.defines else ""
-    return f"No agent proposed a test that I can run. Give one, such as {code(call)}{without}.{why}"
+    ask = f"such as {code(call)}{without}."
+    rivals = [f"- {safe(name, 40)}: {show(test)}" for name, tests in proposed.items() for test in tests]
+    if rivals:
+        told = "\n".join(
+            ["Agents contradict each other on the tests that they propose:", *rivals[:TESTS_SHOWN]]
+        )
+        return f"{told}\n\nGive the right one, {ask}"
+    why = "".join(f"\n- {code(one_line(name, 40))}: {safe(reason)}" for name, reason in reasons.items())
+    return f"No agent proposed a test that I can run. Give one, {ask}{why}"
 
 
 # --- in the midst of it ---------------------------------------------------------------------------------
@@ -422,7 +437,12 @@ _MARKS = re.compile(r"([\\`*_\[\]<>|#~!$])")
 
 def safe(text: str, limit: int = 2 * _LINE) -> str:
     """A text in a line, in which nothing is a mark of Markdown."""
-    return _MARKS.sub(r"\\\1", one_line(text, limit))
+    return unmarked(one_line(text, limit))
+
+
+def unmarked(text: str) -> str:
+    """A text in which nothing is a mark of Markdown."""
+    return _MARKS.sub(r"\\\1", printable(text))
 
 
 def _notes(notes: Sequence[str]) -> list[str]:

@@ -78,6 +78,7 @@ class Heard:
         sources: Where each public test is from.
         notes: What was not understood, or is doubtful.
         waiting: Tests that are still to be confirmed, or to be written in a form that can be read.
+        plain: Whether the text is no Markdown: an error that quotes the message.
     """
 
     does: Literal["search", "propose", "say"]
@@ -90,6 +91,7 @@ class Heard:
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     waiting: Waiting | None = None
+    plain: bool = False
 
 
 def hear(texts: Sequence[str], known: Known) -> Heard:
@@ -127,12 +129,11 @@ def _hear(text: str, known: Known) -> Heard:
             return _more(said, known, about)
         return _new(said)
     except ProblemError as error:
-        return Heard("say", _sentence(error), waiting=known.waiting)
+        return Heard("say", _sentence(error), waiting=known.waiting, plain=True)
     except (ValueError, RecursionError, MemoryError, OverflowError, TypeError) as error:
         told = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        return Heard(
-            "say", f"I cannot use this message: {told:.600}.".replace("..", "."), waiting=known.waiting
-        )
+        text = f"I cannot use this message: {told:.600}.".replace("..", ".")
+        return Heard("say", text, waiting=known.waiting, plain=True)
 
 
 _PLACE = re.compile(r"^[\w .:-]{1,80}?: public_tests\[(\d+)\]:?", re.MULTILINE)

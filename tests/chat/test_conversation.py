@@ -282,6 +282,22 @@ async def test_a_person_confirms_what_agents_do_not_agree_on(
     assert f"Cost: {talk.calls} calls" in reply
 
 
+async def test_agents_that_contradict_each_other_are_told(executor: Executor) -> None:
+    mine, yours = ([{"call": "total([2])", "expected": value}] for value in ("2", "3"))
+    talk = Talk([agent("ann", right, mine), agent("bob", right, yours)], executor)
+    _, told = await talk.say("Write total(xs), which sums a list of numbers.")
+    assert told.startswith("Agents contradict each other on the tests that they propose:")
+    assert "- ann: `total([2])` is `2`\n- bob: `total([2])` is `3`" in told
+    _, reply = await talk.say("total([2]) should be 2")
+    assert reply.startswith("**Solved**")
+
+
+async def test_an_error_that_quotes_the_message_is_no_markdown(executor: Executor) -> None:
+    (told,) = await Talk(pair(), executor).say('{"statement": "Write f.", "tests": ["f(1) -> __a__*b*"]}')
+    assert told.startswith("I cannot use this yet: test 1: ")
+    assert r"\_\_a\_\_\*b\*" in told
+
+
 async def test_one_agent_alone_is_not_believed(executor: Executor) -> None:
     talk = Talk([agent("ann", right, [{"call": "total([9])", "expected": "9"}])], executor)
     _, question = await talk.say("Write total(xs), which sums a list of numbers.")
