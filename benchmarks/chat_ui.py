@@ -236,7 +236,8 @@ def solved_and_on(page: ChatPage, seen: Seen) -> None:
         "what was understood is shown", page.replies()[0].startswith("I understood: the function mean.")
     )
     seen.look("who is asked is shown while it runs", any(text.startswith("I ask ") for text in said))
-    seen.look("how far it is is shown while it runs", any(" rollouts: " in text for text in said))
+    if seen.judged:  # A search may end with its first round.
+        seen.look("how far it is is shown while it runs", any(" rollouts: " in text for text in said))
     seen.look("progress is gone in the end", not page.replies()[-1].startswith("I ask "))
     seen.found("solved", page.replies()[-1], "Solved: mean passes 2 of 2 tests.")
     seen.turn(page, "solved")

@@ -359,6 +359,8 @@ def _show_failure(result: TestResult) -> str:
 def _help(problem: Problem, solution: Solution) -> str:
     if solution.stopped_by == "agents":
         return 'No agent answers any more: see why below, mend it, and say "go on".'
+    if solution.stopped_by == "exhausted":  # It would end at once again.
+        return 'What could help: "new problem:", then the statement once more, with what you know of the way.'
     hints = ['say "go on" for another budget']
     hints.append("say in words what the programs get wrong, or how to do it")
     hints.append("give a smaller test that fails")
