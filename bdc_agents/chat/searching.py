@@ -1,13 +1,16 @@
 """The search in a conversation: it goes on from the tree of earlier messages, and tells how it goes."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from langchain_core.messages import AIMessageChunk
+from langchain_core.runnables.config import RunnableConfig, set_config_context
 from langgraph.config import get_config
 from langgraph.graph.message import push_message
 from langgraph.types import Overwrite
 
 from bdc_agents.chat.proposing import ASKED, usable
+from bdc_agents.chat.replies import names
 from bdc_agents.chat.state import Progress
 from bdc_agents.search.choice.agreement import confirmed
 from bdc_agents.search.choice.inputs import further_inputs
@@ -16,8 +19,19 @@ from bdc_agents.search.nodes.execute import compare, execute
 from bdc_agents.search.nodes.nodes import Nodes
 from bdc_agents.search.resume.origin import origin_of
 from bdc_agents.search.resume.rejudge import passing_of, rejudged
-from bdc_agents.search.review.questions import refused, vetoed
+from bdc_agents.search.review.decisions import asks_of
+from bdc_agents.search.review.questions import (
+    Ask,
+    Decided,
+    HITLDecision,
+    ask,
+    awaits,
+    read_decisions,
+    refused,
+    vetoed,
+)
 from bdc_agents.search.round.calls import read_each
+from bdc_agents.search.round.plan import Plan
 from bdc_agents.search.round.step import SearchRuntime, Step
 from bdc_agents.search.state import Json, SearchState, merge_nodes, news
 from bdc_agents.types import Problem, Program, TestCase, Tree
@@ -50,6 +64,25 @@ class SearchingNodes(Nodes):
         malformed = [one for one in answers if one.reply and not proposed[one.call.agent]]
         return proposed, news(state, {**run.settled(malformed), "seconds": run.ended()})
 
+    def waits_for(self, state: SearchState, runtime: SearchRuntime) -> list[Ask]:
+        """What a person is asked about now."""
+        kinds = self.interrupt_for
+        return asks_of(self._step(state, runtime), kinds) if awaits(state, kinds) else []
+
+    async def decide(
+        self, state: SearchState, runtime: SearchRuntime, decisions: Sequence[HITLDecision]
+    ) -> Json:
+        """Does what a person decided: in a message, or else in what the run is resumed with.
+
+        Args:
+            decisions: Those of the message; none where the run waits for them.
+        """
+
+        def answer(asks: Sequence[Ask]) -> list[Decided]:
+            return read_decisions({"decisions": [*decisions]}, asks) if decisions else ask(asks)
+
+        return await self._decided(state, runtime, answer)
+
     async def start(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Plants the root, or goes on from the tree that the state has, with a fresh budget."""
         if state.get("tree"):
@@ -58,6 +91,15 @@ class SearchingNodes(Nodes):
         # Calls for tests were made before the search, and count.
         kept = {key: Overwrite(state.get(key, {})) for key in _OF_THIS_TURN}
         return {**changes, **kept, "seconds": Overwrite(state.get("seconds", 0.0))}
+
+    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """As in every search; then tells who is asked for what, as a round may take minutes."""
+        changes = await super().select(state, runtime)
+        after = {**state, **changes}
+        plan = Plan() if after.get("stopped_by") else Plan.model_validate(after.get("plan") or {})
+        if asked := _asked(plan):
+            _tell(f"I ask {asked}", runtime)
+        return changes
 
     async def backpropagate(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """As in every search; then tells how far it is."""
@@ -129,6 +171,29 @@ def _differ(state: SearchState, origin: Mapping[str, object], key: str) -> bool:
     return state.get("origin", {}).get(key) != origin.get(key)
 
 
+_TO = {
+    "answer": "to answer",
+    "think": "for thoughts",
+    "write": "for a program",
+    "repair": "for a repair",
+    "rethink": "to try again",
+    "split": "which program is right",
+}
+
+
+def _asked(plan: Plan) -> str:
+    """Who is asked for what in a round; nothing where nobody is."""
+    asked = [(_TO[move.kind], move.agent) for move in plan.moves]
+    asked += [(_TO["think"], name) for agents in plan.expand.values() for name in agents]
+    asked += [(_TO["write"], name) for agents in plan.write.values() for name in agents]
+    asked += [(_TO["think"], name) for name in plan.refine.values()]
+    times = Counter(asked)
+    told: dict[str, list[str]] = {}
+    for (what, name), count in times.items():
+        told.setdefault(what, []).append(f"{name} ({count} times)" if count > 1 else name)
+    return "; ".join(f"{names(agents)} {what}" for what, agents in told.items())
+
+
 def _how_far(state: Mapping[str, object]) -> str:
     """One line: how many leaves, how many programs, and the best of them."""
     tree = Tree(state.get("tree"))  # pyright: ignore[reportArgumentType]
@@ -139,7 +204,8 @@ def _how_far(state: Mapping[str, object]) -> str:
     rollouts = state.get("rollouts")
     after = f"{plural(rollouts, 'rollout')}: " if isinstance(rollouts, int) else ""
     size = f"{plural(written, 'program')} in a tree of {plural(len(tree), 'node')}"
-    return f"{after}{size}; the best passes {share} of the tests"
+    again = "" if state.get("confirmed") or not state.get("passing") else ", and another is to confirm it"
+    return f"{after}{size}; the best passes {share} of the tests{again}"
 
 
 def _tell(text: str, runtime: SearchRuntime) -> None:
@@ -148,4 +214,16 @@ def _tell(text: str, runtime: SearchRuntime) -> None:
     runtime.stream_writer(event)
     if get_config().get("callbacks"):  # Without any nobody streams messages.
         # One id for all lines: clients join chunks of a message.
-        push_message(AIMessageChunk(content=f"{text}\n\n", id="search-progress"), state_key=None)
+        chunk = AIMessageChunk(content=f"{text}\n\n", id="search-progress")
+        with set_config_context(_of_the_conversation(get_config())) as here:
+            here.run(push_message, chunk, state_key=None)
+
+
+_NAMESPACE = "langgraph_checkpoint_ns"
+
+
+def _of_the_conversation(config: RunnableConfig) -> RunnableConfig:
+    """The config of the step that runs the search: most chat clients see nothing of what subgraphs stream."""
+    inner: str = config.get("metadata", {}).get(_NAMESPACE, "")
+    outer = inner.rpartition("|")[0] or inner
+    return {**config, "metadata": {**config.get("metadata", {}), _NAMESPACE: outer}}

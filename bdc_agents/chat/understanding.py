@@ -78,6 +78,7 @@ class Heard:
         sources: Where each public test is from.
         notes: What was not understood, or is doubtful.
         waiting: Tests that are still to be confirmed, or to be written in a form that can be read.
+        plain: Whether the text is no Markdown: an error that quotes the message.
     """
 
     does: Literal["search", "propose", "say"]
@@ -90,6 +91,7 @@ class Heard:
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     waiting: Waiting | None = None
+    plain: bool = False
 
 
 def hear(texts: Sequence[str], known: Known) -> Heard:
@@ -127,12 +129,11 @@ def _hear(text: str, known: Known) -> Heard:
             return _more(said, known, about)
         return _new(said)
     except ProblemError as error:
-        return Heard("say", _sentence(error), waiting=known.waiting)
+        return Heard("say", _sentence(error), waiting=known.waiting, plain=True)
     except (ValueError, RecursionError, MemoryError, OverflowError, TypeError) as error:
         told = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        return Heard(
-            "say", f"I cannot use this message: {told:.600}.".replace("..", "."), waiting=known.waiting
-        )
+        text = f"I cannot use this message: {told:.600}.".replace("..", ".")
+        return Heard("say", text, waiting=known.waiting, plain=True)
 
 
 _PLACE = re.compile(r"^[\w .:-]{1,80}?: public_tests\[(\d+)\]:?", re.MULTILINE)
@@ -318,7 +319,7 @@ _GO_ON = re.compile(
 )
 _SMALL_TALK = re.compile(
     r"\W*(?:(?:hi|hello|hey|thanks?|thank|you|very|much|great|good|nice|cool|ok|okay|perfect|wow|bye|super|well|done|yes|no"
-    r"|that|is|it|works|awesome|job|so|a|lot)\b\W*){1,8}",
+    r"|that|is|it|works|awesome|job|so|a|lot|approved?|accept(?:ed)?|reject(?:ed)?|all)\b\W*){1,8}",
     re.IGNORECASE,
 )
 _CONNECTING = frozenset(
@@ -369,7 +370,8 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
     asks = _QUESTION.match(said.words)
     if not said.tests and not said.starter and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
-        text = (NO_ANSWERS if asks else "") + GO_ON_HELP.format(call=call)
+        told = _waits(waiting) if waiting else GO_ON_HELP.format(call=call)
+        text = (NO_ANSWERS if asks else "") + told
         return Heard("say", "\n\n".join(filter(None, (_listed(said.unread), text))), waiting=waiting)
     if said.unread and not said.tests and not said.starter:
         return Heard("say", _unread(said), waiting=waiting)
@@ -473,6 +475,15 @@ def _answer(said: Said, waiting: Waiting) -> Heard | None:
             "say", f'Then write the right ones, such as `{call}`, or "go on without".', waiting=waiting
         )
     return None
+
+
+def _waits(waiting: Waiting) -> str:
+    """What a problem without tests waits for."""
+    if waiting.tests:
+        return 'I wait for your word on the tests: "yes", the numbers of those that are right, or your own.'
+    defines = waiting.problem.defines
+    call = f"`{defines}(...) should be ...`" if defines else "`Input: ... Output: ...`"
+    return f"I wait for a test, such as {call}" + (', or "go on without".' if defines else ".")
 
 
 def _chosen(problem: Problem, tests: Sequence[TestCase]) -> tuple[Problem, tuple[str, ...]]:

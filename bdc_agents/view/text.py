@@ -133,6 +133,19 @@ def decisions(reviews: Sequence[Review]) -> str:
     )
 
 
+def decision(row: Review) -> str:
+    """One decision of a person in a line: about what, which, and in what words."""
+    text = one_line(row.text, 160)
+    if row.asked == "budget":
+        units = {"money": "dollars"}
+        caps = ", ".join(f"{cap:,} {units.get(name, name)}" for name, cap in row.caps.items())
+        return "no more budget" if row.decision == "reject" else f"the budget is {caps} in all"
+    what = f"the program of node {row.node}" if row.asked == "accept" else f"the thought of node {row.node}"
+    if row.asked == "accept" and row.decision == "edit":
+        text = "one of their own, which passes" if row.accepts else "one of their own, which does not pass"
+    return f"{what} {_DECIDED[row.decision]}" + (f": {text}" if text else "")
+
+
 _ENDED = {
     "rollouts": "had done its rollouts",
     "calls": "had used its calls",

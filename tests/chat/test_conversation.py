@@ -1,12 +1,19 @@
 """Conversations with the whole graph: agents that are scripted, programs that run in the real sandbox."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -16,7 +23,7 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
+from bdc_agents.testing import ScriptedAgent, ScriptedExecutor, ScriptedModel
 
 from ..event_types import check
 
@@ -111,7 +118,7 @@ async def test_a_problem_in_words_is_solved_and_told(executor: Executor) -> None
     assert fenced(RIGHT) in reply
     assert "Written by **bob**: a direct answer at node 0." in reply
     assert f"Cost: {talk.calls} calls" in reply
-    assert "$0.00" in reply
+    assert f"{0.001 * talk.calls:.4f} dollars" in reply
     assert "**\u2190 the program**" in reply
     assert len(reply.split("Tree:")[1].strip().splitlines()) <= 15
 
@@ -277,6 +284,22 @@ async def test_a_person_confirms_what_agents_do_not_agree_on(
     assert f"Cost: {talk.calls} calls" in reply
 
 
+async def test_agents_that_contradict_each_other_are_told(executor: Executor) -> None:
+    mine, yours = ([{"call": "total([2])", "expected": value}] for value in ("2", "3"))
+    talk = Talk([agent("ann", right, mine), agent("bob", right, yours)], executor)
+    _, told = await talk.say("Write total(xs), which sums a list of numbers.")
+    assert told.startswith("Agents contradict each other on the tests that they propose:")
+    assert "- ann: `total([2])` is `2`\n- bob: `total([2])` is `3`" in told
+    _, reply = await talk.say("total([2]) should be 2")
+    assert reply.startswith("**Solved**")
+
+
+async def test_an_error_that_quotes_the_message_is_no_markdown(executor: Executor) -> None:
+    (told,) = await Talk(pair(), executor).say('{"statement": "Write f.", "tests": ["f(1) -> __a__*b*"]}')
+    assert told.startswith("I cannot use this yet: test 1: ")
+    assert r"\_\_a\_\_\*b\*" in told
+
+
 async def test_one_agent_alone_is_not_believed(executor: Executor) -> None:
     talk = Talk([agent("ann", right, [{"call": "total([9])", "expected": "9"}])], executor)
     _, question = await talk.say("Write total(xs), which sums a list of numbers.")
@@ -287,6 +310,8 @@ async def test_without_tests_a_program_is_handed_over_as_untested(executor: Exec
     talk = Talk(pair(), executor)
     _, sorry = await talk.say("Write total(xs), which sums a list of numbers.")
     assert "No agent proposed a test that I can run. Give one" in sorry
+    (still,) = await talk.say("thanks!")
+    assert still == 'I wait for a test, such as `total(...) should be ...`, or "go on without".'
     understood, reply = await talk.say("go on without")
     assert "Nothing will say whether it is right" in understood
     assert reply.startswith("**Not tested**: `total` loads")
@@ -401,7 +426,8 @@ async def test_streams_show_progress_and_replies(executor: Executor) -> None:
         seen[mode].append(part)
     told = [part["text"] for part in seen["custom"] if part["type"] == "progress"]
     assert told
-    assert told[0].startswith("2 rollouts: 2 programs in a tree of 1 node; the best passes 100% of the tests")
+    assert told[0] == "I ask ann and bob to answer"
+    assert told[1].startswith("2 rollouts: 2 programs in a tree of 1 node; the best passes 100% of the tests")
     chunks = [one for one, _ in seen["messages"] if isinstance(one, AIMessageChunk)]
     assert [str(one.content).strip() for one in chunks] == told
     replies = [
@@ -412,6 +438,25 @@ async def test_streams_show_progress_and_replies(executor: Executor) -> None:
     assert check(seen["custom"], ChatEvent) >= {"progress", "asked", "answered", "program", "finished"}
     kept = (await talk.app.aget_state(THREAD)).values["messages"]
     assert len(kept) == 3  # Progress is streamed and not kept.
+
+
+@pytest.mark.parametrize("subgraphs", [True, False])
+async def test_a_chat_client_sees_progress_and_no_raw_reply_of_an_agent(subgraphs: bool) -> None:
+    def respond(messages: Sequence[BaseMessage]) -> str:
+        tests = [{"call": "total([9])", "expected": "9"}]
+        return json.dumps({"tests": tests}) if "tests" in str(messages) else fenced(RIGHT)
+
+    models = {"ann": ScriptedModel(respond=respond), "bob": ScriptedModel(respond=respond)}
+    graph = create_chat_graph(models, executor=ScriptedExecutor(lambda _: 1.0))
+    app: Any = graph.compile(checkpointer=InMemorySaver())
+    given = {"messages": [("user", "Write total(xs), which sums a list of numbers.")]}
+    seen: list[tuple[str, str]] = []
+    async for part in app.astream(given, THREAD, stream_mode="messages", subgraphs=subgraphs):
+        place, (message, _) = part if subgraphs else ((), part)
+        assert place == ()  # Most clients look at the outer graph alone.
+        seen.append((message.id.partition("-")[0], message.text))
+    assert [who for who, _ in seen] == ["read", "propose", *["search"] * (len(seen) - 3), "reply"]
+    assert next(text.strip() for who, text in seen if who == "search") == "I ask ann and bob to answer"
 
 
 def test_it_runs_for_callers_that_are_not_asynchronous() -> None:

@@ -5,7 +5,7 @@ This is the one place where the effects (agents, sandbox, clock) meet the pure s
 
 from asyncio import gather
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -43,7 +43,16 @@ from bdc_agents.search.policy.reflect import can_refine, did_not_help, may_chang
 from bdc_agents.search.policy.select import can_expand, is_open, select
 from bdc_agents.search.resume.origin import origin_of, with_budget
 from bdc_agents.search.review.decisions import asks_of, caps_in_force, what_follows
-from bdc_agents.search.review.questions import CAPS, ask, check_can_ask, check_kinds, refused, unreviewed
+from bdc_agents.search.review.questions import (
+    CAPS,
+    Ask,
+    Decided,
+    ask,
+    check_can_ask,
+    check_kinds,
+    refused,
+    unreviewed,
+)
 from bdc_agents.search.round.budget import check_prices, with_caps
 from bdc_agents.search.round.calls import Answer, Call, failures, read_each
 from bdc_agents.search.round.clock import Clock
@@ -353,11 +362,17 @@ class Nodes:
 
     async def review(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks a person, and does what they decided. Nothing before the answer costs anything."""
+        return await self._decided(state, runtime, ask)
+
+    async def _decided(
+        self, state: SearchState, runtime: SearchRuntime, answer: Callable[[Sequence[Ask]], list[Decided]]
+    ) -> Json:
+        """What changes by the answers to what waits; nothing where nothing does."""
         run = self._step(state, runtime)
         asks = asks_of(run, self.interrupt_for)
         if not asks:
             return {}
-        changes = await what_follows(run, ask(asks), self.executor)
+        changes = await what_follows(run, answer(asks), self.executor)
         self._clock.ended(state.get("seconds", 0.0))  # A person's time is none of the search's.
         return news(state, changes)
 

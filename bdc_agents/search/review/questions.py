@@ -83,6 +83,7 @@ class Ask(NamedTuple):
         request: As it is sent.
         allowed: Decisions that it takes.
         node, program: What it is about, in the tree.
+        used: What there are caps on, where it is about the budget.
     """
 
     kind: AskedFor
@@ -90,6 +91,7 @@ class Ask(NamedTuple):
     allowed: Sequence[Type]
     node: str = ""
     program: str = ""
+    used: Mapping[str, float] = {}
 
 
 class Decided(NamedTuple):
@@ -190,7 +192,7 @@ def _about(node: Node) -> Ask:
         f"New thought at node {node.id}. Approve: agents may write programs for it. Edit: another text in "
         "its place. Reject: the branch is pruned. Respond: your message continues it as a further thought."
     )
-    args = {"node": node.id, "text": thought.text, "agent": thought.agent}
+    args = {"text": thought.text, "node": node.id, "agent": thought.agent}  # Forms begin with what is edited.
     request = ActionRequest(name="thought", args=args, description=description)
     return Ask("thoughts", request, get_args(Type), node.id)
 
@@ -217,17 +219,32 @@ def about_budget(state: SearchState, used: Mapping[str, float]) -> list[Ask]:
         used: By the names of the caps.
     """
     caps = state.get("caps", {})
-    more = " and ".join(f"{cap:,g} {name}" for name, cap in _as_much_again(caps, used).items())
     description = (
         f"The search has used its {state.get('stopped_by')} and is not solved. Approve: as much again, "
-        f"{more} in all. Edit: the caps in args, in all. Reject: the search ends."
+        f"{amounts(as_much_again(caps, used))} in all. Edit: the caps in args, in all. "
+        "Reject: the search ends."
     )
-    request = ActionRequest(name="budget", args={**caps, "used": dict(used)}, description=description)
-    return [Ask("budget", request, ("approve", "edit", "reject"))]
+    # In words: forms show what is no number or text as JSON.
+    args = {**caps, "used": amounts({name: number for name, number in used.items() if number})}
+    request = ActionRequest(name="budget", args=args, description=description)
+    return [Ask("budget", request, ("approve", "edit", "reject"), used=used)]
 
 
-def _as_much_again(caps: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
-    # What was used may be above a cap, such as that on seconds.
+def amounts(caps: Mapping[str, float]) -> str:
+    """Caps, or what was used of them, in words: 8 calls, 1,233 tokens, 0.5 dollars."""
+    units = {"money": "dollar"}
+    return ", ".join(
+        f"{_number(cap)} {units.get(name, name[:-1])}{'s' * (cap != 1)}" for name, cap in caps.items()
+    )
+
+
+def _number(value: float) -> str:
+    """In full: what `g` prints of a million is no word of a person."""
+    return f"{int(value):,}" if value == int(value) else f"{round(value, 4):,}"
+
+
+def as_much_again(caps: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
+    """The caps after a person approves more: what was used may be above one, such as that on seconds."""
     return {name: cap + max(cap, used.get(name, 0)) for name, cap in caps.items()}
 
 
@@ -315,7 +332,7 @@ def _edit(sent: Any, ask: Ask, here: str) -> Decided:
         if key not in known and key not in (CAPS if ask.kind == "budget" else ()):
             raise UsageError(f"{here}: {unknown('argument', str(key), known)}")
     if ask.kind == "budget":
-        return Decided(ask, "edit", caps=_caps(args, known, here))
+        return Decided(ask, "edit", caps=_caps(args, ask, here))
     if ask.kind == "accept":
         return Decided(ask, "edit", _text(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
     if args.get("node", ask.node) != ask.node:
@@ -336,8 +353,9 @@ def _text(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = F
     return whole if layout else " ".join(whole.split())
 
 
-def _caps(args: Mapping[str, Any], known: Mapping[str, Any], here: str) -> dict[str, float]:
+def _caps(args: Mapping[str, Any], ask: Ask, here: str) -> dict[str, float]:
     """All caps after an edit; what is null has none any more."""
+    known = ask.request["args"]
     caps: dict[str, float] = {name: known[name] for name in CAPS if name in known}
     for name in CAPS:
         if name in args:
@@ -346,11 +364,11 @@ def _caps(args: Mapping[str, Any], known: Mapping[str, Any], here: str) -> dict[
             caps |= {} if cap is None else {name: cap}
     if not caps:
         raise UsageError(f"{here}: leave one cap, such as {{'calls': 80}}; reject ends the search")
-    used = cast("Mapping[str, float]", known["used"])
     for name, cap in caps.items():
-        if cap <= used[name]:
+        if cap <= ask.used[name]:
+            used = _number(ask.used[name])
             raise UsageError(
-                f"{here}: {name} is {cap:,g} in all, and {used[name]:,g} are used; send more than that"
+                f"{here}: {name} is {_number(cap)} in all, and {used} are used; send more than that"
             )
     return caps
 
@@ -410,5 +428,5 @@ def caps_after(one: Decided, used: Mapping[str, float]) -> dict[str, float]:
     """The caps in force after a decision on the budget."""
     caps = {name: one.ask.request["args"][name] for name in CAPS if name in one.ask.request["args"]}
     if one.type == "approve":
-        return _as_much_again(caps, used)
+        return as_much_again(caps, used)
     return dict(one.caps) if one.type == "edit" else caps
