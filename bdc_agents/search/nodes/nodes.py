@@ -20,6 +20,7 @@ from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.search.choice.llm_judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.choice.split import read_expected, settled, votes
+from bdc_agents.search.history import Link, page_of
 from bdc_agents.search.nodes.attempts import (
     asked,
     attempts_of,
@@ -70,6 +71,7 @@ class Nodes:
         budget: Caps, likewise.
         policy: Plans the rounds; None for the one that the settings name.
         interrupt_for: What a person is asked about; see `create_search_graph`.
+        link: Gives the address of the page that shows a thread's tree.
     """
 
     def __init__(
@@ -80,9 +82,11 @@ class Nodes:
         budget: Budget,
         policy: Policy | None = None,
         interrupt_for: Sequence[AskedFor] = (),
+        link: Link | None = None,
     ) -> None:
         self.policy = policy
         self.interrupt_for = check_kinds(interrupt_for, [*agents])
+        self.link = link
         self.agents = agents
         self.executor = executor
         self.search = search
@@ -121,8 +125,11 @@ class Nodes:
             )
         await check_premises(problem, self.executor)
         _check_prices(run, problem)
-        run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
+        page = page_of(self.link, runtime)
+        shown = {"tree_url": page} if page else {}
+        run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents), **shown})
         return {
+            **shown,
             "origin": origin_of(given, run.all_agents, run.config, run.budget),
             "problem": problem.model_dump(mode="json"),
             "tree": Overwrite(run.grown(Tree().with_nodes(Node()))),

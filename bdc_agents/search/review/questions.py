@@ -181,10 +181,11 @@ def refused(state: SearchState) -> frozenset[str]:
 def about_thoughts(state: SearchState) -> list[Ask]:
     """A question for each new thought."""
     tree = Tree(state.get("tree"))
-    return [_about(tree[key]) for key in new_thoughts(state)]
+    return [about_thought(tree[key]) for key in new_thoughts(state)]
 
 
-def _about(node: Node) -> Ask:
+def about_thought(node: Node) -> Ask:
+    """The question on one thought."""
     thought = cast("Thought", node.thought)
     description = (
         f"New thought at node {node.id}. Approve: agents may write programs for it. Edit: another text in "
@@ -297,9 +298,9 @@ def _read(sent: Any, ask: Ask, number: int) -> Decided:
     if given == "edit":
         return _edit(fields.get("edited_action"), ask, here)
     if given == "respond":
-        return Decided(ask, "respond", _text(fields.get("message"), f"{here}: message"))
+        return Decided(ask, "respond", text_of(fields.get("message"), f"{here}: message"))
     if given == "reject" and fields.get("message"):
-        return Decided(ask, "reject", _text(fields["message"], f"{here}: message"))
+        return Decided(ask, "reject", text_of(fields["message"], f"{here}: message"))
     return Decided(ask, given)
 
 
@@ -317,16 +318,20 @@ def _edit(sent: Any, ask: Ask, here: str) -> Decided:
     if ask.kind == "budget":
         return Decided(ask, "edit", caps=_caps(args, known, here))
     if ask.kind == "accept":
-        return Decided(ask, "edit", _text(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
+        return Decided(ask, "edit", text_of(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
     if args.get("node", ask.node) != ask.node:
         raise UsageError(
             f"{here}: it is about node {ask.node}, not {_shown(args['node'])}; edit its text alone"
         )
-    return Decided(ask, "edit", _text(args.get("text"), f"{here}: text"))
+    return Decided(ask, "edit", text_of(args.get("text"), f"{here}: text"))
 
 
-def _text(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = False) -> str:
-    """A text of a person, on one line unless its layout matters."""
+def text_of(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = False) -> str:
+    """A text of a person, on one line unless its layout matters.
+
+    Raises:
+        UsageError: If it is none, empty or too long; `here` says what it is.
+    """
     if not isinstance(sent, str) or not sent.strip():
         raise UsageError(f"{here} is a text that is not empty, not {_shown(sent)}")
     if len(sent) > longest:
