@@ -35,10 +35,14 @@ _AFTER: dict[tuple[str, ...], str] = {
     # What agents were paid for is kept.
     ("execute",): "boost",
     ("backpropagate",): "execute",
+    # LangGraph would take the node that ran last, though the step was changed before.
+    ("select",): ANEW,
     # Calls of a round that were not answered may be others after what a person did.
     ("expand",): ANEW,
     ("boost",): ANEW,
     ("boost", "expand"): ANEW,
+    # It ends once more, unless there is something to do now.
+    ("finish",): ANEW,
 }
 
 
@@ -83,7 +87,13 @@ def refused(state: SearchState, node_id: Any, why: Any = None) -> Changes:
     if node_id in vetoed(state):
         raise UsageError(f"node {node_id} is vetoed already")
     reason = text_of(why, "the reason") if why else ""
-    return _changed(state, tree, Decided(about_thought(node), "reject", reason))
+    changes = _changed(state, tree, Decided(about_thought(node), "reject", reason))
+    return changes | {name: _without(state.get(name, []), node_id) for name in ("expanding", "refining")}
+
+
+def _without(leaves: Sequence[str], branch: str) -> list[str]:
+    """The leaves that are not in a branch, of those that the next round was to go on with."""
+    return [leaf for leaf in leaves if not f"{leaf}.".startswith(f"{branch}.")]
 
 
 def with_more(state: SearchState, more: Mapping[str, Any]) -> Changes:
@@ -109,7 +119,8 @@ def with_more(state: SearchState, more: Mapping[str, Any]) -> Changes:
     edit = {"type": "edit", "edited_action": {"name": "budget", "args": caps}}
     [one] = read_decisions({"decisions": [edit]}, asks)
     caps = caps_after(one, used)
-    return {"caps": caps, "reviews": with_records(state, [recorded(state, one, caps=caps)])}
+    reviews = with_records(state, [recorded(state, one, caps=caps)])
+    return {"caps": caps, "reviews": reviews, **_planned_anew(state)}
 
 
 def in_force(state: SearchState) -> dict[str, float]:
@@ -124,7 +135,7 @@ def in_force(state: SearchState) -> dict[str, float]:
 
 def reopened(state: SearchState) -> Changes:
     """What lets a search go on that has ended at its budget, or that a person has ended."""
-    changes: Changes = {"stopped_by": None, "full": False}
+    changes: Changes = {"stopped_by": None, **_planned_anew(state)}
     return changes if state.get("accepted") is None else changes | {"accepted": None}
 
 
@@ -135,6 +146,11 @@ def goes_on_after(following: Sequence[str]) -> str | None:
         following: Its next steps before the change.
     """
     return _AFTER.get(tuple(sorted(following)))
+
+
+def _planned_anew(state: SearchState) -> Changes:
+    """What lets a round be planned although one to refine thoughts was."""
+    return {"full": False} if state.get("full") else {}
 
 
 def _found(state: SearchState, node_id: Any) -> tuple[Tree, Node]:
@@ -160,7 +176,7 @@ def _changed(state: SearchState, tree: Tree, *decided: Decided) -> Changes:
             tree = _opened(state, tree, one.ask.node)
     tree = reviewed(tree, decided)
     records = [recorded(state, one) for one in decided]
-    return {"tree": tree.patches(), "reviews": with_records(state, records)}
+    return {"tree": tree.patches(), "reviews": with_records(state, records), **_planned_anew(state)}
 
 
 def _opened(state: SearchState, tree: Tree, node_id: str) -> Tree:

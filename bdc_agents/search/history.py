@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from langgraph.runtime import Runtime
+
 from bdc_agents.search.round.budget import total
 from bdc_agents.search.round.step import SearchRuntime
 from bdc_agents.search.state import Json, SearchState
@@ -47,7 +49,7 @@ def split_key(key: str) -> tuple[str, str]:
     return namespace, checkpoint
 
 
-def page_of(link: Link | None, runtime: SearchRuntime) -> str | None:
+def page_of(link: Link | None, runtime: Runtime[Any]) -> str | None:
     """The address of the page that shows the thread's tree, where there is a page and a thread."""
     thread = runtime.execution_info.thread_id if runtime.execution_info else None
     return link(thread) if link and thread else None

@@ -24,10 +24,15 @@ _FILLED_IN = 10_000
 
 
 class GraphNode(Runnable[Any, Any]):
-    """A node that also runs where the caller is not asynchronous."""
+    """A node that also runs where the caller is not asynchronous.
 
-    def __init__(self, step: Callable[[Any, Any], Awaitable[Any]]) -> None:
-        self.step = step
+    Args:
+        step: From the state and the runtime to what the node writes.
+        within: The compiled graph that the step runs, so that its state is found in that of the node.
+    """
+
+    def __init__(self, step: Callable[[Any, Any], Awaitable[Any]], within: Any = None) -> None:
+        self.step, self.within = step, within
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """What the step writes."""
@@ -63,6 +68,9 @@ class Graph(StateGraph[StateT, ContextT, InputT, OutputT]):
         app: Any = super().compile(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType]
         # `StateGraph.compile` has no place to name another class, and what it makes is complete.
         app.__class__ = _Compiled
+        for name, node in self.nodes.items():
+            if isinstance(node.runnable, GraphNode) and node.runnable.within:
+                app.nodes[name].subgraphs = [node.runnable.within]
         return app
 
 

@@ -106,8 +106,15 @@ class Decided(NamedTuple):
     caps: Mapping[str, float] = {}
 
 
-def check_kinds(kinds: Sequence[str], agents: Sequence[str]) -> tuple[AskedFor, ...]:
+def check_kinds(
+    kinds: Sequence[str], agents: Sequence[str], *, steps_in: bool = False
+) -> tuple[AskedFor, ...]:
     """What a graph interrupts for.
+
+    Args:
+        kinds: As `create_search_graph` takes them.
+        agents: Names of the agents.
+        steps_in: Whether a person may change the tree without being asked.
 
     Raises:
         ConfigError: If it is no list of names, one is unknown, or an agent has the person's name.
@@ -117,8 +124,8 @@ def check_kinds(kinds: Sequence[str], agents: Sequence[str]) -> tuple[AskedFor, 
     for kind in kinds:
         if kind not in KINDS:
             raise ConfigError(unknown("name in interrupt_for", str(kind), KINDS))
-    if kinds and PERSON in agents:
-        raise ConfigError(f"an agent is called {PERSON!r}, as whoever is asked by interrupt_for: rename it")
+    if (kinds or steps_in) and PERSON in agents:
+        raise ConfigError(f"an agent is called {PERSON!r}, as the person who steps in: rename it")
     return tuple(kind for kind in KINDS if kind in kinds)
 
 
@@ -168,6 +175,27 @@ def _is_new(node: Json) -> bool:
     thought = node.get("thought")
     done = node.get("attempts") or node.get("mends") or node.get("pruned") or node.get("closed")
     return bool(thought) and not done and node.get("value") is None and thought["agent"] != PERSON
+
+
+def is_vetoed(state: SearchState, node_id: str) -> bool:
+    """Whether a person has taken a node out of selection, or one above it."""
+    return any(f"{node_id}.".startswith(f"{key}.") for key in vetoed(state))
+
+
+def wished(state: SearchState) -> list[str]:
+    """The thoughts of a person for which no program was asked for yet, the oldest first."""
+    tree, found = state.get("tree", {}), list[str]()
+    for row in state.get("reviews", []):
+        if row["asked"] == "thoughts" and row["decision"] in ("edit", "respond"):
+            found += (row["node"], *tree.get(row["node"], {}).get("children", ()))
+    return [key for key in dict.fromkeys(found) if key in tree and _is_wished(key, tree)]
+
+
+def _is_wished(key: str, tree: Mapping[str, Json]) -> bool:
+    node, steps = tree[key], key.split(".")
+    path = (tree[".".join(steps[: length + 1])] for length in range(len(steps)))
+    by_person = (node.get("thought") or {}).get("agent") == PERSON
+    return by_person and not node.get("evaluations") and not any(one.get("pruned") for one in path)
 
 
 def refused(state: SearchState) -> frozenset[str]:
