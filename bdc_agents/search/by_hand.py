@@ -113,8 +113,8 @@ def with_more(state: SearchState, more: Mapping[str, Any]) -> Changes:
             raise UsageError(f"{name} is how many more may be used, a number above 0, not {amount!r:.80}")
     used = used_of(state)
     caps = in_force(state) | {name: used[name] + amount for name, amount in more.items()}
-    if state.get("stopped_by") == "rollouts" and "rollouts" not in more:
-        caps.pop("rollouts", None)  # What was asked for decides, and not the number that has ended it.
+    if {"calls", "tokens"} & more.keys() and "rollouts" not in more:
+        caps.pop("rollouts", None)  # Both end a search by themselves, and are what the person has asked for.
     asks = about_budget({**state, "caps": caps}, used)
     edit = {"type": "edit", "edited_action": {"name": "budget", "args": caps}}
     [one] = read_decisions({"decisions": [edit]}, asks)
