@@ -1,9 +1,12 @@
 """The routes of the tree pages, over searches that are kept anywhere; a mistake is answered by a sentence.
 
-/tree                         the searches there are, as a page; /tree/threads: as JSON
-/tree/ID[?checkpoint=]        the page of one
-/tree/ID/trace[?checkpoint=]  its trace; /checkpoints, /events: what its page needs besides
-/tree/ID/fork, edit, add, veto, continue   what a person does to it (POST)
+What there is:
+
+    /tree                         the searches, as a page; /tree/threads: as JSON
+    /tree/ID[?checkpoint=]        the page of one
+    /tree/ID/trace[?checkpoint=]  its trace; /checkpoints, /events: what its page needs besides
+    /tree/ID/fork                 what a person does to it (POST); likewise edit, add, veto, continue
+    /tree/sign-in                 keeps an Authorization header for a browser (POST)
 """
 
 import json
@@ -21,8 +24,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bdc_agents.errors import UsageError
-from bdc_agents.web.pages import HEADERS, list_page, message_page, tree_page
-from bdc_agents.web.searches import ACTIONS, Json, Refusal, Searches, Shown
+from bdc_agents.web.pages import HEADERS, list_page, message_page, sign_in_page, tree_page
+from bdc_agents.web.searches import ACTIONS, Denied, Json, Refusal, Searches, Shown
+from bdc_agents.web.sign_in import sign_in
 
 Opens = Callable[[Request], AbstractAsyncContextManager[Searches]]
 """The searches that a request may see, open while it is answered."""
@@ -34,6 +38,7 @@ _THREAD = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 _CHECKPOINT = re.compile(r"[0-9A-Za-z_:@|.-]{1,400}")
 """Ids as LangGraph writes them: UUIDs, before one of a subgraph its namespace. Nothing else gets further."""
 _DATA = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
+_SIGN_IN = "/tree/sign-in"
 _PING_SECONDS = 15
 """After so long without news a line is sent, so that proxies keep the connection."""
 
@@ -41,11 +46,12 @@ _PING_SECONDS = 15
 Answer = Callable[[Request, Searches], Awaitable[Response]]
 
 
-def tree_routes(opens: Opens) -> list[Route]:
+def tree_routes(opens: Opens, *, signs_in: bool = False) -> list[Route]:
     """The routes.
 
     Args:
         opens: Gives the searches that the caller may see.
+        signs_in: Whether an `Authorization` header decides who may see what.
     """
 
     def route(path: str, answer: Callable[[Request], Awaitable[Response]], method: str = "GET") -> Route:
@@ -56,8 +62,9 @@ def tree_routes(opens: Opens) -> list[Route]:
         return partial(_opened, opens, answer)
 
     here = "/tree/{thread}"
-    pages = ("/tree", here)
+    pages = ("/tree", here, _SIGN_IN)
     return [
+        *([route(_SIGN_IN, sign_in, "POST")] if signs_in else ()),
         route("/tree", reads(_list)),
         route("/tree/threads", reads(_threads)),
         route(here, reads(_page)),
@@ -80,6 +87,11 @@ async def _guarded(
     try:
         _refuse_other_sites(request, page=page)
         return await answer(request)
+    except Denied as denied:
+        if page:
+            asks = sign_in_page(str(denied), f"{_base(request)}{_SIGN_IN}")
+            return HTMLResponse(asks, denied.status, HEADERS)
+        return _sentence(request, str(denied), denied.status, page=False)
     except Refusal as refusal:
         return _sentence(request, str(refusal), refusal.status, page=page)
     except UsageError as error:
@@ -106,11 +118,12 @@ def _refuse_other_sites(request: Request, *, page: bool) -> None:
     """
     headers = request.headers
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-    opened = page and headers.get("sec-fetch-mode", "navigate") == "navigate"
+    opened = page and request.method == "GET" and headers.get("sec-fetch-mode", "navigate") == "navigate"
     elsewhere = site not in ("same-origin", "none") and not opened
     if elsewhere or (origin is not None and urlsplit(origin).netloc != headers.get("host")):
         raise Refusal("this comes from a page of another site; open the tree's own page", 403)
-    if request.method == "POST" and headers.get("content-type", "").partition(";")[0] != "application/json":
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and not page and kind != "application/json":
         raise Refusal("the body must be JSON and say so: send Content-Type: application/json", 415)
 
 

@@ -12,7 +12,8 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 from starlette.requests import Request
 
-from bdc_agents.web.searches import Refusal
+from bdc_agents.web.searches import Denied, Refusal
+from bdc_agents.web.sign_in import with_authorization
 
 _OWN_HEADERS = frozenset(
     b"host connection content-length content-type transfer-encoding accept accept-encoding origin "
@@ -31,7 +32,8 @@ async def as_caller(request: Request) -> AsyncGenerator[LangGraphClient]:
     Raises:
         Refusal: In place of an error of the API.
     """
-    headers = [(name, value) for name, value in request.headers.raw if name not in _OWN_HEADERS]
+    sent = with_authorization(request)
+    headers = [(name, value) for name, value in sent if name not in _OWN_HEADERS]
     # An address of its own, as the transport needs one; nothing is sent there.
     http = httpx.AsyncClient(base_url="http://api", transport=_within(request.app), headers=headers)
     try:
@@ -39,7 +41,8 @@ async def as_caller(request: Request) -> AsyncGenerator[LangGraphClient]:
             yield client
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
-        raise Refusal(_told(status, str(error)[:_SHOWN]), status if status < 500 else 502) from error
+        kind = Denied if status in (401, 403) else Refusal
+        raise kind(_told(status, str(error)[:_SHOWN]), status if status < 500 else 502) from error
     except httpx.HTTPError as error:
         raise Refusal(f"the server did not answer: {error}", 502) from error
 

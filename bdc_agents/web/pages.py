@@ -47,14 +47,24 @@ def list_page(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def message_page(text: str, way_back: str) -> str:
-    """A page that says why there is nothing to see."""
+    """A page that says why there is nothing to see, with the address of the list."""
     back = f'<p><a href="{escape(way_back)}">All searches</a></p>'
     return _plain("No tree to show", f"<p>{escape(text)}</p>{back}")
 
 
+def sign_in_page(text: str, address: str) -> str:
+    """A page that says why a person may not see something, and where they can send who they are."""
+    form = (
+        f'<form method="post" action="{escape(address)}"><p><label>Authorization: '
+        '<input type="password" name="authorization" autocomplete="off" required></label> '
+        '<button>Sign in</button></p><p class="quiet">The token that clients of this server send.</p></form>'
+    )
+    return _plain("Sign in", f"<p>{escape(text)}</p>{form}")
+
+
 def _plain(title: str, body: str) -> str:
     main = "<header><h1>{{title}}</h1></header><main>{{body}}</main>"
-    return render_page(title, main, style=_STYLE, script="", parts={"body": body})
+    return render_page(title, main, style=_STYLE, script="", parts={"body": body}, live=True)
 
 
 def _harmless(text: str) -> str:

@@ -28,6 +28,10 @@ class Refusal(UsageError):
         self.status = status
 
 
+class Denied(Refusal):
+    """What the caller may not see or do, as the server has decided."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """A search at one of its checkpoints.

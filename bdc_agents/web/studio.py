@@ -48,7 +48,7 @@ def tree_app(agents: Sequence[str] = ()) -> Starlette:
         async with as_caller(request) as client:
             yield ServerSearches(client, agents, texts)
 
-    return Starlette(routes=tree_routes(opens))
+    return Starlette(routes=tree_routes(opens, signs_in=True))
 
 
 class ServerSearches:
