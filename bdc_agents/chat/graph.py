@@ -41,9 +41,9 @@ from bdc_agents.errors import ProblemError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.graph import graph_of
-from bdc_agents.search.history import Link, page_of
 from bdc_agents.search.nodes.start import check_premises
 from bdc_agents.search.policy.moves import Policy
+from bdc_agents.search.resume.history import Link, page_of
 from bdc_agents.search.review.decisions import asks_of
 from bdc_agents.search.review.questions import awaits, unreviewed
 from bdc_agents.search.round.calls import read_aside

@@ -24,9 +24,9 @@ from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.history import Link, logged
 from bdc_agents.search.nodes.nodes import Nodes
 from bdc_agents.search.policy.moves import Policy
+from bdc_agents.search.resume.history import Link, logged
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_review, after_select, reviewing
 from bdc_agents.search.state import SearchContext, SearchInput, SearchOutput, SearchState, settings_of
 from bdc_agents.search.wiring import Graph, GraphNode, Route

@@ -159,7 +159,7 @@ class SearchState(SearchOutput, total=False):
         accepted: Key of the program that a person took as the answer; empty where they ended the search
             without one, None where nobody did.
         tree_url: Address of the page that shows the tree, where there is one.
-        steps: By checkpoint, how far the search was there; see `bdc_agents.search.history`.
+        steps: By checkpoint, how far the search was there; see `bdc_agents.search.resume.history`.
     """
 
     origin: Json

@@ -1,7 +1,7 @@
 """Stepping in: what a person does to a search on a LangGraph server, by the server's own API.
 
-What runs is stopped, the state is changed as `bdc_agents.search.by_hand` says, and the same run goes on. A
-fork is a thread of its own; the thread that it comes from stays as it is.
+What runs is stopped, the state is changed as `search/review/by_hand.py` says, and the same run goes on. A fork
+is a thread of its own; the thread that it comes from stays as it is.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from bdc_agents.errors import UsageError, unknown
-from bdc_agents.search import by_hand
+from bdc_agents.search.review import by_hand
 from bdc_agents.search.state import SearchState, add_usage
 from bdc_agents.web.links import tree_link
 from bdc_agents.web.searches import Json, Refusal

@@ -10,7 +10,7 @@ from langgraph_sdk.client import LangGraphClient
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from bdc_agents.search.history import Point, calls_of, points
+from bdc_agents.search.resume.history import Point, calls_of, points
 from bdc_agents.types import content_hash
 from bdc_agents.view.text import why_ended
 from bdc_agents.web.app import tree_routes

@@ -7,7 +7,7 @@ from uuid import UUID
 from httpx import HTTPStatusError
 from langgraph_sdk.client import LangGraphClient
 
-from bdc_agents.search.history import checkpoint_key, split_key
+from bdc_agents.search.resume.history import checkpoint_key, split_key
 from bdc_agents.web.searches import Json, Refusal, Status
 
 _RUNS = 10

@@ -21,7 +21,6 @@ from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.search.choice.llm_judge import judge_calls, judged_reward, read_score
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.choice.split import read_expected, settled, votes
-from bdc_agents.search.history import Link, page_of
 from bdc_agents.search.nodes.attempts import (
     asked,
     attempts_of,
@@ -41,6 +40,7 @@ from bdc_agents.search.policy.beliefs import MENDS, NOTHING, read_beliefs
 from bdc_agents.search.policy.moves import Left, Policy, for_a_person, plan, prune_branch
 from bdc_agents.search.policy.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.policy.select import can_expand, is_open, select
+from bdc_agents.search.resume.history import Link, page_of
 from bdc_agents.search.resume.origin import origin_of, with_budget
 from bdc_agents.search.review.decisions import asks_of, caps_in_force, what_follows
 from bdc_agents.search.review.questions import (

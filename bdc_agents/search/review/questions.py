@@ -194,7 +194,8 @@ def wished(state: SearchState) -> list[str]:
 def _is_wished(key: str, tree: Mapping[str, Json]) -> bool:
     node, steps = tree[key], key.split(".")
     path = (tree[".".join(steps[: length + 1])] for length in range(len(steps)))
-    by_person = (node.get("thought") or {}).get("agent") == PERSON
+    thought: Json = node.get("thought") or {}
+    by_person = thought.get("agent") == PERSON
     return by_person and not node.get("evaluations") and not any(one.get("pruned") for one in path)
 
 

@@ -21,7 +21,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.history import Link, page_of
+from bdc_agents.search.resume.history import Link, page_of
 from bdc_agents.search.wiring import Graph, GraphNode, Route
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverConfig

@@ -18,8 +18,8 @@ from bdc_agents.prompts import write_program
 from bdc_agents.sandbox import create_executor, job_for
 from bdc_agents.sandbox.protocol import Executor, Job
 from bdc_agents.search import create_search_graph, trace_of
-from bdc_agents.search.history import Link
 from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.resume.history import Link
 from bdc_agents.search.round.calls import derive_seed, read_aside
 from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
 from bdc_agents.serve.routed_model import RoutedModel, shared_model

@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from bdc_agents.config import SearchConfig
 from bdc_agents.errors import UsageError
 from bdc_agents.search import PlainSerializer, create_search_graph, trace_of
-from bdc_agents.search.by_hand import (
+from bdc_agents.search.review.by_hand import (
     ANEW,
     added,
     edited,
