@@ -1,7 +1,7 @@
 """Stepping in: what a person does to a search on a LangGraph server, by the server's own API.
 
-What runs is stopped, the state is changed as `search/review/by_hand.py` says, and the same run goes on. A fork
-is a thread of its own; the thread that it comes from stays as it is.
+What runs is stopped, the state is changed as `search/review/by_hand.py` says, and the same run goes on. A
+fork is a thread of its own; the thread that it comes from stays as it is.
 """
 
 from collections.abc import Sequence

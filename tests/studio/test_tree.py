@@ -309,7 +309,7 @@ async def test_a_search_that_has_ended_goes_on_with_more_calls(begin: Any) -> No
 
 
 async def test_a_stopped_search_is_edited_and_goes_on(begin: Any, client: Any) -> None:
-    search = await begin(rollouts=8)
+    search = await begin(rollouts=24)
     await search.until(lambda trace: any(node.thought and node.attempts for node in trace.nodes))
     [run] = await client.runs.list(search.thread)
     await client.runs.cancel(search.thread, run["run_id"], wait=True)
