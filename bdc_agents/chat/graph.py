@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.types import Overwrite
 
@@ -47,15 +46,13 @@ from bdc_agents.search.context import SearchContext, settings_of
 from bdc_agents.search.graph import graph_of
 from bdc_agents.search.nodes.start import check_premises
 from bdc_agents.search.policy.moves import Policy
+from bdc_agents.search.resume.history import Link, page_of
 from bdc_agents.search.review.questions import Ask, awaits, read_decisions, unreviewed
 from bdc_agents.search.round.calls import read_aside
 from bdc_agents.search.round.step import SearchRuntime
 from bdc_agents.search.state import Json, SearchState, add_usage
 from bdc_agents.search.wiring import TOLD_IN_BRIEF, Graph, Route
 from bdc_agents.types import AskedFor, Problem, Review, Solution, Tree, Usage
-
-Link = Callable[[str], str | None]
-"""From a thread's id to the address of a page that shows its tree."""
 
 _EACH_TURN = ("usage", "failing", "set_aside")
 """Parts of the state that begin anew with each message: a budget is for one."""
@@ -82,7 +79,8 @@ def create_chat_graph(
         search: Settings; a run's context may change them.
         budget: Caps on what the search for one message uses; a run's context may change them.
         policy: Plans the moves of each round; see `create_search_graph`.
-        link: Gives the address of a page that shows the tree of a thread, for the reply.
+        link: Gives the address of a page that shows the tree of a thread, for the replies; see
+            `create_search_graph`.
         interrupt_for: What a person is asked about in the midst of a search; see `create_search_graph`.
 
     Returns:
@@ -98,8 +96,9 @@ def create_chat_graph(
         *settings_of(search, budget),
         policy,
         interrupt_for,
+        link,
     )
-    nodes = _Nodes(searching, link)
+    nodes = _Nodes(searching)
     graph = Graph(ChatState, context_schema=SearchContext, input_schema=ChatInput, output_schema=ChatOutput)
     for node in (nodes.read, nodes.propose, nodes.reply):
         graph.add_step(node)
@@ -161,11 +160,10 @@ class _Nodes:
 
     Args:
         searching: The search's nodes, which know agents and settings.
-        link: Gives the address of a tree's page.
     """
 
-    def __init__(self, searching: SearchingNodes, link: Link | None) -> None:
-        self._searching, self._link = searching, link
+    def __init__(self, searching: SearchingNodes) -> None:
+        self._searching = searching
 
     async def read(self, state: ChatState, runtime: SearchRuntime) -> Json:
         """Understands the person's message, and says what was understood."""
@@ -192,7 +190,8 @@ class _Nodes:
             text = replies.asking(heard, agents[:ASKED], budget, rollouts, programs)
             waiting = stored_waiting(Waiting(problem))
         else:
-            text = replies.understood(heard, agents, budget, rollouts, programs)
+            page = page_of(self._searching.link, runtime)
+            text = replies.understood(heard, agents, budget, rollouts, programs, page)
             waiting = None
         return {
             "messages": [_says(text, message, "read")],
@@ -249,12 +248,12 @@ class _Nodes:
 
     async def reply(self, state: ChatState, runtime: SearchRuntime) -> Json:
         """Hands over the program with its verdict, who wrote it, the cost and the tree."""
-        del runtime
         solution = Solution.model_validate(state.get("solution"))
         spent = {name: Usage.model_validate(used) for name, used in state.get("spent", {}).items()}
         problem = Problem.model_validate(state.get("problem"))
         tree = Tree(state.get("tree"))
-        text = replies.found(problem, solution, tree, dict(state), spent, self._page())
+        page = page_of(self._searching.link, runtime)
+        text = replies.found(problem, solution, tree, dict(state), spent, page)
         used = {name: one.model_dump() for name, one in solution.usage.items()}
         return {
             "messages": [_says(text, state.get("heard", {}).get("message"), "reply")],
@@ -265,10 +264,6 @@ class _Nodes:
         """A message of a node that may say several between two messages of the person."""
         turn = f"{node}{len(state.get('reviews', []))}"
         return {"messages": [_says(text, state.get("heard", {}).get("message"), turn)]}
-
-    def _page(self) -> str | None:
-        thread = get_config().get("configurable", {}).get("thread_id")
-        return self._link(str(thread)) if self._link and thread else None
 
 
 def _begun(heard: Heard, state: ChatState) -> Json:

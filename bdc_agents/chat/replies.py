@@ -39,7 +39,14 @@ _LINE = 120
 # --- before the search ----------------------------------------------------------------------------------
 
 
-def understood(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: int | None, known: int) -> str:
+def understood(
+    heard: Heard,
+    agents: Sequence[str],
+    budget: Budget,
+    rollouts: int | None,
+    known: int,
+    link: str | None = None,
+) -> str:
     """What was understood, shown before the budget is spent.
 
     Args:
@@ -48,6 +55,7 @@ def understood(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: in
         budget: The caps, of which all are unused.
         rollouts: Programs for leaves at most, where that ends the search.
         known: Programs of the tree that the search goes on from.
+        link: Address of the page that shows the tree while it grows, if there is one.
     """
     problem = heard.problem
     assert problem is not None
@@ -57,6 +65,8 @@ def understood(heard: Heard, agents: Sequence[str], budget: Budget, rollouts: in
     lines.append(_tests(problem, heard.sources))
     lines += _notes(heard.notes)
     lines.append(f"Agents: {names(agents)}. Budget: {_budget(budget, rollouts)}.")
+    if link:
+        lines.append(f"[Watch the tree grow]({link})")
     return "\n\n".join(filter(None, lines))
 
 

@@ -36,11 +36,13 @@ class Started(TypedDict):
     Args:
         problem: Its id.
         agents: Names of those that take part.
+        tree_url: Address of the page that shows the tree, where a server has one.
     """
 
     type: Literal["started"]
     problem: str
     agents: list[str]
+    tree_url: NotRequired[str]
 
 
 class Selected(TypedDict):

@@ -108,8 +108,15 @@ class Decided(NamedTuple):
     caps: Mapping[str, float] = {}
 
 
-def check_kinds(kinds: Sequence[str], agents: Sequence[str]) -> tuple[AskedFor, ...]:
+def check_kinds(
+    kinds: Sequence[str], agents: Sequence[str], *, steps_in: bool = False
+) -> tuple[AskedFor, ...]:
     """What a graph interrupts for.
+
+    Args:
+        kinds: As `create_search_graph` takes them.
+        agents: Names of the agents.
+        steps_in: Whether a person may change the tree without being asked.
 
     Raises:
         ConfigError: If it is no list of names, one is unknown, or an agent has the person's name.
@@ -119,8 +126,8 @@ def check_kinds(kinds: Sequence[str], agents: Sequence[str]) -> tuple[AskedFor, 
     for kind in kinds:
         if kind not in KINDS:
             raise ConfigError(unknown("name in interrupt_for", str(kind), KINDS))
-    if kinds and PERSON in agents:
-        raise ConfigError(f"an agent is called {PERSON!r}, as whoever is asked by interrupt_for: rename it")
+    if (kinds or steps_in) and PERSON in agents:
+        raise ConfigError(f"an agent is called {PERSON!r}, as the person who steps in: rename it")
     return tuple(kind for kind in KINDS if kind in kinds)
 
 
@@ -172,6 +179,28 @@ def _is_new(node: Json) -> bool:
     return bool(thought) and not done and node.get("value") is None and thought["agent"] != PERSON
 
 
+def is_vetoed(state: SearchState, node_id: str) -> bool:
+    """Whether a person has taken a node out of selection, or one above it."""
+    return any(f"{node_id}.".startswith(f"{key}.") for key in vetoed(state))
+
+
+def wished(state: SearchState) -> list[str]:
+    """The thoughts of a person for which no program was asked for yet, the oldest first."""
+    tree, found = state.get("tree", {}), list[str]()
+    for row in state.get("reviews", []):
+        if row["asked"] == "thoughts" and row["decision"] in ("edit", "respond"):
+            found += (row["node"], *tree.get(row["node"], {}).get("children", ()))
+    return [key for key in dict.fromkeys(found) if key in tree and _is_wished(key, tree)]
+
+
+def _is_wished(key: str, tree: Mapping[str, Json]) -> bool:
+    node, steps = tree[key], key.split(".")
+    path = (tree[".".join(steps[: length + 1])] for length in range(len(steps)))
+    thought: Json = node.get("thought") or {}
+    by_person = thought.get("agent") == PERSON
+    return by_person and not node.get("evaluations") and not any(one.get("pruned") for one in path)
+
+
 def refused(state: SearchState) -> frozenset[str]:
     """Keys of programs that a person does not take as an answer."""
     return frozenset(key for row in state.get("reviews", []) for key in row.get("refuses", ()))
@@ -183,10 +212,11 @@ def refused(state: SearchState) -> frozenset[str]:
 def about_thoughts(state: SearchState) -> list[Ask]:
     """A question for each new thought."""
     tree = Tree(state.get("tree"))
-    return [_about(tree[key]) for key in new_thoughts(state)]
+    return [about_thought(tree[key]) for key in new_thoughts(state)]
 
 
-def _about(node: Node) -> Ask:
+def about_thought(node: Node) -> Ask:
+    """The question on one thought."""
     thought = cast("Thought", node.thought)
     description = (
         f"New thought at node {node.id}. Approve: agents may write programs for it. Edit: another text in "
@@ -314,9 +344,9 @@ def _read(sent: Any, ask: Ask, number: int) -> Decided:
     if given == "edit":
         return _edit(fields.get("edited_action"), ask, here)
     if given == "respond":
-        return Decided(ask, "respond", _text(fields.get("message"), f"{here}: message"))
+        return Decided(ask, "respond", text_of(fields.get("message"), f"{here}: message"))
     if given == "reject" and fields.get("message"):
-        return Decided(ask, "reject", _text(fields["message"], f"{here}: message"))
+        return Decided(ask, "reject", text_of(fields["message"], f"{here}: message"))
     return Decided(ask, given)
 
 
@@ -334,16 +364,20 @@ def _edit(sent: Any, ask: Ask, here: str) -> Decided:
     if ask.kind == "budget":
         return Decided(ask, "edit", caps=_caps(args, ask, here))
     if ask.kind == "accept":
-        return Decided(ask, "edit", _text(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
+        return Decided(ask, "edit", text_of(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
     if args.get("node", ask.node) != ask.node:
         raise UsageError(
             f"{here}: it is about node {ask.node}, not {_shown(args['node'])}; edit its text alone"
         )
-    return Decided(ask, "edit", _text(args.get("text"), f"{here}: text"))
+    return Decided(ask, "edit", text_of(args.get("text"), f"{here}: text"))
 
 
-def _text(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = False) -> str:
-    """A text of a person, on one line unless its layout matters."""
+def text_of(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = False) -> str:
+    """A text of a person, on one line unless its layout matters.
+
+    Raises:
+        UsageError: If it is none, empty or too long; `here` says what it is.
+    """
     if not isinstance(sent, str) or not sent.strip():
         raise UsageError(f"{here} is a text that is not empty, not {_shown(sent)}")
     if len(sent) > longest:
