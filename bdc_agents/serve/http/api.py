@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.serve.backends.protocol import PromptTooLong
@@ -159,7 +160,7 @@ class _Handlers:
         completion = Completion(body.model)
         if body.stream:
             return await self._streamed(request, body, served, completion, began)
-        answers = await _while_there(request, served.answers(body))
+        answers = await _while_there(request.receive, served.answers(body))
         self._count(body.model, answers, began)
         return JSONResponse(completion.whole(answers))
 
@@ -177,7 +178,7 @@ class _Handlers:
     ) -> Response:
         """A stream. It waits for the first piece, so that an error still gets its own HTTP status."""
         pieces = served.stream(body)
-        first = await _while_there(request, anext(pieces))
+        first = await _while_there(request.receive, anext(pieces))
         self._metrics.observe("bdc_first_token_seconds", monotonic() - began)
         events = self._events(body, first, pieces, completion, began)
         return _Stream(events, pieces)
@@ -267,9 +268,13 @@ class _Stream(StreamingResponse):
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
         self._pieces = pieces
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        # Not Starlette's own watch for clients that leave: its cancel scope cancels every further wait too,
+        # those of the clean-up among them, and calls of agents would go on.
         async with aclosing(self._pieces):
-            await super().__call__(scope, receive, send)
+            with suppress(_Gone):
+                await _while_there(receive, self.stream_response(send))
 
 
 async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[Piece]:
@@ -278,13 +283,13 @@ async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[P
         yield piece
 
 
-async def _while_there(request: Request, work: Awaitable[T]) -> T:
+async def _while_there(receive: Receive, work: Awaitable[T]) -> T:
     """The result of some work; cancels the work if the client hangs up.
 
     Raises:
         _Gone: If the client hangs up.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -297,6 +302,6 @@ async def _while_there(request: Request, work: Awaitable[T]) -> T:
                 await one
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

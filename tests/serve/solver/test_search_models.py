@@ -326,7 +326,7 @@ class Waiting(ScriptedAgent):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_stops_its_calls(serve: Callable[..., Running], stream: bool) -> None:
-    agent = Waiting()
+    agent = Waiting()  # A stream has told by then whom it asks: pieces have come, and more are waited for.
     running = serve(agents=[agent])
     with pytest.raises(httpx.ReadTimeout):
         running.post(ASK | {"stream": stream}, timeout=1.5)
