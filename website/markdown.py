@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SHIM = re.compile(r'<script src="https://unpkg\.com/iframe-worker/shim"></script>')
+SHIM = re.compile(r'<script src="https://unpkg\.com/iframe-worker/shim"[^>]*></script>')
 """A script that the generator's offline mode fetches from elsewhere. It lets the search of pages without a
 server work; with it gone, search needs a server, and nothing is fetched."""
 COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)

@@ -25,6 +25,8 @@ PACKAGES = {
 """The public packages, in the order of the navigation, and a line on each."""
 EXTRA = {"testing": ["ScriptedModel", "ScriptedAgent", "ScriptedExecutor", "ScriptedEndpoint", "run_simulated"]}
 """Public names of modules without `__all__`."""
+INHERITED = {"settings_customise_sources"}
+"""Methods that a library calls, and nobody else."""
 CODE = re.compile(r"(?<![\[`])`([A-Za-z_.]+)(\(\))?`(?![`\]])")
 WIDE = 88
 """Characters of a signature on one line: more would scroll on the site."""
@@ -97,7 +99,7 @@ class Names:
 
     def _members(self, found: Any, package: str) -> Iterator[str]:
         for name, member in found.members.items():
-            if name.startswith("_") or member.is_alias or not member.docstring:
+            if name.startswith("_") or name in INHERITED or member.is_alias or not member.docstring:
                 continue
             if member.is_function:
                 yield f"#### `{found.name}.{name}` {{ #{found.name.lower()}-{name.lower()} }}"
