@@ -41,7 +41,9 @@ def build(work: Path) -> Path:
     stage(ROOT, pages)
     shutil.copy(ROOT / "website/zensical.toml", work)
     generator = [sys.executable, "-m", "zensical", "build", "--strict"]
-    done = subprocess.run(generator, cwd=work, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"})
+    done = subprocess.run(
+        generator, cwd=work, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"}
+    )
     if done.returncode:
         sys.exit(done.stdout or done.stderr)
     write_markdown(work / "zensical.toml", pages, site)

@@ -39,7 +39,8 @@ def faults(site: Path) -> Iterator[str]:
             parts = urlsplit(target)
             if parts.scheme or parts.netloc:
                 if (tag, "src") in LOADED or (tag, "href") in LOADED:
-                    yield f"{file.relative_to(site)}: <{tag}> loads {target}; keep what pages need on the site"
+                    here = file.relative_to(site)
+                    yield f"{here}: <{tag}> loads {target}; keep what pages need on the site"
                 continue
             there = Path(file.parent, unquote(parts.path)).resolve() if parts.path else file
             there = there / "index.html" if there.is_dir() else there

@@ -79,7 +79,9 @@ def _with_links(root: Path, source: Path, place: str, text: str) -> tuple[str, l
             found.append(path)
             there = _place(root, path)
         else:
-            raise SystemExit(f"{source.relative_to(root)}: the link to {match[1]!r} leads nowhere; mend or remove it")
+            raise SystemExit(
+                f"{source.relative_to(root)}: the link to {match[1]!r} leads nowhere; mend or remove it"
+            )
         return f"]({os.path.relpath(there, Path(place).parent)}{anchor})"
 
     lines = [NOWHERE.sub(r"\1", LINK.sub(target, line)) if outside else line for outside, line in prose(text)]

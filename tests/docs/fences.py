@@ -20,7 +20,7 @@ FENCE = re.compile(
 )
 HELD = (
     *("agents.md", "chat.md", "human.md", "tools.md", "problems.md", "view.md", "distill.md", "serving.md"),
-    *("datasets.md", "grading.md", "runs.md", "sandbox.md", "traces.md"),
+    *("datasets.md", "grading.md", "runs.md", "sandbox.md", "traces.md", "streaming.md"),
 )
 """Pages whose snippets tests of the parts they are about run."""
 

@@ -11,8 +11,11 @@ import pytest
 from .fences import DOCS, FENCE, ROOT
 
 LINK = re.compile(r"\]\((?![a-z]+:)([^)\s#]*)(?:#([^)\s]*))?\)")
-PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CONTRIBUTING", "ARCHITECTURE"))]
-MADE = ("cli", "settings", "errors", "library", "examples")
+PAGES = [
+    *sorted(DOCS.rglob("*.md")),
+    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CONTRIBUTING", "ARCHITECTURE")),
+]
+MADE = ("cli", "settings", "errors", "library", "examples", "events")
 """Pages of the reference that are made from the code."""
 
 

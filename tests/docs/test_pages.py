@@ -48,7 +48,9 @@ def shipped() -> dict[str, str]:
 def in_files(folder: Path) -> Iterator[tuple[str, str]]:
     """The known solutions of a page's own problems, by their statements."""
     whole = [file.read_text(encoding="utf-8") for file in folder.glob("*.json")]
-    lines = [line for file in folder.glob("*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line for file in folder.glob("*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()
+    ]
     for row in map(json.loads, (*whole, *lines)):
         if row.get("reference"):
             yield row["statement"], row["reference"]
@@ -108,7 +110,7 @@ def test_the_code_of_a_page_runs(page: Path, workplace: Path, python: Warm) -> N
 
 
 def allowed(words: list[str]) -> tuple[int, ...]:
-    """The exit codes that are no fault of the page: `bdc doctor` says by 1 that this machine lacks something."""
+    """The exit codes that are no fault of the page: `bdc doctor` says by 1 that something is missing."""
     return (0, 1, 3) if words[:2] == ["bdc", "doctor"] else (0,)
 
 

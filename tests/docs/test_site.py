@@ -1,4 +1,4 @@
-"""The site builds: without a warning of the generator, a link that leads nowhere, or a thing from elsewhere."""
+"""The site builds: no warning of the generator, no link that leads nowhere, nothing from elsewhere."""
 
 import subprocess
 import sys
@@ -50,7 +50,9 @@ def test_each_page_has_its_markdown_beside_it(site: Path) -> None:
 def test_llms_txt_lists_pages_that_exist(site: Path) -> None:
     text = (site / "llms.txt").read_text(encoding="utf-8")
     assert text.startswith("# bdc-agents\n\n> ")
-    links = [line.partition("](")[2].partition(")")[0] for line in text.splitlines() if line.startswith("- [")]
+    links = [
+        line.partition("](")[2].partition(")")[0] for line in text.splitlines() if line.startswith("- [")
+    ]
     assert len(links) > 30
     assert all((site / link).is_file() for link in links)
 
@@ -73,7 +75,9 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
 def test_what_leads_nowhere_or_loads_from_elsewhere_is_found(tmp_path: Path) -> None:
     from website.check import faults
 
-    (tmp_path / "index.html").write_text('<a href="a.html#x"></a><a href="b.html"></a><img src="https://e.org/i">')
+    (tmp_path / "index.html").write_text(
+        '<a href="a.html#x"></a><a href="b.html"></a><img src="https://e.org/i">'
+    )
     (tmp_path / "a.html").write_text('<p id="y"></p><a href="https://e.org">fine</a>')
     assert [line.split(": ", 1)[1] for line in faults(tmp_path)] == [
         "a.html#x: there is no such place on that page",

@@ -20,6 +20,7 @@ def write_reference(root: Path, folder: Path) -> None:
     pages = names.pages() | {
         "cli.md": commands_page(),
         "settings.md": settings_page(names),
+        "events.md": names.events_page(),
         "errors.md": names.errors_page(),
         "library.md": library_page(names),
         "examples.md": examples_page(root),

@@ -48,7 +48,11 @@ def _row(one: Any) -> str:
         takes = "" if one.is_flag else f" {one.metavar or _kind(one)}"
         written = f"`{names}{takes}`"
     default = one.default
-    shown = "" if callable(default) or default in (None, False, (), []) else f"`{getattr(default, 'value', default)}`"
+    shown = (
+        ""
+        if callable(default) or default in (None, False, (), [])
+        else f"`{getattr(default, 'value', default)}`"
+    )
     return f"| {written} | {shown} | {_cell(one.help or '')} |"
 
 

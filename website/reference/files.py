@@ -22,8 +22,8 @@ A library of `bdc distill` is a folder. Every file is data: none is run, and non
 | `clusters.json`, `clusters.html` | the clusters, and their map as a page |
 | `tokenizer/` | the base's tokenizer and chat template |
 
-`bdc distill --check LIBRARY` compares every file with the manifest. [Serving](../serving.md#libraries-from-elsewhere)
-says what is refused.
+`bdc distill --check LIBRARY` compares every file with the manifest.
+[Serving](../serving.md#libraries-from-elsewhere) says what is refused.
 
 ## `library.json`"""
 

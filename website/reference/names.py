@@ -23,7 +23,9 @@ PACKAGES = {
     "testing": "Scripted agents and endpoints, for tests of code that embeds the search.",
 }
 """The public packages, in the order of the navigation, and a line on each."""
-EXTRA = {"testing": ["ScriptedModel", "ScriptedAgent", "ScriptedExecutor", "ScriptedEndpoint", "run_simulated"]}
+EXTRA = {
+    "testing": ["ScriptedModel", "ScriptedAgent", "ScriptedExecutor", "ScriptedEndpoint", "run_simulated"]
+}
 """Public names of modules without `__all__`."""
 INHERITED = {"settings_customise_sources"}
 """Methods that a library calls, and nobody else."""
@@ -49,7 +51,9 @@ class Names:
         self._homes: dict[str, tuple[str, str]] = {}  # by path in the package: page and anchor
         for package in PACKAGES:
             for name in self._public(package):
-                self._homes.setdefault(self.find(f"{_module(package)}.{name}").path, (_file(package), name.lower()))
+                self._homes.setdefault(
+                    self.find(f"{_module(package)}.{name}").path, (_file(package), name.lower())
+                )
 
     def find(self, path: str) -> Any:
         """What a dotted path means, through imports: `bdc_agents.solve` is a function of another module."""
@@ -116,11 +120,15 @@ class Names:
             if kind == "text":
                 yield section.value
             elif kind == "parameters":
-                yield "**Parameters**\n\n" + "\n".join(f"- `{one.name}`: {_item(one)}" for one in section.value)
+                yield "**Parameters**\n\n" + "\n".join(
+                    f"- `{one.name}`: {_item(one)}" for one in section.value
+                )
             elif kind in ("returns", "yields"):
                 yield f"**{kind.capitalize()}** " + " ".join(_flat(one.description) for one in section.value)
             elif kind == "raises":
-                yield "**Raises**\n\n" + "\n".join(f"- `{one.annotation}`: {_item(one)}" for one in section.value)
+                yield "**Raises**\n\n" + "\n".join(
+                    f"- `{one.annotation}`: {_item(one)}" for one in section.value
+                )
 
     def _prose(self, found: Any) -> str:
         return "\n\n".join(self.docstring(found))
@@ -146,6 +154,24 @@ class Names:
             parts += [_heading(name), *self.docstring(found)]
         return "\n\n".join(parts) + f"\n\n{ENDS}"
 
+    def events_page(self) -> str:
+        """What a search tells, from the types of its events."""
+        module = self._modules["bdc_agents.search.events"]
+        parts = ["# Stream events", self._prose(module), EVENTS]
+        for name, found in module.classes.items():
+            told = re.search(r"'(\w+)'", str(found.attributes["type"].annotation))
+            fields = {key: one for key, one in found.attributes.items() if key != "type"}
+            said = self.fields(found.path)
+            title = told[1] if told else name
+            parts += [f"## `{title}` {{ #{title} }}", found.docstring.parsed[0].value]
+            rows = [
+                f"| `{key}` | `{_cell(_kind(one.annotation))}` | {said.get(key, '')} |"
+                for key, one in fields.items()
+            ]
+            parts += ["\n".join(["| key | type | holds |", "|---|---|---|", *rows])]
+        purposes = module.attributes["Purpose"]
+        return "\n\n".join([*parts, "## `purpose` { #purpose }", purposes.docstring.value]) + "\n"
+
     def _linked(self, text: str, package: str) -> str:
         """Names in code that are documented become links to their places."""
         known = {path.rpartition(".")[2]: home for path, home in self._homes.items()}
@@ -156,7 +182,9 @@ class Names:
                 return match[0]
             return f"[{match[0]}]({'' if page == _file(package) else Path(page).name}#{anchor})"
 
-        return "\n".join(line if line.startswith("    ") else CODE.sub(link, line) for line in text.splitlines())
+        return "\n".join(
+            line if line.startswith("    ") else CODE.sub(link, line) for line in text.splitlines()
+        )
 
 
 ENDS = """## Exit codes
@@ -170,6 +198,17 @@ ENDS = """## Exit codes
 | 70 | a fault of the program itself | run it again with `--debug` and report what it prints |
 | 130, 143 | interrupted | give the same command again, or `--resume`: what was computed is kept |
 """
+
+
+EVENTS = """`solve(..., on_event=...)` tells the same. Where the search is a node of your app, stream with
+`subgraphs=True`. [Streaming](../streaming.md) says how to trace a search and what else streams, [Chat](../chat.md)
+what a chat tells besides.
+
+An event is plain JSON data. New types and keys may come: ignore what you do not know."""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _module(package: str) -> str:
@@ -209,11 +248,18 @@ def _fields(found: Any) -> list[str]:
         return []
     made = []
     for name, one in found.attributes.items():
-        if name.startswith("_") or name.isupper() or one.annotation is None or "ClassVar" in str(one.annotation):
+        if (
+            name.startswith("_")
+            or name.isupper()
+            or one.annotation is None
+            or "ClassVar" in str(one.annotation)
+        ):
             continue
         if "property" in one.labels:
             continue
-        made.append(f"{name}: {_kind(one.annotation)}" + (f" = {_default(str(one.value))}" if one.value else ""))
+        made.append(
+            f"{name}: {_kind(one.annotation)}" + (f" = {_default(str(one.value))}" if one.value else "")
+        )
     return made
 
 

@@ -13,8 +13,9 @@ from website.reference.names import Names
 
 HEAD = """# Settings
 
-`bdc.toml` in the folder where you work holds the agents and the settings of a search. `bdc config --example` prints a
-file with every key, `bdc config` says what is in force. A key that is misspelled is answered by the nearest right one.
+`bdc.toml` in the folder where you work holds the agents and the settings of a search. `bdc config --example`
+prints a file with every key, `bdc config` says what is in force. A key that is misspelled is answered by the nearest
+right one.
 
 The environment wins over the file: a table, two underscores, and the key in capitals, such as
 `BDC_BUDGET__CALLS=8`. Options of a command win over both."""
@@ -33,7 +34,9 @@ def settings_page(names: Names) -> str:
     """A table of keys for each table of the file."""
     parts = [HEAD]
     for table, title in TABLES.items():
-        model = {"agents": AgentConfig, "eval": EvalConfig}.get(table) or Settings.model_fields[table].annotation
+        model = {"agents": AgentConfig, "eval": EvalConfig}.get(table) or Settings.model_fields[
+            table
+        ].annotation
         parts += _section(title, table, model, names)
         if table == "search":
             parts += list(_presets())
@@ -106,8 +109,8 @@ def _default(field: FieldInfo) -> str:
 def _presets() -> Iterator[str]:
     yield "### The preset `paper` { #paper }"
     yield (
-        "`preset = \"paper\"` sets the published constants ([arXiv 2502.12492](https://arxiv.org/abs/2502.12492)); "
-        "keys beside it win."
+        '`preset = "paper"` sets the published constants '
+        "([arXiv 2502.12492](https://arxiv.org/abs/2502.12492)); keys beside it win."
     )
     rows = [f"| `{key}` | `{_toml(value)}` |" for key, value in PRESETS["paper"].items()]
     yield "\n".join(["| key | value |", "|---|---|", *rows])
