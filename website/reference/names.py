@@ -159,6 +159,8 @@ class Names:
         module = self._modules["bdc_agents.search.events"]
         parts = ["# Stream events", self._prose(module), EVENTS]
         for name, found in module.classes.items():
+            if "type" not in found.attributes:
+                continue
             told = re.search(r"'(\w+)'", str(found.attributes["type"].annotation))
             fields = {key: one for key, one in found.attributes.items() if key != "type"}
             said = self.fields(found.path)
@@ -201,8 +203,8 @@ ENDS = """## Exit codes
 
 
 EVENTS = """`solve(..., on_event=...)` tells the same. Where the search is a node of your app, stream with
-`subgraphs=True`. [Streaming](../streaming.md) says how to trace a search and what else streams, [Chat](../chat.md)
-what a chat tells besides.
+`subgraphs=True`. [Streaming](../streaming.md) says how to trace a search and what else streams,
+[Chat](../chat.md) what a chat tells besides.
 
 An event is plain JSON data. New types and keys may come: ignore what you do not know."""
 

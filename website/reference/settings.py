@@ -14,8 +14,8 @@ from website.reference.names import Names
 HEAD = """# Settings
 
 `bdc.toml` in the folder where you work holds the agents and the settings of a search. `bdc config --example`
-prints a file with every key, `bdc config` says what is in force. A key that is misspelled is answered by the nearest
-right one.
+prints a file with every key, `bdc config --schema` is its schema for editors. A key that is misspelled is answered
+by the nearest right one.
 
 The environment wins over the file: a table, two underscores, and the key in capitals, such as
 `BDC_BUDGET__CALLS=8`. Options of a command win over both."""
