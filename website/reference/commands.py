@@ -31,7 +31,7 @@ def _command(name: str) -> Iterator[str]:
     examples = "\n".join(import_module(COMMANDS[name][0]).EXAMPLES)
     yield f"```sh\n{examples}\n```"
     rows = [row for one in made.params if not getattr(one, "hidden", False) if (row := _row(one))]
-    yield "\n".join(["| argument or option | default | means |", "|---|---|---|", *rows])
+    yield "\n".join(["| argument or option | means |", "|---|---|", *rows])
 
 
 def _prose(text: str) -> str:
@@ -48,12 +48,9 @@ def _row(one: Any) -> str:
         takes = "" if one.is_flag else f" {one.metavar or _kind(one)}"
         written = f"`{names}{takes}`"
     default = one.default
-    shown = (
-        ""
-        if callable(default) or default in (None, False, (), [])
-        else f"`{getattr(default, 'value', default)}`"
-    )
-    return f"| {written} | {shown} | {_cell(one.help or '')} |"
+    none = callable(default) or default in (None, False, (), [])
+    shown = "" if none else f" Default: `{getattr(default, 'value', default)}`."
+    return f"| {written} | {_cell(one.help or '')}{shown} |"
 
 
 def _kind(option: Any) -> str:

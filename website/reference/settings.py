@@ -14,7 +14,7 @@ from website.reference.names import Names
 HEAD = """# Settings
 
 `bdc.toml` in the folder where you work holds the agents and the settings of a search. `bdc config --example`
-prints a file with every key, `bdc config --schema` is its schema for editors. A key that is misspelled is answered
+prints a file with every key, `bdc config --schema` is its schema for editors. A misspelled key is answered
 by the nearest right one.
 
 The environment wins over the file: a table, two underscores, and the key in capitals, such as
@@ -51,12 +51,14 @@ def _section(title: str, anchor: str, model: Any, names: Names) -> Iterator[str]
     yield " ".join((inspect.getdoc(model) or "").split("\n\n")[0].split())
     said = names.fields(f"{model.__module__}.{model.__name__}")
     rows = [_row(anchor, key, field, said.get(key, "")) for key, field in model.model_fields.items()]
-    yield "\n".join(["| key | takes | default | means |", "|---|---|---|---|", *rows])
+    yield "\n".join(["| key | means |", "|---|---|", *rows])
 
 
 def _row(table: str, key: str, field: FieldInfo, said: str) -> str:
     walk = " Of the published walk alone." if table == "search" and key in WALK else ""
-    return f"| `{key}` | {_takes(field)} | {_default(field)} | {_cell(said)}{walk} |"
+    default = _default(field)
+    takes = _takes(field) + (f"; {default}" if default else "")
+    return f"| `{key}` | *{takes}.* {_cell(said)}{walk} |"
 
 
 def _takes(field: FieldInfo) -> str:
@@ -103,7 +105,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=False)
     if value is None or value in ({}, (), "") or isinstance(value, BaseModel) or field.default_factory:
         return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return f"default `{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _presets() -> Iterator[str]:
