@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SHIM = re.compile(r'<script src="https://unpkg\.com/iframe-worker/shim"[^>]*></script>')
-"""A script that the generator's offline mode fetches from elsewhere. It lets the search of pages without a
-server work; with it gone, search needs a server, and nothing is fetched."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'"
@@ -41,7 +38,7 @@ def write_markdown(config: Path, pages: Path, site: Path) -> None:
 
 
 def _name_markdown(page: Path) -> None:
-    text = SHIM.sub("", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     link = f'<link rel="alternate" type="text/markdown" href="{page.with_suffix(".md").name}">'
     text = text.replace("<head>", f"<head>{policy}", 1).replace("</head>", f"{link}</head>", 1)

@@ -31,7 +31,7 @@ def _command(name: str) -> Iterator[str]:
     examples = "\n".join(import_module(COMMANDS[name][0]).EXAMPLES)
     yield f"```sh\n{examples}\n```"
     rows = [row for one in made.params if not getattr(one, "hidden", False) if (row := _row(one))]
-    yield "\n".join(["| argument or option | means |", "|---|---|", *rows])
+    yield "\n".join(["| option | means |", "|---|---|", *rows])
 
 
 def _prose(text: str) -> str:

@@ -18,8 +18,10 @@ A library of `bdc distill` is a folder. Every file is data: none is run, and non
 | `library.json` | the manifest below: the base, the experts, and the hash and size of every file |
 | `README.md` | a model card |
 | `experts/NAME/` | an adapter of PEFT: `adapter_model.safetensors` and `adapter_config.json` |
-| `router/` | the router, where one was trained |
-| `clusters.json`, `clusters.html` | the clusters, and their map as a page |
+| `router.safetensors` | the router, where one was trained |
+| `clusters.json` | how new problems are placed |
+| `clusters.html`, `clusters.png`, `validation.json` | the clusters as a map, and held against chance |
+| `metrics.json`, `losses.jsonl` | how training went |
 | `tokenizer/` | the base's tokenizer and chat template |
 
 `bdc distill --check LIBRARY` compares every file with the manifest.
