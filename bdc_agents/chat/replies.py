@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from bdc_agents.chat.spoken import RAISES
 from bdc_agents.chat.understanding import UNTESTED, Heard, doubts_of
 from bdc_agents.config import Budget
+from bdc_agents.data.rows import given
 from bdc_agents.search.nodes.execute import program_key
 from bdc_agents.search.review.questions import CAPS, PERSON, Ask, amounts, as_much_again
 from bdc_agents.search.state import Json
@@ -46,6 +47,7 @@ def understood(
     rollouts: int | None,
     known: int,
     link: str | None = None,
+    before: Sequence[TestCase] = (),
 ) -> str:
     """What was understood, shown before the budget is spent.
 
@@ -56,10 +58,11 @@ def understood(
         rollouts: Programs for leaves at most, where that ends the search.
         known: Programs of the tree that the search goes on from.
         link: Address of the page that shows the tree while it grows, if there is one.
+        before: The tests up to now.
     """
     problem = heard.problem
     assert problem is not None
-    lines = [_opening(heard, problem, known)]
+    lines = [_opening(heard, problem, known, before)]
     if heard.remark:
         lines.append(f"Your remark goes to the agents: {code(one_line(heard.remark, 2 * _LINE))}")
     lines.append(_tests(problem, heard.sources))
@@ -70,16 +73,25 @@ def understood(
     return "\n\n".join(filter(None, lines))
 
 
-def _opening(heard: Heard, problem: Problem, known: int) -> str:
+def _opening(heard: Heard, problem: Problem, known: int, before: Sequence[TestCase] = ()) -> str:
     what = _what(problem)
     if known and heard.begins:
         return f"This is another problem, so I start anew: {what}."
     if heard.begins or not known:
         return f"I understood: {what}."
-    if heard.added:
-        again = f"run the {plural(known, 'known program')} again"
-        return f"I add {plural(heard.added, 'test')}, {again}, and go on: {what}."
+    if changes := _changes(before, problem.public_tests):
+        return f"I {changes}, run the {plural(known, 'known program')} again, and go on: {what}."
     return f"I go on from the tree with its {plural(known, 'program')}: {what}."
+
+
+def _changes(before: Sequence[TestCase], now: Sequence[TestCase]) -> str:
+    """What becomes of the tests, as in "add 2 tests, take 1 test out"; empty where they stay."""
+    old, new = ({given(test): test for test in tests} for tests in (before, now))
+    changed = sum(old[key] != new[key] for key in old.keys() & new.keys())
+    counts = (("add", len(new.keys() - old.keys())), ("change", changed))
+    done = [f"{verb} {plural(count, 'test')}" for verb, count in counts if count]
+    gone = len(old.keys() - new.keys())
+    return ", ".join([*done, f"take {plural(gone, 'test')} out"] if gone else done)
 
 
 def _what(problem: Problem) -> str:
@@ -285,12 +297,9 @@ def found(
     """
     heard = state.get("heard", {})
     unchecked = set(heard.get("sources", ())) == {UNTESTED}
-    stale = (
-        bool(heard.get("remark"))
-        and bool(solution.code)
-        and program_key(solution.code) not in state.get("passing", {})
-    )
-    parts = [_verdict(problem, solution, unchecked=unchecked, stale=stale)]
+    key = program_key(solution.code)
+    stale = key in state.get("outdated", ()) and key not in state.get("passing", {})
+    parts = [_verdict(problem, solution, unchecked=unchecked, stale=stale, open_=not state.get("confirmed"))]
     if solution.code:
         parts.append(fence(solution.code))
         parts.append(_author(solution, tree))
@@ -305,7 +314,7 @@ def found(
     return "\n\n".join(filter(None, parts))
 
 
-def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bool) -> str:
+def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bool, open_: bool) -> str:
     passed, total = passes(solution.verdict)
     ended = why_ended(solution.stopped_by) or "the search ended"
     if not solution.code:
@@ -326,7 +335,10 @@ def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bo
         False: "Not confirmed: the programs that pass do not agree on further inputs.",
         None: "Not confirmed: no other program was compared with it.",
     }[solution.confirmed]
-    return f"**Solved**: {what}{tests}. {sure}"
+    further = (
+        ' Say "go on" to search for one that agrees.' if open_ and solution.confirmed is not True else ""
+    )
+    return f"**Solved**: {what}{tests}. {sure}{further}"
 
 
 def _author(solution: Solution, tree: Tree) -> str:
