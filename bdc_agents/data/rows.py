@@ -110,7 +110,7 @@ _LAYOUT = re.compile(
     r"""(?P<text>'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|(?<![\w\s])\s+|\s+(?![\w\s])""",
     re.DOTALL,
 )
-"""Texts, in which everything matters, and spaces that part no words. Parsing each call instead takes as long again:
+"""Texts, in which everything matters, and spaces that part no words. Parsing each call takes as long again:
 100 problems of LeetCode's load in 13 s, not 20."""
 
 
