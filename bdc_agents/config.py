@@ -32,7 +32,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from bdc_agents.errors import ConfigError, UsageError, unknown
+from bdc_agents.errors import ConfigError, UsageError, in_words, unknown
 from bdc_agents.types import Given, Suggesting
 from bdc_agents.untrusted import read_toml
 
@@ -521,14 +521,12 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
         alone = variable == _variable(location)
         return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"
     if not location:  # What is wrong with the whole of it has no place, and is too long to be shown.
-        return f"{source}: {item['msg'].removeprefix('Value error, ')}"
+        return f"{source}: {in_words(item)}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
-    if item["type"] in ("tuple_type", "list_type"):  # Nobody who writes a file knows tuples.
-        return f"{source}: {place}: a list is needed{value}"
     if item["type"] == "dict_type":
         return f"{source}: {place}: {_TABLE_NEEDED.get(str(location[-1]), 'a table is needed')}{value}"
-    return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"
+    return f"{source}: {place}: {in_words(item)}{value}"
 
 
 _TABLE_NEEDED = {

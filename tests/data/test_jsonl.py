@@ -66,11 +66,11 @@ def test_two_fields_are_enough():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"statement": None}, ["statement", "string"]),
+        ({"statement": None}, ["statement", "a text is needed"]),
         ({"id": ""}, ["id"]),
         ({"public_test": []}, ["public_test", "did you mean", "public_tests"]),
-        ({"public_tests": [{"stdin": "1"}]}, ["public_tests[0]", "expected", "required"]),
-        ({"public_tests": [{"input": "1"}]}, ["public_tests[0]", "expected", "required"]),
+        ({"public_tests": [{"stdin": "1"}]}, ["public_tests[0]", "expected", "missing"]),
+        ({"public_tests": [{"input": "1"}]}, ["public_tests[0]", "expected", "missing"]),
         ({"public_tests": [{"note": "1"}]}, ["public_tests[0]", '"stdin" and "expected"']),
         (
             {"public_tests": [{"call": "add(1, 2)", "expected": "3", "name": "x"}]},

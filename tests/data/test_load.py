@@ -327,7 +327,7 @@ def test_what_is_wrong_with_a_whole_row_is_told_without_a_place():
 def test_a_default_made_of_a_wrong_field_is_not_told(explained):
     with pytest.raises(ValidationError) as caught:
         Limits(cpu_seconds=-1)
-    assert explained(caught.value, "x") == "x: cpu_seconds: Input should be greater than 0 (found -1)"
+    assert explained(caught.value, "x") == "x: cpu_seconds: more than 0 is needed (found -1)"
 
 
 def test_a_file_that_is_not_there_names_what_may_be_meant(tmp_path):

@@ -118,7 +118,7 @@ def test_agents_that_do_not_answer_end_it_with_the_reason(
         (("demo", "--solver", "single:one", "--filter", "level=2"), "unknown filter 'level'"),
         (("demo", "--solver", "single:one", "--filter", "difficulty=impossible"), "has difficulty"),
         (("demo", "--solver", "single:one", "--k", "0"), "k of pass@k is at least 1"),
-        (("demo", "--solver", "single:one", "--samples", "0"), "greater than or equal to 1"),
+        (("demo", "--solver", "single:one", "--samples", "0"), "at least 1 is needed"),
         (("demo", "--solver", "single:one", "--solver", "single:one"), "comes twice"),
         (("--config", "nowhere.toml"), "no configuration 'nowhere.toml'"),
     ],

@@ -272,7 +272,7 @@ def test_a_requests_budget_holds(serve: Callable[..., Running]) -> None:
     ("change", "says"),
     [
         ({"budget": {"cals": 3}}, "unknown key 'cals'; did you mean calls"),
-        ({"budget": {"calls": 0}}, "greater than or equal to 1"),
+        ({"budget": {"calls": 0}}, "at least 1 is needed"),
         ({"budget": {"seconds": "soon"}}, "seconds"),
         ({"budget": 4}, "budget"),
         ({"n": 2}, "one answer"),
