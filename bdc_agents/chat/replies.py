@@ -66,6 +66,8 @@ def understood(
     if heard.remark:
         lines.append(f"Your remark goes to the agents: {code(one_line(heard.remark, 2 * _LINE))}")
     lines.append(_tests(problem, heard.sources))
+    if problem.checker.tolerance:
+        lines.append(f"Numbers may be off by {problem.checker.tolerance:g}.")
     lines += _notes(heard.notes)
     lines.append(f"Agents: {names(agents)}. Budget: {_budget(budget, rollouts)}.")
     if link:

@@ -122,7 +122,10 @@ class SearchingNodes(Nodes):
         run = self._step(state, runtime)
         problem = run.problem
         origin = origin_of(problem, run.all_agents, run.config, run.budget)
-        tests, wish = (_differ(state, origin, f"problem.{name}") for name in ("public_tests", "statement"))
+        tests, checker, wish = (
+            _differ(state, origin, f"problem.{name}") for name in ("public_tests", "checker", "statement")
+        )
+        tests = tests or checker
         changes: Json = {"origin": origin, "rollouts": 0, "stopped_by": None, "tier": self.executor.tier}
         changes |= {
             "evaluating": [],

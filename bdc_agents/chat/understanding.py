@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 from bdc_agents.chat.numbered import by_numbers
 from bdc_agents.chat.reading import Said, read_message, starter_name
-from bdc_agents.data.doubtful_tests import Named, doubts
-from bdc_agents.data.jsonl import read_problem
+from bdc_agents.data.doubtful_tests import doubts
+from bdc_agents.data.doubtful_values import Named
+from bdc_agents.data.jsonl import read_problem, stated_checker
 from bdc_agents.data.rows import given
+from bdc_agents.data.statement import stated_error
 from bdc_agents.errors import ProblemError
 from bdc_agents.prompts import with_remark
 from bdc_agents.types import Problem, TestCase
@@ -201,6 +203,7 @@ def problem_of(said: Said) -> Problem:
         "statement": said.text if said.words else _statement(said.name),
         "public_tests": list(said.tests),
         "starter_code": said.starter,
+        **stated_checker(said.words),
     }
     if not said.tests:
         fields["entry_point"] = said.name or starter_name(said.starter) or _unnamed(said.words)
@@ -237,7 +240,7 @@ def _unnamed(words: str) -> str | None:
 def doubts_of(problem: Problem) -> tuple[str, ...]:
     """What is doubtful of a problem's tests, where there are some."""
     named = [Named(f"test {number}", test) for number, test in enumerate(problem.public_tests, 1)]
-    return doubts(named, problem) if named else ()
+    return doubts(named, problem, in_words=True) if named else ()
 
 
 # --- more about the problem at hand ---------------------------------------------------------------------
@@ -351,9 +354,11 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
         return Heard("say", f"There are tests 1 to {len(about.public_tests)}; which of them is wrong?")
     if _GO_ON.fullmatch(said.words) and not said.tests and not waiting:
         return Heard("search" if about.public_tests else "propose", problem=about, sources=known.sources)
+    said, compared = _comparing(said)
     remark = _wish(said, gone)
     asks = _QUESTION.match(said.words)
-    if not (said.tests or said.starter or gone) and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
+    judges = said.tests or said.starter or gone or compared
+    if not judges and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
         told = _waits(waiting) if waiting else GO_ON_HELP.format(call=call)
         text = (NO_ANSWERS if asks else "") + told
@@ -367,10 +372,28 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
         problem = problem.model_copy(update={"statement": with_remark(problem.statement, remark)})
     if said.starter:
         problem = problem.model_copy(update={"starter_code": said.starter})
+    if compared:
+        problem = problem.model_copy(update={"checker": problem.checker.model_copy(update=compared)})
     does = "search" if problem.public_tests else "propose"
     begins = known.problem is None or waiting is not None
     notes = (*said.unread, *doubts_of(problem))
     return Heard(does, "", problem, begins, waiting is not None, remark, sources, notes)
+
+
+_BESIDE = re.compile(r",|;|\b(?:and|but|also|use|with(?:out)?)\b", re.IGNORECASE)
+"""Signs that a sentence says more than which error is allowed."""
+
+
+def _comparing(said: Said) -> tuple[Said, Mapping[str, Any]]:
+    """A message without a sentence that only says which error is allowed, and the checker's fields for it.
+
+    Tests judge by it, and so it is no wish.
+    """
+    fields = stated_checker(said.words).get("checker", {})
+    allowed = stated_error(said.words)
+    if allowed and not _BESIDE.search(allowed.sentence):
+        said = replace(said, words=said.words.replace(allowed.sentence, "").strip())
+    return said, fields
 
 
 def _wish(said: Said, gone: Collection[int] = ()) -> str:

@@ -29,6 +29,7 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import task_from_dict
+from bdc_agents.data.jsonl import stated_checker
 from bdc_agents.errors import BDCError, ConfigError, ProblemError, in_words, unknown
 from bdc_agents.prompts import trim
 from bdc_agents.sandbox import create_executor
@@ -118,7 +119,8 @@ def read_task(given: Mapping[str, Any]) -> Task:
     """
     fields = {key: value for key, value in given.items() if value or key == "statement"}
     try:
-        return task_from_dict({"id": "problem", **fields}, "problem")
+        checker = stated_checker(str(fields.get("statement", "")))
+        return task_from_dict({"id": "problem", **checker, **fields}, "problem", in_words=True)
     except BDCError as error:
         # The name of the argument, not of the field that it becomes, nor of a problem that it does not know.
         told = re.sub(r"^problem: ", "", str(error), flags=re.MULTILINE)
