@@ -26,6 +26,7 @@ from bdc_agents.types import (
     Tree,
     Usage,
 )
+from bdc_agents.types.tests import visible
 from bdc_agents.view.text import count, decisions, money, one_line, passes, plural, printable, why_ended
 
 TESTS_SHOWN = 8
@@ -127,7 +128,8 @@ def listed(tests: Sequence[TestCase]) -> str:
 def show(test: TestCase) -> str:
     """A test in a line."""
     if isinstance(test, StdinTest):
-        return f"input {code(one_line(test.stdin, _LINE))} prints {code(one_line(test.expected[0], _LINE))}"
+        given = one_line(visible(test.stdin), _LINE)
+        return f"input {code(given)} prints {code(one_line(test.expected[0], _LINE))}"
     if isinstance(test, CallTest):
         setup = f"after {code(one_line(test.setup, 60))}, " if test.setup.strip() else ""
         return f"{setup}{code(one_line(test.call, _LINE))} is {code(one_line(test.expected[0], _LINE))}"
