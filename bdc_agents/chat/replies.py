@@ -26,6 +26,7 @@ from bdc_agents.types import (
     Tree,
     Usage,
 )
+from bdc_agents.types.names import called, with_short_names
 from bdc_agents.types.tests import visible
 from bdc_agents.view.text import count, decisions, money, one_line, passes, plural, printable, why_ended
 
@@ -176,13 +177,13 @@ def no_proposal(
     call = f"{problem.defines}(...) should be ..." if problem.defines else "Input: ... Output: ..."
     without = ', or "go on without"' if problem.defines else ""
     ask = f"such as {code(call)}{without}."
-    rivals = [f"- {safe(name, 40)}: {show(test)}" for name, tests in proposed.items() for test in tests]
+    rivals = [f"- {named(name)}: {show(test)}" for name, tests in proposed.items() for test in tests]
     if rivals:
         told = "\n".join(
             ["Agents contradict each other on the tests that they propose:", *rivals[:TESTS_SHOWN]]
         )
         return f"{told}\n\nGive the right one, {ask}"
-    why = "".join(f"\n- {code(one_line(name, 40))}: {safe(reason)}" for name, reason in reasons.items())
+    why = "".join(f"\n- {named(name)}: {safe(reason)}" for name, reason in reasons.items())
     return f"No agent proposed a test that I can run. Give one, {ask}{why}"
 
 
@@ -199,7 +200,7 @@ def decide(asks: Sequence[Ask]) -> str:
         parts = [f"{plural(len(asks), 'new thought')} before programs are written:", "\n".join(lines)]
     elif kind == "accept":
         tests = f"{first['passed']} of {plural(first['tests'], 'test')}"
-        parts = [f"A program of {safe(str(first['agent']), 40)} passes {tests}: is it the answer?"]
+        parts = [f"A program of {named(str(first['agent']))} passes {tests}: is it the answer?"]
         parts.append(fence(first["code"]))
     else:
         parts = [f"{asks[0].request['description'].partition(' Approve:')[0]} Is it to have more?"]
@@ -211,7 +212,7 @@ _OR_ELSE = "Or send a test, a wish or another problem instead."
 
 
 def _thought(number: int, args: Json) -> str:
-    by = f"{safe(args['agent'], 40)} at node {args['node']}"
+    by = f"{named(args['agent'])} at node {args['node']}"
     return f"{number}. {by}: {code(one_line(args['text'], 2 * _LINE))}"
 
 
@@ -311,8 +312,9 @@ def found(
         parts += [_failure(solution), _help(problem, solution)]
     parts += [_cost(solution, spent), tree_lines(solution, tree)]
     doubts = () if solution.solved else doubts_of(problem)
-    aside = (f"{name} was set aside: {why}" for name, why in solution.set_aside.items())
-    parts += _notes([*doubts, *aside, *solution.notes])
+    names = {*solution.usage, *solution.set_aside}
+    aside = (f"{called(name, names)} was set aside: {why}" for name, why in solution.set_aside.items())
+    parts += _notes([*doubts, *aside, *(with_short_names(note, names) for note in solution.notes)])
     if link:
         parts.append(f"[The whole tree]({link})")
     return "\n\n".join(filter(None, parts))
@@ -349,7 +351,7 @@ def _author(solution: Solution, tree: Tree) -> str:
     node = tree[solution.node] if solution.node and solution.node in tree else None
     move = "a program" if node is None else _move(node, solution)
     where = f" at node {node.id}" if node else ""
-    by = "you" if solution.agent == PERSON else f"**{safe(solution.agent or 'an agent', 40)}**"
+    by = "you" if solution.agent == PERSON else f"**{named(solution.agent or 'an agent')}**"
     return f"Written by {by}: {move}{where}."
 
 
@@ -360,7 +362,7 @@ def _move(node: Node, solution: Solution) -> str:
         how = "a repair" if node.kind == "repair" else "another try"
         return f"{how} of a program that failed"
     author = node.thought.agent
-    whose = "its own" if author == solution.agent else "yours" if author == PERSON else safe(author, 40)
+    whose = "its own" if author == solution.agent else "yours" if author == PERSON else named(author)
     return f"a program for a thought of {whose}"
 
 
@@ -405,7 +407,7 @@ def _cost(solution: Solution, spent: Mapping[str, Usage]) -> str:
         both = used + before
         since = f"{plural(both.calls, 'call')}, {count(both.tokens)} tokens, {_money(both)}"
         line += f" (since the problem began: {since})"
-    by = ", ".join(f"{safe(name, 40)} {one.calls}" for name, one in solution.usage.items() if one.calls)
+    by = ", ".join(f"{named(name)} {one.calls}" for name, one in solution.usage.items() if one.calls)
     return f"Cost: {line}." + (f" Calls by agent: {by}." if by else "")
 
 
@@ -440,7 +442,7 @@ def node_line(node: Node) -> str:
     worth = f"{plural(len(node.attempts), 'attempt')}, best {best:.0%}" if best is not None else "no attempt"
     if node.thought is None:
         return f"the problem: {worth}"
-    who = "you" if node.thought.agent == PERSON else safe(node.thought.agent, 40)
+    who = "you" if node.thought.agent == PERSON else named(node.thought.agent)
     return f"{who}: {code(one_line(node.thought.text, _LINE))} ({worth})"
 
 
@@ -463,6 +465,11 @@ def fence(program: str) -> str:
 _MARKS = re.compile(r"([\\`*_\[\]<>|#~!$])")
 
 
+def named(agent: str) -> str:
+    """An agent in a line: one that is named by its address by its model alone."""
+    return safe(called(agent), 40)
+
+
 def safe(text: str, limit: int = 2 * _LINE) -> str:
     """A text in a line, in which nothing is a mark of Markdown."""
     return unmarked(one_line(text, limit))
@@ -483,7 +490,7 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 def names(agents: Sequence[str]) -> str:
     """Agents in a sentence: a, b and c."""
-    shown = [safe(name, 40) for name in agents]
+    shown = [named(name) for name in agents]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "nobody"
 
 

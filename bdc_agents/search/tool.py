@@ -39,6 +39,7 @@ from bdc_agents.search.events import Emit
 from bdc_agents.search.solve import asolve
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Solution, Task, TestResult, Trace, Verdict
+from bdc_agents.types.names import called, with_short_names
 from bdc_agents.types.written.forms import read_test
 from bdc_agents.types.written.parts import Unread
 
@@ -318,13 +319,16 @@ def told_of_search(trace: Trace) -> str:
     """The result of a search in a few lines, for the model that asked for it."""
     solution = trace.solution
     calls = sum(used.calls for used in solution.usage.values())
-    facts = [f"Written by {solution.agent}." if solution.agent else "", f"Calls of agents: {calls}."]
+    names = {*solution.usage, *solution.set_aside}
+    by = f"Written by {called(solution.agent, names)}." if solution.agent else ""
+    facts = [by, f"Calls of agents: {calls}."]
     if not solution.solved:
         facts.append(_why_ended(solution))
     elif solution.confirmed is False:
         facts.append("No second program agrees with it on further inputs: add a test for what is unsure.")
-    notes = [f"{name} was set aside: {why}" for name, why in solution.set_aside.items()]
-    return told(solution.code, solution.verdict, facts, [*notes, *solution.notes])
+    notes = [f"{called(name, names)} was set aside: {why}" for name, why in solution.set_aside.items()]
+    notes += [with_short_names(note, names) for note in solution.notes]
+    return told(solution.code, solution.verdict, facts, notes)
 
 
 def _why_ended(solution: Solution) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
-from bdc_agents.chat.replies import fence, node_line, safe, tree_lines
+from bdc_agents.chat.replies import fence, named, node_line, safe, tree_lines
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.prompts import trim
@@ -225,7 +225,7 @@ def _node(trace: Trace, name: str) -> str:
         program = trace.programs[key]
         verdict = program.verdict
         share = f"{verdict.reward:.0%} of the tests" if verdict else "not run"
-        parts.append(f"By {safe(program.agent, 40)}, {share}:\n{fence(trim(program.code, 4000))}")
+        parts.append(f"By {named(program.agent)}, {share}:\n{fence(trim(program.code, 4000))}")
         if verdict and verdict.failures:
             parts.append(f"First failing test:\n{shown_failure(verdict.failures[0])}")
         if len(parts) > NODES_SHOWN:

@@ -70,6 +70,10 @@ def client_of(running: Running) -> Any:
     return openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0)
 
 
+def test_health_names_no_library_where_none_is_served(serve: Callable[..., Running]) -> None:
+    assert httpx.get(f"{serve(learns).url}/health").json() == {"status": "ok", "library": None}
+
+
 # --- those who mean well ----------------------------------------------------------------------------
 
 
