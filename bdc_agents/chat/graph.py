@@ -190,8 +190,9 @@ class _Nodes:
             text = replies.asking(heard, agents[:ASKED], budget, rollouts, programs)
             waiting = stored_waiting(Waiting(problem))
         else:
+            before = known.problem.public_tests if known.problem else ()
             page = page_of(self._searching.link, runtime)
-            text = replies.understood(heard, agents, budget, rollouts, programs, page)
+            text = replies.understood(heard, agents, budget, rollouts, programs, page, before)
             waiting = None
         return {
             "messages": [_says(text, message, "read")],

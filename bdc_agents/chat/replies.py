@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from bdc_agents.chat.spoken import RAISES
 from bdc_agents.chat.understanding import UNTESTED, Heard, doubts_of
 from bdc_agents.config import Budget
+from bdc_agents.data.rows import given
 from bdc_agents.search.nodes.execute import program_key
 from bdc_agents.search.review.questions import CAPS, PERSON, Ask, amounts, as_much_again
 from bdc_agents.search.state import Json
@@ -25,6 +26,8 @@ from bdc_agents.types import (
     Tree,
     Usage,
 )
+from bdc_agents.types.names import called, with_short_names
+from bdc_agents.types.tests import visible
 from bdc_agents.view.text import count, decisions, money, one_line, passes, plural, printable, why_ended
 
 TESTS_SHOWN = 8
@@ -46,6 +49,7 @@ def understood(
     rollouts: int | None,
     known: int,
     link: str | None = None,
+    before: Sequence[TestCase] = (),
 ) -> str:
     """What was understood, shown before the budget is spent.
 
@@ -56,13 +60,16 @@ def understood(
         rollouts: Programs for leaves at most, where that ends the search.
         known: Programs of the tree that the search goes on from.
         link: Address of the page that shows the tree while it grows, if there is one.
+        before: The tests up to now.
     """
     problem = heard.problem
     assert problem is not None
-    lines = [_opening(heard, problem, known)]
+    lines = [_opening(heard, problem, known, before)]
     if heard.remark:
         lines.append(f"Your remark goes to the agents: {code(one_line(heard.remark, 2 * _LINE))}")
     lines.append(_tests(problem, heard.sources))
+    if problem.checker.tolerance:
+        lines.append(f"Numbers may be off by {problem.checker.tolerance:g}.")
     lines += _notes(heard.notes)
     lines.append(f"Agents: {names(agents)}. Budget: {_budget(budget, rollouts)}.")
     if link:
@@ -70,16 +77,25 @@ def understood(
     return "\n\n".join(filter(None, lines))
 
 
-def _opening(heard: Heard, problem: Problem, known: int) -> str:
+def _opening(heard: Heard, problem: Problem, known: int, before: Sequence[TestCase] = ()) -> str:
     what = _what(problem)
     if known and heard.begins:
         return f"This is another problem, so I start anew: {what}."
     if heard.begins or not known:
         return f"I understood: {what}."
-    if heard.added:
-        again = f"run the {plural(known, 'known program')} again"
-        return f"I add {plural(heard.added, 'test')}, {again}, and go on: {what}."
+    if changes := _changes(before, problem.public_tests):
+        return f"I {changes}, run the {plural(known, 'known program')} again, and go on: {what}."
     return f"I go on from the tree with its {plural(known, 'program')}: {what}."
+
+
+def _changes(before: Sequence[TestCase], now: Sequence[TestCase]) -> str:
+    """What becomes of the tests, as in "add 2 tests, take 1 test out"; empty where they stay."""
+    old, new = ({given(test): test for test in tests} for tests in (before, now))
+    changed = sum(old[key] != new[key] for key in old.keys() & new.keys())
+    counts = (("add", len(new.keys() - old.keys())), ("change", changed))
+    done = [f"{verb} {plural(count, 'test')}" for verb, count in counts if count]
+    gone = len(old.keys() - new.keys())
+    return ", ".join([*done, f"take {plural(gone, 'test')} out"] if gone else done)
 
 
 def _what(problem: Problem) -> str:
@@ -113,7 +129,8 @@ def listed(tests: Sequence[TestCase]) -> str:
 def show(test: TestCase) -> str:
     """A test in a line."""
     if isinstance(test, StdinTest):
-        return f"input {code(one_line(test.stdin, _LINE))} prints {code(one_line(test.expected[0], _LINE))}"
+        given = one_line(visible(test.stdin), _LINE)
+        return f"input {code(given)} prints {code(one_line(test.expected[0], _LINE))}"
     if isinstance(test, CallTest):
         setup = f"after {code(one_line(test.setup, 60))}, " if test.setup.strip() else ""
         return f"{setup}{code(one_line(test.call, _LINE))} is {code(one_line(test.expected[0], _LINE))}"
@@ -160,13 +177,13 @@ def no_proposal(
     call = f"{problem.defines}(...) should be ..." if problem.defines else "Input: ... Output: ..."
     without = ', or "go on without"' if problem.defines else ""
     ask = f"such as {code(call)}{without}."
-    rivals = [f"- {safe(name, 40)}: {show(test)}" for name, tests in proposed.items() for test in tests]
+    rivals = [f"- {named(name)}: {show(test)}" for name, tests in proposed.items() for test in tests]
     if rivals:
         told = "\n".join(
             ["Agents contradict each other on the tests that they propose:", *rivals[:TESTS_SHOWN]]
         )
         return f"{told}\n\nGive the right one, {ask}"
-    why = "".join(f"\n- {code(one_line(name, 40))}: {safe(reason)}" for name, reason in reasons.items())
+    why = "".join(f"\n- {named(name)}: {safe(reason)}" for name, reason in reasons.items())
     return f"No agent proposed a test that I can run. Give one, {ask}{why}"
 
 
@@ -183,7 +200,7 @@ def decide(asks: Sequence[Ask]) -> str:
         parts = [f"{plural(len(asks), 'new thought')} before programs are written:", "\n".join(lines)]
     elif kind == "accept":
         tests = f"{first['passed']} of {plural(first['tests'], 'test')}"
-        parts = [f"A program of {safe(str(first['agent']), 40)} passes {tests}: is it the answer?"]
+        parts = [f"A program of {named(str(first['agent']))} passes {tests}: is it the answer?"]
         parts.append(fence(first["code"]))
     else:
         parts = [f"{asks[0].request['description'].partition(' Approve:')[0]} Is it to have more?"]
@@ -195,7 +212,7 @@ _OR_ELSE = "Or send a test, a wish or another problem instead."
 
 
 def _thought(number: int, args: Json) -> str:
-    by = f"{safe(args['agent'], 40)} at node {args['node']}"
+    by = f"{named(args['agent'])} at node {args['node']}"
     return f"{number}. {by}: {code(one_line(args['text'], 2 * _LINE))}"
 
 
@@ -285,12 +302,9 @@ def found(
     """
     heard = state.get("heard", {})
     unchecked = set(heard.get("sources", ())) == {UNTESTED}
-    stale = (
-        bool(heard.get("remark"))
-        and bool(solution.code)
-        and program_key(solution.code) not in state.get("passing", {})
-    )
-    parts = [_verdict(problem, solution, unchecked=unchecked, stale=stale)]
+    key = program_key(solution.code)
+    stale = key in state.get("outdated", ()) and key not in state.get("passing", {})
+    parts = [_verdict(problem, solution, unchecked=unchecked, stale=stale, open_=not state.get("confirmed"))]
     if solution.code:
         parts.append(fence(solution.code))
         parts.append(_author(solution, tree))
@@ -298,14 +312,15 @@ def found(
         parts += [_failure(solution), _help(problem, solution)]
     parts += [_cost(solution, spent), tree_lines(solution, tree)]
     doubts = () if solution.solved else doubts_of(problem)
-    aside = (f"{name} was set aside: {why}" for name, why in solution.set_aside.items())
-    parts += _notes([*doubts, *aside, *solution.notes])
+    names = {*solution.usage, *solution.set_aside}
+    aside = (f"{called(name, names)} was set aside: {why}" for name, why in solution.set_aside.items())
+    parts += _notes([*doubts, *aside, *(with_short_names(note, names) for note in solution.notes)])
     if link:
         parts.append(f"[The whole tree]({link})")
     return "\n\n".join(filter(None, parts))
 
 
-def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bool) -> str:
+def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bool, open_: bool) -> str:
     passed, total = passes(solution.verdict)
     ended = why_ended(solution.stopped_by) or "the search ended"
     if not solution.code:
@@ -326,14 +341,17 @@ def _verdict(problem: Problem, solution: Solution, *, unchecked: bool, stale: bo
         False: "Not confirmed: the programs that pass do not agree on further inputs.",
         None: "Not confirmed: no other program was compared with it.",
     }[solution.confirmed]
-    return f"**Solved**: {what}{tests}. {sure}"
+    further = (
+        ' Say "go on" to search for one that agrees.' if open_ and solution.confirmed is not True else ""
+    )
+    return f"**Solved**: {what}{tests}. {sure}{further}"
 
 
 def _author(solution: Solution, tree: Tree) -> str:
     node = tree[solution.node] if solution.node and solution.node in tree else None
     move = "a program" if node is None else _move(node, solution)
     where = f" at node {node.id}" if node else ""
-    by = "you" if solution.agent == PERSON else f"**{safe(solution.agent or 'an agent', 40)}**"
+    by = "you" if solution.agent == PERSON else f"**{named(solution.agent or 'an agent')}**"
     return f"Written by {by}: {move}{where}."
 
 
@@ -344,7 +362,7 @@ def _move(node: Node, solution: Solution) -> str:
         how = "a repair" if node.kind == "repair" else "another try"
         return f"{how} of a program that failed"
     author = node.thought.agent
-    whose = "its own" if author == solution.agent else "yours" if author == PERSON else safe(author, 40)
+    whose = "its own" if author == solution.agent else "yours" if author == PERSON else named(author)
     return f"a program for a thought of {whose}"
 
 
@@ -389,7 +407,7 @@ def _cost(solution: Solution, spent: Mapping[str, Usage]) -> str:
         both = used + before
         since = f"{plural(both.calls, 'call')}, {count(both.tokens)} tokens, {_money(both)}"
         line += f" (since the problem began: {since})"
-    by = ", ".join(f"{safe(name, 40)} {one.calls}" for name, one in solution.usage.items() if one.calls)
+    by = ", ".join(f"{named(name)} {one.calls}" for name, one in solution.usage.items() if one.calls)
     return f"Cost: {line}." + (f" Calls by agent: {by}." if by else "")
 
 
@@ -424,7 +442,7 @@ def node_line(node: Node) -> str:
     worth = f"{plural(len(node.attempts), 'attempt')}, best {best:.0%}" if best is not None else "no attempt"
     if node.thought is None:
         return f"the problem: {worth}"
-    who = "you" if node.thought.agent == PERSON else safe(node.thought.agent, 40)
+    who = "you" if node.thought.agent == PERSON else named(node.thought.agent)
     return f"{who}: {code(one_line(node.thought.text, _LINE))} ({worth})"
 
 
@@ -447,6 +465,11 @@ def fence(program: str) -> str:
 _MARKS = re.compile(r"([\\`*_\[\]<>|#~!$])")
 
 
+def named(agent: str) -> str:
+    """An agent in a line: one that is named by its address by its model alone."""
+    return safe(called(agent), 40)
+
+
 def safe(text: str, limit: int = 2 * _LINE) -> str:
     """A text in a line, in which nothing is a mark of Markdown."""
     return unmarked(one_line(text, limit))
@@ -467,7 +490,7 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 def names(agents: Sequence[str]) -> str:
     """Agents in a sentence: a, b and c."""
-    shown = [safe(name, 40) for name in agents]
+    shown = [named(name) for name in agents]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "nobody"
 
 

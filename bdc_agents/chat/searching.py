@@ -90,7 +90,17 @@ class SearchingNodes(Nodes):
         changes = await super().start(state, runtime)
         # Calls for tests were made before the search, and count.
         kept = {key: Overwrite(state.get(key, {})) for key in _OF_THIS_TURN}
-        return {**changes, **kept, "seconds": Overwrite(state.get("seconds", 0.0))}
+        return {
+            **changes,
+            **kept,
+            "passed": {},
+            "outdated": [],
+            "seconds": Overwrite(state.get("seconds", 0.0)),
+        }
+
+    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
+        """As in every search, unless a known program has ended it before the first round."""
+        return {} if state.get("stopped_by") else await super().select(state, runtime)
 
     async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """As in every search; then tells who is asked for what, as a round may take minutes."""
@@ -112,7 +122,10 @@ class SearchingNodes(Nodes):
         run = self._step(state, runtime)
         problem = run.problem
         origin = origin_of(problem, run.all_agents, run.config, run.budget)
-        tests, wish = (_differ(state, origin, f"problem.{name}") for name in ("public_tests", "statement"))
+        tests, checker, wish = (
+            _differ(state, origin, f"problem.{name}") for name in ("public_tests", "checker", "statement")
+        )
+        tests = tests or checker
         changes: Json = {"origin": origin, "rollouts": 0, "stopped_by": None, "tier": self.executor.tier}
         changes |= {
             "evaluating": [],
@@ -130,6 +143,9 @@ class SearchingNodes(Nodes):
     async def _judged_again(self, run: Step, problem: Problem, *, tests: bool, wish: bool) -> Json:
         """What the known programs are worth now.
 
+        Where one passes all tests the search is over, and confirmed as far as the attempts that there are
+        say so: no call is spent on more of them before the person has seen it.
+
         Args:
             run: The step.
             problem: As it is now.
@@ -146,9 +162,11 @@ class SearchingNodes(Nodes):
         tree = rejudged(run.tree, known, run.config)
         for node in vetoed(run.state):  # Which no test takes back.
             tree = tree.change(node, pruned=True) if node in tree else tree
-        no_answer = refused(run.state)
-        passing = {} if wish else passing_of(tree, run.state.get("passing", {}))
-        passing = {key: times for key, times in passing.items() if key not in no_answer}
+        before = run.state.get("passing", {})
+        passed = run.state.get("passed", {}) | before
+        outdated = {*known} if wish else {*run.state.get("outdated", ())} - before.keys()
+        no_answer = refused(run.state) | outdated
+        passing = {key: times for key, times in passing_of(tree, passed).items() if key not in no_answer}
         if sum(passing.values()) > 1 and run.config.confirm > 1:
             own = {key: known[key] for key in passing}
             compared = await compare(own, problem, self.executor, run.deadline)
@@ -157,13 +175,19 @@ class SearchingNodes(Nodes):
         agreed = bool(passing) and (
             confirmed(own, passing, run.config.confirm) or not further_inputs(problem)
         )
-        best = max((one.reward for key, one in known.items() if key not in no_answer), default=0.0)
+        over = bool(passing) and run.config.stop_when_solved
+        if over:
+            run.emit({"type": "stopped", "by": "solved"})
         return {
             "tree": run.grown(tree),
             "programs": {key: program.model_dump(mode="json") for key, program in fresh.items()},
             "passing": passing,
+            "passed": passed,
+            "split": {},  # Asked about an input that was made from the tests before.
             "confirmed": agreed,
-            "best": 0.0 if wish else best,
+            "best": max((one.reward for key, one in known.items() if key not in no_answer), default=0.0),
+            "outdated": sorted(outdated),
+            "stopped_by": "solved" if over else None,
         }
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note, own_rows
 from bdc_agents.cli.inputs import agent_names, read_settings
 from bdc_agents.cli.options import (
     Agents,
@@ -208,9 +208,7 @@ def _collect(
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
         return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
-    # Rows of one's own file that cannot be used were asked for: not all is done.
-    asked_in_vain = any(row.own for row in collected.left_out)
-    return SOLVED if collected.ended == "complete" and not asked_in_vain else UNSOLVED
+    return SOLVED if collected.ended == "complete" and not own_rows(collected.left_out) else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> "Engine | None":

@@ -91,6 +91,7 @@ class Answered(TypedDict):
     Args:
         usage: What it took, as the fields of `Usage`.
         error: Why there is no reply; empty where there is one, and where the search ran out of time.
+        cut_at: The token limit at which the reply ended before it was whole; 0 where it is.
     """
 
     type: Literal["answered"]
@@ -99,6 +100,7 @@ class Answered(TypedDict):
     node: str
     usage: Annotated[dict[str, Any], _fields_of(Usage)]
     error: str
+    cut_at: int
 
 
 class Grown(TypedDict):

@@ -130,6 +130,9 @@ class SearchState(SearchOutput, total=False):
             without one, None where nobody did.
         tree_url: Address of the page that shows the tree, where there is one.
         steps: By checkpoint, how far the search was there; see `bdc_agents.search.resume.history`.
+        passed: As `passing`, of those that have passed at some time, since a person may change tests back.
+        outdated: Keys of programs from before a person's last wish in words, which tests may not show: only
+            one that is written again is an answer.
     """
 
     origin: Json
@@ -159,6 +162,8 @@ class SearchState(SearchOutput, total=False):
     accepted: str | None
     tree_url: str
     steps: Annotated[dict[str, Json], _patches(merge)]
+    passed: dict[str, int]
+    outdated: list[str]
 
 
 _STATE = TypeAdapter(SearchState)

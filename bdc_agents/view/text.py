@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 from rich.text import Text
 
 from bdc_agents.types import Review, Solution, Verdict
+from bdc_agents.types.names import called as called
+from bdc_agents.types.names import with_short_names as with_short_names
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
 UNCUT = 500
@@ -37,40 +38,6 @@ def one_line(text: str, limit: int = 400) -> str:
     """
     line = " ".join(printable(text[: 2 * limit]).split())
     return line if len(line) <= limit and len(text) <= 2 * limit else line[:limit].rstrip() + "..."
-
-
-def called(name: str, among: Iterable[str] = ()) -> str:
-    """What people read for an agent: of `MODEL@https://HOST/v1` the model, and its host where two are alike.
-
-    Args:
-        name: Its name, as settings, traces and skills have it.
-        among: The names of all agents that are shown beside it.
-    """
-    model, url = _taken_apart(name)
-    rivals = [other for other in among if other != name and _taken_apart(other)[0] == model]
-    if not url or not rivals:
-        return model
-    host = urlsplit(url).netloc
-    hosts = {urlsplit(_taken_apart(other)[1]).netloc for other in rivals}
-    return name if host in hosts else f"{model}@{host}"
-
-
-def _taken_apart(name: str) -> tuple[str, str]:
-    """The model and the address of an agent that is named by them; else the name, and nothing."""
-    found = _AT_ADDRESS.fullmatch(name)
-    return (found[1], found[2]) if found else (name, "")
-
-
-def with_short_names(text: str, names: Iterable[str]) -> str:
-    """A sentence with what people read for each agent in it."""
-    known = [*names]
-    for name in sorted(known, key=len, reverse=True):
-        if "//" in name:
-            text = text.replace(name, called(name, known))
-    return text
-
-
-_AT_ADDRESS = re.compile(r"([^\s@]{1,200})@(https?://\S{1,500})")
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> str:

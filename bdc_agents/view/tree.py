@@ -139,7 +139,8 @@ def failing_test(verdict: Verdict | None) -> str:
 def why_unsolved(solution: Solution) -> str:
     """Why a problem was not solved, in a line: what its best program got wrong, or that there is none."""
     if solution.solved:
-        return "not confirmed" if solution.unconfirmed else ""
+        sure = "not compared" if solution.confirmed is None else ""
+        return "not confirmed" if solution.unconfirmed else sure
     ended = why_ended(solution.stopped_by)
     failed = solution.verdict.failures if solution.verdict else ()
     if not failed:

@@ -23,6 +23,7 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.nodes.execute import program_key
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor, ScriptedModel
 
 from ..event_types import check
@@ -145,6 +146,69 @@ async def test_a_new_test_judges_the_known_programs_and_spends_no_call_where_one
     assert reply.startswith("**Solved**: `total` passes 3 of 3 tests.")
     assert set(talk.state["tree"]) == nodes
     assert all(len(one["verdict"]["results"]) == 3 for one in talk.state["programs"].values())
+
+
+async def test_a_test_that_is_changed_back_confirms_the_program_of_before_and_spends_no_call(
+    executor: Executor,
+) -> None:
+    """Also where its agent wrote it twice at one node, which only the search knows."""
+    talk = Talk(pair(), executor)
+    _, first = await talk.say(STATED)
+    assert "Confirmed:" in first
+    _, reply = await talk.say("total([5]) should be 6")
+    assert reply.startswith("**Not solved**")
+    before = talk.calls
+    understood, reply = await talk.say("Sorry, I made a mistake: total( [5] ) should be 5.")
+    assert "I change 1 test, run the" in understood
+    assert talk.calls == before
+    assert reply.startswith("**Solved**: `total` passes 3 of 3 tests. Confirmed:")
+
+
+async def test_a_known_program_that_passes_alone_is_told_as_not_confirmed_and_go_on_searches(
+    executor: Executor,
+) -> None:
+    written: list[str] = []
+
+    def once(request: Request) -> str:
+        written.append(RIGHT if not written else wrong(request))
+        return written[-1]
+
+    talk = Talk([agent("ann", once)], executor, budget=Budget(calls=4))
+    await talk.say("Write total(xs), which sums a list. total([1, 2]) should be 4")
+    before = talk.calls
+    _, reply = await talk.say("test 1 should be 3")
+    assert talk.calls == before
+    assert reply.startswith("**Solved**: `total` passes 1 of 1 test. Not confirmed: no other program was ")
+    assert 'Say "go on" to search for one that agrees.' in reply
+    await talk.say("go on")
+    assert talk.calls > before
+
+
+async def test_a_test_after_a_wish_does_not_bring_back_what_was_written_before_it(executor: Executor) -> None:
+    def obeys(request: Request) -> str:
+        return LOOP if "without the builtin sum" in str(request.messages) else RIGHT
+
+    talk = Talk(pair(obeys, obeys), executor)
+    await talk.say(STATED)
+    await talk.say("please without the builtin sum")
+    before = talk.calls
+    _, reply = await talk.say("total([]) should be 0")
+    assert talk.calls == before
+    assert fenced(LOOP) in reply
+    assert [*talk.state["passing"]] == [program_key(LOOP)]
+
+
+async def test_a_wish_that_is_not_met_is_told_at_later_messages_too(executor: Executor) -> None:
+    def stuck(request: Request) -> str:
+        return wrong(request) if "recursion" in str(request.messages) else RIGHT
+
+    talk = Talk(pair(stuck, stuck), executor, budget=Budget(calls=4))
+    await talk.say(STATED)
+    for text in ("with recursion", "go on", "total([]) should be 0"):
+        before = talk.calls
+        _, reply = await talk.say(text)
+        assert reply.startswith("**Solved before your remark**"), text
+        assert talk.calls > before
 
 
 async def test_a_test_that_all_programs_fail_goes_on_from_the_tree(executor: Executor) -> None:
@@ -338,7 +402,7 @@ async def test_agents_that_fail_are_told(executor: Executor) -> None:
     assert reply.startswith("**Not solved**: no program was written")
     assert r"ann was set aside: the key is \*refused\*" in reply
     _, sorry = await talk.say("new problem: write mean(xs), the mean of a list of numbers")
-    assert "`ann`: the key is" in sorry
+    assert "ann: the key is" in sorry
 
 
 async def test_a_refused_problem_leaves_the_one_at_hand(executor: Executor) -> None:

@@ -6,6 +6,7 @@ resumed at any step.
 """
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, cast, get_args
 
 from langgraph.config import get_config
@@ -318,7 +319,8 @@ def read_decisions(value: Any, asks: Sequence[Ask]) -> list[Decided]:
     sent = cast("dict[str, Any]", value).get("decisions") if isinstance(value, dict) else None
     if not isinstance(sent, list):
         raise UsageError(
-            f'resume with {{"decisions": [...]}}, {_one_for_each(asks)}, not with {_shown(value)}'
+            f'resume with {{"decisions": [{{"type": "approve"}}]}}: {_one_for_each(asks)}; '
+            f"{_near_key(value) or f'not with {_shown(value)}'}"
         )
     decisions = cast("list[Any]", sent)
     if len(decisions) != len(asks):
@@ -329,9 +331,20 @@ def read_decisions(value: Any, asks: Sequence[Ask]) -> list[Decided]:
 def _one_for_each(asks: Sequence[Ask]) -> str:
     where = f" at {', '.join(one.node for one in asks[:8])}" if asks and asks[0].kind == "thoughts" else ""
     return (
-        f"a list of {len(asks)}, one for each action ({asks[0].request['name']}{where}) in their order, "
-        'such as {"type": "approve"}'
+        f"a list of {len(asks)}, one for each action ({asks[0].request['name']}{where}) in their order, such "
+        'as {"type": "approve"}'
     )
+
+
+def _near_key(value: Any) -> str:
+    """That a key is meant to be `decisions`, or that the list in it is missing; empty where neither is."""
+    if not isinstance(value, dict):
+        return ""
+    keys = [key for key in cast("dict[Any, Any]", value) if isinstance(key, str)]
+    if "decisions" in keys:
+        return f'under "decisions" there is no list, but {_shown(value["decisions"])}'
+    near = get_close_matches("decisions", keys, n=1)
+    return f'it has "{near[0]}"; did you mean "decisions"?' if near else ""
 
 
 def _read(sent: Any, ask: Ask, number: int) -> Decided:
@@ -428,6 +441,9 @@ def _shown(value: Any) -> str:
         return "a number that large"  # Python refuses to write some of them.
     if isinstance(value, str | int | float | None):
         return f"{value!r:.80}"
+    if isinstance(value, dict):
+        keys = ", ".join(f"{key!r:.20}" for key in [*cast("dict[Any, Any]", value)][:4])
+        return f"an object with {keys}" if keys else "an empty object"
     return f"a {type(value).__name__}"
 
 

@@ -37,7 +37,7 @@ from bdc_agents.serve.http.openai import (
     read_fields,
     shortened,
 )
-from bdc_agents.serve.http.served import Answer, Piece, Served
+from bdc_agents.serve.http.served import NO_LIBRARY, Answer, Piece, Served
 from bdc_agents.serve.routed_model import RoutedModel
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class _Handlers:
         self._served: dict[str, Served] = {}
         for one in served:
             self._served |= {name: one for name in one.names if name not in self._served}
-        self._owner = served[0].owner
+        self._owner = next((one.owner for one in served if one.owner != NO_LIBRARY), None)
         self._metrics = metrics
 
     # --- health, metrics and models -----------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from bdc_agents.errors import UsageError
+from bdc_agents.errors import UsageError, in_words
 from bdc_agents.serve.backends.prompts import call_text, joined, result_text
 
 _ROLES = {"developer": "system", "tool": "user", "function": "user"}
@@ -282,6 +282,9 @@ def body_of(fields: Mapping[str, Any], ignored: Collection[str] = ()) -> ChatBod
     return body
 
 
+_HOW = {"messages": 'a list such as [{"role": "user", "content": "Write add(a, b)."}]'}
+
+
 def _validated(fields: Mapping[str, Any]) -> ChatBody:
     try:
         return ChatBody.model_validate(fields)
@@ -290,7 +293,8 @@ def _validated(fields: Mapping[str, Any]) -> ChatBody:
         # meant.
         told = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
         place = ".".join(str(step) for step in told["loc"] if isinstance(step, int) or step.isidentifier())
-        raise Refused(f"{place}: {told['msg']}", param=place) from None
+        how = f"; send {_HOW[place]}" if place in _HOW else ""
+        raise Refused(f"{place}: {in_words(told)}{how}", param=place) from None
 
 
 def shortened(text: str) -> str:

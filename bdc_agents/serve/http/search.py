@@ -29,7 +29,7 @@ from bdc_agents.search.round.budget import rollouts_at_most
 from bdc_agents.search.state import SearchState
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
-from bdc_agents.serve.http.served import Answer, Piece
+from bdc_agents.serve.http.served import NO_LIBRARY, Answer, Piece
 from bdc_agents.types import Problem, Solution, Trace, Usage
 from bdc_agents.view.text import passes
 
@@ -81,7 +81,7 @@ class SearchModels:
         ConfigError: If there is no agent, or two have one name.
     """
 
-    owner = "bdc-agents"
+    owner = NO_LIBRARY
     names = (SEARCH, PAPER)
     ignores = IGNORED
 

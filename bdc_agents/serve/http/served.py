@@ -6,6 +6,9 @@ from typing import Any, Literal, Protocol
 
 from bdc_agents.serve.http.openai import ChatBody
 
+NO_LIBRARY = "bdc-agents"
+"""Owner of models that are no library's."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -47,7 +50,7 @@ class Served(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose models they are: the library's name, or the search."""
+        """Whose models they are: the library's name, or `NO_LIBRARY`."""
         ...
 
     @property

@@ -451,9 +451,10 @@ for _ in range(200):
 
 BAD_FOR_THOUGHTS: list[tuple[Any, str]] = [
     ("yes", "resume with"),
-    ({"decision": APPROVE}, "resume with"),
+    ({"decision": APPROVE}, 'it has "decision"; did you mean "decisions"?'),
     ([APPROVE], "resume with"),
-    ({"decisions": APPROVE}, "resume with"),
+    ({"decisions": APPROVE}, "under \"decisions\" there is no list, but an object with 'type'"),
+    (APPROVE, "not with an object with 'type'"),
     ({"decisions": []}, "0 decisions came; send a list of"),
     ({"decisions": [APPROVE] * 100_000}, "100000 decisions came"),
     ([{"type": "ok"}], "unknown type 'ok'"),
