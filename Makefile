@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 # What does not compile is no fault: some packages carry templates.
 COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/|/transformers/models/' $(VENV)/lib || true
 
-.PHONY: demo problems solver test fast lint check doctor clean help
+.PHONY: demo problems solver test fast lint check page doctor clean help
 
 help:
 	@echo "make demo    the whole story: search the shipped problems with two local models, train experts on what was"
@@ -21,6 +21,8 @@ help:
 	@echo "make test    run the test suite; with BDC_TEST_EXHAUSTIVE=1 what it samples, too: moments of a kill, budgets"
 	@echo "make fast    run its quick part, without models, sandboxes and other processes (4 minutes)"
 	@echo "make lint    ruff and pyright"
+	@echo "make page    build the page of trees from frontend/ (needs Node; for who changes it alone)"
+	@echo "make docs    build the documentation site, build/docs/site/index.html; a broken link is an error"
 	@echo "make doctor  say what this machine can do and what is missing"
 
 demo: $(VENV)/.distill
@@ -51,7 +53,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m website
+
 check: lint test
+
+page:
+	cd frontend && npm ci --ignore-scripts && npm run check && npm run build
 
 doctor: $(VENV)/.local
 	$(BIN)/bdc doctor
@@ -76,6 +84,10 @@ $(VENV)/.distill: $(VENV)/.local
 $(VENV)/.serve: $(VENV)/.distill
 	$(INSTALL) -e '.[local,distill,serve]'
 	$(COMPILE)
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.serve
+	$(INSTALL) -e '.[local,distill,serve,docs]'
 	touch $@
 
 # All of the above in one go.

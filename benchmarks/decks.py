@@ -11,7 +11,7 @@ import re
 from bdc_agents.agents import Agent
 from bdc_agents.agents.cache import reply_key
 from bdc_agents.agents.protocol import Reply, Request
-from bdc_agents.search.calls import derive_seed
+from bdc_agents.search.round.calls import derive_seed
 from bdc_agents.types import Usage
 
 

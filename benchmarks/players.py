@@ -11,8 +11,8 @@ from simulated_agents import Crowd
 
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.search import create_search_graph
-from bdc_agents.search.execute import evaluate
-from bdc_agents.search.policy.backpropagate import backpropagate
+from bdc_agents.search.nodes.backpropagate import backpropagate
+from bdc_agents.search.nodes.execute import evaluate
 from bdc_agents.search.policy.beliefs import MENDS, Beliefs, Outlook, Told
 from bdc_agents.search.policy.moves import Left, plan
 from bdc_agents.types import Attempt, Move, Node, Thought, Tree

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
@@ -35,7 +35,7 @@ PACKAGES = (
 
 def written() -> str:
     """What is public, a line each."""
-    lines = [*imports(), *commands(), *settings(), *files()]
+    lines = [*imports(), *commands(), *settings(), *files(), *events()]
     return "\n".join(lines) + "\n"
 
 
@@ -91,6 +91,17 @@ def files() -> Iterator[str]:
 
     for title, model in (("trace", Trace), ("problem", Task), ("library.json", Manifest)):
         yield from sorted(set(_fields(title, model)))
+
+
+def events() -> Iterator[str]:
+    """The keys of the events that graphs stream."""
+    from bdc_agents.chat import ChatEvent
+    from bdc_agents.serve import SolverEvent
+
+    for title, union in (("search and chat", ChatEvent), ("solver", SolverEvent)):
+        for one in get_args(union):
+            keys = get_type_hints(one)
+            yield f"event of {title}: {get_args(keys.pop('type'))[0]}({', '.join(keys)})"
 
 
 def _fields(place: str, model: type[BaseModel], seen: tuple[type, ...] = ()) -> Iterator[str]:

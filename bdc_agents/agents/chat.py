@@ -12,7 +12,8 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.constants import TAG_NOSTREAM
 
 from bdc_agents.agents.answered import (
     as_message,
@@ -63,6 +64,11 @@ _TEMPLATE_TOKENS = 256
 """Tokens that a chat template may add, for the bound: some add a system prompt of their own."""
 _MESSAGE_TOKENS = 16
 """Tokens that a chat template may add to each message, for the bound: role names and marks."""
+
+
+_TAGS = ("bdc-agents", TAG_NOSTREAM)
+"""Of each run of an agent's LLM. An agent answers the search: where a graph around it streams messages, chat
+clients would show its raw replies, mostly JSON, as answers to the person."""
 
 
 class ChatAgent:
@@ -264,12 +270,23 @@ class ChatAgent:
     ) -> tuple[AIMessage, list[BaseMessage]]:
         """The model's message, and the messages that were sent."""
         runnable, messages = self._prepared(here, request, plan)
+        config = RunnableConfig(tags=[*_TAGS, f"agent:{self._name}"], metadata=self._metadata(request))
+        if not models_in(runnable):
+            config["run_name"] = self._run_name(request)
         async with asyncio.timeout(self.config.timeout):
-            answer = await runnable.ainvoke(input_of(runnable, messages))
+            answer = await runnable.ainvoke(input_of(runnable, messages), config)
         message = as_message(answer)
         if message is None:
             raise _NoMessage(f"an agent answers with a message, not with a {type(answer).__name__}")
         return message, messages
+
+    def _run_name(self, request: Request) -> str:
+        """What tracers call a run of the LLM, such as `small: boost`."""
+        purpose = request.metadata.get("purpose")
+        return f"{self._name}: {purpose}" if purpose else self._name
+
+    def _metadata(self, request: Request) -> dict[str, str]:
+        return {"agent": self._name, **request.metadata}
 
     def _prepared(
         self, here: "_LoopPart", request: Request, plan: Plan
@@ -279,7 +296,8 @@ class ChatAgent:
         def put(model: BaseChatModel) -> Answering:
             runnable, messages = prepare(model, request, plan, max_tokens=self._longest(request))
             sent.append(messages)
-            return runnable
+            # On the model itself, so that its run has the name also behind a prompt or in a fallback.
+            return runnable.with_config(run_name=self._run_name(request))
 
         runnable = with_models(here.model, put)
         if sent:

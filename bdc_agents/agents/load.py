@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Self, TypeGuard
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
@@ -19,9 +20,35 @@ from bdc_agents.agents.providers import chat_model, check_local, endpoint_of, ke
 from bdc_agents.agents.runnables import Answering, bound_arguments, input_of, models_in
 from bdc_agents.config import AgentConfig, Settings, explain, load_settings
 from bdc_agents.errors import AgentError, BDCError, ConfigError, unknown
+from bdc_agents.sync import run_sync
 from bdc_agents.types import Frozen
 
 LOCAL = "local:"
+
+
+class LoadedAgents(list[Agent]):
+    """Agents that are closed together: `async with load_agents() as agents`, or `with`.
+
+    They may be used again afterwards, and then hold connections and local servers anew.
+    """
+
+    async def aclose(self) -> None:
+        """Closes every agent, also where closing another fails; the failure is raised in the end."""
+        async with AsyncExitStack() as closing:
+            for agent in self:
+                closing.push_async_callback(agent.aclose)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        run_sync(self.aclose())
 
 
 def load_agents(
@@ -29,8 +56,10 @@ def load_agents(
     names: Sequence[str] | None = None,
     *,
     replies: ReplyCache | None = None,
-) -> list[Agent]:
+) -> LoadedAgents:
     """Loads the agents of a project. Calls and starts nothing yet.
+
+    With `async with load_agents() as agents`, or `with`, connections and local servers are freed at the end.
 
     Args:
         settings: Settings, or their file; None for `bdc.toml` in the working directory.
@@ -54,7 +83,8 @@ def load_agents(
         )
     configs = [_config(name, settings) for name in chosen]
     cache = replies or ReplyCache.open(settings.store)
-    return [_agent(name, config, cache) for name, config in zip(distinct(chosen), configs, strict=True)]
+    named = zip(distinct(chosen), configs, strict=True)
+    return LoadedAgents(_agent(name, config, cache) for name, config in named)
 
 
 def _config(name: str, settings: Settings) -> AgentConfig:
@@ -208,7 +238,8 @@ async def ping(agent: Agent) -> Ping:
     """Asks an agent for a short reply, bypassing its cache."""
     question = HumanMessage("Count from 1 to 20 in digits, separated by spaces.")
     # The cache holds no reply for a seed that no request had.
-    request = Request(messages=(question,), temperature=0.0, seed=time.time_ns() % 2**31)
+    seed = time.time_ns() % 2**31
+    request = Request(messages=(question,), temperature=0.0, seed=seed, metadata={"purpose": "ping"})
     started = time.perf_counter()
     try:
         reply = await agent.reply(request)

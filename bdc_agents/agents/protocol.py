@@ -19,6 +19,8 @@ class Request(Frozen):
         json_schema: A JSON schema that the reply should follow; None for free text.
         max_tokens: Longest reply wanted, in tokens; the agent's own setting wins, and decides if None.
         tries: Most calls for this request, retries included; None leaves it to the agent.
+        metadata: What tracers are told of it, such as its purpose and its node of the tree. It is not sent,
+            and no part of the cache key.
     """
 
     messages: tuple[BaseMessage, ...]
@@ -27,6 +29,7 @@ class Request(Frozen):
     json_schema: Mapping[str, Any] | None = None
     max_tokens: int | None = None
     tries: int | None = None
+    metadata: Mapping[str, str] = {}
 
 
 class Reply(Frozen):

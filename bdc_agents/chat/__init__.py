@@ -6,6 +6,7 @@ problem in words, sees what was understood, watches the search, and goes on from
 """
 
 from bdc_agents.chat.graph import create_chat_graph
+from bdc_agents.chat.state import ChatEvent
 from bdc_agents.chat.subagent import create_search_subagent
 
-__all__ = ["create_chat_graph", "create_search_subagent"]
+__all__ = ["ChatEvent", "create_chat_graph", "create_search_subagent"]

@@ -1,14 +1,26 @@
 """The state of a conversation: its messages, what was understood, and the search's own state."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from bdc_agents.chat.understanding import Heard, Known, Waiting
+from bdc_agents.search.events import SearchEvent
 from bdc_agents.search.state import Json, SearchState
 from bdc_agents.types import Problem
+
+
+class Progress(TypedDict):
+    """A line on how far the search is, after each round."""
+
+    type: Literal["progress"]
+    text: str
+
+
+ChatEvent = SearchEvent | Progress
+"""What a conversation tells while it goes on: the search's own events, and lines."""
 
 
 class ChatInput(TypedDict):
@@ -70,7 +82,7 @@ def stored_heard(heard: Heard, message: str | None) -> Json:
         heard: What it means.
         message: Its id.
     """
-    kept = {"does": heard.does, "begins": heard.begins, "remark": heard.remark, "added": heard.added}
+    kept = {"does": heard.does, "begins": heard.begins, "remark": heard.remark}
     return {"message": message, **kept, "sources": list(heard.sources)}
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded, results
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import Agents, AsJson, Config
 from bdc_agents.config import Settings
@@ -111,7 +110,7 @@ def _absent(model: str, models: "Sequence[ModelStatus]") -> str:
 
 
 def _show(lines: Sequence[AgentLine], models: "Sequence[ModelStatus]", pinged: bool) -> None:
-    console = Console()
+    console = results()
     if lines:
         console.print(_agents_table(lines, pinged), *_troubles(lines), sep="\n")
     else:

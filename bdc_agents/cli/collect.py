@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note, own_rows
 from bdc_agents.cli.inputs import agent_names, read_settings
 from bdc_agents.cli.options import (
     Agents,
@@ -38,8 +38,8 @@ from bdc_agents.view.text import count, money, plural
 # What searches imports LangGraph and chat models, which take two seconds; `--help` and mistakes need none.
 if TYPE_CHECKING:
     from bdc_agents.evaluate.figures.survey import Survey
-    from bdc_agents.runs.collect import CollectConfig, Collected
-    from bdc_agents.runs.engine import Engine
+    from bdc_agents.runs.collect.engine import Engine
+    from bdc_agents.runs.collect.run import CollectConfig, Collected
 
 EXAMPLES = (
     "bdc collect mbpp:train --data DATA --out runs/mbpp",
@@ -138,7 +138,7 @@ def collect(
 
     The same command again goes on where it was cut off; several processes may share one folder.
     """
-    from bdc_agents.runs.collect import CollectConfig
+    from bdc_agents.runs.collect.run import CollectConfig
 
     settings = read_settings(
         config,
@@ -176,8 +176,8 @@ def _collect(
     quiet: bool,
 ) -> int:
     from bdc_agents.cli.collect_progress import view_for
-    from bdc_agents.runs.beliefs import keep_beliefs
-    from bdc_agents.runs.collect import collect as run
+    from bdc_agents.runs.collect.run import collect as run
+    from bdc_agents.runs.sharing.beliefs import keep_beliefs
 
     names, why = agent_names(settings, asked)
     if why:
@@ -211,9 +211,7 @@ def _collect(
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
         return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
-    # Rows of one's own file that cannot be used were asked for: not all is done.
-    asked_in_vain = any(row.own for row in collected.left_out)
-    return SOLVED if collected.ended == "complete" and not asked_in_vain else UNSOLVED
+    return SOLVED if collected.ended == "complete" and not own_rows(collected.left_out) else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> "Engine | None":
@@ -317,7 +315,7 @@ def write_report(out: Path) -> "Survey | None":
 
 
 def _report(collected: "Collected", found: "Survey | None") -> None:
-    from bdc_agents.runs.left_out import LEFT_OUT_FILE, summary
+    from bdc_agents.runs.collect.left_out import LEFT_OUT_FILE, summary
 
     totals, spent = collected.progress.totals, collected.progress.spent
     rate = f" ({totals.solved / totals.done:.0%})" if totals.done else ""
@@ -364,7 +362,7 @@ def _report(collected: "Collected", found: "Survey | None") -> None:
 
 def _tell_pool(collected: "Collected") -> None:
     """Says what became of the budget that the problems share."""
-    from bdc_agents.runs.progress import SHOWN, amounts, given
+    from bdc_agents.runs.collect.progress import SHOWN, amounts, given
 
     pooled = collected.pooled
     used = {name: getattr(pooled.used, name) for name in pooled.left}

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.runs.progress import Progress
+from bdc_agents.runs.collect.progress import Progress
 from bdc_agents.types import Decision, Trace
 from bdc_agents.view.text import AGENT_COLOURS, called, clock, count, ending, money, one_line, plural
 

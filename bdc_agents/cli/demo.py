@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note, results
 from bdc_agents.cli.inputs import closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, AsJson, Config, NoCache, Quiet
 from bdc_agents.config import AgentConfig, Budget, Settings
@@ -160,7 +160,7 @@ def _demo(
         if as_json:
             print(json.dumps(told | story.model_dump(mode="json")))
         else:
-            show(story, Console())
+            show(story, results())
     return SOLVED
 
 
@@ -176,8 +176,8 @@ async def _solve_all(
     done: "list[tuple[Task, Finished]]",
 ) -> None:
     from bdc_agents.cli.watched_search import search
-    from bdc_agents.runs.beliefs import beliefs_of
-    from bdc_agents.runs.blocks import starting_from
+    from bdc_agents.runs.sharing.beliefs import beliefs_of
+    from bdc_agents.runs.sharing.blocks import starting_from
 
     async with closing(agents, executor):
         await fetch_weights(settings, names)
@@ -230,7 +230,7 @@ def _conclude(done: "Sequence[tuple[Task, Finished]]", folder: Path, as_json: bo
         problems = [as_object(finished.trace, finished.hidden) for _, finished in done if finished.trace]
         solved = sum(trace.solution.solved for trace in traces)
         return {"solved": solved, "total": len(traces), "report": str(report), "problems": problems}
-    console = Console()
+    console = results()
     console.print(_table(done))
     console.print(Text(f"\nevery tree, program and verdict: {report}"))
     return {}

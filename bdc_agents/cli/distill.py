@@ -5,15 +5,16 @@ import json
 from collections.abc import Callable, Sequence
 from hashlib import file_digest
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note
-from bdc_agents.cli.options import AsJson, EngineName, RayAddress, Silent
+from bdc_agents.cli.exits import SOLVED, UNSOLVED, guarded, note, results
+from bdc_agents.cli.inputs import read_settings
+from bdc_agents.cli.options import AsJson, Config, Data, EngineName, RayAddress, Silent
 from bdc_agents.config import explain
 from bdc_agents.distill.recipe import Recipe, load_recipe
 from bdc_agents.errors import ConfigError, UsageError
@@ -22,15 +23,25 @@ from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.types import Trace
 from bdc_agents.untrusted import read_toml
 
+if TYPE_CHECKING:
+    from bdc_agents.distill.lessons import KnownSolution
+    from bdc_agents.distill.rounds import Answer
+
 EXAMPLES = (
     "bdc distill runs/mbpp --out experts/library/mine",
     "bdc distill runs/mbpp runs/apps --recipe qwen-0.5b --out experts/library/coder",
     "bdc distill runs/mbpp --base Qwen/Qwen2.5-Coder-1.5B --set train.epochs=2 --out experts/library/big",
-    "bdc distill runs/mbpp --dpo --set dpo.beta=0.2 --out experts/library/preferred",
+    "bdc distill runs/mbpp --references leetcode:train --data DATA --out experts/library/both",
+    "bdc distill runs/mbpp --rounds 2 --problems mbpp:train --data DATA --backend llama.cpp --out improved",
+    "bdc distill runs/mbpp --dpo --set dpo.pairs=programs --out experts/library/preferred",
     "bdc distill runs/mbpp --recipe qwen-7b --out big --engine ray --ray-address auto --gpus 1",
     "bdc distill --update experts/library/mine runs/solver runs/mbpp",
     "bdc distill --check experts/library/mine",
 )
+
+
+_TABLES = ("base", "rows", "train", "teacher", "embed", "cluster", "route", "dpo")
+"""Of a recipe."""
 
 
 @guarded
@@ -62,10 +73,40 @@ def distill(
         bool,
         typer.Option(
             "--dpo",
-            help="Then train on pairs of steps, a better one against a worse one (DPO): the adapter of "
-            "all data, or others with --set dpo.experts=all. Needs TRL: pip install 'bdc-agents[dpo]'.",
+            help="Then train on pairs of replies, a better one against a worse one (DPO): of steps, or of "
+            "programs with --set dpo.pairs=programs; the adapter of all data, or others with --set "
+            "dpo.experts=all. Needs TRL: pip install 'bdc-agents[dpo]'.",
         ),
     ] = False,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET",
+            help="Also learn the known solutions of this set, such as leetcode:train, where no trace solves "
+            "a problem (all of them with --set rows.references=all). May be repeated.",
+        ),
+    ] = None,
+    data: Data = None,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Then let the library answer training problems, and learn from its right answers, so often. "
+            "Needs --problems.",
+        ),
+    ] = 0,
+    problems: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET", help="Training problems of --rounds, such as mbpp:train. May be repeated."
+        ),
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="Answers to each problem of --rounds.")] = 8,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What serves the library in --rounds, such as llama.cpp."),
+    ] = None,
+    config: Config = None,
     one_expert: Annotated[
         bool, typer.Option("--one-expert", help="With too few problems to cluster, train one expert on all.")
     ] = False,
@@ -108,14 +149,58 @@ def distill(
     if update is not None and ray is not None:
         raise UsageError("--engine ray makes libraries; leave it out to fold traces into one, here")
     if update is not None and run and out is None:
-        return _renew(update, run, recipe, base, change or [], as_json=as_json, quiet=quiet)
-    if not run or out is None or update is not None:
+        known = _known(references or (), data)
+        return _renew(update, run, known, recipe, base, change or [], as_json=as_json, quiet=quiet)
+    if not (run or references) or out is None or update is not None:
         raise UsageError(
             "give run folders and --out LIBRARY, or --update LIBRARY or --check LIBRARY: "
             "bdc distill RUN --out LIBRARY"
         )
     plan = _recipe(recipe or "tiny", base, change or [], dpo=dpo)
-    return _make(run, out, plan, one_expert=one_expert, ray=ray, as_json=as_json, quiet=quiet)
+    known = _known(references or (), data)
+    further = None
+    if rounds:
+        further = _rounds(rounds, problems or (), out, config, ray, calls=calls, backend=backend, data=data)
+    how = {"one_expert": one_expert, "ray": ray, "rounds": further}
+    return _make(run or [], known, out, plan, **how, as_json=as_json, quiet=quiet)
+
+
+class Rounds(NamedTuple):
+    """Rounds on the library's own answers.
+
+    Args:
+        number: How many.
+        folder: Of the libraries of all rounds.
+        answer: Lets the library answer.
+    """
+
+    number: int
+    folder: Path
+    answer: "Answer"
+
+
+def _rounds(
+    number: int, problems: Sequence[str], out: Path, config: Path | None, ray: "OnRay | None", **how: Any
+) -> Rounds:
+    """The rounds of `--rounds`.
+
+    Raises:
+        UsageError: If no problems are named, or a node is to train.
+        ConfigError: If there is no such backend.
+    """
+    if not problems:
+        raise UsageError(
+            "--rounds needs training problems with hidden tests: --problems mbpp:train --data DATA"
+        )
+    if ray is not None:
+        raise UsageError("--rounds trains here; leave out --engine ray")
+    from bdc_agents.cli.distill_rounds import answers
+    from bdc_agents.serve.backends.catalog import check_backend
+
+    if how["backend"] is not None:
+        check_backend(how["backend"])  # Now, and not after hours of training.
+    folder = out.with_name(f"{out.name}.rounds")
+    return Rounds(number, folder, answers(tuple(problems), folder, read_settings(config), **how))
 
 
 class OnRay(NamedTuple):
@@ -145,18 +230,45 @@ def _on_ray(engine: EngineName, address: str | None, cpus: float | None, gpus: f
     return None
 
 
+def _known(sets: Sequence[str], data: Path | None) -> "list[KnownSolution]":
+    """The known solutions of some sets.
+
+    Raises:
+        UsageError: If one of the sets has none.
+    """
+    if not sets:
+        return []
+    from bdc_agents.evaluate.config import EvalConfig
+    from bdc_agents.evaluate.library.held_out import known_solutions
+    from bdc_agents.evaluate.setup import choose_tasks
+
+    found = list["KnownSolution"]()
+    for name in sets:
+        tasks = choose_tasks(EvalConfig(datasets=(name,)), data)
+        known = known_solutions(tasks)
+        if not known:
+            raise UsageError(
+                f"--references {name}: none of its {len(tasks)} problems has a known solution; rows of a "
+                "file may give one as `reference`"
+            )
+        found += known
+    return found
+
+
 def _make(
     runs: list[Path],
+    known: "list[KnownSolution]",
     out: Path,
     plan: Recipe,
     *,
     one_expert: bool,
     ray: OnRay | None = None,
+    rounds: Rounds | None = None,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Makes a library of the traces of runs, here or on a node of a Ray cluster."""
-    traces, lineage = read_all(runs)
+    traces, lineage = read_all(runs) if runs else ([], {})
     # These need the extra `distill`; a missing folder is told before a missing package.
     from bdc_agents.distill.pipeline import distill as make
     from bdc_agents.distill.training.curves import live_losses
@@ -166,6 +278,7 @@ def _make(
         how: dict[str, Any] = {
             "lineage": lineage,
             "one_expert": one_expert,
+            "references": known,
             "say": _say(quiet),
             "watch": watch,
         }
@@ -173,9 +286,20 @@ def _make(
             library = _make_on_ray(traces, out, plan, how, ray)
         else:
             use_idle_cores()
-            library = make(traces, out, plan, **how).library
+            library = make(traces, rounds.folder / "0" if rounds else out, plan, **how).library
+            library = _improve(library, out, traces, plan, how, rounds) if rounds else library
     _show(library, as_json)
     return SOLVED
+
+
+def _improve(
+    library: ExpertLibrary, out: Path, traces: list[Trace], plan: Recipe, how: dict[str, Any], rounds: Rounds
+) -> ExpertLibrary:
+    from bdc_agents.distill.rounds import improve
+
+    shared = {name: how[name] for name in ("references", "say", "watch")}
+    improve(library.folder, out, traces, rounds.number, rounds.answer, plan, **shared)
+    return ExpertLibrary(out)
 
 
 def _make_on_ray(
@@ -191,6 +315,7 @@ def _make_on_ray(
 def _renew(
     folder: Path,
     runs: list[Path],
+    known: "list[KnownSolution]",
     name: str | None,
     base: str | None,
     changes: list[str],
@@ -208,7 +333,16 @@ def _renew(
     use_idle_cores()
     plan = _recipe(name, None, changes) if name else _with_changes(used_recipe(folder), changes)
     with live_losses(Console(stderr=True, quiet=quiet)) as watch:
-        made = update(folder, traces, recipe=plan, lineage=lineage, base=base, say=_say(quiet), watch=watch)
+        made = update(
+            folder,
+            traces,
+            recipe=plan,
+            references=known,
+            lineage=lineage,
+            base=base,
+            say=_say(quiet),
+            watch=watch,
+        )
     if as_json:
         told = {"library": str(folder), "changed": made.changed, "trained": made.trained}
         print(json.dumps(told | {"new_rows": made.rows, "new_problems": made.problems}))
@@ -251,9 +385,10 @@ def _with_changes(plan: Recipe, changes: list[str], base: str | None = None) -> 
     for change in changes:
         key, _, value = change.partition("=")
         table, _, field = key.strip().partition(".")
-        if not field or table not in ("base", "train", "embed", "cluster", "route", "dpo"):
+        if not field or table not in _TABLES:
             raise UsageError(
-                f"--set {change!r}: write TABLE.KEY=VALUE, such as train.epochs=2 or cluster.clusters=4"
+                f"--set {change!r}: write TABLE.KEY=VALUE, such as train.epochs=2 or cluster.clusters=4; "
+                f"tables: {', '.join(_TABLES)}"
             )
         tables.setdefault(table, {})[field] = _value(value.strip())
     fields = plan.model_dump()
@@ -316,7 +451,7 @@ def _show(library: ExpertLibrary, as_json: bool) -> None:
         told = [f"{row[place]:.3f}" if place in row else "" for place in places]
         size = [f"{known[name].rows:,}", f"{known[name].tokens:,}"] if name in known else ["", ""]
         table.add_row(name, *size, *told)
-    console = Console()
+    console = results()
     console.print(table)
     for sentence in verdict:
         console.print(sentence, style="dim", markup=False)

@@ -11,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, guarded, results
 from bdc_agents.cli.options import AsJson, Config
 from bdc_agents.config import CONFIG_FILE, Settings, load_settings
 from bdc_agents.errors import BDCError
@@ -193,7 +192,7 @@ def _show(checks: Sequence[Check], ready: bool) -> None:
         if check.fix:
             text.append(f"\n{printable(check.fix)}", "cyan")
         table.add_row(Text(check.name), Text(check.state, styles[check.state]), text)
-    console = Console()
+    console = results()
     console.print(table)
     verdict = "a search can run here" if ready else "a search cannot run here: see what failed above"
     console.print(Text(f"\n{verdict}", "bold green" if ready else "bold red"))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, guarded, note, results, tell_own
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import (
@@ -30,7 +30,7 @@ from bdc_agents.cli.options import (
     RayAddress,
     Silent,
 )
-from bdc_agents.config import Budget, Settings, StoreConfig
+from bdc_agents.config import OPTIONS, Budget, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
     from bdc_agents.evaluate.solvers.protocol import Solver
+    from bdc_agents.runs.collect.left_out import LeftOut
 
 ADVICE_FILE = "advice.md"
 PROBLEMS = 40
@@ -257,8 +258,8 @@ def _evaluate(
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import lineage
     from bdc_agents.evaluate.setup import agent_names, choose_tasks, specs, with_endpoints
-    from bdc_agents.runs.collect import CACHE_FOLDER
-    from bdc_agents.search.budget import caps_on_calls
+    from bdc_agents.runs.collect.run import CACHE_FOLDER
+    from bdc_agents.search.round.budget import caps_on_calls
 
     if ray_address is not None and engine != "ray":
         raise ConfigError("--ray-address needs --engine ray")
@@ -272,7 +273,8 @@ def _evaluate(
         kept = StoreConfig(cache=True, path=out / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})
     named = specs(config)
-    tasks = choose_tasks(config, data, settings.sandbox.packages)
+    left_out: list[LeftOut] = []
+    tasks = choose_tasks(config, data, settings.sandbox.packages, left_out.append)
     if config.reference_tests:
         tasks = _with_reference_tests(tasks, settings, engine)
     settings, team = _team(config, settings, [name for spec in named for name in spec.agents()])
@@ -294,24 +296,26 @@ def _evaluate(
     if report.interrupted:
         note(f"interrupted after {len(results.rows)} of {report.wanted} rows; the same command goes on")
         return INTERRUPTED
-    return ENVIRONMENT if report.unanswered else SOLVED
+    if report.unanswered:
+        return ENVIRONMENT
+    return tell_own(left_out)
 
 
 def _changed(config: "EvalConfig", options: Mapping[str, Any]) -> "EvalConfig":
     from bdc_agents.evaluate.config import EvalConfig, build
 
     given = {key: value for key, value in options.items() if value is not None and value != []}
-    return build(EvalConfig, config.model_dump() | given, "options")
+    return build(EvalConfig, config.model_dump() | given, OPTIONS)
 
 
 def _settings(
     settings: Settings, caps: Mapping[str, Any], beliefs: Path | None, cache: bool, allow_unsafe: bool
 ) -> Settings:
     from bdc_agents.evaluate.config import build
-    from bdc_agents.runs.beliefs import load_beliefs
+    from bdc_agents.runs.sharing.beliefs import load_beliefs
 
     given = {key: value for key, value in caps.items() if value is not None}
-    changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
+    changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, OPTIONS)}
     if beliefs:
         known = {"beliefs": load_beliefs(beliefs).model_dump()}
         changes["search"] = settings.search.model_copy(update=known)
@@ -349,7 +353,7 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     from bdc_agents.evaluate.report.advice import advise, as_markdown
     from bdc_agents.evaluate.results import trace_folder
     from bdc_agents.runs import write_text
-    from bdc_agents.runs.beliefs import keep_beliefs
+    from bdc_agents.runs.sharing.beliefs import keep_beliefs
 
     rows = rows_by_solver(out)
     places = {name: trace_folder(out, name) for name in summary.moves}
@@ -359,7 +363,7 @@ def _advise(summary: "Summary", out: Path, as_json: bool) -> None:
     if as_json:
         note(f"advice: {out / ADVICE_FILE}")
     else:
-        Console().print(Markdown(text))
+        results().print(Markdown(text))
         print(f"advice: {out / ADVICE_FILE}")
 
 
@@ -510,7 +514,7 @@ def _tell(summary: "Summary", report: "Report", out: Path, as_json: bool) -> Non
         print(json.dumps(summary.model_dump(mode="json") | {"folder": str(out)}))
         return
     if summary.solvers:
-        console = Console()
+        console = results()
         console.print(_summary_table(summary))
         console.print(_findings_text(summary))
         print(f"\neverything: {out / REPORT_FILE}", file=sys.stdout)

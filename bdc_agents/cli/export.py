@@ -9,7 +9,7 @@ from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.errors import UsageError
 
 if TYPE_CHECKING:
-    from bdc_agents.runs.export import Report
+    from bdc_agents.runs.export.rows import Report
 
 EXAMPLES = (
     "bdc export runs/mbpp --kind sft --out sft.jsonl --against humaneval --against mbpp:test --data DATA",
@@ -27,7 +27,9 @@ def export(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="KIND", help="sft, dpo (step pairs), matrix (author x coder), or traces (kept or not)."
+            metavar="KIND",
+            help="sft, dpo (pairs of steps), pairs (of programs), matrix (author x coder), or traces (kept "
+            "or not).",
         ),
     ],
     out: Annotated[
@@ -66,13 +68,13 @@ def export(
     Only programs that pass all hidden tests and do not special-case the public ones are taken.
     """
     # Runs import the search, and with it LangGraph: `--help` needs neither.
-    from bdc_agents.runs.export import SFT_ROWS, check
-    from bdc_agents.runs.export import export as write
-    from bdc_agents.runs.overlap import evaluation_set
+    from bdc_agents.runs.export.overlap import evaluation_set
+    from bdc_agents.runs.export.rows import SFT_ROWS, TRAINING, check
+    from bdc_agents.runs.export.rows import export as write
 
     check(kind, rows or ())
-    if against and kind not in ("sft", "dpo"):
-        raise UsageError(f"--against is for training data: --kind sft or dpo, not {kind}")
+    if against and kind not in TRAINING:
+        raise UsageError(f"--against is for training data: --kind {', '.join(TRAINING)}, not {kind}")
     evaluated = evaluation_set(against, data) if against else None
     report = write(
         run,

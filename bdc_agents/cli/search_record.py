@@ -12,7 +12,7 @@ from bdc_agents.cli.inputs import STDIN, find_task
 from bdc_agents.config import Budget, SearchConfig, Settings, explain
 from bdc_agents.errors import ConfigError, ProblemError, UsageError, in_a_sentence
 from bdc_agents.runs import CHECKPOINT_FILE, read_run, read_traces
-from bdc_agents.search.origin import SHAPES_REPLIES, raised
+from bdc_agents.search.resume.origin import SHAPES_REPLIES, raised
 from bdc_agents.types import Problem, Task, Trace
 
 Read = TypeVar("Read", bound=BaseModel)

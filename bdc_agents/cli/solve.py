@@ -13,7 +13,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, UNSOLVED, guarded, note, results
 from bdc_agents.cli.inputs import agent_names, check_tests, closing, find_task, read_settings
 from bdc_agents.cli.options import (
     Agents,
@@ -234,14 +234,15 @@ def _checkpoint(folder: Path, started: dict[str, Any], resumes: bool) -> Path | 
 
 
 def _view(task: Task, settings: Settings, as_json: bool, quiet: bool) -> "View":
-    from bdc_agents.search.budget import ROLLOUTS_AT_MOST, rollouts_at_most
+    from bdc_agents.search.round.budget import ROLLOUTS_AT_MOST, rollouts_at_most
     from bdc_agents.view.live import PlainView, watch
 
     most = rollouts_at_most(settings.search, settings.budget)
     rollouts = None if most == ROLLOUTS_AT_MOST else most
     if as_json and (quiet or not sys.stderr.isatty()):
         return PlainView(task.problem, lambda _: None, rollouts)
-    return watch(task.problem, Console(stderr=True), rollouts=rollouts, plain=quiet)
+    console = Console(stderr=True)
+    return watch(task.problem, console, rollouts=rollouts, budget=settings.budget, plain=quiet)
 
 
 def _report(finished: "Finished", folder: Path | None, as_json: bool, again: str = "") -> None:
@@ -259,7 +260,7 @@ def _report(finished: "Finished", folder: Path | None, as_json: bool, again: str
     elif as_json:
         print(json.dumps(as_object(trace, finished.hidden)))
     else:
-        console = Console()
+        console = results()
         console.print(_picture(trace, finished.hidden))
         print_code(trace.solution.code, console)
     if folder and trace and not as_json:
@@ -316,7 +317,7 @@ def _exit_code(finished: "Finished") -> int:
 
 def silent(solution: Solution) -> str:
     """That no agent answers, and why; empty where one does."""
-    from bdc_agents.search.standing import silence
+    from bdc_agents.search.round.set_aside import silence
 
     reasons = silence(solution)
     if not reasons:

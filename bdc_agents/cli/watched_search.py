@@ -19,8 +19,8 @@ from bdc_agents.locks import one_process
 from bdc_agents.runs.hidden import right_programs, score_hidden
 from bdc_agents.runs.store import decide
 from bdc_agents.sandbox import Executor
-from bdc_agents.search import asolve, trace_of
-from bdc_agents.search.checkpoints import PlainSerializer
+from bdc_agents.search import SearchEvent, asolve, trace_of
+from bdc_agents.search.resume.checkpoints import PlainSerializer
 from bdc_agents.search.solve import has_begun
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import Hidden, Program, Task, Trace, Tree, Usage
@@ -79,7 +79,7 @@ async def search(
         return trace
 
     try:
-        async with _checkpointer(checkpoint, resumes) as checkpointer:
+        async with open_checkpoints(checkpoint, resumes) as checkpointer:
             with view, _stoppable():
                 trace = await asolve(
                     task.problem,
@@ -122,7 +122,7 @@ class _SoFar:
         self._nodes: dict[str, Any] = {}
         self._programs: dict[str, Any] = {}
 
-    def on_event(self, event: dict[str, Any]) -> None:
+    def on_event(self, event: SearchEvent) -> None:
         match event["type"]:
             case "node":
                 self._nodes[event["node"]["id"]] = event["node"]
@@ -166,7 +166,7 @@ def _settings(config: SearchConfig, budget: Budget) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _checkpointer(file: Path | None, resumes: bool) -> AsyncIterator["AsyncSqliteSaver | None"]:
+async def open_checkpoints(file: Path | None, resumes: bool) -> AsyncIterator["AsyncSqliteSaver | None"]:
     """Keeps every step of a search in a file; none keeps nothing.
 
     Raises:

@@ -94,7 +94,7 @@ def items_of_rows(
     texts: dict[str, str] = {}
     outputs: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row.kind == "dpo":
+        if row.rejected is not None:
             continue
         given = (problems or {}).get(row.problem_id)
         texts.setdefault(row.problem_id, row.prompt[-1]["content"] if given is None else given)

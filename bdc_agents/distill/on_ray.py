@@ -12,6 +12,7 @@ from socket import gethostname
 from typing import Any
 
 from bdc_agents.agents.cache import cache_folder
+from bdc_agents.distill.lessons import KnownSolution
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
 from bdc_agents.distill.training.loop import Report, Say, Watch, silent
@@ -26,7 +27,7 @@ class Order(Frozen):
     """What a node is to make.
 
     Args:
-        traces, out, recipe, lineage, one_expert: As for `distill`.
+        traces, out, recipe, lineage, references, one_expert: As for `distill`.
         driver: The driver's machine.
         token: What the driver has written beside `out`: a node that reads it there sees its disk.
     """
@@ -35,6 +36,7 @@ class Order(Frozen):
     out: Path
     recipe: Recipe
     lineage: dict[str, Any]
+    references: tuple[KnownSolution, ...] = ()
     one_expert: bool
     driver: str
     token: str
@@ -46,6 +48,7 @@ async def distill_on_ray(
     recipe: Recipe,
     *,
     lineage: Mapping[str, Any] | None = None,
+    references: Sequence[KnownSolution] = (),
     one_expert: bool = False,
     say: Say = lambda _: None,
     watch: Watch = silent,
@@ -55,7 +58,7 @@ async def distill_on_ray(
     """Makes a library as `distill` does, on a node of a Ray cluster.
 
     Args:
-        traces, out, recipe, lineage, one_expert, say, watch: As for `distill`.
+        traces, out, recipe, lineage, references, one_expert, say, watch: As for `distill`.
         address: As for `connected`; None starts a Ray of one node.
         needs: What the node must have free; None for one core.
 
@@ -69,6 +72,7 @@ async def distill_on_ray(
         out=_absolute(out),
         recipe=recipe,
         lineage=dict(lineage or {}),
+        references=tuple(references),
         one_expert=one_expert,
         driver=gethostname(),
         token=token_hex(16),
@@ -104,6 +108,7 @@ def make_there(order: Order, tell: Callable[[str | Report], None]) -> dict[str, 
         out,
         order.recipe,
         lineage=order.lineage,
+        references=order.references,
         one_expert=order.one_expert,
         say=tell,
         watch=tell,

@@ -16,15 +16,18 @@ from bdc_agents.config import explain
 from bdc_agents.distill.clustering.cluster import cluster_items
 from bdc_agents.distill.clustering.report import write_cluster_report
 from bdc_agents.distill.clustering.validation import Validation, validate
-from bdc_agents.distill.items import Embedded, embed_items, items_of_traces
+from bdc_agents.distill.items import Embedded, embed_items
+from bdc_agents.distill.lessons import KnownSolution, Lessons, lessons_of
 from bdc_agents.distill.recipe import RECIPE, Recipe
 from bdc_agents.distill.save import making, save_library
 from bdc_agents.distill.training.cross_losses import Losses, verdict
+from bdc_agents.distill.training.crossfit import cross_fit
 from bdc_agents.distill.training.experts import train_experts
 from bdc_agents.distill.training.loop import Say, Watch, silent
 from bdc_agents.distill.training.preference import PreferenceConfig, check_pairs, prefer, preference_pairs
 from bdc_agents.distill.training.router import RouterConfig, add_router
-from bdc_agents.distill.training.rows import ROWS, rows_of_experts, training_rows
+from bdc_agents.distill.training.rows import ROWS, rows_of_experts
+from bdc_agents.distill.training.teacher import Teacher, TeacherConfig
 from bdc_agents.embed.encoder import Encoder, EncoderConfig
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ConfigError, UsageError
@@ -61,6 +64,7 @@ def distill(
     *,
     lineage: Mapping[str, Any] | None = None,
     one_expert: bool = False,
+    references: Sequence[KnownSolution] = (),
     say: Say = silent,
     watch: Watch = silent,
 ) -> Distilled:
@@ -72,6 +76,7 @@ def distill(
         recipe: The base, and the settings of every stage.
         lineage: The source of the traces, by name, for instance hashes of their files.
         one_expert: Train one expert on all rows if there are too few problems to cluster.
+        references: Known solutions to learn too; see `lessons_of`.
         say: Takes messages about the progress.
         watch: Takes a report of every training step.
 
@@ -80,28 +85,31 @@ def distill(
         ModelError: If the base or the encoder cannot be loaded or adapted.
         TrainingStopped: If a loss is not a number.
     """
-    kept = [trace for trace in traces if trace.decision is None or trace.decision.kept]
-    rows = training_rows(kept)
-    solved = len({row.problem_id for row in rows})
-    if solved < (1 if one_expert else FEWEST):
+    lessons = lessons_of(traces, recipe.rows, references)
+    if lessons.solved < (1 if one_expert else FEWEST):
+        known = f" and of {len(references)} problems with known solutions" if references else ""
         raise UsageError(
-            f"{solved} of {len(traces)} traces are of solved problems that may be trained on; clusters need "
-            f"at least {FEWEST}: collect more, or train one expert on all of them with --one-expert"
+            f"{lessons.solved} problems of {len(traces)} traces{known} give rows that may be trained on; "
+            f"clusters need at least {FEWEST}: collect more, or train one expert on all of them with "
+            "--one-expert"
         )
-    pairs = preference_pairs(kept) if recipe.dpo is not None else ()
+    preferences = None if recipe.dpo is None else _settings(PreferenceConfig, recipe.dpo, "dpo")
+    pairs = preference_pairs(lessons.traces, preferences.pairs) if preferences else ()
     inputs = content_hash(
-        "\n".join([recipe.identity(), *sorted(row.model_dump_json() for row in (*rows, *pairs))])
+        "\n".join([recipe.identity(), *sorted(row.model_dump_json() for row in (*lessons.rows, *pairs))])
     )
     if (found := _unchanged(Path(out), inputs)) is not None:
         say("the library is there already, made from the same traces and settings")
         return Distilled(found)
     with making(Path(out)) as work:
-        return _make(kept, rows, Path(out), recipe, work, {**(lineage or {}), "inputs": inputs}, say, watch)
+        told = {**(lineage or {}), "inputs": inputs}
+        return _make(lessons, pairs, preferences, Path(out), recipe, work, told, say, watch)
 
 
 def _make(
-    kept: Sequence[Trace],
-    rows: Sequence[Row],
+    lessons: Lessons,
+    pairs: Sequence[Row],
+    preferences: PreferenceConfig | None,
     out: Path,
     recipe: Recipe,
     work: Path,
@@ -109,19 +117,18 @@ def _make(
     say: Say,
     watch: Watch,
 ) -> Distilled:
-    solved = len({row.problem_id for row in rows})
-    routing = RouterConfig.like(recipe.train, **recipe.route)
-    preferences = None if recipe.dpo is None else _settings(PreferenceConfig, recipe.dpo, "dpo")
-    pairs = preference_pairs(kept)
+    rows = lessons.rows
+    routing = _settings(RouterConfig, RouterConfig.like(recipe.train, **recipe.route).model_dump(), "route")
     if preferences is not None:
         check_pairs(len(pairs), preferences)
     base = _base(recipe, say)
+    teacher = _teacher(recipe, base, work, say)
     clusters, validation, encoder = None, None, None
-    if solved >= FEWEST:
-        clusters, validation, encoder = _cluster(kept, base, recipe, work, say)
+    if lessons.solved >= FEWEST:
+        clusters, validation, encoder = _cluster(lessons, base, recipe, work, say)
     labels = clusters.label_of() if clusters and clusters.count > 1 else {}
     say(f"training {clusters.count + 1 if labels and clusters else 1} experts on {len(rows)} rows")
-    trained = train_experts(rows, labels, base, work, recipe.train, watch=watch)
+    trained = train_experts(rows, labels, base, work, recipe.train, teacher=teacher, watch=watch)
     if preferences is not None:
         trained = prefer(trained, pairs, rows, labels, base, work, preferences, say=say)
     names = (CLUSTERS, *REPORT)
@@ -130,8 +137,22 @@ def _make(
     files[ROWS] = (json.dumps(rows_of_experts(rows, labels, trained.clusters)) + "\n").encode()
     library = save_library(out, trained, files=files, lineage=lineage)
     if encoder and routable(library):
+        folds = None
+        if routing.folds:
+            folds = cross_fit(
+                rows,
+                labels,
+                trained.clusters,
+                base,
+                work,
+                recipe.train,
+                routing.folds,
+                teacher=teacher,
+                say=say,
+                watch=watch,
+            )
         say("training the router")
-        add_router(library, kept, rows, base, encoder, routing, work / "router", say, watch)
+        add_router(library, lessons, base, encoder, routing, work / "router", say, watch, folds)
     elif clusters and clusters.count > 1:
         say("no router: no cluster improved its expert, so all are the same")
     return Distilled(library, validation)
@@ -158,14 +179,23 @@ def _base(recipe: Recipe, say: Say) -> Base:
     )
 
 
+def _teacher(recipe: Recipe, base: Base, work: Path, say: Say) -> Teacher | None:
+    if recipe.teacher is None:
+        return None
+    config = _settings(TeacherConfig, recipe.teacher, "teacher")
+
+    def load() -> Base:
+        return load_base(config.model, revision=config.revision, dtype=recipe.train.dtype, announce=say)
+
+    return Teacher(config, load, work, base, say)
+
+
 def _cluster(
-    traces: Sequence[Trace], base: Base, recipe: Recipe, work: Path, say: Say
+    lessons: Lessons, base: Base, recipe: Recipe, work: Path, say: Say
 ) -> tuple[Clusters, Validation, Encoder]:
     settings = _settings(ClusterSettings, recipe.cluster, "cluster")
     encoder_config = _settings(EncoderConfig, recipe.embed, "embed")
-    items = items_of_traces(
-        traces, lambda text: len(base.tokenizer(text, add_special_tokens=False).input_ids)
-    )
+    items = lessons.items(lambda text: len(base.tokenizer(text, add_special_tokens=False).input_ids))
     say(f"embedding {len(items)} solved problems")
     encoder = run_sync(load_encoder(encoder_config, base=(base.model, base.tokenizer)))
     embedded = embed_items(items, encoder)

@@ -30,8 +30,10 @@ class TrainConfig(AdapterConfig):
     The defaults are a start, not measured, unless said otherwise; recipes replace them for each base.
 
     Args:
-        learning_rate: The peak, between the warm-up and the cosine. A third of it for the experts gained
-            nothing (benchmarks/results/distill.md).
+        learning_rate: The peak, between the warm-up and the cosine.
+        expert_rate: The peak of experts that start from the shared adapter, as a share of `learning_rate`.
+            A third gained nothing where the shared adapter was not trained to the end of its schedule
+            (benchmarks/results/distill.md).
         warmup: Share of an expert's steps over which the learning rate rises.
         weight_decay, betas, eps: Of AdamW; betas and eps are torch's defaults.
         clip: Largest norm of an expert's gradient; None for no clipping.
@@ -60,6 +62,7 @@ class TrainConfig(AdapterConfig):
     """
 
     learning_rate: float = Field(default=5e-4, gt=0)
+    expert_rate: float = Field(default=1.0, gt=0)
     warmup: float = Field(default=0.05, ge=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
@@ -83,6 +86,28 @@ class TrainConfig(AdapterConfig):
     seed: int = 42
 
 
+ROW_KINDS: tuple[str, ...] = ("direct", "t2s", "p2t", "repair", "reference")
+"""Kinds of rows to imitate; see `Row`."""
+
+
+class RowsConfig(Given):
+    """Which rows experts learn from; the table `[rows]` of a recipe.
+
+    Args:
+        kinds: Of `ROW_KINDS`.
+        per_problem: Rows of one kind that a problem gives, at most; None for all. A problem with many right
+            programs would else weigh more than the others.
+        references: Which problems of `--references` give their known solution: those that no trace solves,
+            or all.
+    """
+
+    kinds: tuple[Literal["direct", "t2s", "p2t", "repair", "reference"], ...] = Field(
+        default=("direct", "t2s", "p2t", "repair", "reference"), min_length=1
+    )
+    per_problem: int | None = Field(default=None, ge=1)
+    references: Literal["unsolved", "all"] = "unsolved"
+
+
 class BaseConfig(Given):
     """Which base model the experts adapt; see `load_base`."""
 
@@ -94,12 +119,15 @@ class Recipe(Given):
     """A recipe: the base, the training, and the settings of other stages as they are written.
 
     Args:
-        dpo: Settings of the second phase on pairs of steps (`PreferenceConfig`); None leaves it out.
+        teacher: Whose probabilities the experts learn besides (`TeacherConfig`); None for nobody's.
+        dpo: Settings of the second phase on pairs of replies (`PreferenceConfig`); None leaves it out.
     """
 
     name: str
     base: BaseConfig = BaseConfig()
+    rows: RowsConfig = RowsConfig()
     train: TrainConfig = TrainConfig()
+    teacher: dict[str, Any] | None = None
     embed: dict[str, Any] = {}
     cluster: dict[str, Any] = {}
     route: dict[str, Any] = {}
@@ -107,7 +135,8 @@ class Recipe(Given):
 
     def identity(self) -> str:
         """All settings as text, which what they do not concern leaves as it was."""
-        return self.model_dump_json(exclude={"dpo"} if self.dpo is None else None)
+        unset = {name for name in ("dpo", "teacher") if getattr(self, name) is None}
+        return self.model_dump_json(exclude=unset | ({"rows"} if self.rows == RowsConfig() else set()))
 
 
 def recipe_folders() -> tuple[Path, ...]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from bdc_agents.distill.items import Item, items_of_traces
+from bdc_agents.distill.items import Item
+from bdc_agents.distill.lessons import KnownSolution, Lessons, lessons_of
 from bdc_agents.distill.recipe import RECIPE, Recipe, fitting_recipe, used_recipe
 from bdc_agents.distill.save import Renewal, making, write_renewed
 from bdc_agents.distill.training.experts import train_experts
 from bdc_agents.distill.training.loop import Say, Watch, silent
 from bdc_agents.distill.training.router import RouterConfig, add_router
-from bdc_agents.distill.training.rows import ROWS, row_key, rows_of_experts, training_rows
+from bdc_agents.distill.training.rows import ROWS, rows_of_experts
 from bdc_agents.embed.encoder import BASE, Encoder, EncoderConfig, config_named
 from bdc_agents.embed.load import load_encoder
 from bdc_agents.errors import ModelError, UsageError
@@ -25,7 +26,7 @@ from bdc_agents.experts.clusters import CLUSTERS, Clusters, library_clusters
 from bdc_agents.experts.library import ExpertLibrary, save_folder
 from bdc_agents.experts.manifest import Manifest
 from bdc_agents.experts.router import routable
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, row_key
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Trace, content_hash
 
@@ -91,6 +92,7 @@ def update(
     traces: Sequence[Trace],
     *,
     recipe: Recipe | None = None,
+    references: Sequence[KnownSolution] = (),
     lineage: Mapping[str, Any] | None = None,
     base: Base | str | None = None,
     encoder: Encoder | None = None,
@@ -104,6 +106,7 @@ def update(
         traces: The new traces; and, if you have them, those that the library was made from, so that the
             experts do not forget them.
         recipe: How to train experts and router; None for the recipe that the library keeps.
+        references: Known solutions to learn too; see `lessons_of`.
         lineage: The source of the traces, by name.
         base: The library's base, or its place if it is not where the library says.
         encoder: The encoder of the clusters, if it is loaded already.
@@ -121,14 +124,14 @@ def update(
         library = ExpertLibrary(folder)
         if damage := library.check():
             raise ModelError(f"library {folder}: {damage[0]}; restore it before it is updated")
-        plan = UpdatePlan(
-            library, fitting_recipe(library, recipe or used_recipe(folder)), training_rows(traces)
-        )
+        used = fitting_recipe(library, recipe or used_recipe(folder))
+        lessons = lessons_of(traces, used.rows, references)
+        plan = UpdatePlan(library, used, lessons.rows)
         if not plan.new and not plan.waiting:
             _clean(work)  # A kill after the library's replacement may have left something.
             say("nothing is new: every row of these traces was learnt before")
             return Updated(library)
-        return _Update(plan, traces, lineage or {}, work, base, encoder, say, watch).run()
+        return _Update(plan, lessons, lineage or {}, work, base, encoder, say, watch).run()
 
 
 class _Update:
@@ -137,7 +140,7 @@ class _Update:
     def __init__(
         self,
         plan: UpdatePlan,
-        traces: Sequence[Trace],
+        lessons: Lessons,
         lineage: Mapping[str, Any],
         work: Path,
         base: Base | str | None,
@@ -145,7 +148,7 @@ class _Update:
         say: Say,
         watch: Watch,
     ) -> None:
-        self.plan, self.traces, self.lineage, self.say, self.watch = plan, traces, lineage, say, watch
+        self.plan, self.lessons, self.lineage, self.say, self.watch = plan, lessons, lineage, say, watch
         self.library, self.recipe = plan.library, plan.recipe
         self.inputs = content_hash(
             "\n".join(
@@ -173,8 +176,7 @@ class _Update:
             self.say("training the router again")
             routing = RouterConfig.like(self.recipe.train, **self.recipe.route)
             encoder, place = self._encoder(clusters), self.work / "router"
-            rows = self.plan.rows
-            add_router(made, self.traces, rows, self.base, encoder, routing, place, self.say, self.watch)
+            add_router(made, self.lessons, self.base, encoder, routing, place, self.say, self.watch)
         folder = self.library.folder
         save_folder(folder, lambda place: shutil.copytree(staged, place, dirs_exist_ok=True))
         _clean(self.work.parent)
@@ -215,11 +217,8 @@ class _Update:
             return None, 0
         known = set(clusters.ids)
         tokenizer = self.base.tokenizer
-        items = items_of_traces(
-            self.traces, lambda text: len(tokenizer(text, add_special_tokens=False).input_ids)
-        )
-        wanted = {row.problem_id for row in self.plan.rows}
-        new = [item for item in items if item.id not in known and item.id in wanted]
+        items = self.lessons.items(lambda text: len(tokenizer(text, add_special_tokens=False).input_ids))
+        new = [item for item in items if item.id not in known]
         encoder = self._encoder(clusters)
         if not new:
             return clusters, 0

@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError, field_validator
 from bdc_agents.agents.failures import shown_url
 from bdc_agents.config import AgentConfig, Budget, Settings, explain
 from bdc_agents.errors import ConfigError, other_agents
-from bdc_agents.runs.pool import shareable
+from bdc_agents.runs.sharing.pool import shareable
 from bdc_agents.types import Given
 from bdc_agents.untrusted import read_object, read_toml
 

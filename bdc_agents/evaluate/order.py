@@ -11,10 +11,10 @@ from functools import reduce
 from bdc_agents.config import Budget
 from bdc_agents.evaluate.results import Key, Results, Row
 from bdc_agents.evaluate.solvers.protocol import Start
-from bdc_agents.runs.blocks import block_of, known_to, open_until
-from bdc_agents.runs.pool import Ended, first_share, next_shares
-from bdc_agents.search.budget import Amount, caps_on_calls
+from bdc_agents.runs.sharing.blocks import block_of, known_to, open_until
+from bdc_agents.runs.sharing.pool import Ended, first_share, next_shares
 from bdc_agents.search.policy.beliefs import Beliefs, read_beliefs
+from bdc_agents.search.round.budget import Amount, caps_on_calls
 from bdc_agents.types import Frozen
 
 

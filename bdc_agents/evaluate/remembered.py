@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from bdc_agents.config import Budget
 from bdc_agents.sandbox.protocol import Executor, Job
-from bdc_agents.search.budget import caps_on_calls
+from bdc_agents.search.round.budget import caps_on_calls
 from bdc_agents.types import Verdict
 
 MOST = 200_000

@@ -22,9 +22,9 @@ from bdc_agents.evaluate.solvers.protocol import (
 from bdc_agents.runs import lineage_of
 from bdc_agents.runs.hidden import score_hidden
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.budget import caps_on_calls
-from bdc_agents.search.calls import derive_seed
-from bdc_agents.search.standing import silence
+from bdc_agents.search.round.budget import caps_on_calls
+from bdc_agents.search.round.calls import derive_seed
+from bdc_agents.search.round.set_aside import silence
 from bdc_agents.types import Frozen, Hidden, Task, Trace, Verdict, content_hash
 
 FAILURES_ALLOWED = 5

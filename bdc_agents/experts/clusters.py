@@ -15,7 +15,7 @@ from pydantic import Field
 from bdc_agents.config import WithPresets
 from bdc_agents.embed.encoder import Encoder, Vectors
 from bdc_agents.errors import ModelError, UsageError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.untrusted import read_object
 

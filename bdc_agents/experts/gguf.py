@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.tensors import adapted_layers, not_plain, peft_name
 from bdc_agents.extras import need

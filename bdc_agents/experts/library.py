@@ -16,7 +16,7 @@ from typing import Any
 
 from bdc_agents.disk import put_back, replacing_folder
 from bdc_agents.errors import ModelError, unknown
-from bdc_agents.experts.atomic import explained, replacing
+from bdc_agents.experts.atomic_write import explained, replacing
 from bdc_agents.experts.manifest import (
     ADAPTER,
     MANIFEST,

@@ -335,11 +335,30 @@ def load_experts(
         ModelError: If an expert is missing or damaged, or does not fit the model.
     """
     names = library.names if names is None else tuple(names)
-    states = {name: library.weights(name) for name in names}
-    config = library.shape.model_copy(update={"dropout": 0.0})
-    adapters = StackedAdapters(model, tuple(states), config)
+    return attach_experts(model, library.shape, [{name: library.weights(name) for name in names}])
+
+
+def attach_experts(
+    model: Any, shape: AdapterConfig, sets: Sequence[Mapping[str, Mapping[str, Tensor]]]
+) -> StackedAdapters:
+    """Attaches sets of experts to a model, frozen, one set after another.
+
+    Args:
+        shape: Of their adapters.
+        sets: Weights by name, under peft's names; further sets have the names of the first.
+
+    Raises:
+        ModelError: If an expert does not fit the model.
+    """
+    states = [
+        (name if number == 0 else f"{name}, {number}", state)
+        for number, one in enumerate(sets)
+        for name, state in one.items()
+    ]
+    config = shape.model_copy(update={"dropout": 0.0})
+    adapters = StackedAdapters(model, tuple(name for name, _ in states), config)
     try:
-        for row, state in enumerate(states.values()):
+        for row, (_, state) in enumerate(states):
             adapters.load(row, state)
     except ModelError:
         adapters.detach()

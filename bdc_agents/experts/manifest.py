@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from bdc_agents.config import explain
 from bdc_agents.disk import put_back
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.types import Frozen, Given
 from bdc_agents.untrusted import is_inside, plain, read_object, read_whole
 

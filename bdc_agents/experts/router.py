@@ -10,6 +10,13 @@ centroids, and gives one weight per expert and rank (arXiv 2502.12492):
 p is the problem's soft membership in the experts' clusters; W2 and b2 start at zero, so that an
 untrained router places problems as the clusters do. The MLPs of all layers are one batched
 network: two matrix products however many layers are adapted.
+
+Beyond the paper, a router can be residual: the expert trained on all rows counts whole, and the others add
+what they have learnt beyond it, each by a gate that starts at 0,
+
+    delta W = delta W_shared + sum_k g_k (delta W_k - delta W_shared)
+
+and small: one MLP for all layers, which knows each of them by a vector e_l of its own.
 """
 
 from collections.abc import Sequence
@@ -38,10 +45,11 @@ class RouterShape(Frozen):
         hidden: Width of each layer's MLP; chosen, not measured.
         granularity: One weight for every rank of every expert, or one for an expert, which is all
             that llama.cpp can serve.
-        scope: Weights for each adapted layer, or the same for the whole model.
+        scope: Weights for each adapted layer by an MLP for each (`layer`), or by one that knows the layers
+            (`embedded`); or the same weights for the whole model (`model`).
         scaling: `default` is a softmax over experts for each rank, times alpha / r; `paper` one
             softmax over all experts and ranks without alpha / r, which makes an adapter about
-            1 / (experts * rank) as strong.
+            1 / (experts * rank) as strong; `residual` adds the experts to the one trained on all rows.
         temperature: Of the softmax; below 1 is sharper.
         top_k: Experts that keep a weight in a layer, at most; None for all. Up to four cost no more than
             one adapter of peft, sixteen a tenth more on a small model (benchmarks/results/mix_qwen.json).
@@ -58,8 +66,8 @@ class RouterShape(Frozen):
     # leave little of the clusters among five experts.
     hidden: int = Field(default=64, ge=1, le=4096)
     granularity: Literal["rank", "expert"] = "rank"
-    scope: Literal["layer", "model"] = "layer"
-    scaling: Literal["default", "paper"] = "default"
+    scope: Literal["layer", "embedded", "model"] = "layer"
+    scaling: Literal["default", "paper", "residual"] = "default"
     temperature: float = Field(default=1.0, gt=0)
     top_k: int | None = Field(default=4, ge=1)
     layers: tuple[int, ...] | None = None
@@ -67,8 +75,16 @@ class RouterShape(Frozen):
     shared: float = Field(default=0.0, ge=0, lt=1)
     floor: float = Field(default=1e-5, gt=0, le=0.2)
 
+    @property
+    def with_shared(self) -> bool:
+        """Whether the expert trained on all rows is mixed even where every cluster has its own."""
+        return self.shared > 0 or self.scaling == "residual"
+
 
 ROUTER = "router.safetensors"
+_GATE = 2.0
+"""Largest size of a residual gate. 1 is the expert as it was trained; twice that leaves room to lean on it,
+and bounds what a problem unlike all others can do."""
 
 
 class RouterFacts(Frozen):
@@ -108,6 +124,7 @@ class Router(nn.Module):
     b1: nn.Parameter
     w2: nn.Parameter
     b2: nn.Parameter
+    layer: nn.Parameter
     centroids: Tensor
     distance: Tensor
     shares: Tensor
@@ -140,6 +157,9 @@ class Router(nn.Module):
                 bound = self.facts.shape.hidden**-0.5
                 self.w2.uniform_(-bound, bound, generator=generator)
                 self.b2.uniform_(-bound, bound, generator=generator)
+            if self.facts.shape.scope == "embedded":
+                # Small beside inputs of variance 1: layers are told apart, and no more.
+                self.layer.normal_(std=0.1, generator=generator)
 
     @classmethod
     def start(cls, library: ExpertLibrary, shape: RouterShape | None = None, *, seed: int = 42) -> Self:
@@ -150,7 +170,7 @@ class Router(nn.Module):
         """
         shape = shape or RouterShape()
         clusters = library_clusters(library)
-        names, shares = ownership(library, clusters.count, shape.shared)
+        names, shares = ownership(library, clusters.count, shape.shared, shape.with_shared)
         config = library.shape
         facts = RouterFacts(
             shape=shape,
@@ -205,14 +225,31 @@ class Router(nn.Module):
         Returns:
             Shape (routed layers, or 1 for the whole model; batch; experts; rank).
         """
-        batch, count = len(vectors), len(self.facts.experts)
+        batch = len(vectors)
         inputs = (self._raw_inputs(vectors) - self.mean) / self.spread
-        hidden = torch.addmm(self.b1, inputs, self.w1).relu().view(batch, self.groups, -1).transpose(0, 1)
-        scores = torch.baddbmm(self.b2, hidden, self.w2).view(self.groups, batch, count, self._per)
+        before = torch.addmm(self.b1, inputs, self.w1)
+        if self.facts.shape.scope == "embedded":
+            hidden = (before[None] + self.layer[:, None]).relu()
+            scores = hidden @ self.w2 + self.b2
+        else:
+            hidden = before.relu().view(batch, self.groups, -1).transpose(0, 1)
+            scores = torch.baddbmm(self.b2, hidden, self.w2)
+        scores = scores.view(self.groups, batch, -1, self._per)
+        if self.facts.shape.scaling == "residual":
+            return self._residual(scores.expand(-1, -1, -1, self.facts.rank))
         if self.facts.shape.start == "clusters":
             scores = scores + self.memberships(vectors)[:, :, None]
         scores = (scores / self.facts.shape.temperature).expand(-1, -1, -1, self.facts.rank)
         return self._softmax(scores)
+
+    def _residual(self, scores: Tensor) -> Tensor:
+        """The gates of all experts but the last, the one trained on all rows, and what is left for it."""
+        gates = _GATE * torch.tanh(scores / _GATE)
+        if self._kept < gates.shape[2]:
+            best = gates.abs().mean(3).topk(self._kept, dim=2).indices
+            kept = torch.zeros_like(gates[..., 0]).scatter(2, best, 1.0)
+            gates = gates * kept[..., None]
+        return torch.cat([gates, 1 - gates.sum(2, keepdim=True)], 2)
 
     def _softmax(self, scores: Tensor) -> Tensor:
         weights = self._normalise(scores)
@@ -320,18 +357,21 @@ class Router(nn.Module):
         return router
 
 
-_LEARNT = ("w1", "b1", "w2", "b2")
+_LEARNT = ("w1", "b1", "w2", "b2", "layer")
 
 
 def shapes_of(facts: RouterFacts) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of a router."""
     count, inputs, groups = len(facts.experts), facts.size + facts.clusters, _groups(facts)
-    hidden, outputs = facts.shape.hidden, count * _per_expert(facts)
-    return {
-        "w1": (inputs, groups * hidden),
-        "b1": (groups * hidden,),
-        "w2": (groups, hidden, outputs),
-        "b2": (groups, 1, outputs),
+    gated = count - 1 if facts.shape.scaling == "residual" else count
+    hidden, outputs = facts.shape.hidden, gated * _per_expert(facts)
+    embedded = facts.shape.scope == "embedded"
+    networks = 1 if embedded else groups
+    return ({"layer": (groups, hidden)} if embedded else {}) | {
+        "w1": (inputs, networks * hidden),
+        "b1": (networks * hidden,),
+        "w2": (networks, hidden, outputs),
+        "b2": (networks, 1, outputs),
         "centroids": (facts.clusters, facts.size),
         "distance": (),
         "shares": (facts.clusters, count),
@@ -341,8 +381,8 @@ def shapes_of(facts: RouterFacts) -> dict[str, tuple[int, ...]]:
 
 
 def _groups(facts: RouterFacts) -> int:
-    """MLPs: one for each routed layer, or one for all."""
-    return len(_routed(facts)) if facts.shape.scope == "layer" else 1
+    """Layers with weights of their own: the routed ones, or one that stands for all."""
+    return 1 if facts.shape.scope == "model" else len(_routed(facts))
 
 
 def _per_expert(facts: RouterFacts) -> int:
@@ -382,7 +422,9 @@ def routable(library: ExpertLibrary) -> bool:
     return CLUSTERS in library.manifest.files and len(library.distinct) > 1
 
 
-def ownership(library: ExpertLibrary, clusters: int, shared: float = 0.0) -> tuple[tuple[str, ...], Tensor]:
+def ownership(
+    library: ExpertLibrary, clusters: int, shared: float = 0.0, with_shared: bool = False
+) -> tuple[tuple[str, ...], Tensor]:
     """The experts to mix, and the share of each cluster's problems that each of them takes.
 
     A cluster without an expert of its own falls to the expert trained on all rows.
@@ -390,6 +432,7 @@ def ownership(library: ExpertLibrary, clusters: int, shared: float = 0.0) -> tup
     Args:
         clusters: How many there are.
         shared: Share of every cluster that the expert trained on all rows takes besides.
+        with_shared: Whether that expert is there, the last, even if it takes no share.
 
     Returns:
         Their names, and the shares, shape (clusters, experts); rows sum to 1.
@@ -401,14 +444,16 @@ def ownership(library: ExpertLibrary, clusters: int, shared: float = 0.0) -> tup
     own = {e.cluster: e.name for e in library.manifest.experts if 0 <= e.cluster < clusters}
     everyone = next((e.name for e in library.manifest.experts if e.cluster < 0), None)
     orphans = [cluster for cluster in range(clusters) if cluster not in own]
-    if everyone is None and (orphans or shared):
+    with_shared = with_shared or shared > 0
+    if everyone is None and (orphans or with_shared):
         what = f"cluster {orphans[0]} has no expert" if orphans else f"shared = {shared:g}"
+        what = "scaling = 'residual'" if with_shared and not shared and not orphans else what
         raise ModelError(
             f"library {library.folder}: {what}, and no expert was trained on all rows; "
             "train with shared = true"
         )
     names = [own[cluster] for cluster in sorted(own)]
-    if everyone is not None and (orphans or shared):
+    if everyone is not None and (orphans or with_shared):
         names.append(everyone)
     if len(names) < 2:
         raise ModelError(

@@ -21,6 +21,7 @@ def render_page(
     script: str,
     parts: Mapping[str, str] | None = None,
     inline_styles: bool = False,
+    live: bool = False,
 ) -> str:
     """Renders the page.
 
@@ -30,10 +31,11 @@ def render_page(
         style, script: Style and script of the page.
         parts: HTML for further marks, by name.
         inline_styles: Whether elements may have inline styles, as drawings do.
+        live: Whether its script and forms may ask the server that it comes from.
     """
     known = {
         "title": escape(title),
-        "csp": _policy(style, script, inline_styles),
+        "csp": policy(style, script, inline_styles=inline_styles, live=live),
         "style": style,
         "script": script,
         **(parts or {}),
@@ -59,11 +61,14 @@ def drawing_script(package: str, name: str) -> str:
     return asset(__name__, "elements.js") + asset(package, name)
 
 
-def _policy(style: str, script: str, inline_styles: bool) -> str:
+def policy(style: str, script: str, *, inline_styles: bool = False, live: bool = False) -> str:
+    """The content security policy of a page; see `render_page`."""
     styles = "unsafe-inline" if inline_styles else _hash(style)
+    own = "connect-src 'self'; form-action 'self'" if live else "form-action 'none'"
+    # With trusted types, and none that is allowed, a browser refuses to make markup of any text.
     return (
-        f"default-src 'none'; style-src '{styles}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src '{styles}'; script-src '{_hash(script)}'; {own}; "
+        "base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

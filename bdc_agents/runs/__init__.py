@@ -18,7 +18,7 @@ from bdc_agents.runs.folder import (
 from bdc_agents.runs.store import REASONS, decide, lineage_of
 
 if TYPE_CHECKING:
-    from bdc_agents.runs.collect import CollectConfig, Collected, acollect
+    from bdc_agents.runs.collect.run import CollectConfig, Collected, acollect
 
 __all__ = [
     "CHECKPOINT_FILE",
@@ -41,9 +41,9 @@ __all__ = [
 
 # Collecting imports the search; showing a run does not need it.
 _HOMES = {
-    "CollectConfig": "bdc_agents.runs.collect",
-    "Collected": "bdc_agents.runs.collect",
-    "acollect": "bdc_agents.runs.collect",
+    "CollectConfig": "bdc_agents.runs.collect.run",
+    "Collected": "bdc_agents.runs.collect.run",
+    "acollect": "bdc_agents.runs.collect.run",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

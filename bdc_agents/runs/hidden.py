@@ -14,7 +14,7 @@ from bdc_agents.sandbox import Executor, job_for
 from bdc_agents.sandbox.judge import TEXT_BUDGET
 from bdc_agents.sandbox.modules import missing_modules, remedy
 from bdc_agents.search.choice.inputs import comparison, further_inputs
-from bdc_agents.search.premises import check_checker, check_modules, check_premises, code_of
+from bdc_agents.search.nodes.start import check_checker, check_modules, check_premises, code_of
 from bdc_agents.syntax import modules_needed
 from bdc_agents.types import (
     CallTest,

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from bdc_agents.sandbox import Executor
 from bdc_agents.search.choice.agreement import REFUSED, behaviour
-from bdc_agents.search.execute import compare
-from bdc_agents.search.observed import literal
+from bdc_agents.search.choice.observed import literal
+from bdc_agents.search.nodes.execute import compare
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase, TestResult, Trace, Verdict
 

@@ -234,7 +234,7 @@ def _read(file: Path, number: int, line: bytes, on_damage: Callable[[Damage], No
 def _lines(file: Path, on_damage: Callable[[Damage], None]) -> Iterator[tuple[int, bytes]]:
     """The lines of a store that are not blank, with their numbers."""
     if file.suffix == ".parquet":
-        from bdc_agents.runs.row_files import trace_lines
+        from bdc_agents.runs.export.row_files import trace_lines
 
         yield from enumerate(trace_lines(file), 1)
         return

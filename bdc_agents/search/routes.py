@@ -7,7 +7,7 @@ one picks leaves again.
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from bdc_agents.search.review import awaits
+from bdc_agents.search.review.questions import awaits
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import AskedFor
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from bdc_agents.agents import as_agents
@@ -12,10 +13,12 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data.jsonl import read_problem
 from bdc_agents.errors import ConfigError, ProblemError, in_a_sentence
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.context import settings_of
+from bdc_agents.search.events import Emit, SearchEvent
 from bdc_agents.search.graph import create_search_graph
-from bdc_agents.search.origin import budget_of, differences, origin_of, raised
-from bdc_agents.search.review import unreviewed
-from bdc_agents.search.state import Emit, SearchState, check_whole, settings_of
+from bdc_agents.search.resume.origin import budget_of, differences, origin_of, raised
+from bdc_agents.search.review.questions import unreviewed
+from bdc_agents.search.state import SearchState, check_whole
 from bdc_agents.search.traces import trace_of
 from bdc_agents.sync import cancelled_once, run_sync
 from bdc_agents.types import Problem, Trace
@@ -31,7 +34,8 @@ async def asolve(
     on_event: Emit | None = None,
     on_state: Callable[[SearchState], None] | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
-    thread: str = "search",
+    thread: str | None = None,
+    config: RunnableConfig | None = None,
 ) -> Trace:
     """Searches one tree with all agents and returns the trace with its solution.
 
@@ -41,13 +45,16 @@ async def asolve(
         executor: Runs the programs; None creates the strongest sandbox of this machine.
         search: Settings of the search, or a dict of them, such as {"preset": "paper"}.
         budget: Caps on what it uses, or a dict of them, such as {"calls": 30}.
-        on_event: Told of every call, program and change of the tree, as plain dicts.
+        on_event: Told of every call, program and change of the tree, as plain dicts; see `SearchEvent`.
         on_state: Told of the state after every step, from which `trace_of` makes the trace of a
             search that is interrupted. A search that is resumed begins with the state it had.
         checkpointer: Keeps every step. A search of its thread that was cut off goes on from its
             last step, and only calls that were in flight are made again; the trace of a finished
             one is returned.
-        thread: Names the search among those of the checkpointer.
+        thread: Names the search among those of the checkpointer; by default `thread_id` of the config's
+            `configurable`, or else "search".
+        config: Callbacks, tags, metadata and the like, as every Runnable takes them. They reach the graph
+            and the runs of LLMs.
 
     Raises:
         ProblemError: If it is none, or has no public test.
@@ -60,8 +67,9 @@ async def asolve(
     search, budget = settings_of(search, budget)
     agents = as_agents(agents)
     graph = create_search_graph(agents, executor=executor, search=search, budget=budget)
-    app: Any = graph.compile(checkpointer=checkpointer)  # pyright: ignore[reportUnknownMemberType]
-    config = {"configurable": {"thread_id": thread}}
+    # Without a checkpointer of its own it takes none: not that of a graph that calls this, either.
+    app: Any = graph.compile(checkpointer=checkpointer or False, name="search")  # pyright: ignore[reportUnknownMemberType]
+    config = _own_config(config, thread, problem)
     origin = origin_of(problem, {agent.name: agent for agent in agents}, search, budget)
     begun = checkpointer is not None and await _goes_on(app, config, problem, origin)
     stream = app.astream(
@@ -83,12 +91,25 @@ async def _last_state(
     state: SearchState = {}
     async for mode, chunk in stream:
         if mode == "custom" and on_event:
-            on_event(cast("dict[str, Any]", chunk))
+            on_event(cast("SearchEvent", chunk))
         elif mode == "values":
             state = cast("SearchState", chunk)
             if on_state:
                 on_state(state)
     return state
+
+
+def _own_config(config: RunnableConfig | None, thread: str | None, problem: Problem) -> RunnableConfig:
+    """The caller's config for a graph of its own: without what places a node in the graph that calls this."""
+    given = config or {}
+    configurable = {
+        key: value
+        for key, value in given.get("configurable", {}).items()
+        if not key.startswith(("__pregel_", "checkpoint_"))
+    }
+    configurable["thread_id"] = thread or configurable.get("thread_id") or "search"
+    told = {"problem": problem.id, **given.get("metadata", {})}
+    return {**given, "configurable": configurable, "metadata": told}
 
 
 async def has_begun(checkpointer: BaseCheckpointSaver[Any], thread: str = "search") -> bool:
@@ -135,8 +156,17 @@ def solve(
     search: SearchConfig | Mapping[str, Any] | None = None,
     budget: Budget | Mapping[str, Any] | None = None,
     on_event: Emit | None = None,
+    config: RunnableConfig | None = None,
 ) -> Trace:
     """`asolve` for callers that are not asynchronous."""
     return run_sync(
-        asolve(problem, agents, executor=executor, search=search, budget=budget, on_event=on_event)
+        asolve(
+            problem,
+            agents,
+            executor=executor,
+            search=search,
+            budget=budget,
+            on_event=on_event,
+            config=config,
+        )
     )

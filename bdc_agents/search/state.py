@@ -4,24 +4,21 @@ The tree and the programs are delta channels, so a checkpoint grows with a step'
 with the tree; a program's body is kept once, under the hash of its normalised code.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from bdc_agents.config import PRESETS, Budget, SearchConfig, explain
-from bdc_agents.errors import ConfigError, UsageError, unknown
+from bdc_agents.errors import UsageError
+from bdc_agents.search.wiring import HEAVY
 from bdc_agents.types import Problem, Program, Tree, Usage
 from bdc_agents.types.tree import apply_patch
 
 Json = dict[str, Any]
-Changed = TypeVar("Changed", SearchConfig, Budget)
 P = ParamSpec("P")
 T = TypeVar("T")
-Emit = Callable[[Json], None]
-"""Receives one event of the search, a plain dict with a `type`."""
 
 
 def merge(state: Json, writes: Sequence[Json]) -> Json:
@@ -91,41 +88,14 @@ class SearchInput(TypedDict):
     problem: Problem
 
 
-def _changes(model: type[BaseModel], **more: Any) -> Any:
-    """A dict with some of a model's fields, as Studio and MCP clients show it in a form."""
-    fields = {name: Annotated[field.annotation, field] for name, field in model.model_fields.items()}
-    return TypedDict(f"{model.__name__}Changes", more | fields, total=False)  # pyright: ignore
-
-
-if TYPE_CHECKING:
-    SearchChanges = BudgetChanges = Json
-else:
-    SearchChanges = _changes(SearchConfig, preset=Literal[tuple(PRESETS)])
-    BudgetChanges = _changes(Budget)
-
-
-class SearchContext(TypedDict, total=False):
-    """What a run may set differently from the graph it runs.
-
-    Args:
-        search: Fields of `SearchConfig` to change, and `preset` to start from.
-        budget: Fields of `Budget`.
-        agents: Names of the agents that take part.
-    """
-
-    search: SearchChanges
-    budget: BudgetChanges
-    agents: list[str]
-
-
 class SearchOutput(TypedDict, total=False):
     """What a run returns: the `Solution`, and the tree, programs and calls that a trace is made of."""
 
     problem: Json
     solution: Json
     tree: Annotated[dict[str, Json], _patches(merge_nodes)]
-    programs: Annotated[dict[str, Json], _patches(merge)]
-    calls: Annotated[dict[str, Json], _patches(merge)]
+    programs: Annotated[dict[str, Json], HEAVY, _patches(merge)]
+    calls: Annotated[dict[str, Json], HEAVY, _patches(merge)]
 
 
 class SearchState(SearchOutput, total=False):
@@ -158,6 +128,11 @@ class SearchState(SearchOutput, total=False):
             stand in place of the run's.
         accepted: Key of the program that a person took as the answer; empty where they ended the search
             without one, None where nobody did.
+        tree_url: Address of the page that shows the tree, where there is one.
+        steps: By checkpoint, how far the search was there; see `bdc_agents.search.resume.history`.
+        passed: As `passing`, of those that have passed at some time, since a person may change tests back.
+        outdated: Keys of programs from before a person's last wish in words, which tests may not show: only
+            one that is written again is an answer.
     """
 
     origin: Json
@@ -166,7 +141,7 @@ class SearchState(SearchOutput, total=False):
     refining: list[str]
     plan: Json
     full: bool
-    drafts: list[Json]
+    drafts: Annotated[list[Json], HEAVY]
     usage: Annotated[dict[str, Json], add_usage]
     failing: Annotated[dict[str, Json], _of_one(merge)]
     set_aside: Annotated[dict[str, str], _of_one(merge)]
@@ -185,6 +160,10 @@ class SearchState(SearchOutput, total=False):
     reviews: list[Json]
     caps: dict[str, float]
     accepted: str | None
+    tree_url: str
+    steps: Annotated[dict[str, Json], _patches(merge)]
+    passed: dict[str, int]
+    outdated: list[str]
 
 
 _STATE = TypeAdapter(SearchState)
@@ -242,55 +221,3 @@ def check_whole(state: SearchState) -> None:
             f"the steps of this search are damaged, or parts of them are lost ({missing[0]:.80}): copy the "
             "files of its checkpointer together, such as checkpoint.sqlite with its -wal, or start anew"
         )
-
-
-def read_context(
-    context: SearchContext | None, search: SearchConfig, budget: Budget
-) -> tuple[SearchConfig, Budget]:
-    """The settings of one run: the graph's own with the run's changes over them.
-
-    Raises:
-        ConfigError: If a key is unknown, or a value of another kind or out of range.
-    """
-    _check_kind("context", context, Mapping, "a dict")
-    for key, value in (context or {}).items():
-        if key not in SearchContext.__annotations__:
-            raise ConfigError(unknown("key of the context", key, SearchContext.__annotations__))
-        # The characters of a text could each be the name of an agent.
-        kind, named = ((list, tuple), "a list of names") if key == "agents" else (Mapping, "a dict")
-        _check_kind(f"context: {key}", value, kind, named)
-    changes = dict((context or {}).get("search") or {})
-    caps = (context or {}).get("budget")
-    preset = changes.pop("preset", None)
-    base = SearchConfig.preset(str(preset)) if preset else search
-    return _changed(base, changes), _changed(budget, caps or {})
-
-
-def settings_of(
-    search: SearchConfig | Mapping[str, Any] | None, budget: Budget | Mapping[str, Any] | None
-) -> tuple[SearchConfig, Budget]:
-    """Settings as callers give them: models, dicts such as a run's context has (with `preset`), or nothing.
-
-    Raises:
-        ConfigError: If one is something else, a key is unknown, or a value of another kind or out of range.
-    """
-    given: Any = {"search": search, "budget": budget}
-    dicts: Any = {key: value for key, value in given.items() if not isinstance(value, SearchConfig | Budget)}
-    for key, value in dicts.items():
-        _check_kind(key, value, Mapping, f"a {'SearchConfig' if key == 'search' else 'Budget'} or a dict")
-    base = search if isinstance(search, SearchConfig) else SearchConfig()
-    return read_context(dicts, base, budget if isinstance(budget, Budget) else Budget())
-
-
-def _check_kind(what: str, value: object, kind: type | tuple[type, ...], named: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ConfigError(f"{what} is {named}, not {value!r:.80}")
-
-
-def _changed(settings: Changed, changes: Json) -> Changed:
-    if not changes:
-        return settings
-    try:
-        return settings.model_validate(settings.model_dump(exclude_unset=True) | changes)
-    except ValidationError as error:
-        raise ConfigError(explain(error, "context", type(settings))) from None

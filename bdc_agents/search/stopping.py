@@ -1,10 +1,10 @@
 """What stops a search: a solution that is confirmed, no agent left, enough rollouts, or a cap of the budget.
 
-That nothing is left to try is found where a round is planned, in `nodes.select`.
+That nothing is left to try is found where a round is planned: `nodes/nodes.py`, `select`.
 """
 
-from bdc_agents.search.budget import passed
-from bdc_agents.search.step import Step
+from bdc_agents.search.round.budget import passed
+from bdc_agents.search.round.step import Step
 
 
 def stop_of(run: Step) -> str | None:

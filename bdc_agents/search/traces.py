@@ -14,12 +14,13 @@ from typing import Any, Literal
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import mend_program, propose_thoughts, write_program
-from bdc_agents.search.boost import read_draft
-from bdc_agents.search.calls import Answer, Call, Purpose
 from bdc_agents.search.choice.split import split_of
-from bdc_agents.search.execute import program_key
-from bdc_agents.search.expand import read_thoughts
-from bdc_agents.search.finish import assemble, written_at
+from bdc_agents.search.events import Purpose
+from bdc_agents.search.nodes.boost import read_draft
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.nodes.expand import read_thoughts
+from bdc_agents.search.nodes.finish import assemble, written_at
+from bdc_agents.search.round.calls import Answer, Call
 from bdc_agents.search.state import SearchState
 from bdc_agents.types import (
     CallRecord,
@@ -32,6 +33,7 @@ from bdc_agents.types import (
     Trace,
     Tree,
     Usage,
+    content_hash,
 )
 
 FAILURES_SHOWN = SearchConfig().failures_shown
@@ -47,18 +49,24 @@ class Row(Frozen):
     Args:
         kind: `p2t` problem and the thoughts before to the next thought, `t2s` problem and thoughts
             to program, `direct` problem to program, `repair` the facts of a failed program to a
-            diagnosis and a program, `dpo` a step that helped against one that did not.
+            diagnosis and a program, `dpo` a step that helped against one that did not, `pair` a right
+            program against a wrong one, `reference` problem to a known solution that no agent wrote.
         prompt: Messages as `{"role", "content"}`.
         completion: The reply to learn, which the search reads as that thought or program; the
-            chosen one of a pair.
-        rejected: The other reply of a `dpo` pair.
+            chosen one of two.
+        rejected: The other reply of a `dpo` or `pair`; None in rows to imitate.
     """
 
-    kind: Literal["p2t", "t2s", "direct", "repair", "dpo"]
+    kind: Literal["p2t", "t2s", "direct", "repair", "reference", "dpo", "pair"]
     problem_id: str
     prompt: tuple[dict[str, str], ...]
     completion: str
     rejected: str | None = None
+
+
+def row_key(row: Row) -> str:
+    """A name for a row to imitate that depends on its text alone."""
+    return content_hash(json.dumps([row.prompt, row.completion], sort_keys=True))
 
 
 def trace_of(state: SearchState, settings: Mapping[str, Any] | None = None) -> Trace:
@@ -112,6 +120,17 @@ def extract_traces(trace: Trace) -> tuple[Row, ...]:
     return (*(row for number, row in enumerate(rows) if row not in rows[:number]), *pairs)
 
 
+def all_rows(trace: Trace) -> tuple[Row, ...]:
+    """The rows of `extract_traces`, and for each program to learn from one from the problem alone.
+
+    A search that needed a thought or a repair found a program that is the answer all the same.
+    """
+    found = extract_traces(trace)
+    known = {row.completion for row in found if row.kind == "direct"}
+    replies = (reply_with_program(code, trace.problem) for code, _ in learned_programs(trace))
+    return (*found, *(direct_row(trace.problem, reply) for reply in replies if reply and reply not in known))
+
+
 def learned_programs(trace: Trace) -> Iterator[tuple[str, str]]:
     """The programs to learn from, and where they were written first."""
     solution = trace.solution
@@ -123,10 +142,55 @@ def learned_programs(trace: Trace) -> Iterator[tuple[str, str]]:
         yield trace.programs[key].code, written_at(trace.nodes, key) or "0"
 
 
-def direct_row(problem: Problem, completion: str) -> Row:
-    """From the problem alone to a reply with a program."""
+def program_pairs(trace: Trace) -> tuple[Row, ...]:
+    """Right programs of a problem, each against a wrong one for the same prompt; none where none is wrong.
+
+    Each right program, up to `MOST`, meets the wrong ones in turn, so that no program is in more pairs than
+    it has to be. Of the wrong ones those come first that pass most tests: they tell the most.
+    """
+    # Where other answers are right too, a program that fails its tests may be none the worse.
+    if trace.problem.unjudged:
+        return ()
+    right = [code for code, _ in learned_programs(trace)]
+    wrong = [program.code for program in _wrong(trace) if program.code not in right]
+    ask, found = _messages(write_program(trace.problem, ())), list[Row]()
+    for number, code in enumerate(wrong[: MOST * len(right)]):
+        chosen = reply_with_program(right[number % len(right)], trace.problem)
+        rejected = reply_with_program(code, trace.problem)
+        if chosen and rejected:
+            pair = Row(
+                kind="pair",
+                problem_id=trace.problem.id,
+                prompt=ask,
+                completion=chosen,
+                rejected=rejected,
+            )
+            found.append(pair)
+    return tuple(found)
+
+
+def _wrong(trace: Trace) -> list[Program]:
+    """Programs that are known to be wrong, the one with the highest reward first."""
+    decided = set(trace.decision.right) if trace.decision else set[str]()
+
+    def is_wrong(key: str, program: Program) -> bool:
+        if program.verdict is None:
+            return False
+        # Where any program was tested on hidden tests besides the handed-over one, all that passed were.
+        return not program.verdict.passed or (bool(decided) and key not in decided)
+
+    found = [program for key, program in trace.programs.items() if is_wrong(key, program)]
+    return sorted(found, key=lambda program: -program.reward)
+
+
+def direct_row(problem: Problem, completion: str, kind: Literal["direct", "reference"] = "direct") -> Row:
+    """From the problem alone to a reply with a program.
+
+    Args:
+        kind: `reference` for a program that no agent wrote.
+    """
     ask = _messages(write_program(problem, ()))
-    return Row(kind="direct", problem_id=problem.id, prompt=ask, completion=completion)
+    return Row(kind=kind, problem_id=problem.id, prompt=ask, completion=completion)
 
 
 def _sft_rows(trace: Trace, tree: Tree, program: str, node_id: str) -> Iterator[Row]:

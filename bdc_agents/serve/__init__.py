@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bdc_agents.serve.http.guard import ServerLimits
     from bdc_agents.serve.routed_model import RoutedModel
     from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig
+    from bdc_agents.serve.solver.events import SolverEvent
     from bdc_agents.serve.solver.graph import create_solver_graph
     from bdc_agents.serve.solver.runnable import BDCSolver
     from bdc_agents.serve.solver.tool import create_solver_tool
@@ -30,6 +31,7 @@ __all__ = [
     "ServerLimits",
     "SolverAnswer",
     "SolverConfig",
+    "SolverEvent",
     "concatenate",
     "create_app",
     "create_solver_graph",
@@ -50,6 +52,7 @@ _HOMES = {
     "ServerLimits": "bdc_agents.serve.http.guard",
     "SolverAnswer": "bdc_agents.serve.solver.answers",
     "SolverConfig": "bdc_agents.serve.solver.answers",
+    "SolverEvent": "bdc_agents.serve.solver.events",
     "concatenate": "bdc_agents.experts.concatenate",
     "create_app": "bdc_agents.serve.http.api",
     "create_solver_graph": "bdc_agents.serve.solver.graph",

@@ -27,6 +27,7 @@ class AgentRow:
         since: When the first of the calls in flight was made.
         fresh: Completion tokens that did not come from the cache.
         cut_at: The token limit at which its last long reply was cut off; 0 if none was.
+        short: By node, the token limit at which its last reply there ended before it was whole.
         set_aside: Why it takes no further part; empty if it does.
     """
 
@@ -36,6 +37,7 @@ class AgentRow:
     since: float = 0.0
     fresh: int = 0
     cut_at: int = 0
+    short: dict[str, int] = field(default_factory=dict[str, int])
     set_aside: str = ""
 
     def speed(self, now: float) -> float | None:
@@ -66,6 +68,7 @@ class Board:
         self.stopped_by = ""
         self.started = clock()
         self.ended: float | None = None
+        self._waited, self._since = 0.0, 0.0
 
     @classmethod
     def of(cls, trace: Trace) -> Self:
@@ -91,6 +94,11 @@ class Board:
     def in_flight(self) -> int:
         """Calls that wait for an answer."""
         return sum(row.in_flight for row in self.agents.values())
+
+    @property
+    def waited(self) -> float:
+        """Seconds of the search with at least one call in flight: the rest is the sandbox's."""
+        return self._waited + (self.clock() - self._since if self.in_flight else 0.0)
 
     @property
     def usage(self) -> Usage:
@@ -138,6 +146,8 @@ class Board:
 
     def _on_asked(self, event: Mapping[str, Any]) -> None:
         row = self._agent(event["agent"])
+        if not self.in_flight:
+            self._since = self.clock()
         if not row.in_flight:
             row.since = self.clock()
         row.in_flight += 1
@@ -148,6 +158,10 @@ class Board:
         row.in_flight = max(0, row.in_flight - 1)
         if not row.in_flight:
             row.busy += self.clock() - row.since
+        if not self.in_flight:
+            self._waited += self.clock() - self._since
+        row.short.pop(event["node"], None)
+        row.short |= {event["node"]: cut} if (cut := event.get("cut_at", 0)) else {}
         row.fresh += 0 if used.cached else used.completion_tokens
         row.usage = row.usage + used
         self.waiting[event["node"]] -= 1

@@ -9,9 +9,10 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
+from bdc_agents.config import Budget
 from bdc_agents.types import Attempt, Node, Problem, Solution
 from bdc_agents.view.board import Board
-from bdc_agents.view.rows import TreeView, agents_table, footer
+from bdc_agents.view.rows import AgentsView, TreeView, footer
 from bdc_agents.view.text import called, clock, colour_of, count, ending, one_line, plural, with_short_names
 
 REFRESHES = 8
@@ -42,18 +43,26 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def watch(problem: Problem, console: Console, *, rollouts: int | None, plain: bool = False) -> View:
+def watch(
+    problem: Problem,
+    console: Console,
+    *,
+    rollouts: int | None,
+    budget: Budget | None = None,
+    plain: bool = False,
+) -> View:
     """The view that suits the console.
 
     Args:
         problem: The problem of the search.
         console: A terminal gets the live picture, anything else plain lines.
         rollouts: The most rollouts; None if open.
+        budget: What the search may spend; shown beside what it has.
         plain: Plain lines in a terminal too.
     """
     if plain or not console.file.isatty() or console.is_dumb_terminal:
         return PlainView(problem, lambda line: print(line, file=console.file, flush=True), rollouts)
-    return LiveView(problem, console, rollouts)
+    return LiveView(problem, console, rollouts, budget=budget)
 
 
 class LiveView:
@@ -64,12 +73,19 @@ class LiveView:
         console: Where to draw.
         rollouts: How many there will be at most.
         board: The state of the search; a new one by default.
+        budget: As for `watch`.
     """
 
     def __init__(
-        self, problem: Problem, console: Console, rollouts: int | None, board: Board | None = None
+        self,
+        problem: Problem,
+        console: Console,
+        rollouts: int | None,
+        board: Board | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.problem = problem
+        self.budget = budget
         self.console = console
         self.rollouts = rollouts
         self.board = board or Board()
@@ -106,8 +122,8 @@ class LiveView:
             Rule(style="dim"),
             TreeView(self.board, max(height - CHROME - agents, 2), self.board.clock()),
             Rule(style="dim"),
-            agents_table(self.board, agents),
-            footer(self.board),
+            AgentsView(self.board, agents),
+            footer(self.board, self.budget),
         )
 
     def _header(self) -> Text:
@@ -190,8 +206,17 @@ class PlainView:
 
     def _tell_attempt(self, node: Node, attempt: Attempt) -> str:
         passed, total = self.board.passes.get(attempt.program, (0, 0))
-        result = f"{passed} of {plural(total, 'test')}" if attempt.program else "no code in the reply"
+        result = (
+            f"{passed} of {plural(total, 'test')}" if attempt.program else self._why_no_code(node, attempt)
+        )
         return f"{self._called(attempt.agent)} programs ({node.id}): {result}"
+
+    def _why_no_code(self, node: Node, attempt: Attempt) -> str:
+        row = self.board.agents.get(attempt.agent)
+        cut_at = row.short.get(node.id) if row else None
+        if not cut_at:
+            return "no code in the reply"
+        return f"no code, as the reply was cut off at {cut_at:,} tokens: give the agent a larger max_tokens"
 
     def _tell_cut(self, event: Mapping[str, Any]) -> str:
         again = f"; asked again with {event['again']:,}" if event["again"] else ""

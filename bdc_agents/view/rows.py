@@ -7,9 +7,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.types import Node
+from bdc_agents.config import Budget
+from bdc_agents.types import Node, Usage
 from bdc_agents.view.board import BRIEF_SECONDS, AgentRow, Board
 from bdc_agents.view.text import (
+    UNCUT,
     called,
     clock,
     colour_of,
@@ -103,7 +105,7 @@ class TreeView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.max_width >= WIDE
-        table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        table = spread_table(options)
         # Numbers have fixed widths and names are cut short, so that the thoughts get the rest of the line.
         table.add_column("thought", ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_column("by", no_wrap=True, overflow="ellipsis", max_width=24 if wide else 10)
@@ -179,26 +181,38 @@ def legend(ascii_only: bool = False) -> Text:
     return Text("   ".join(f"{mark} {name}" for name, mark in marks.items()), "dim")
 
 
-def agents_table(board: Board, height: int | None = None) -> Table:
+def spread_table(options: ConsoleOptions) -> Table:
+    """A table as wide as the terminal; in a file as wide as what it holds, so that no line is padded."""
+    spread = options.max_width < UNCUT
+    return Table(box=None, expand=spread, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+
+
+class AgentsView:
     """What each agent did: calls, tokens, speed, cost and failures.
 
     Args:
         board: The search.
         height: Lines at most, the heading included; None shows every agent.
     """
-    live = board.ended is None
-    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("agent", ratio=1, no_wrap=True, overflow="ellipsis")
-    for name in ("calls", *(["open"] if live else []), "tokens", "tok/s", "cost", "unread"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", ratio=1, no_wrap=True, overflow="ellipsis")
-    rows = list(board.agents.items())
-    room = len(rows) if height is None else max(height - 1, 1)
-    for name, row in rows[: room if len(rows) <= room else room - 1]:
-        table.add_row(*_agent_cells(name, row, board, live))
-    if len(rows) > room:
-        table.add_row(Text(f"and {plural(len(rows) - room + 1, 'more agent')}", "dim"))
-    return table
+
+    def __init__(self, board: Board, height: int | None = None) -> None:
+        self.board = board
+        self.height = height
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        live = self.board.ended is None
+        table = spread_table(options)
+        table.add_column("agent", ratio=1, no_wrap=True, overflow="ellipsis")
+        for name in ("calls", *(["open"] if live else []), "tokens", "tok/s", "cost", "unread"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("state", ratio=1, no_wrap=True, overflow="ellipsis")
+        rows = list(self.board.agents.items())
+        room = len(rows) if self.height is None else max(self.height - 1, 1)
+        for name, row in rows[: room if len(rows) <= room else room - 1]:
+            table.add_row(*_agent_cells(name, row, self.board, live))
+        if len(rows) > room:
+            table.add_row(Text(f"and {plural(len(rows) - room + 1, 'more agent')}", "dim"))
+        yield table
 
 
 def _agent_cells(name: str, row: AgentRow, board: Board, live: bool) -> list[Text]:
@@ -228,20 +242,39 @@ def _agent_state(row: AgentRow) -> Text:
     parts.append(f"{row.usage.failed} failed" if row.usage.failed else "")
     if row.usage.truncated or row.cut_at:
         cut = row.usage.truncated or 1
-        parts.append(f"{cut} cut off" + (f" at {row.cut_at} tokens" if row.cut_at else ""))
+        raising = ", raise max_tokens" if row.short else ""
+        parts.append(f"{cut} cut off" + (f" at {row.cut_at} tokens{raising}" if row.cut_at else ""))
     parts.append(f"{row.usage.misreported} misreported" if row.usage.misreported else "")
     return Text(", ".join(part for part in parts if part), "dim")
 
 
-def footer(board: Board) -> Text:
-    """Time, the best program so far and what has been spent, on one line."""
-    used = board.usage
+def footer(board: Board, budget: Budget | None = None) -> Text:
+    """Time, the best program so far, what the search waits for, and what it has spent, on one line.
+
+    Args:
+        budget: What it may spend; None for what no view was told.
+    """
     parts = [(clock(board.seconds), "bold"), _best(board)]
     if board.ended is None:
-        open_calls = f"{plural(board.in_flight, 'call')} in flight"
-        parts.append((open_calls if board.in_flight else "running programs", ""))
-    parts.append((f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {money(used.cost)}", ""))
+        parts.append((_waits_for(board), ""))
+    parts.append((_spent(board.usage, budget or Budget()), ""))
     return Text("  ·  ", "dim", no_wrap=True, overflow="ellipsis").join(Text(*part) for part in parts)
+
+
+def _waits_for(board: Board) -> str:
+    """The bottleneck of the moment, and for how much of the time it was the agents or the sandbox."""
+    agents = round(100 * board.waited / board.seconds) if board.seconds >= BRIEF_SECONDS else 0
+    if board.in_flight:
+        return f"waits for agents, {plural(board.in_flight, 'call')} in flight ({agents} % of the time)"
+    return f"runs programs ({100 - agents} % of the time)"
+
+
+def _spent(used: Usage, budget: Budget) -> str:
+    """Calls, tokens and money, each with its cap where there is one."""
+    calls = f"{used.calls} of {plural(budget.calls, 'call')}" if budget.calls else plural(used.calls, "call")
+    tokens = f"{count(used.tokens)}{f' of {count(budget.tokens)}' if budget.tokens else ''} tokens"
+    dollars = f"{money(used.cost)}{f' of {money(budget.money)}' if budget.money else ''}"
+    return f"{calls}, {tokens}, {dollars}"
 
 
 def _best(board: Board) -> tuple[str, str]:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.types import CallRecord, Solution, Trace
+from bdc_agents.types import CallRecord, Review, Solution, Trace, Verdict
 from bdc_agents.view.board import Board
-from bdc_agents.view.rows import TreeView, agents_table, footer, legend
+from bdc_agents.view.rows import WIDE, AgentsView, TreeView, footer, legend, spread_table
 from bdc_agents.view.text import (
     called,
     colour_of,
+    decision,
     decisions,
     one_line,
     outcome,
@@ -24,8 +25,12 @@ from bdc_agents.view.text import (
 
 _SHOWN = 75
 """Characters of a value: two of them fit into two lines of a terminal."""
+_NARROW_ID = 36
+"""Columns of a problem's id in a narrow terminal: the reason why it was not solved gets as many."""
 _UNREAD, _SAID = 3, 150
 """Unreadable replies that a terminal shows, and characters of each: two lines."""
+_REVIEWS = 12
+"""Decisions of a person that a terminal shows: half a screen."""
 _UNCONFIRMED = (
     "  not confirmed: the search ended before a second program that does the same on further inputs was found"
 )
@@ -44,11 +49,17 @@ def render_tree(trace: Trace, height: int | None = None) -> RenderableType:
 def summary(trace: Trace) -> RenderableType:
     """A search's result, its usage by agent, and which agent helped which."""
     board, solution = Board.of(trace), trace.solution
-    why = failing_test(solution) if not solution.solved else _UNCONFIRMED if solution.unconfirmed else ""
+    why = (
+        failing_test(solution.verdict)
+        if not solution.solved
+        else _UNCONFIRMED
+        if solution.unconfirmed
+        else ""
+    )
     parts: list[RenderableType] = [result_line(solution), *filter(None, [Text(why)]), footer(board)]
     if trace.reviews:
-        parts.append(Text(f"  a person decided: {decisions(trace.reviews)}"))
-    parts += [Text(), agents_table(board)]
+        parts += [Text(line) for line in _reviews(trace.reviews)]
+    parts += [Text(), AgentsView(board)]
     authors = [author for author in solution.matrix if author]
     if authors:
         parts += [Text(), matrix_table(solution)]
@@ -58,6 +69,15 @@ def summary(trace: Trace) -> RenderableType:
     if unread:
         parts += [Text(), *unread_replies(unread)]
     return Group(*parts)
+
+
+def _reviews(reviews: Sequence[Review]) -> Iterator[str]:
+    """How often a person decided what, and each decision but for plain approvals of thoughts."""
+    yield f"  a person decided: {decisions(reviews)}"
+    told = [row for row in reviews if row.asked != "thoughts" or row.decision != "approve"]
+    yield from (f"    after {plural(row.rollouts, 'rollout')}: {decision(row)}" for row in told[:_REVIEWS])
+    if len(told) > _REVIEWS:
+        yield f"    and {len(told) - _REVIEWS} more; bdc view --node tells those of a node"
 
 
 def _notes(solution: Solution) -> Iterator[Text]:
@@ -98,9 +118,9 @@ def result_line(solution: Solution) -> Text:
     return Text.assemble(*parts)
 
 
-def failing_test(solution: Solution) -> str:
-    """The first test that the program fails: what it was given, what is right, and what came instead."""
-    failed = solution.verdict.failures if solution.verdict else ()
+def failing_test(verdict: Verdict | None) -> str:
+    """The first test that a program fails: what it was given, what is right, and what came instead."""
+    failed = verdict.failures if verdict else ()
     if not failed:
         return ""
     first = failed[0]
@@ -114,6 +134,21 @@ def failing_test(solution: Solution) -> str:
     }
     what = "; ".join(f"{name}: {text}" for name, text in told.items() if text)
     return f"  fails: {one_line(first.shown, 2 * _SHOWN)}\n  {what}".rstrip()
+
+
+def why_unsolved(solution: Solution) -> str:
+    """Why a problem was not solved, in a line: what its best program got wrong, or that there is none."""
+    if solution.solved:
+        sure = "not compared" if solution.confirmed is None else ""
+        return "not confirmed" if solution.unconfirmed else sure
+    ended = why_ended(solution.stopped_by)
+    failed = solution.verdict.failures if solution.verdict else ()
+    if not failed:
+        return "; ".join(filter(None, ("no program was read" if not solution.code else "", ended)))
+    first = failed[0]
+    wrong = f"{one_line(first.expected, 30)} expected, got {one_line(first.actual, 30)}"
+    fault = one_line(first.error, 60) or (wrong if first.outcome == "wrong" else first.outcome)
+    return f"{one_line(first.shown, 40)}: {fault}"
 
 
 def matrix_table(solution: Solution) -> Table:
@@ -141,25 +176,37 @@ def tree_report(trace: Trace, height: int | None = None) -> RenderableType:
     return Group(render_tree(trace, height), legend(), Text(), summary(trace))
 
 
-def runs_table(traces: Sequence[Trace]) -> Table:
-    """One line a problem, for a run that holds several."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in ("problem", "result", "tests", "by", "calls", "seconds", "stopped by"):
-        justify = "right" if name in {"calls", "seconds", "tests"} else "left"
-        # `--problem` needs the problem's whole id, so the agent's name is cut short.
-        width = 14 if name == "by" else None
-        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
-    for trace in traces:
-        solution = trace.solution
+class RunsView:
+    """One line a problem, for a run that holds several; a narrow terminal gets fewer columns."""
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        self.traces = traces
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        table = spread_table(options)
+        for name in ("problem", "result", "tests", *(("by",) if wide else ()), "calls"):
+            justify = "right" if name in {"calls", "tests"} else "left"
+            # `--problem` needs the end of the problem's id, so it is whole where it can be.
+            width = 14 if name == "by" else _NARROW_ID if name == "problem" and not wide else None
+            table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
+        if wide:
+            table.add_column("seconds", justify="right", no_wrap=True)
+        table.add_column("why", ratio=1, no_wrap=True, overflow="ellipsis")
+        for trace in self.traces:
+            table.add_row(*self._cells(trace.solution, wide))
+        yield table
+        yield Text(plural(len(self.traces), "problem"), "dim")
+
+    def _cells(self, solution: Solution, wide: bool) -> Iterator[Text | str]:
         passed, total = passes(solution.verdict)
-        table.add_row(
-            Text(one_line(solution.problem_id, 60)),
-            Text("solved", "green") if solution.solved else Text("not solved", "red"),
-            f"{passed}/{total}",
-            Text(one_line(called(solution.agent or "-", solution.usage), 30)),
-            str(sum(used.calls for used in solution.usage.values())),
-            f"{solution.seconds:.1f}",
-            solution.stopped_by,
-        )
-    table.caption = plural(len(traces), "problem")
-    return table
+        yield Text(one_line(solution.problem_id, 60))
+        colour = "red" if not solution.solved else "yellow" if solution.unconfirmed else "green"
+        yield Text("solved" if solution.solved else "not solved" if wide else "failed", colour)
+        yield f"{passed}/{total}"
+        if wide:
+            yield Text(one_line(called(solution.agent or "-", solution.usage), 30))
+        yield str(sum(used.calls for used in solution.usage.values()))
+        if wide:
+            yield f"{solution.seconds:.1f}"
+        yield Text(why_unsolved(solution), "dim")

@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.language_models import FakeListChatModel
 
-from bdc_agents.agents import ChatAgent, as_agents, load_agents, ping
+from bdc_agents.agents import ChatAgent, LoadedAgents, as_agents, load_agents, ping
 from bdc_agents.agents.described import price_of
 from bdc_agents.agents.load import distinct
 from bdc_agents.agents.providers import PROVIDERS, chat_model
 from bdc_agents.config import AgentConfig, Settings, StoreConfig
 from bdc_agents.errors import ConfigError, ModelError
+from bdc_agents.sync import run_sync
 from bdc_agents.testing import ScriptedAgent
 
 URL = "http://127.0.0.1:9/v1"
@@ -188,6 +189,48 @@ def test_no_split_of_the_prompt_costs_more_than_the_bound(prompt, made, data):
         assert cost is not None
         assert bound is not None
         assert cost <= bound * (1 + 1e-9)
+
+
+# --- closing --------------------------------------------------------------------------------
+
+
+async def test_loaded_agents_are_closed_together(endpoint):
+    found = settings(a={"model": "m", "base_url": endpoint.url}, b={"model": "n", "base_url": endpoint.url})
+    async with load_agents(found) as agents:
+        assert isinstance(agents, list)
+        assert [(await ping(agent)).ok for agent in agents] == [True, True]
+        clients = [agent._in_this_loop().first.root_async_client for agent in agents]
+        assert not any(client.is_closed() for client in clients)
+    assert all(client.is_closed() for client in clients)
+    assert (await ping(agents[0])).ok, "a later request makes new connections"
+    await agents.aclose()
+
+
+def test_a_synchronous_caller_closes_them_as_well(endpoint):
+    with load_agents(settings(a={"model": "m", "base_url": endpoint.url})) as agents:
+        assert run_sync(ping(agents[0])).ok
+        client = run_sync(_client(agents[0]))
+    assert client.is_closed()
+
+
+async def _client(agent):
+    return agent._in_this_loop().first.root_async_client
+
+
+async def test_where_one_cannot_be_closed_the_others_are():
+    closed = []
+
+    class Stubborn(ScriptedAgent):
+        async def aclose(self):
+            closed.append(self.name)
+            if self.name == "b":
+                raise OSError("no")
+
+    agents = LoadedAgents(Stubborn(name, lambda request: "x") for name in "abc")
+    with pytest.raises(OSError, match="no"):
+        async with agents:
+            pass
+    assert sorted(closed) == ["a", "b", "c"]
 
 
 # --- ping -----------------------------------------------------------------------------------

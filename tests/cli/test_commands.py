@@ -10,7 +10,7 @@ from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.watched_search import Finished
 from bdc_agents.config import AgentConfig, Budget, SandboxConfig, SearchConfig, Settings, StoreConfig
 from bdc_agents.runs import open_run, read_traces, write_trace
-from bdc_agents.runs.export import SFT_ROWS
+from bdc_agents.runs.export.rows import SFT_ROWS
 from bdc_agents.sandbox import TIERS
 from bdc_agents.types import Hidden, Task
 

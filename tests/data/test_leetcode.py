@@ -6,7 +6,7 @@ from bdc_agents.data import load_task, load_tasks, task_ids
 from bdc_agents.data.leetcode import leetcode_task
 from bdc_agents.errors import ProblemError
 from bdc_agents.prompts import describe, write_program
-from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.collect.selection import Filter, select_jobs
 from bdc_agents.sandbox.frames import keeps_state
 from bdc_agents.search.choice.inputs import further_inputs
 from bdc_agents.types import ScriptTest

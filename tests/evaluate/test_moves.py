@@ -20,7 +20,7 @@ from bdc_agents.evaluate.report.advice import (
 )
 from bdc_agents.evaluate.report.moves import moves_section
 from bdc_agents.evaluate.results import Point, Row, read_rows, trace_folder
-from bdc_agents.runs.beliefs import beliefs_of, load_beliefs
+from bdc_agents.runs.sharing.beliefs import beliefs_of, load_beliefs
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Hidden, Problem, Trace, Usage

@@ -16,7 +16,7 @@ from bdc_agents.evaluate.results import KNOWN_FILE, Key, Results, Row, solver_tr
 from bdc_agents.evaluate.run import Report, evaluate
 from bdc_agents.evaluate.solvers.protocol import Answer
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, create_solver
-from bdc_agents.runs.blocks import block_of, known_to, start_of
+from bdc_agents.runs.sharing.blocks import block_of, known_to, start_of
 from bdc_agents.search.policy.beliefs import Beliefs, Told
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Hidden, Task, Trace

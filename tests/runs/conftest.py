@@ -9,8 +9,8 @@ import pytest
 
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings, StoreConfig
 from bdc_agents.runs import read_traces
-from bdc_agents.runs.collect import CollectConfig, Collected, acollect
-from bdc_agents.runs.engine import local_engine
+from bdc_agents.runs.collect.engine import local_engine
+from bdc_agents.runs.collect.run import CollectConfig, Collected, acollect
 from bdc_agents.testing import ScriptedEndpoint, ScriptedExecutor
 from bdc_agents.types import (
     Attempt,

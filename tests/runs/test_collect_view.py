@@ -9,10 +9,10 @@ from bdc_agents.cli.collect import as_object, read_budget
 from bdc_agents.cli.collect_progress import STOPPING, LiveCollectView, PlainCollectView, told, view_for
 from bdc_agents.config import Budget
 from bdc_agents.errors import ConfigError
-from bdc_agents.runs.collect import Collected
-from bdc_agents.runs.endpoints import Load
+from bdc_agents.runs.collect.endpoints import Load
+from bdc_agents.runs.collect.progress import Progress
+from bdc_agents.runs.collect.run import Collected
 from bdc_agents.runs.jobs.table import Spent, Totals
-from bdc_agents.runs.progress import Progress
 from bdc_agents.types import Decision, Hidden, Trace, Usage
 
 MakeTrace = Callable[..., Trace]

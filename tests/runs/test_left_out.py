@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bdc_agents.runs.left_out import LEFT_OUT_FILE, LeftOut, in_groups, summary, write_left_out
-from bdc_agents.runs.selection import select_jobs
+from bdc_agents.runs.collect.left_out import LEFT_OUT_FILE, LeftOut, in_groups, summary, write_left_out
+from bdc_agents.runs.collect.selection import select_jobs
 
 GOOD = {"id": "a", "statement": "Write f(x).", "public_tests": ["assert f(1) == 2"]}
 

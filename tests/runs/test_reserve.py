@@ -7,7 +7,7 @@ import pytest
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.errors import AgentError
-from bdc_agents.runs.endpoints import BudgetSpent, MeteredAgent
+from bdc_agents.runs.collect.endpoints import BudgetSpent, MeteredAgent
 from bdc_agents.testing import ScriptedAgent, run_simulated
 from bdc_agents.types import Usage
 

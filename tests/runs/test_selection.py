@@ -9,7 +9,7 @@ from bdc_agents.data.catalog import DATASETS
 from bdc_agents.errors import BDCError, UsageError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.setup import choose_tasks
-from bdc_agents.runs.selection import Filter, select_jobs
+from bdc_agents.runs.collect.selection import Filter, select_jobs
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.types import Task
 

@@ -7,10 +7,10 @@ import pytest
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, BDCError, SandboxRefused
-from bdc_agents.runs import worker as worker_module
-from bdc_agents.runs.endpoints import BudgetSpent, Load, MeteredAgent, metered, slots_of
+from bdc_agents.runs.collect import worker as worker_module
+from bdc_agents.runs.collect.endpoints import BudgetSpent, Load, MeteredAgent, metered, slots_of
+from bdc_agents.runs.collect.worker import MOST_PER_SLOT, Worker, WorkerConfig
 from bdc_agents.runs.jobs.table import Job
-from bdc_agents.runs.worker import MOST_PER_SLOT, Worker, WorkerConfig
 from bdc_agents.sandbox.protocol import Job as Run
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, HiddenTests, Problem, Task, Trace, Usage

@@ -110,6 +110,33 @@ def test_the_page_on_people(tmp_path: Path, run: Callable[..., str]) -> None:
     assert out.splitlines()[-1] == "True"
 
 
+def test_the_page_on_streams(tmp_path: Path, run: Callable[..., str]) -> None:
+    """Its snippets, one after the other, and then what they define is used."""
+    page = (EXAMPLES.parent / "docs/streaming.md").read_text(encoding="utf-8")
+    used = """
+from asyncio import run
+from langgraph.checkpoint.memory import InMemorySaver
+from bdc_agents import create_search_graph
+print(run(nightly("42")).solution.solved)
+
+
+async def steps():
+    app = create_search_graph(load_agents()).compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    await app.ainvoke({"problem": load_task("demo:longest-streak").problem}, config)
+    return [len(programs) async for _, programs in programs_at_each_step(app, config)]
+
+
+print(run(steps()))
+"""
+    code = "\n".join([*re.findall(r"```python\n(.*?)```", page, re.DOTALL), used])
+    (tmp_path / "page.py").write_text(code)
+    *answered, solved, steps = run(str(tmp_path / "page.py")).splitlines()
+    assert {line.split()[0] for line in answered} == {"wrong", "right"}
+    assert solved == "True"
+    assert json.loads(steps)[0] > 0 == json.loads(steps)[-1]
+
+
 def test_talk_with_the_search_in_the_terminal(run: Callable[..., str]) -> None:
     out = run(
         "chat.py",

@@ -12,7 +12,7 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.errors import AgentError, ConfigError, ModelError, ProblemError
 from bdc_agents.search import asolve, create_search_graph, extract_traces, solve
-from bdc_agents.search.nodes import MOVES_AT_ONCE
+from bdc_agents.search.nodes.nodes import MOVES_AT_ONCE
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, StdinTest, Trace
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.prompts import propose_thoughts, write_program
-from bdc_agents.runs.export import export, training_rows
+from bdc_agents.runs.export.rows import export
 from bdc_agents.runs.folder import open_run, write_trace
-from bdc_agents.search.boost import read_draft
-from bdc_agents.search.calls import Answer, Call
-from bdc_agents.search.execute import program_key
-from bdc_agents.search.expand import read_thoughts
-from bdc_agents.search.traces import Row, extract_traces, reply_with_program, reply_with_thought
+from bdc_agents.search.nodes.boost import read_draft
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.nodes.expand import read_thoughts
+from bdc_agents.search.round.calls import Answer, Call
+from bdc_agents.search.traces import Row, all_rows, extract_traces, reply_with_program, reply_with_thought
 from bdc_agents.types import (
     Attempt,
     Decision,
@@ -116,7 +116,7 @@ traces = st.lists(st.tuples(thoughts, thoughts), max_size=3).flatmap(
 def test_the_search_reads_every_row_back_as_what_it_came_from(trace: Trace) -> None:
     path = [node.thought for node in trace.nodes if node.thought and not node.id.endswith(".1")]
     others = [node.thought for node in trace.nodes if node.thought and node.id.endswith(".1")]
-    for row in training_rows(trace):
+    for row in all_rows(trace):
         if row.kind in ("t2s", "direct"):
             draft = read_draft(answer(row.completion), PROBLEM)
             assert draft is not None

@@ -12,17 +12,8 @@ from pydantic import TypeAdapter
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.search import create_search_graph
-from bdc_agents.search.state import (
-    BudgetChanges,
-    SearchChanges,
-    add_usage,
-    check_whole,
-    largest,
-    news,
-    read_context,
-    remembering,
-    settings_of,
-)
+from bdc_agents.search.context import BudgetChanges, SearchChanges, read_context, settings_of
+from bdc_agents.search.state import add_usage, check_whole, largest, news, remembering
 from bdc_agents.search.traces import trace_of
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Problem, Usage
@@ -181,6 +172,38 @@ def test_a_run_changes_what_it_names_and_keeps_the_rest() -> None:
 def test_a_context_that_says_something_else_is_refused(context: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         read_context(context, SearchConfig(), Budget())
+
+
+def test_one_message_names_all_that_is_wrong_with_a_context() -> None:
+    context: Any = {
+        "serach": {},
+        "search": {"preset": "papre", "widht": 3, "gamma": 7},
+        "budget": {"call": 3, "tokens": -1},
+        "agents": ["ann", "bop", 4],
+    }
+    with pytest.raises(ConfigError) as caught:
+        read_context(context, SearchConfig(), Budget(), ["ann", "bob"])
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 8
+    for words in (
+        "unknown key of the context 'serach'; did you mean search?",
+        "context: search: unknown search preset 'papre'; did you mean paper?",
+        "context: search: unknown key 'widht'; did you mean width?",
+        "context: search: gamma: ",
+        "context: budget: unknown key 'call'; did you mean calls?",
+        "context: budget: tokens: ",
+        "unknown agent 'bop'; did you mean bob?",
+        "context: agents: a name is a text, not 4",
+    ):
+        assert sum(line.startswith(words) for line in lines) == 1, (words, lines)
+
+
+def test_a_message_on_a_context_stays_short() -> None:
+    context: Any = {f"key{n}": n for n in range(1000)}
+    with pytest.raises(ConfigError) as caught:
+        read_context(context, SearchConfig(), Budget())
+    assert str(caught.value).splitlines()[-1] == "and 988 more"
+    assert len(str(caught.value)) < 2000
 
 
 def test_a_form_asks_for_none_of_the_changes() -> None:

@@ -97,6 +97,8 @@ async def test_a_past_checkpoint_forks_with_another_agent_and_the_original_stays
     )
     assert original["values"]["solution"] == first["solution"]
     assert original["values"]["tree"] == first["tree"]
+    assert original["values"]["programs"], "a state has what a history leaves out"
+    assert not any("programs" in one["values"] for one in history)
 
 
 async def test_every_checkpoint_is_edited_and_goes_on(client: Any) -> None:

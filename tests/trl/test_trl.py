@@ -18,7 +18,7 @@ import pytest
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.runs import decide, open_run, write_trace
-from bdc_agents.runs.export import export
+from bdc_agents.runs.export.rows import export
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import CallTest, Hidden, Problem

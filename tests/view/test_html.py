@@ -2,16 +2,18 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdc_agents.page import drawing_script, embed_json
+from bdc_agents.page import asset, drawing_script, embed_json
 from bdc_agents.view import render_html
+
+from .browser import CHROMIUM, OPTIONS
 
 
 class Page(HTMLParser):
@@ -45,8 +47,12 @@ class Page(HTMLParser):
 
 def test_the_page_holds_the_traces_as_they_are(run, hostile):
     traces = [run[0], hostile[0]]
-    data, _ = Page(render_html(traces)).texts("script")
-    assert json.loads(data) == [trace.model_dump(mode="json") for trace in traces]
+    data = json.loads(Page(render_html(traces, "two")).texts("script")[0])
+    assert data == {
+        "title": "two",
+        "traces": [trace.model_dump(mode="json") for trace in traces],
+        "live": None,
+    }
 
 
 def test_hostile_texts_stay_inside_the_data(hostile):
@@ -66,11 +72,16 @@ def test_embedded_json_survives_and_cannot_end_its_element(value):
     assert not re.search("[<>&\u2028\u2029]|[^\x00-\x7f]", embedded)
 
 
+def _rules(page: Page) -> dict[str, str]:
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    return dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+
+
 def test_the_policy_allows_this_script_and_style_alone(run):
     page = Page(render_html([run[0]]))
-    policy = next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
-    assert rules["default-src"] == "'none'"
+    rules = _rules(page)
+    assert rules["default-src"] == rules["trusted-types"] == "'none'"
+    assert rules["require-trusted-types-for"] == "'script'"
 
     def source(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -85,13 +96,24 @@ def test_nothing_is_loaded_from_elsewhere(run):
     assert not attributes & {"src", "href", "srcset", "style", "action"}
     assert not any(name.startswith("on") for name in attributes)
     program = page.texts("script")[1] + page.texts("style")[0]
-    assert set(re.findall(r"\w+://[^\s\"']+", program)) == {"http://www.w3.org/2000/svg"}
-    assert not re.search(r"@import|url\(|fetch\(|XMLHttp|WebSocket|import\(", program)
+    # Names of kinds of elements, none of which is ever asked for.
+    assert {urlsplit(url).netloc for url in re.findall(r"\w+://[^\s\"'`]+", program)} == {"www.w3.org"}
+    assert not re.search(r"@import|url\(|XMLHttp|WebSocket|sendBeacon|import\(", program)
 
 
-@pytest.mark.parametrize(("package", "name"), [("view", "page.js"), ("distill.clustering", "map.js")])
-def test_the_scripts_have_no_way_to_make_markup_of_text(package, name):
-    script = drawing_script(f"bdc_agents.{package}", name)
+def test_an_offline_page_may_ask_nobody_and_a_live_one_its_own_server_alone(run):
+    assert "connect-src" not in _rules(Page(render_html([run[0]])))
+    live = Page(render_html([], "live", live={"thread": "1", "urls": {}}))
+    assert _rules(live)["connect-src"] == "'self'"
+    assert json.loads(live.texts("script")[0])["live"] == {"thread": "1", "urls": {}}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [asset("bdc_agents.view", "page.js"), drawing_script("bdc_agents.distill.clustering", "map.js")],
+    ids=["page.js", "map.js"],
+)
+def test_the_scripts_have_no_way_to_make_markup_of_text(script):
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|Function\(", script
     )
@@ -103,20 +125,22 @@ def test_the_title_names_the_problem_or_their_number(run):
     assert Page(render_html([], "none")).texts("h1") == ["none"]
 
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-
-
 def _dom(page, folder) -> str:
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command = [BROWSER, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri()]
+    command = [
+        CHROMIUM,
+        "--headless",
+        *OPTIONS,
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+        file.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser on this machine")
-def test_a_browser_draws_every_node_and_runs_nothing_hostile(run, hostile, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser on this machine")
+def test_a_browser_draws_the_tree_and_runs_nothing_hostile(run, hostile, tmp_path):
     marked = '<img src=x onerror="document.title=1">'
     trace = hostile[0].model_copy(
         update={"solution": hostile[0].solution.model_copy(update={"set_aside": {marked: marked}})}
@@ -126,4 +150,8 @@ def test_a_browser_draws_every_node_and_runs_nothing_hostile(run, hostile, tmp_p
     assert "img" not in {tag for tag, _ in dom.tags}
     assert [tag for tag, _ in dom.tags].count("script") == 2
     drawn = [attrs["data-node"] for _, attrs in dom.tags if "data-node" in attrs]
-    assert sorted(drawn) == sorted(node.id for node in trace.nodes)
+    evaluated = {node.id for node in trace.nodes if node.value is not None}
+    # What is out of sight and what was never evaluated is not drawn.
+    assert {"0", trace.solution.node} <= set(drawn) <= {node.id for node in trace.nodes}
+    assert len(drawn) == len({*drawn})
+    assert len({*drawn} & evaluated) > 1

@@ -7,12 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from bdc_agents.config import Budget
+from bdc_agents.errors import UsageError
 from bdc_agents.types import Attempt, Node, Program, TestResult, Thought, Verdict
 from bdc_agents.view import render_tree, summary, watch
 from bdc_agents.view.board import Board
 from bdc_agents.view.live import LiveView, PlainView
-from bdc_agents.view.rows import TreeView, agents_table, fold, footer
+from bdc_agents.view.node import node_report
+from bdc_agents.view.rows import AgentsView, TreeView, fold, footer
 from bdc_agents.view.text import (
+    UNCUT,
     called,
     clock,
     count,
@@ -23,7 +27,7 @@ from bdc_agents.view.text import (
     printable,
     with_short_names,
 )
-from bdc_agents.view.tree import runs_table, tree_report
+from bdc_agents.view.tree import RunsView, tree_report, why_unsolved
 
 
 class Terminal(io.StringIO):
@@ -103,6 +107,22 @@ def test_replies_from_the_cache_have_no_speed():
     assert board.agents["a"].usage.completion_tokens == 500
 
 
+def test_the_live_view_names_what_the_search_waits_for_and_what_it_has_spent():
+    now = [0.0]
+    board = Board(["a"], clock=lambda: now[0])
+
+    def shown() -> str:
+        return lines_of(footer(board, Budget(calls=40, tokens=20_000)), width=200)[0]
+
+    now[0] = 1.0
+    board.on_event({"type": "asked", "agent": "a", "node": "0"})
+    now[0] = 4.0
+    assert "waits for agents, 1 call in flight (75 % of the time)" in shown()
+    board.on_event({"type": "answered", "agent": "a", "node": "0", "usage": {"calls": 1, "prompt_tokens": 7}})
+    assert "runs programs (25 % of the time)" in shown()
+    assert "1 of 40 calls, 7 of 20.0k tokens" in shown()
+
+
 def test_events_of_later_versions_are_left_alone():
     board = Board()
     board.on_event({"type": "something new"})
@@ -165,7 +185,7 @@ def test_a_folded_tree_fits_and_accounts_for_every_child(parents, room, best):
 
 def test_many_agents_fit_too():
     board = Board(f"agent-{i}" for i in range(30))
-    lines = lines_of(agents_table(board, 8))
+    lines = lines_of(AgentsView(board, 8))
     assert len(lines) == 8
     assert "and 24 more agents" in lines[-1]
 
@@ -238,8 +258,109 @@ def test_the_best_program_is_the_one_the_search_chose(run):
 
 def test_reports_fit_80_columns(run, hostile):
     for trace in (run[0], hostile[0]):
-        for renderable in (tree_report(trace), summary(trace), runs_table([trace, trace])):
+        for renderable in (tree_report(trace), summary(trace), RunsView([trace, trace])):
             assert max(map(len, lines_of(renderable))) <= 80
+
+
+def test_what_is_no_terminal_gets_whole_lines_without_padding(run):
+    trace = run[0]
+    thought = Thought(text="word " * 39, agent="a")
+    nodes = tuple(
+        node.model_copy(update={"thought": thought}) if node.thought else node for node in trace.nodes
+    )
+    changed = trace.model_copy(update={"nodes": nodes})
+    lines = lines_of(tree_report(changed), width=UNCUT)
+    assert any(thought.text.strip() in line for line in lines)
+    assert max(map(len, lines)) < 320
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ({"outcome": "wrong", "shown": "f(1)", "expected": "2", "actual": "3"}, "f(1): 2 expected, got 3"),
+        ({"outcome": "error", "shown": "f(1)", "error": "KeyError: 1"}, "f(1): KeyError: 1"),
+        ({"outcome": "memory", "shown": "f(1)"}, "f(1): memory"),
+    ],
+)
+def test_a_run_says_of_each_problem_why_it_was_not_solved(run, result, why):
+    verdict = Verdict(results=(TestResult.model_validate(result),), tier="t")
+    solution = run[0].solution.model_copy(
+        update={"solved": False, "verdict": verdict, "stopped_by": "calls", "code": "x"}
+    )
+    assert why_unsolved(solution) == why
+    unread = solution.model_copy(update={"verdict": None, "code": ""})
+    assert why_unsolved(unread) == "no program was read; the search had used its calls"
+    trace = run[0].model_copy(update={"solution": solution})
+    for width in (80, 120, UNCUT):
+        shown = "\n".join(lines_of(RunsView([trace, trace]), width=width))
+        assert why.partition(":")[0] in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"confirmed": True, "stopped_by": "solved"}, ""),
+        ({"confirmed": False, "stopped_by": "calls"}, "not confirmed"),
+        ({"confirmed": None, "stopped_by": "calls"}, "not confirmed"),
+        ({"confirmed": False, "stopped_by": "solved"}, "not confirmed"),  # a chat whose tests were changed
+        ({"confirmed": None, "stopped_by": "solved"}, "not compared"),
+    ],
+)
+def test_a_run_marks_what_is_solved_and_not_confirmed(run, changes, why):
+    solution = run[0].solution.model_copy(update={"solved": True, **changes})
+    assert why_unsolved(solution) == why
+    trace = run[0].model_copy(update={"solution": solution})
+    for width in (80, 120, UNCUT):
+        shown = "\n".join(lines_of(RunsView([trace, trace]), width=width))
+        assert shown.count("not confirmed") == 2 * (why == "not confirmed")
+
+
+# --- one node -----------------------------------------------------------------------------------
+
+
+def test_a_node_shows_its_path_calls_and_programs(run):
+    trace = run[0]
+    node = next(node for node in trace.nodes if node.attempts and node.thought)
+    shown = "\n".join(lines_of(node_report(trace, node.id), width=UNCUT))
+    assert node.thought is not None
+    assert node.thought.text.splitlines()[0] in shown
+    for attempt in node.attempts:
+        if attempt.program:
+            assert trace.programs[attempt.program].code.splitlines()[0] in shown
+    assert f"program {len(node.attempts)} of {len(node.attempts)}" in shown
+
+
+def test_a_repair_is_shown_as_the_difference_to_the_program_it_mends(run):
+    trace = run[0]
+    old = Program(code="def f(x):\n    return x", agent="a")
+    new = Program(code="def f(x):\n    return x + 1", agent="b")
+    node = Node(
+        id="0.0",
+        parent="0",
+        thought=Thought(text="One is missing.", agent="b"),
+        mends="old",
+        attempts=(Attempt(program="new", agent="b", reward=1.0),),
+    )
+    mended = trace.model_copy(
+        update={"nodes": (Node(children=("0.0",)), node), "programs": {"old": old, "new": new}}
+    )
+    shown = [line.rstrip() for line in lines_of(node_report(mended, "0.0"), width=UNCUT)]
+    assert "-    return x" in shown
+    assert "+    return x + 1" in shown
+    assert " def f(x):" in shown
+
+
+def test_an_unknown_node_is_refused_with_the_nearest(run):
+    with pytest.raises(UsageError, match=r"unknown node '0\.99'.* has \d+"):
+        node_report(run[0], "0.99")
+
+
+def test_nothing_of_a_node_reaches_the_terminal_as_a_command(hostile):
+    trace = hostile[0]
+    for node in trace.nodes:
+        shown = "\n".join(lines_of(node_report(trace, node.id), width=UNCUT))
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
 
 
 # --- plain lines --------------------------------------------------------------------------------
@@ -391,6 +512,6 @@ def test_tables_show_no_addresses(make_run):
     first, second = "m@http://127.0.0.1:18901/v1", "n@http://127.0.0.1:18901/v1"
     trace, *_ = run = make_run(names=(first, second))
     told = [line for line in plain(run) if " thinks " not in line]  # these thoughts say the name themselves
-    shown = "\n".join([*lines_of(summary(trace)), *lines_of(runs_table([trace, trace])), *told])
+    shown = "\n".join([*lines_of(summary(trace)), *lines_of(RunsView([trace, trace])), *told])
     assert "18901" not in shown
     assert list(trace.solution.usage) == [first, second]

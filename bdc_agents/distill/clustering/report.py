@@ -14,7 +14,7 @@ from bdc_agents.distill.clustering.describe import ClusterFacts
 from bdc_agents.distill.clustering.validation import Validation
 from bdc_agents.distill.items import Embedded
 from bdc_agents.errors import ModelError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.experts.clusters import Clusters
 from bdc_agents.extras import need
 from bdc_agents.page import asset, drawing_script, embed_json, render_page

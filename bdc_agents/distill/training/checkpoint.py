@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.untrusted import read_json
 
 log = logging.getLogger(__name__)

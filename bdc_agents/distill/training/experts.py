@@ -30,6 +30,7 @@ from bdc_agents.distill.training.loop import (
 from bdc_agents.distill.training.loss import RowLoss, output_layer
 from bdc_agents.distill.training.memory import MemoryEstimate, check_memory, estimate_memory
 from bdc_agents.distill.training.rows import Encoded, EncodedRow, encode_rows
+from bdc_agents.distill.training.teacher import Teacher
 from bdc_agents.errors import ModelError, ProblemError
 from bdc_agents.experts.base import Base, BaseIdentity
 from bdc_agents.experts.devices import Processes
@@ -81,13 +82,17 @@ class Training:
         *,
         start: Mapping[str, Mapping[str, Tensor]] | None = None,
         learn: Collection[str] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.encoded, self.experts, self.base, self.config = encoded, dict(experts), base, config
         output_layer(base.model)  # Fails before anything is attached.
         self.processes = Processes()
+        # Before anything is attached, as two models need the memory of both.
+        soft = teacher.targets(encoded.train) if teacher else None
         self.adapters = StackedAdapters(base.model, tuple(experts), config, seed=config.seed)
         self.rows: tuple[EncodedRow, ...] = (*encoded.train, *encoded.validation)
-        self.loss = RowLoss(self.adapters, self.rows)
+        self.loss = RowLoss(self.adapters, self.rows, soft)
+        self._taught_by = teacher.mark if teacher else ""
         self._started_from = self._set(start) if start is not None else ""
         self.learners = self._learners(experts if learn is None else learn)
         self.waves = [self.learners] if start is not None else self._waves()
@@ -114,8 +119,16 @@ class Training:
             own, held = [n for n in mine if n < split], [n for n in mine if n >= split]
             limit = self.config.max_steps and ceil(self.config.max_steps * len(own) / most)
             weights, grads = self.adapters.weights[row], self.adapters.grads[row]
-            made.append(Learner(name, row, own, held, weights, grads, self.config, limit))
+            config = self._own_config(self.experts[name])
+            made.append(Learner(name, row, own, held, weights, grads, config, limit))
         return made
+
+    def _own_config(self, cluster: int) -> TrainConfig:
+        """An expert's settings: those that go on from the shared one may have a peak of their own."""
+        if cluster < 0 or self.config.start != "shared":
+            return self.config
+        peak = self.config.learning_rate * self.config.expert_rate
+        return self.config.model_copy(update={"learning_rate": peak})
 
     def _waves(self) -> list[list[Learner]]:
         """The learners that train at the same time: all, or first the one that the others start from."""
@@ -131,7 +144,8 @@ class Training:
     def mark(self) -> str:
         """A hash of everything that the result depends on."""
         names = [one.name for one in self.learners if one.members]
-        further = [self._started_from, names] if self._started_from else []
+        further: list[Any] = [self._started_from, names] if self._started_from else []
+        further += [self._taught_by] if self._taught_by else []
         return fingerprint(self.config, self.base, self.rows, len(self.encoded.train), *further)
 
     def run(self, work: Path, watch: Watch, *, resume: bool) -> Trained:
@@ -324,6 +338,7 @@ def train_experts(
     experts: Mapping[str, int] | None = None,
     start: Mapping[str, Mapping[str, Tensor]] | None = None,
     learn: Collection[str] | None = None,
+    teacher: Teacher | None = None,
     watch: Watch = silent,
     resume: bool = True,
 ) -> Trained:
@@ -341,6 +356,7 @@ def train_experts(
         start: Weights to start from, of every expert, under peft's names. An expert that training does
             not improve keeps them.
         learn: Experts to train; None for all. The others are only measured.
+        teacher: Whose probabilities the training rows teach besides; None for the rows alone.
         watch: Takes a report of every step.
         resume: Continue from a checkpoint of the same inputs in `work`; the result is the same.
 
@@ -364,7 +380,7 @@ def train_experts(
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
     with borrowed(base.model, train=True, checkpointing=config.gradient_checkpointing):
-        training = Training(encoded, members, base, config, start=start, learn=learn)
+        training = Training(encoded, members, base, config, start=start, learn=learn, teacher=teacher)
         try:
             return training.run(work, watch, resume=resume)
         finally:

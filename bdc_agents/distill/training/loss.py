@@ -1,4 +1,8 @@
-"""The loss of rows under their experts, or under mixtures: cross-entropy on completion tokens alone."""
+"""The loss of rows under their experts, or under mixtures: cross-entropy on completion tokens alone.
+
+The target of a token is the row's own next token, or, where a row has a teacher, a mix of that token and of
+what the teacher would say next.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +28,20 @@ CHUNK_TOKENS = 16
 BASE = -1
 """The expert of an item that runs through the base alone."""
 
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a model is to say instead of one token, for each completion token of a row.
+
+    Args:
+        ids: Shape (tokens, k).
+        shares: Their probabilities, shape (tokens, k); each token's sum to 1.
+    """
+
+    ids: Tensor
+    shares: Tensor
+
+
 Mix = Callable[[Sequence[int]], Mapping[str, Tensor]]
 """The mixture for some rows, by layer name: shape (rows, experts, rank), or broadcastable to it."""
 
@@ -34,14 +52,22 @@ class RowLoss:
     Args:
         adapters: Attached to the model.
         rows: What the items' row numbers refer to.
+        soft: What rows are to teach instead of their own tokens, by key; it counts where a call learns, so
+            that losses that are only measured can be compared whoever taught.
 
     Raises:
         ModelError: If the model has no output layer.
     """
 
-    def __init__(self, adapters: StackedAdapters, rows: Sequence[EncodedRow]) -> None:
+    def __init__(
+        self,
+        adapters: StackedAdapters,
+        rows: Sequence[EncodedRow],
+        soft: Mapping[str, Targets] | None = None,
+    ) -> None:
         self.adapters = adapters
         self.rows = rows
+        self._soft = soft or {}
         self._model = adapters.model
         self._head = output_layer(self._model)
         self._device = adapters.weights.device
@@ -53,7 +79,7 @@ class RowLoss:
         Args:
             learn: Also add the gradient of the items' weighted sum to the adapters' gradients.
         """
-        batch = _Batch.of(items, self.rows, self._device)
+        batch = _Batch.of(items, self.rows, self._device, self._soft if learn else {})
         with self._route(items), nullcontext() if learn else torch.no_grad():
             losses, total = self._forward(batch)
             if learn:
@@ -71,9 +97,13 @@ class RowLoss:
         with self._predicting(batch, whole=not self._plain_head) as hidden:
             output = self._model(input_ids=batch.ids, use_cache=False)
         if not self._plain_head:
-            losses = functional.cross_entropy(output.logits[0].float(), batch.targets, reduction="none")
+            said = functional.log_softmax(output.logits[0].float(), 1)
+            losses = -(said.gather(1, batch.targets.ids) * batch.targets.shares).sum(1)
             return losses.detach(), losses @ batch.weights
-        return ChunkedLoss.apply(hidden[0], self._head.weight, self._head.bias, batch.targets, batch.weights)
+        targets = batch.targets
+        return ChunkedLoss.apply(
+            hidden[0], self._head.weight, self._head.bias, targets.ids, targets.shares, batch.weights
+        )
 
     def _head_is_plain(self, batch: "_Batch") -> bool:
         """Whether the logits are the output layer's alone; some models scale or cap them."""
@@ -130,16 +160,22 @@ def _backward(total: Tensor) -> None:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Items as tensors: padded ids, and where each completion token is predicted."""
+    """Items as tensors: padded ids, and where each completion token is predicted, with its target."""
 
     ids: Tensor
     owner: Tensor
     position: Tensor
-    targets: Tensor
+    targets: Targets
     weights: Tensor
 
     @classmethod
-    def of(cls, items: Sequence[Item], rows: Sequence[EncodedRow], device: torch.device) -> "_Batch":
+    def of(
+        cls,
+        items: Sequence[Item],
+        rows: Sequence[EncodedRow],
+        device: torch.device,
+        soft: Mapping[str, Targets],
+    ) -> "_Batch":
         own = [rows[item.row] for item in items]
         width = max(len(row.ids) for row in own)
         # Padded on the right without a mask: no token attends to a later one.
@@ -147,13 +183,32 @@ class _Batch:
         places = [(n, at) for n, row in enumerate(own) for at in range(row.start - 1, len(row.ids) - 1)]
         owner, position = torch.tensor(places, device=device).T
         weights = torch.tensor([item.weight for item in items], device=device)[owner]
-        return cls(ids, owner, position, ids[owner, position + 1], weights)
+        next_ids = ids[owner, position + 1][:, None]
+        targets = Targets(next_ids, torch.ones_like(next_ids, dtype=torch.float32))
+        return cls(ids, owner, position, _taught(own, targets, soft), weights)
 
     def first(self) -> "_Batch":
         """Its first row alone."""
         mine = self.owner == 0
-        kept = (part[mine] for part in (self.owner, self.position, self.targets, self.weights))
-        return _Batch(self.ids[:1], *kept)
+        targets = Targets(self.targets.ids[mine], self.targets.shares[mine])
+        return _Batch(self.ids[:1], self.owner[mine], self.position[mine], targets, self.weights[mine])
+
+
+def _taught(rows: Sequence[EncodedRow], own: Targets, soft: Mapping[str, Targets]) -> Targets:
+    """The targets of some rows, one after another: a teacher's where there is one, else their own tokens."""
+    given = [soft.get(row.key) for row in rows]
+    width = max((one.ids.shape[1] for one in given if one is not None), default=1)
+    if width == 1:
+        return own
+    spare = width - 1  # Tokens without a teacher: the rest of the width has a share of 0.
+    ids, shares = functional.pad(own.ids, (0, spare)), functional.pad(own.shares, (0, spare))
+    at = 0
+    for row, one in zip(rows, given, strict=True):
+        if one is not None:
+            part = slice(at, at + row.target_tokens), slice(0, one.ids.shape[1])
+            ids[part], shares[part] = one.ids.to(ids), one.shares.to(shares)
+        at += row.target_tokens
+    return Targets(ids, shares)
 
 
 class ChunkedLoss(torch.autograd.Function):
@@ -161,9 +216,15 @@ class ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids: Tensor,
+        shares: Tensor,
+        weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Losses of each token, shape (tokens,), and their sum under `weights`."""
+        """Losses of each token against its `Targets`, shape (tokens,), and their sum under `weights`."""
         learn = ctx.needs_input_grad[0]
         gradient = torch.empty_like(states) if learn else None
         losses = torch.empty(len(states), device=states.device)
@@ -171,11 +232,11 @@ class ChunkedLoss(torch.autograd.Function):
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             logits = functional.linear(states[part], weight, bias).float()
-            picked = logits.gather(1, targets[part, None])[:, 0]
+            picked = (logits.gather(1, ids[part]) * shares[part]).sum(1)
             losses[part] = logits.logsumexp(1) - picked
             if gradient is not None:
                 soft = torch.softmax(logits, 1, out=logits)
-                soft[torch.arange(len(soft), device=soft.device), targets[part]] -= 1
+                soft.scatter_add_(1, ids[part], -shares[part])
                 gradient[part] = soft.mul_(weights[part, None]).to(states.dtype) @ weight
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(losses)
@@ -185,7 +246,7 @@ class ChunkedLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradient of the states under that of the weighted sum."""
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[1], None, None, None, None
+        return gradient * gradients[1], None, None, None, None, None
 
 
 class RoutedLoss(RowLoss):

@@ -1,8 +1,9 @@
-"""Step-DPO, an optional second phase: experts learn which of two next steps is better.
+"""DPO, an optional second phase: experts learn which of two replies is better.
 
-A pair is two thoughts for the same state of a search: one that raised the value of its parent, and a worse
-sibling. TRL trains. The expert before this phase is the reference, and it stays if the new one does not
-tell the pairs of held-out problems apart better.
+A pair is two thoughts for the same state of a search, one that raised the value of its parent and a worse
+sibling (step-DPO), or two programs for one problem, a right one and a wrong one. TRL trains. The expert
+before this phase is the reference, and it stays if the new one does not tell the pairs of held-out problems
+apart better.
 """
 
 import json
@@ -21,11 +22,11 @@ from bdc_agents.distill.training.experts import Trained, train_experts
 from bdc_agents.distill.training.loop import Say, silent
 from bdc_agents.distill.training.rows import MARKERS, position
 from bdc_agents.errors import ProblemError
-from bdc_agents.experts.atomic import replacing
+from bdc_agents.experts.atomic_write import replacing
 from bdc_agents.experts.base import Base, restored
 from bdc_agents.extras import need
 from bdc_agents.search import extract_traces
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, program_pairs
 from bdc_agents.types import Frozen, Given, Trace, content_hash
 
 UNDECIDED = math.log(2)
@@ -36,6 +37,7 @@ class PreferenceConfig(Given):
     """How experts learn from pairs; the table `[dpo]` of a recipe.
 
     Args:
+        pairs: Of steps, of programs, or both.
         experts: The shared adapter, those of the clusters, or all; each is trained by itself.
         beta: How strongly the expert is held to its old weights; larger is stronger. 0.1 is TRL's default.
         learning_rate: The peak, of AdamW with a cosine. As a start: a twenty-fifth of the first phase's,
@@ -48,6 +50,7 @@ class PreferenceConfig(Given):
             measured.
     """
 
+    pairs: Literal["steps", "programs", "all"] = "steps"
     experts: Literal["shared", "clusters", "all"] = "shared"
     beta: float = Field(default=0.1, gt=0)
     learning_rate: float = Field(default=2e-5, gt=0)
@@ -58,11 +61,20 @@ class PreferenceConfig(Given):
     min_pairs: int = Field(default=8, ge=1)
 
 
-def preference_pairs(traces: Iterable[Trace]) -> tuple[Row, ...]:
+def preference_pairs(
+    traces: Iterable[Trace], of: Literal["steps", "programs", "all"] = "steps"
+) -> tuple[Row, ...]:
     """The pairs of the traces that may be trained on, each once; none with control tokens in its text."""
     kept = (trace for trace in traces if trace.decision is None or trace.decision.kept)
-    rows = (row for trace in kept for row in extract_traces(trace) if row.kind == "dpo")
+    rows = (row for trace in kept for row in _pairs(trace, of))
     return tuple({pair_key(row): row for row in rows if not _marked(row)}.values())
+
+
+def _pairs(trace: Trace, of: Literal["steps", "programs", "all"]) -> Iterator[Row]:
+    if of != "programs":
+        yield from (row for row in extract_traces(trace) if row.kind == "dpo")
+    if of != "steps":
+        yield from program_pairs(trace)
 
 
 def pair_key(row: Row) -> str:
@@ -81,7 +93,7 @@ class Preferred(Frozen):
     Args:
         pairs, held: How many pairs were trained on, and held out.
         loss: Loss of the held-out pairs afterwards; it starts at ln 2. None if none are held out.
-        accuracy: Share of held-out pairs whose better step gained more probability than the worse one.
+        accuracy: Share of held-out pairs whose better reply gained more probability than the worse one.
         kept: Whether the new weights are kept.
     """
 
@@ -105,9 +117,10 @@ def check_pairs(count: int, config: PreferenceConfig) -> None:
     """
     if count < config.min_pairs:
         raise ProblemError(
-            f"the second phase needs dpo.min_pairs={config.min_pairs} pairs of steps for an expert, and "
-            f"there are {count}: pairs come from searches that tried several thoughts; collect more of them, "
-            "or leave the phase out"
+            f"the second phase needs dpo.min_pairs={config.min_pairs} pairs for an expert, and there are "
+            f"{count} of {'both kinds' if config.pairs == 'all' else config.pairs}: pairs of steps come from "
+            "searches that tried several thoughts, pairs of programs from those that wrote a wrong program "
+            "too; try --set dpo.pairs=all, collect more, or leave the phase out"
         )
     need("trl", "dpo")
 
@@ -235,7 +248,7 @@ class _Plan:
 def _train_one(plan: _Plan, name: str, base: Base, place: Path, say: Say) -> tuple[dict[str, Any], Preferred]:
     peft = need("peft")
     training, held = plan.members[name]
-    say(f"second phase: {name} learns from {len(training)} pairs of steps")
+    say(f"second phase: {name} learns from {len(training)} pairs")
     with restored(base.model), _without_bars(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of TRL and peft about their own calls.
         before = str(place / "before" / "experts" / name)

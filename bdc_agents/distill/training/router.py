@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
+from torch.nn import functional
 
 from bdc_agents.config import WithPresets
-from bdc_agents.distill.items import items_of_rows, problem_text
+from bdc_agents.distill.items import items_of_rows
+from bdc_agents.distill.lessons import Lessons
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.training.batches import Step, epoch_batches, plan_step
+from bdc_agents.distill.training.crossfit import Folds
 from bdc_agents.distill.training.learner import learning_rate
 from bdc_agents.distill.training.loop import (
     Loop,
@@ -35,10 +38,10 @@ from bdc_agents.experts.base import Base, check_base
 from bdc_agents.experts.clusters import library_clusters
 from bdc_agents.experts.devices import Processes
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.lora import load_experts
+from bdc_agents.experts.lora import attach_experts
 from bdc_agents.experts.router import Router, RouterShape
 from bdc_agents.search.traces import Row
-from bdc_agents.types import Trace, content_hash
+from bdc_agents.types import content_hash
 
 METRICS = "router.json"
 _COLLAPSED = 0.95
@@ -75,6 +78,8 @@ class RouterConfig(RouterShape, WithPresets):
         validation: Share of problems held out. With the same share and `seed` as in the experts' training,
             they are the same problems.
         patience: Epochs without improvement after which training stops; None for never.
+        folds: Into how many parts problems are dealt for `cross_fit`; 0 trains the router on rows that its
+            experts have seen.
         gradient_checkpointing: Compute activations twice instead of keeping them.
         checkpoint_steps: Steps between checkpoints; there is also one after each epoch.
         seed: Seed of the split, the order of rows and the initial weights.
@@ -96,9 +101,17 @@ class RouterConfig(RouterShape, WithPresets):
     max_length: int = Field(default=1024, ge=16)
     validation: float = Field(default=0.1, ge=0, lt=1)
     patience: int | None = Field(default=2, ge=1)
+    folds: int = Field(default=0, ge=0, le=20)
     gradient_checkpointing: bool = False
     checkpoint_steps: int = Field(default=50, ge=1)
     seed: int = 42
+
+    @field_validator("folds")
+    @classmethod
+    def _some_or_none(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("1 leaves no rows to train on; take 2 or more, or 0 for no cross-fitting")
+        return folds
 
     @classmethod
     def like(cls, train: TrainConfig, **changes: Any) -> Self:
@@ -149,6 +162,7 @@ class RouterTraining:
         config: RouterConfig,
         work: Path | str | None = None,
         watch: Watch = silent,
+        folds: Folds | None = None,
     ) -> None:
         self.config, self.base, self.watch = config, base, watch
         self.rows: tuple[EncodedRow, ...] = (*encoded.train, *encoded.validation)
@@ -158,7 +172,13 @@ class RouterTraining:
         self.processes = Processes()
         self.vectors = vectors.to(base.model.device)
         self.router = self._start(library)
-        self.adapters = load_experts(library, base.model, self.router.experts)
+        self._folds = folds
+        names, further = self.router.experts, folds.experts if folds else ()
+        states = [{name: library.weights(name) for name in names}]
+        states += [{name: made[name] for name in names} for made in further]
+        self.adapters = attach_experts(base.model, library.shape, states)
+        self._sets = len(states)
+        self._set_of = self._sets_of_rows()
         self.loss = RoutedLoss(self.adapters, self.rows, self._mix)
         self.optimizer = torch.optim.AdamW(
             self.router.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -184,15 +204,31 @@ class RouterTraining:
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.router.state_dict().items()}
 
+    def _sets_of_rows(self) -> list[int]:
+        """Which set of experts a row meets: the library's, or in training one that has not seen it."""
+        if self._folds is None:
+            return [0] * len(self.rows)
+        trained = [1 + self._folds.of(self.rows[n].problem_id) for n in self.members]
+        return [*trained, *([0] * len(self.held))]
+
     def _mix(self, rows: Sequence[int]) -> Mapping[str, Tensor]:
-        return self.router.weights(self.vectors[list(rows)])
+        return self._spread(self.router.weights(self.vectors[list(rows)]), rows)
+
+    def _spread(self, mixture: Mapping[str, Tensor], rows: Sequence[int]) -> Mapping[str, Tensor]:
+        """Each row's weights at the places of its own set of experts, and 0 at those of the others."""
+        if self._sets == 1:
+            return mixture
+        own = functional.one_hot(torch.tensor([self._set_of[n] for n in rows]), self._sets)
+        own = own[:, :, None, None].to(self.vectors)
+        return {name: (weights[:, None] * own).flatten(1, 2) for name, weights in mixture.items()}
 
     @property
     def mark(self) -> str:
         """A hash of everything that the result depends on."""
         vectors = content_hash(json.dumps(self.vectors.tolist()))
         facts = self.router.facts.model_dump(mode="json")
-        return fingerprint(self.config, self.base, self.rows, len(self.members), facts, vectors)
+        folds = [self._folds.mark] if self._folds else []
+        return fingerprint(self.config, self.base, self.rows, len(self.members), facts, vectors, *folds)
 
     def run(self, resume: bool) -> RouterTrained:
         """Trains to the end, from a checkpoint if there is one.
@@ -253,7 +289,9 @@ class RouterTraining:
         leaf = weights.requires_grad_()
         leaf.grad = torch.zeros_like(weights)
         place = {row: n for n, row in enumerate(members)}
-        self.loss.mix = lambda rows: self.router.by_layer(leaf[:, [place[row] for row in rows]])
+        self.loss.mix = lambda rows: self._spread(
+            self.router.by_layer(leaf[:, [place[row] for row in rows]]), rows
+        )
         total = torch.zeros((), device=weights.device)
         try:
             for items in step.passes[self.processes.rank :: self.processes.count]:
@@ -315,7 +353,7 @@ class RouterTraining:
             "best_epoch": self.best_epoch,
             "loss": None if self.best_loss == inf else self.best_loss,
             "shares": shares,
-            "warnings": _warnings(shares, self.history, self.best_epoch),
+            "warnings": _warnings(shares, self.history, self.best_epoch, self.config),
         }
         return RouterTrained(self.router.cpu(), metrics)
 
@@ -337,18 +375,22 @@ def expert_shares(router: Router, vectors: Tensor) -> dict[str, float]:
     return dict(zip(router.experts, (shares / shares.sum()).tolist(), strict=True))
 
 
-def _warnings(shares: Mapping[str, float], history: Sequence[Mapping[str, Any]], best: int) -> list[str]:
+def _warnings(
+    shares: Mapping[str, float], history: Sequence[Mapping[str, Any]], best: int, shape: RouterShape
+) -> list[str]:
     found = []
     name = max(shares, key=lambda key: shares[key])
-    if shares[name] > _COLLAPSED:
+    residual = shape.scaling == "residual"  # There the expert of all rows has most of the weight by design.
+    if shares[name] > _COLLAPSED and not residual:
         found.append(
             f"the router gives {shares[name]:.0%} of its weight to {name} whatever the problem; raise "
             "`balance` or `temperature`, or the experts are not worth mixing"
         )
     if best == 0 and history[0]["validation"] is not None:
         found.append(
-            "training did not lower the validation loss, so the clusters' memberships are kept; "
-            "lower learning_rate, or collect more problems"
+            "training did not lower the validation loss, so "
+            + ("the expert of all rows answers alone" if residual else "the clusters' memberships are kept")
+            + "; lower learning_rate, or collect more problems"
         )
     return found
 
@@ -361,6 +403,7 @@ def train_router(
     config: RouterConfig | None = None,
     *,
     problems: Mapping[str, str] | None = None,
+    folds: Folds | None = None,
     work: Path | str | None = None,
     watch: Watch = silent,
     resume: bool = True,
@@ -375,6 +418,7 @@ def train_router(
         config: None for the defaults.
         problems: Texts of the problems by id, as they are embedded when they are solved. The last
             message of a row's prompt stands in for a missing one.
+        folds: Experts that have not seen the rows that they meet in training; None for the library's own.
         work: A folder for checkpoints and losses; None for none.
         watch: Takes a report of every step.
         resume: Continue from a checkpoint of the same inputs in `work`; the result is the same.
@@ -398,7 +442,7 @@ def train_router(
         seed=config.seed,
     )
     vectors = row_vectors(rows, (*encoded.train, *encoded.validation), encoder, problems)
-    training = RouterTraining(library, encoded, vectors, base, config, work, watch)
+    training = RouterTraining(library, encoded, vectors, base, config, work, watch, folds)
     try:
         return training.run(resume)
     finally:
@@ -407,23 +451,31 @@ def train_router(
 
 def add_router(
     library: ExpertLibrary,
-    traces: Sequence[Trace],
-    rows: Sequence[Row],
+    lessons: Lessons,
     base: Base,
     encoder: Encoder,
     config: RouterConfig,
     work: Path,
     say: Say,
     watch: Watch,
+    folds: Folds | None = None,
 ) -> None:
     """Trains a router and puts it into the library; see `train_router`.
 
     Args:
-        traces: Of the rows; they hold the texts of the problems.
         say: Takes the warnings.
     """
-    texts = {trace.problem.id: problem_text(trace.problem) for trace in traces}
-    trained = train_router(library, rows, base, encoder, config, problems=texts, work=work, watch=watch)
+    trained = train_router(
+        library,
+        lessons.rows,
+        base,
+        encoder,
+        config,
+        problems=lessons.texts,
+        folds=folds,
+        work=work,
+        watch=watch,
+    )
     trained.save(library)
     for warning in trained.metrics["warnings"]:
         say(f"warning: {warning}")

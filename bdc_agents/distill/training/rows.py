@@ -11,8 +11,7 @@ from pydantic import Field, ValidationError
 
 from bdc_agents.config import explain
 from bdc_agents.errors import ModelError, ProblemError
-from bdc_agents.search import extract_traces
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, all_rows, row_key
 from bdc_agents.types import Frozen, Trace, content_hash
 from bdc_agents.untrusted import read_lines
 
@@ -71,15 +70,10 @@ class Encoded(Frozen):
     cut: int = 0
 
 
-def row_key(row: Row) -> str:
-    """A name for the row that depends on its text alone."""
-    return content_hash(json.dumps([row.prompt, row.completion], sort_keys=True))
-
-
 def training_rows(traces: Iterable[Trace]) -> tuple[Row, ...]:
-    """The supervised rows of the traces that may be trained on, duplicates left out."""
+    """The rows to imitate of the traces that may be trained on, duplicates left out."""
     kept = (trace for trace in traces if trace.decision is None or trace.decision.kept)
-    rows = (row for trace in kept for row in extract_traces(trace) if row.kind != "dpo")
+    rows = (row for trace in kept for row in all_rows(trace) if row.rejected is None)
     return tuple({row_key(row): row for row in rows}.values())
 
 
@@ -113,7 +107,7 @@ def read_rows(path: Path | str) -> tuple[Row, ...]:
     except (OSError, ValueError) as error:
         raise ProblemError(f"training rows {str(path)!r} cannot be read: {error}") from None
     rows = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-    return tuple({row_key(row): row for row in rows if row.kind != "dpo"}.values())
+    return tuple({row_key(row): row for row in rows if row.rejected is None}.values())
 
 
 def _parse(line: str, place: str) -> Row:
@@ -127,14 +121,13 @@ def _parse(line: str, place: str) -> Row:
         prompt = list(data["messages"] if "messages" in data else data["prompt"])
         reply = data.get("completion", data.get("chosen"))
         completion = prompt.pop() if "messages" in data else reply
-        if isinstance(completion, list):
-            (completion,) = completion
-        text = completion["content"] if isinstance(completion, dict) else completion
+        text = _said(completion)
         return Row(
-            kind=data.get("kind", "dpo" if "rejected" in data else "direct"),
+            kind=data.get("kind", "pair" if "rejected" in data else "direct"),
             problem_id=str(data.get("problem_id", content_hash(json.dumps(prompt)))),
             prompt=tuple({"role": m["role"], "content": m["content"]} for m in prompt),
             completion=text,
+            rejected=_said(data["rejected"]) if "rejected" in data else None,
         )
     except ProblemError:
         raise
@@ -145,6 +138,13 @@ def _parse(line: str, place: str) -> Row:
             f"{place}: not a training row ({type(error).__name__}: {error}); expected `prompt` and "
             "`completion`"
         ) from None
+
+
+def _said(reply: Any) -> Any:
+    """The text of a reply that is given as such, as a message or as a list of one."""
+    if isinstance(reply, list):
+        (reply,) = reply
+    return reply["content"] if isinstance(reply, dict) else reply
 
 
 def encode_rows(

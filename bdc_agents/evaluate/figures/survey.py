@@ -9,7 +9,7 @@ from bdc_agents.evaluate.figures.metrics import Interval, wilson
 from bdc_agents.evaluate.figures.moves import Moves, moves_of
 from bdc_agents.evaluate.figures.summary import Figures, figures_of, weak_tests
 from bdc_agents.evaluate.results import Point, Row
-from bdc_agents.runs.matrix import Matrix
+from bdc_agents.runs.export.matrix import Matrix
 from bdc_agents.runs.store import Damage, scan_traces
 from bdc_agents.types import Frozen, Hidden, Trace, Usage
 

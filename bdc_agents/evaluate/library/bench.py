@@ -12,7 +12,7 @@ from bdc_agents.distill.items import problem_text
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.training.loop import Say
 from bdc_agents.distill.training.router import METRICS, PRESETS, RouterConfig, row_vectors
-from bdc_agents.distill.training.rows import Encoded, encode_rows, row_key, training_rows
+from bdc_agents.distill.training.rows import Encoded, encode_rows, training_rows
 from bdc_agents.distill.update import ROWS
 from bdc_agents.embed.encoder import BASE, Encoder, config_named
 from bdc_agents.embed.load import load_encoder
@@ -23,7 +23,7 @@ from bdc_agents.experts.clusters import CLUSTERS, Clusters, library_clusters
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import ROUTER, Router
 from bdc_agents.runs.store import scan_traces
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, row_key
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Trace, content_hash
 

@@ -1,14 +1,15 @@
 """What is compared on: problems that the library has not seen, and the rows whose loss is measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bdc_agents.distill.lessons import KnownSolution
 from bdc_agents.errors import UsageError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.library.config import CompareConfig
 from bdc_agents.evaluate.setup import choose_tasks
-from bdc_agents.search.traces import Row, direct_row, reply_with_program
+from bdc_agents.runs.collect.left_out import LeftOut
 from bdc_agents.types import Task
 
 
@@ -35,18 +36,24 @@ def eval_config(config: CompareConfig) -> EvalConfig:
     )
 
 
-def hold_out(config: CompareConfig, seen: Iterable[str], data: Path | None = None) -> HeldOut:
+def hold_out(
+    config: CompareConfig,
+    seen: Iterable[str],
+    data: Path | None = None,
+    on_left_out: Callable[[LeftOut], object] | None = None,
+) -> HeldOut:
     """The problems, without those that the library was made from.
 
     Args:
         seen: Ids of these.
         data: Folder of the data sets; None takes the one that `BDC_DATA` names.
+        on_left_out: Called with each row that cannot be used.
 
     Raises:
         ProblemError: If a data set is not known or not there.
         UsageError: If no problem is left.
     """
-    known, chosen = frozenset(seen), choose_tasks(eval_config(config), data)
+    known, chosen = frozenset(seen), choose_tasks(eval_config(config), data, on_left_out=on_left_out)
     tasks = [task for task in chosen if task.problem.id not in known]
     if not tasks:
         raise UsageError(
@@ -57,11 +64,10 @@ def hold_out(config: CompareConfig, seen: Iterable[str], data: Path | None = Non
     return HeldOut(tuple(tasks[: config.limit]), left_out)
 
 
-def reference_rows(tasks: Sequence[Task]) -> tuple[Row, ...]:
-    """Problem to reference program, as `direct` rows of training; none where a problem has no reference.
+def known_solutions(tasks: Iterable[Task]) -> tuple[KnownSolution, ...]:
+    """The known solutions of some tasks; none of a task without one.
 
-    References are read here alone: they are scored, and shown to no solver.
+    They are read here alone: they are scored or learnt, and shown to no agent.
     """
-    known = ((task.problem, task.hidden.reveal_reference() or "") for task in tasks)
-    replies = ((problem, reply_with_program(code, problem)) for problem, code in known)
-    return tuple(direct_row(problem, reply) for problem, reply in replies if reply)
+    found = ((task.problem, task.hidden.reveal_reference()) for task in tasks)
+    return tuple(KnownSolution(problem=problem, program=program) for problem, program in found if program)

@@ -7,13 +7,14 @@ import torch
 from pydantic import ValidationError
 
 from bdc_agents.disk import replacing
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.distill.training.loop import Watch, silent
 from bdc_agents.distill.training.router import train_router
 from bdc_agents.distill.training.rows import Encoded
 from bdc_agents.errors import ModelError, UsageError
 from bdc_agents.evaluate.library.bench import Bench, need_traces
 from bdc_agents.evaluate.library.config import COMBINED, FIXED, PEERS, ROUTERS
-from bdc_agents.evaluate.library.held_out import reference_rows
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.library.journal import Journal
 from bdc_agents.evaluate.library.methods import MethodLoss
 from bdc_agents.evaluate.library.methods import compare as compare_losses
@@ -174,7 +175,7 @@ class Losses:
         bench = self._bench
         training = bench.encode(bench.rows) if bench.rows else None
         mark = bench.rows_hash if training else ""
-        if rows := reference_rows(self._tasks):
+        if rows := reference_rows(known_solutions(self._tasks)):
             encoded, source = bench.encode_all(rows), REFERENCES
             place = {task.problem.id: n for n, task in enumerate(self._tasks)}
             found = bench.embed([task.problem for task in self._tasks])

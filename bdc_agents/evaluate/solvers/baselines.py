@@ -23,13 +23,13 @@ from bdc_agents.evaluate.solvers.protocol import (
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, register_solver
 from bdc_agents.prompts import repair_program, write_program
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.boost import read_draft
-from bdc_agents.search.budget import Account, Amount, caps_on_calls, check_prices, passed, total
-from bdc_agents.search.calls import Answer as Answered
-from bdc_agents.search.calls import Call, ask, derive_seed, failures, read_each, settle
-from bdc_agents.search.clock import is_late, now
-from bdc_agents.search.execute import execute, program_key
-from bdc_agents.search.plan import Want, afford
+from bdc_agents.search.nodes.boost import read_draft
+from bdc_agents.search.nodes.execute import execute, program_key
+from bdc_agents.search.round.budget import Account, Amount, caps_on_calls, check_prices, passed, total
+from bdc_agents.search.round.calls import Answer as Answered
+from bdc_agents.search.round.calls import Call, ask, derive_seed, failures, read_each, settle
+from bdc_agents.search.round.clock import is_late, now
+from bdc_agents.search.round.plan import Want, afford
 from bdc_agents.search.traces import FAILURES_SHOWN, trace_of
 from bdc_agents.types import Attempt, Frozen, Node, Problem, Program
 

@@ -26,12 +26,12 @@ from bdc_agents.evaluate.solvers.protocol import (
     spent,
 )
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, register_solver
-from bdc_agents.runs.blocks import learns, starting_from
+from bdc_agents.runs.sharing.blocks import learns, starting_from
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search import asolve, trace_of
-from bdc_agents.search.budget import Amount
-from bdc_agents.search.checkpoints import PlainSerializer
-from bdc_agents.search.execute import program_key
+from bdc_agents.search import SearchEvent, asolve, trace_of
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.resume.checkpoints import PlainSerializer
+from bdc_agents.search.round.budget import Amount
 from bdc_agents.types import Node, Problem, Program, Trace, Usage
 
 
@@ -73,7 +73,7 @@ class Search:
             return Answer(trace=_untried(problem, config, self._executor.tier))
         course = Course(problem, self._agents)
 
-        def on_event(event: dict[str, Any]) -> None:
+        def on_event(event: SearchEvent) -> None:
             if event["type"] == "program":
                 course.ran(event["key"], Program.model_validate(event["program"]))
 

@@ -10,7 +10,7 @@ from bdc_agents.extras import need
 from bdc_agents.runs.jobs.owners import is_gone as process_is_gone
 from bdc_agents.runs.jobs.sql import SCHEMA, Cursor, SqlJobs
 from bdc_agents.runs.jobs.table import LEASE_SECONDS
-from bdc_agents.runs.pool import Pool
+from bdc_agents.runs.sharing.pool import Pool
 
 _SETUP_KEY, _SPENDING_KEY, _ROUNDS_KEY = 7_042_001, 7_042_002, 7_042_003
 """Keys of the advisory locks for making the tables, for reserving and for sharing out a pool: any numbers no

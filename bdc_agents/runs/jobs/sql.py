@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from bdc_agents.config import Budget
-from bdc_agents.runs.blocks import block_of, known_to, open_until
 from bdc_agents.runs.jobs.table import (
     LEASE_SECONDS,
     MAX_FAILURES,
@@ -21,9 +20,10 @@ from bdc_agents.runs.jobs.table import (
     Totals,
     fresh,
 )
-from bdc_agents.runs.pool import Ended, Pool, first_share, next_shares
-from bdc_agents.search.budget import Amount
+from bdc_agents.runs.sharing.blocks import block_of, known_to, open_until
+from bdc_agents.runs.sharing.pool import Ended, Pool, first_share, next_shares
 from bdc_agents.search.policy.beliefs import Beliefs
+from bdc_agents.search.round.budget import Amount
 from bdc_agents.types import Frozen, Usage
 
 SCHEMA = (

@@ -12,7 +12,7 @@ from bdc_agents.errors import BDCError
 from bdc_agents.runs.jobs.owners import is_gone as process_is_gone
 from bdc_agents.runs.jobs.sql import SCHEMA, Cursor, SqlJobs
 from bdc_agents.runs.jobs.table import LEASE_SECONDS
-from bdc_agents.runs.pool import Pool
+from bdc_agents.runs.sharing.pool import Pool
 
 JOBS_FILE = "jobs.sqlite"
 _BUSY_SECONDS = 60.0

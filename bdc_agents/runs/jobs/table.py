@@ -14,8 +14,8 @@ from typing import Protocol
 from pydantic import Field
 
 from bdc_agents.config import Budget
-from bdc_agents.search.budget import Amount, caps_on_calls
 from bdc_agents.search.policy.beliefs import Beliefs
+from bdc_agents.search.round.budget import Amount, caps_on_calls
 from bdc_agents.types import Frozen, Problem, Usage, content_hash
 
 LEASE_SECONDS = 120.0

@@ -14,8 +14,9 @@ from typing import Any
 from bdc_agents.config import Budget
 from bdc_agents.data import load_task
 from bdc_agents.errors import ProblemError
-from bdc_agents.runs.endpoints import Load, metered
-from bdc_agents.runs.engine import Engine, OpenRun
+from bdc_agents.runs.collect.endpoints import Load, metered
+from bdc_agents.runs.collect.engine import Engine, OpenRun
+from bdc_agents.runs.collect.worker import Worker, WorkerConfig
 from bdc_agents.runs.jobs.table import Job
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.connect import connected
@@ -28,7 +29,6 @@ from bdc_agents.runs.ray.node import (
     without_data,
 )
 from bdc_agents.runs.ray.spread import Spread
-from bdc_agents.runs.worker import Worker, WorkerConfig
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task, Usage
 

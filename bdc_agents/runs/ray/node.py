@@ -12,7 +12,7 @@ from bdc_agents.agents.failures import shown_url
 from bdc_agents.agents.protocol import Agent, Reply
 from bdc_agents.config import AgentConfig, Settings
 from bdc_agents.errors import BDCError, ConfigError, ProblemError, UsageError
-from bdc_agents.runs.endpoints import Load
+from bdc_agents.runs.collect.endpoints import Load
 from bdc_agents.runs.ray.desk import Line
 from bdc_agents.runs.store import prompts_hash
 from bdc_agents.sandbox import Executor

@@ -14,7 +14,7 @@ from bdc_agents.agents.cache import ReplyCache
 from bdc_agents.agents.protocol import Reply
 from bdc_agents.config import StoreConfig
 from bdc_agents.errors import BDCError
-from bdc_agents.runs.endpoints import Load
+from bdc_agents.runs.collect.endpoints import Load
 from bdc_agents.runs.ray.cluster import RayCluster
 from bdc_agents.runs.ray.desk import Actor, Desk, Method, NodeLost, Service
 from bdc_agents.runs.ray.node import NodePlan, NodeWorker

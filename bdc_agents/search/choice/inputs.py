@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from bdc_agents.search.choice.domain import Domain
+from bdc_agents.search.choice.observed import SEEN, expressions, literal
 from bdc_agents.search.choice.relations import keep_relations
 from bdc_agents.search.choice.stdin_text import varied_text
 from bdc_agents.search.choice.variation import Like
-from bdc_agents.search.observed import SEEN, expressions, literal
 from bdc_agents.syntax import parse, syntax_tree
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase, content_hash
 

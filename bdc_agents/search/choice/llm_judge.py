@@ -6,8 +6,8 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.agents.replies.reading import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import judge_program, judge_schema
-from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.policy.ratings import read_rating
+from bdc_agents.search.round.calls import Answer, Call, derive_seed
 from bdc_agents.types import Problem, Program
 
 TESTS_WEIGHT, JUDGE_WEIGHT = 0.8, 0.2

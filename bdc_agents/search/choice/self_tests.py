@@ -10,7 +10,7 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.agents.replies.reading import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import tests_schema, write_tests
-from bdc_agents.search.calls import Answer, Call, derive_seed
+from bdc_agents.search.round.calls import Answer, Call, derive_seed
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase
 
 TESTS_ASKED = 4

@@ -14,9 +14,9 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.agents.replies.reading import parse_json, under
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import TEXT_LIMIT, expect_output, expected_schema
-from bdc_agents.search.calls import Answer, Call, derive_seed
 from bdc_agents.search.choice.agreement import REFUSED, short_hash
 from bdc_agents.search.choice.inputs import further_inputs, shown_input
+from bdc_agents.search.round.calls import Answer, Call, derive_seed
 from bdc_agents.types import Move, Problem, Program, Split
 
 COINCIDENCE = 0.3

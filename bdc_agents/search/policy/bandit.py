@@ -11,7 +11,7 @@ from random import Random
 from typing import Literal
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.calls import derive_seed
+from bdc_agents.search.round.calls import derive_seed
 
 Credit = Mapping[str, Mapping[str, Sequence[float]]]
 """By author, then by coder: programs, their total reward, how many beat the parent's value."""

@@ -15,11 +15,12 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from bdc_agents.config import SearchConfig
-from bdc_agents.search.calls import derive_seed
 from bdc_agents.search.choice.agreement import WITHIN
 from bdc_agents.search.policy.beliefs import MENDED, MENDS, NOTHING, OUTCOMES, PASSED, Outlook, Told
+from bdc_agents.search.policy.p_ucb import exploration
 from bdc_agents.search.policy.reflect import did_not_help, prune
-from bdc_agents.search.policy.select import EXPANSION_TRIES, exploration, live
+from bdc_agents.search.policy.select import EXPANSION_TRIES, live
+from bdc_agents.search.round.calls import derive_seed
 from bdc_agents.types import Attempt, Kind, Move, Node, Tree
 
 FAILED = OUTCOMES[:-1]
@@ -135,6 +136,19 @@ def plan(tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> list
         turns = (left.agents[(written + turn) % len(left.agents)] for turn in range(left.count))
         return [Move(kind="answer", agent=agent, node="0") for agent in turns]
     return Walk(tree, outlook, config, left).moves()
+
+
+def for_a_person(nodes: Sequence[str], outlook: Outlook, left: Left) -> list[Move]:
+    """A program for each thought that a person wishes to see tried, by whoever is best at it.
+
+    What is believed of a person's thoughts is nothing: it does not compete with moves of agents.
+    """
+    many = left.count if left.calls is None else min(left.count, left.calls)
+    chances = {agent: outlook.chances("write", agent, NOTHING)[-1] for agent in left.agents}
+    agent = max(left.agents, key=lambda name: chances[name])
+    return [
+        Move(kind="write", agent=agent, node=node, gain=round(chances[agent], 4)) for node in nodes[:many]
+    ]
 
 
 class _Place(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from bdc_agents.agents.protocol import Request
 from bdc_agents.config import SearchConfig
 from bdc_agents.prompts import refine_thought, thoughts_schema
-from bdc_agents.search.calls import Call, derive_seed
-from bdc_agents.search.path import latest_program, teaches, thoughts_of
+from bdc_agents.search.nodes.path import latest_program, teaches, thoughts_of
+from bdc_agents.search.round.calls import Call, derive_seed
 from bdc_agents.search.state import Json
 from bdc_agents.types import Node, Problem, Thought, Tree
 

@@ -12,19 +12,20 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.serve.backends.protocol import PromptTooLong
 from bdc_agents.serve.http.completion import Completion
 from bdc_agents.serve.http.description import Health, Model, described
-from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, Receive, ServerLimits
+from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts, Origins
 from bdc_agents.serve.http.library import LibraryModels
 from bdc_agents.serve.http.metrics import Metrics
@@ -39,7 +40,7 @@ from bdc_agents.serve.http.openai import (
     read_fields,
     shortened,
 )
-from bdc_agents.serve.http.served import Answer, Piece, Served
+from bdc_agents.serve.http.served import NO_LIBRARY, Answer, Piece, Served
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.sync import ended
 
@@ -121,7 +122,7 @@ class _Handlers:
         self._served: dict[str, Served] = {}
         for one in served:
             self._served |= {name: one for name in one.names if name not in self._served}
-        self._owner = served[0].owner
+        self._owner = next((one.owner for one in served if one.owner != NO_LIBRARY), None)
         self._metrics = metrics
         self._with_key = with_key
 
@@ -286,7 +287,7 @@ class _Stream(StreamingResponse):
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
         self._pieces = pieces
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         async with aclosing(self._pieces):
             with suppress(_Gone):

@@ -71,10 +71,10 @@ class ModelList(TypedDict):
 
 @with_config(WHOLE)
 class Health(TypedDict):
-    """Whether the server takes requests."""
+    """Whether the server takes requests, and of which library."""
 
     status: Literal["ok", "stopping"]
-    library: str
+    library: str | None
 
 
 def described(models: Sequence[str], ignored: Collection[str], *, with_key: bool) -> Json:

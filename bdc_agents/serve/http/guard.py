@@ -25,6 +25,8 @@ PREFLIGHT = (
 """What a page is told that asks whether it may send a request (CORS)."""
 OPEN = ("/health",)
 """Paths that need no key, and are answered even when the server is full."""
+NO_KEY = "the API key is missing or wrong: send it in the header Authorization: Bearer KEY"
+"""Whatever is wrong with it: who tries keys learns nothing."""
 CHAT = "/v1/chat/completions"
 STOPPING = "the server is stopping; ask again in a while"
 RETRY_SECONDS = 1
@@ -153,7 +155,7 @@ class Guard:
         kind, _, given = (_values(scope, b"authorization") or [b""])[0].partition(b" ")
         same = hmac.compare_digest(sha256(given.strip()).digest(), self._key)
         if not (same and kind.lower() == b"bearer"):
-            raise Refused("the API key is missing or wrong", 401, "invalid_api_key", reason="key")
+            raise Refused(NO_KEY, 401, "invalid_api_key", reason="key")
 
     def _check_room(self, scope: Scope) -> None:
         if scope["path"] == self._work and self._running >= self._limits.requests:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from bdc_agents.errors import UsageError
+from bdc_agents.errors import UsageError, in_words
 from bdc_agents.serve.backends.prompts import call_text, joined, result_text
 from bdc_agents.serve.backends.schemas import ANY_OBJECT, read_schema
 
@@ -388,6 +388,9 @@ def body_of(fields: Mapping[str, Any], ignored: Collection[str] = ()) -> ChatBod
     return body
 
 
+_HOW = {"messages": 'a list such as [{"role": "user", "content": "Write add(a, b)."}]'}
+
+
 def _validated(fields: Mapping[str, Any]) -> ChatBody:
     try:
         return ChatBody.model_validate(fields)
@@ -396,7 +399,8 @@ def _validated(fields: Mapping[str, Any]) -> ChatBody:
         # meant.
         told = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
         place = ".".join(str(step) for step in told["loc"] if isinstance(step, int) or step.isidentifier())
-        raise Refused(f"{place}: {told['msg']}", param=place) from None
+        how = f"; send {_HOW[place]}" if place in _HOW else ""
+        raise Refused(f"{place}: {in_words(told)}{how}", param=place) from None
 
 
 def shortened(text: str) -> str:

@@ -21,14 +21,16 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.chat import create_chat_graph
 from bdc_agents.chat.graph import after_propose, after_read
+from bdc_agents.chat.state import ChatState
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.search.budget import rollouts_at_most
-from bdc_agents.search.state import SearchContext, SearchState, read_context, settings_of
+from bdc_agents.search.context import SearchContext, read_context, settings_of
+from bdc_agents.search.round.budget import rollouts_at_most
+from bdc_agents.search.state import SearchState
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
-from bdc_agents.serve.http.served import Answer, Piece, Searched, Told, Waiting
+from bdc_agents.serve.http.served import NO_LIBRARY, Answer, Piece, Searched, Told, Waiting
 from bdc_agents.serve.keeping import Keep, keep_trace
 from bdc_agents.types import Solution, Trace, Usage
 from bdc_agents.view.text import passes
@@ -98,7 +100,7 @@ class SearchModels:
         ConfigError: If there is no agent, or two have one name.
     """
 
-    owner = "bdc-agents"
+    owner = NO_LIBRARY
     names = (SEARCH, PAPER)
     ignores = IGNORED
 
@@ -179,7 +181,7 @@ class SearchModels:
         try:
             config, budget = read_context({"search": search, "budget": caps}, self._search, self._budget)
         except ConfigError as error:
-            told = str(error).replace("context", "budget", 1)
+            told = str(error).replace("context: budget", "budget")
             raise Refused(told, param="budget") from None
         config, budget = ending_within(self._seconds, config, budget)
         search |= {} if config.rollouts is None else {"rollouts": config.rollouts}
@@ -203,6 +205,7 @@ class SearchModels:
             config,
             context=context,
             stream_mode=["custom", "updates", "values"],
+            output_keys=[*ChatState.__annotations__],  # Also what streams leave out.
             subgraphs=True,
             durability="exit",
         )
@@ -287,7 +290,7 @@ class _Reply:
 
 def _goes_on(node: str, update: Any) -> bool:
     """Whether the run goes on after what a node has said."""
-    leads = {"read": after_read, "propose": after_propose}.get(node)
+    leads = {"read": after_read(()), "propose": after_propose}.get(node)
     return leads is not None and leads(update) != END
 
 

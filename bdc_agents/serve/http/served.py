@@ -69,6 +69,9 @@ class Waiting(TypedDict, total=False):
 Told = Mixed | Searched | Solved | Waiting
 """Our own field of an answer, `bdc`."""
 
+NO_LIBRARY = "bdc-agents"
+"""Owner of models that are no library's."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -110,7 +113,7 @@ class Served(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose models they are: the library's name, or the search."""
+        """Whose models they are: the library's name, or `NO_LIBRARY`."""
         ...
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from bdc_agents.chat.understanding import Heard, Known, hear
 from bdc_agents.config import SearchConfig
 from bdc_agents.errors import ConfigError
-from bdc_agents.search.state import settings_of
+from bdc_agents.search.context import settings_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
 from bdc_agents.serve.http.search import IGNORED, check_form, content, ending_within
 from bdc_agents.serve.http.served import Answer, Piece, Solved
@@ -76,7 +76,7 @@ class SolverModel:
         try:
             _, budget = settings_of(None, caps)
         except ConfigError as error:
-            raise Refused(str(error).replace("context", "budget", 1), param="budget") from None
+            raise Refused(str(error).replace("context: budget", "budget"), param="budget") from None
         if budget.seconds is not None:
             caps["seconds"] = ending_within(self._seconds, SearchConfig(), budget)[1].seconds
         return caps | ({} if body.seed is None else {"seed": body.seed % 2**31})

@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 from bdc_agents.config import Budget, explain
 from bdc_agents.data import problem_from_statement
 from bdc_agents.data.jsonl import read_problem
-from bdc_agents.errors import ConfigError, unknown
-from bdc_agents.search.execute import program_key
+from bdc_agents.errors import refuse, unknown
+from bdc_agents.search.nodes.execute import program_key
 from bdc_agents.types import Frozen, Given, Problem, Solution, StoppedBy, Task, Usage, Verdict
 
 Settings = TypeVar("Settings", bound=Frozen)
@@ -116,23 +116,23 @@ def read_context(
     """The settings of one run: its context overrides the solver's own.
 
     Raises:
-        ConfigError: If a key is unknown, or a value out of range.
+        ConfigError: If a key is unknown, or a value out of range; its message has a line for each.
     """
     known = {*SolverConfig.model_fields, *Budget.model_fields}
-    for key in context or {}:
-        if key not in known:
-            raise ConfigError(unknown("key of the context", key, known))
-    return _changed(config, context), _changed(budget, context)
+    given = dict(context or {})
+    wrong = [unknown("key of the context", str(key), known) for key in given if key not in known]
+    found = _changed(config, given, wrong), _changed(budget, given, wrong)
+    refuse(wrong)
+    return found
 
 
-def _changed(settings: Settings, context: Mapping[str, Any] | None) -> Settings:
-    changes = {key: value for key, value in (context or {}).items() if key in type(settings).model_fields}
-    if not changes:
-        return settings
+def _changed(settings: Settings, given: Mapping[str, Any], wrong: list[str]) -> Settings:
+    changes = {key: value for key, value in given.items() if key in type(settings).model_fields}
     try:
-        return settings.model_validate(settings.model_dump() | changes)
+        return settings.model_validate(settings.model_dump() | changes) if changes else settings
     except ValidationError as error:
-        raise ConfigError(explain(error, "context", type(settings))) from None
+        wrong += explain(error, "context", type(settings)).splitlines()
+        return settings
 
 
 # --- choosing -----------------------------------------------------------------------------

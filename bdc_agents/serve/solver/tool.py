@@ -4,7 +4,7 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
-from bdc_agents.search.state import Emit
+from bdc_agents.search.events import Emit
 from bdc_agents.search.tool import problem_tool, told
 from bdc_agents.serve.solver.answers import SolverAnswer
 from bdc_agents.serve.solver.runnable import BDCSolver

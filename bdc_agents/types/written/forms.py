@@ -94,7 +94,7 @@ def _from_object(given: Mapping[Any, Any], own_checker: bool) -> Any:
     if own_checker and kinds == ["stdin"]:
         parts.setdefault("expected", "")
     if "expected" not in parts and kinds != ["code"]:
-        raise Unread('expected: Field required: what is right, such as "expected": "5"')
+        raise Unread('expected: it is missing: what is right, such as "expected": "5"')
     return _OBJECTS[kinds[0]](given, parts)
 
 

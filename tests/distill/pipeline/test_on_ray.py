@@ -163,7 +163,7 @@ async def test_what_the_job_refuses_is_refused_here(
     node: Callable[..., OneNode], recipe: Recipe, trace: Make, tmp_path: Path
 ) -> None:
     node()
-    with pytest.raises(UsageError, match="2 of 2 traces"):
+    with pytest.raises(UsageError, match="2 problems of 2 traces"):
         await distill_on_ray([trace(0), trace(1)], "library", recipe, address="auto")
     assert not (tmp_path / "library").exists()
     assert not (tmp_path / "library.work" / "driver").exists()

@@ -81,7 +81,7 @@ def test_too_few_problems_are_refused_or_train_one_expert(
     recipe: Recipe, trace: Make, tmp_path: Path
 ) -> None:
     traces = [trace(n) for n in range(5)]
-    with pytest.raises(UsageError, match=r"5 of 5 traces .* at least 8"):
+    with pytest.raises(UsageError, match=r"5 problems of 5 traces .* at least 8"):
         distill(traces, tmp_path / "library", recipe)
     made = distill(traces, tmp_path / "library", recipe, one_expert=True)
     assert made.library.names == ("shared",)

@@ -17,7 +17,7 @@ import torch
 
 from bdc_agents.distill.pipeline import distill
 from bdc_agents.distill.recipe import Recipe
-from bdc_agents.distill.training.rows import row_key, training_rows
+from bdc_agents.distill.training.rows import training_rows
 from bdc_agents.distill.update import update, used_recipe
 from bdc_agents.errors import ConfigError, ModelError, UsageError
 from bdc_agents.experts.clusters import Clusters
@@ -25,6 +25,7 @@ from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.manifest import write_manifest
 from bdc_agents.experts.router import Router
 from bdc_agents.runs import open_run, write_trace
+from bdc_agents.search.traces import row_key
 from bdc_agents.types import Trace
 
 Make = Callable[..., Trace]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdc_agents.distill.training.rows import EncodedRow, encode_rows, held_out, read_rows, row_key
+from bdc_agents.distill.training.rows import EncodedRow, encode_rows, held_out, read_rows
 from bdc_agents.errors import ModelError, ProblemError
-from bdc_agents.search.traces import Row
+from bdc_agents.search.traces import Row, row_key
 
 
 def row(number: int = 0, ask: str = "Add one.", answer: str = "return x + 1") -> Row:

@@ -10,9 +10,9 @@ from bdc_agents.config import Budget, SearchConfig, StoreConfig
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import BDCError, ConfigError, UsageError
 from bdc_agents.runs import open_run, read_run, read_traces
-from bdc_agents.runs.collect import CollectConfig
+from bdc_agents.runs.collect.progress import Progress
+from bdc_agents.runs.collect.run import CollectConfig
 from bdc_agents.runs.jobs.sqlite import SqliteJobs
-from bdc_agents.runs.progress import Progress
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Trace
 

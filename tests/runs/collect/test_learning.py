@@ -11,10 +11,10 @@ from bdc_agents.agents.protocol import Request
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.runs import read_traces
-from bdc_agents.runs.beliefs import beliefs_of, keep_beliefs, load_beliefs
-from bdc_agents.runs.blocks import block_of, known_to, start_of
-from bdc_agents.runs.collect import CollectConfig, Collected, acollect
-from bdc_agents.runs.engine import local_engine
+from bdc_agents.runs.collect.engine import local_engine
+from bdc_agents.runs.collect.run import CollectConfig, Collected, acollect
+from bdc_agents.runs.sharing.beliefs import beliefs_of, keep_beliefs, load_beliefs
+from bdc_agents.runs.sharing.blocks import block_of, known_to, start_of
 from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.testing import ScriptedExecutor
 from bdc_agents.types import Trace

@@ -16,11 +16,12 @@ from bdc_agents.cli.collect import _report
 from bdc_agents.config import AgentConfig, Budget, SearchConfig, Settings
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.evaluate.figures.survey import survey
-from bdc_agents.runs import read_traces, rounds
-from bdc_agents.runs.beliefs import beliefs_of, keep_beliefs, load_beliefs
-from bdc_agents.runs.blocks import block_of, known_to
-from bdc_agents.runs.collect import CollectConfig, Collected, acollect
-from bdc_agents.runs.engine import local_engine
+from bdc_agents.runs import read_traces
+from bdc_agents.runs.collect.engine import local_engine
+from bdc_agents.runs.collect.run import CollectConfig, Collected, acollect
+from bdc_agents.runs.sharing import rounds
+from bdc_agents.runs.sharing.beliefs import beliefs_of, keep_beliefs, load_beliefs
+from bdc_agents.runs.sharing.blocks import block_of, known_to
 from bdc_agents.runs.store import scan_traces
 from bdc_agents.search.policy.beliefs import Beliefs
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor

@@ -15,8 +15,8 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import load_tasks
 from bdc_agents.errors import BDCError, ConfigError, ModelError, ProblemError
 from bdc_agents.runs import read_traces
-from bdc_agents.runs.collect import CollectConfig, Collected, acollect
-from bdc_agents.runs.engine import OpenRun, local_engine
+from bdc_agents.runs.collect.engine import OpenRun, local_engine
+from bdc_agents.runs.collect.run import CollectConfig, Collected, acollect
 from bdc_agents.runs.ray import connect, engine, node, spread
 from bdc_agents.runs.ray.desk import Desk, NodeLost, Service
 from bdc_agents.runs.ray.engine import plan_for, search_on

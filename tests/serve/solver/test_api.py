@@ -201,7 +201,8 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
     for path in ("/v1/models", "/v1/chat/completions", "/metrics", "/nowhere"):
         answer = httpx.get(f"{server.url}{path}", headers=headers)
         assert answer.status_code == 401
-        assert answer.json()["error"]["message"] == "the API key is missing or wrong"
+        told = "the API key is missing or wrong: send it in the header Authorization: Bearer KEY"
+        assert answer.json()["error"]["message"] == told
         assert answer.headers["www-authenticate"] == "Bearer"
     assert len(backend.requests) == before
 
@@ -212,7 +213,8 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"messages": []}, "messages"),
+        ({"messages": []}, 'messages: it is empty; send a list such as [{"role": "user"'),
+        ({"messages": None}, 'messages: a list is needed; send a list such as [{"role": "user"'),
         ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
         ({"messages": [{"role": "system", "content": "x"}]}, "no text from the user"),

@@ -70,6 +70,10 @@ def client_of(running: Running) -> Any:
     return openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0)
 
 
+def test_health_names_no_library_where_none_is_served(serve: Callable[..., Running]) -> None:
+    assert httpx.get(f"{serve(learns).url}/health").json() == {"status": "ok", "library": None}
+
+
 # --- those who mean well ----------------------------------------------------------------------------
 
 
@@ -270,7 +274,7 @@ def test_a_requests_budget_holds(serve: Callable[..., Running]) -> None:
     ("change", "says"),
     [
         ({"budget": {"cals": 3}}, "unknown key 'cals'; did you mean calls"),
-        ({"budget": {"calls": 0}}, "greater than or equal to 1"),
+        ({"budget": {"calls": 0}}, "at least 1 is needed"),
         ({"budget": {"seconds": "soon"}}, "seconds"),
         ({"budget": 4}, "budget"),
         ({"n": 2}, "one answer"),
@@ -327,7 +331,7 @@ class Waiting(ScriptedAgent):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_stops_its_calls(serve: Callable[..., Running], stream: bool) -> None:
-    agent = Waiting()
+    agent = Waiting()  # A stream has told by then whom it asks: pieces have come, and more are waited for.
     running = serve(agents=[agent])
     with pytest.raises(httpx.ReadTimeout):
         running.post(ASK | {"stream": stream}, timeout=1.5)

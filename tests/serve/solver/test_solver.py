@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
@@ -22,10 +23,19 @@ from bdc_agents.distill.training.rows import training_rows
 from bdc_agents.errors import BDCError, ConfigError, ProblemError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import Job
-from bdc_agents.serve import BDCSolver, ChatRequest, RoutedModel, SolverConfig, create_solver_graph
+from bdc_agents.serve import (
+    BDCSolver,
+    ChatRequest,
+    RoutedModel,
+    SolverConfig,
+    SolverEvent,
+    create_solver_graph,
+)
 from bdc_agents.serve.backends.protocol import PromptTooLong
 from bdc_agents.serve.solver.answers import problem_of
-from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
+from bdc_agents.testing import ScriptedAgent, ScriptedExecutor, ScriptedModel
+
+from ...event_types import check, types_of
 
 DOUBLE = {"statement": "Write double(x), which returns twice x.", "tests": ["assert double(4) == 8"]}
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
@@ -216,8 +226,41 @@ async def test_the_async_ways(scripted: Make, executor: ScriptedExecutor) -> Non
     assert [found.solved async for found in solver.astream(DOUBLE)] == [True]
     with pytest.raises(ConfigError, match="unknown key of the context 'sample'; did you mean samples"):
         await solver.ainvoke(DOUBLE, sample=3)
-    with pytest.raises(ConfigError, match="samples"):
-        await solver.ainvoke(DOUBLE, samples=0)
+    with pytest.raises(ConfigError) as caught:
+        await solver.ainvoke(DOUBLE, samples=0, call=3, tokens=-1)
+    told = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in told] == [
+        "unknown key of the context 'call'; did you mean calls, escalate?",
+        "context",
+        "context",
+    ]
+    assert "samples" in told[1]
+    assert "tokens" in told[2]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_a_config_reaches_the_runs_of_the_search(
+    sync: bool, scripted: Make, executor: ScriptedExecutor
+) -> None:
+    big = ScriptedModel(respond=answers(RIGHT))
+    solver = BDCSolver(scripted(always_wrong), agents={"big": big}, executor=executor)
+    collector = RunCollectorCallbackHandler()
+    config: Any = {"callbacks": [collector], "tags": ["mine"], "metadata": {"k": 1}, "run_name": "ours"}
+    if sync:
+        await asyncio.to_thread(solver.invoke, DOUBLE, config)
+    else:
+        await solver.ainvoke(DOUBLE, config)
+    (root,) = collector.traced_runs
+    assert root.name == "ours"
+    found, names = [root], list[str]()
+    while found:
+        run = found.pop()
+        found += run.child_runs
+        if run.run_type == "llm":
+            names.append(run.name)
+            assert {"mine", "agent:big"} <= {*run.tags}
+            assert (run.extra or {})["metadata"]["k"] == 1
+    assert names == ["big: boost"] * 2
 
 
 async def test_in_a_node_of_another_app_with_a_checkpointer(
@@ -254,6 +297,7 @@ async def test_the_graph_tells_its_steps_and_is_embedded(
             {"problem": DOUBLE}, config, context={"samples": 2}, stream_mode="custom"
         )
     ]
+    assert check(told, SolverEvent) == {*types_of(SolverEvent)}
     kinds = [event["type"] for event in told]
     assert kinds[:3] == ["routed", "answered", "program"]
     assert kinds.count("answered") == 2

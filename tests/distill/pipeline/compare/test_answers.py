@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from bdc_agents.data import load_tasks
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.evaluate.library import CompareConfig
 from bdc_agents.evaluate.library.bench import Bench
-from bdc_agents.evaluate.library.held_out import reference_rows
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.library.peers import TwoPasses, XLoraBackend, classifier, xlora
 from bdc_agents.evaluate.library.replies import _backend, _weigh
 from bdc_agents.experts.base import load_base
@@ -37,7 +38,7 @@ def test_replies_are_those_of_the_served_library(place: Path, out: Path) -> None
     async def ask() -> None:
         served = RoutedModel.from_library(place / "library", dtype="float32")
         for task in tasks[:2]:
-            (row,) = reference_rows([task])
+            (row,) = reference_rows(known_solutions([task]))
             for name, model in (("router-default", "bdc"), ("cluster-1", "cluster-1"), ("base", "base")):
                 text = task.problem.statement
                 request = await served.request(row.prompt, model=model, text=text, max_tokens=6)
@@ -54,7 +55,7 @@ def test_each_method_answers_with_its_own_mixture(config: Config, place: Path, b
     task = next(load_tasks(str(place / "new.jsonl")))
     loaded, library = load_base(base, dtype="float32"), ExpertLibrary(place / "library")
     vector = bench.encoder.embed([task.problem.statement])
-    (row,) = reference_rows([task])
+    (row,) = reference_rows(known_solutions([task]))
     text = loaded.tokenizer.apply_chat_template(list(row.prompt), add_generation_prompt=True, tokenize=False)
     ids = torch.tensor([loaded.tokenizer(text, add_special_tokens=False)["input_ids"]])
     member = torch.from_numpy(bench.clusters.place(vector))
@@ -110,7 +111,7 @@ def test_each_method_answers_with_its_own_mixture(config: Config, place: Path, b
 
 def test_xlora_writes_with_a_cache_what_peft_writes_without(place: Path, base: str) -> None:
     loaded, library = load_base(base, dtype="float32"), ExpertLibrary(place / "library")
-    rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
+    rows = reference_rows(known_solutions(list(load_tasks(str(place / "new.jsonl")))))
     requests = [ChatRequest(row.prompt, max_tokens=6 + 3 * n) for n, row in enumerate(rows)]
 
     async def written(model: Any) -> list[ChatReply]:

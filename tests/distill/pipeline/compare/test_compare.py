@@ -16,12 +16,13 @@ import torch
 from peft import PeftModel
 
 from bdc_agents.data import load_tasks
+from bdc_agents.distill.lessons import reference_rows
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.evaluate.figures.metrics import paired, wilson
 from bdc_agents.evaluate.library import CompareConfig, compare
 from bdc_agents.evaluate.library.bench import Bench
 from bdc_agents.evaluate.library.config import METHODS
-from bdc_agents.evaluate.library.held_out import reference_rows
+from bdc_agents.evaluate.library.held_out import known_solutions
 from bdc_agents.evaluate.library.peers import plain_sums
 from bdc_agents.evaluate.library.replies import ReplyLine, tokens_per_second
 from bdc_agents.evaluate.library.run import Watch
@@ -73,7 +74,7 @@ def test_losses_and_intervals_are_those_of_plain_runs(place: Path, out: Path, ba
     library = ExpertLibrary(place / "library")
     from bdc_agents.distill.training.rows import encode_rows
 
-    rows = reference_rows(list(load_tasks(str(place / "new.jsonl"))))
+    rows = reference_rows(known_solutions(list(load_tasks(str(place / "new.jsonl")))))
     encoded = encode_rows(rows, [-1] * PROBLEMS, loaded.tokenizer, max_length=256, validation=0).train
     numbers, tokens = list(range(PROBLEMS)), sum(row.target_tokens for row in encoded)
     plain = plain_sums(loaded.model.eval(), encoded, numbers, 4096)
@@ -97,7 +98,7 @@ def test_programs_that_pass_are_counted(config: Config, place: Path, tmp_path: P
         ReplyLine(
             method=method,
             problem=task.problem.id,
-            text=reference_rows([task])[0].completion if number in solved else "no program",
+            text=reference_rows(known_solutions([task]))[0].completion if number in solved else "no program",
             completion_tokens=10,
             began=100.0 * number,
             ended=100.0 * number + 5,
@@ -139,8 +140,9 @@ def test_a_reference_row_is_a_training_row(place: Path, trace: Make) -> None:
 
     solved = trace(3)
     task = Task(problem=solved.problem, hidden=HiddenTests((), solved.solution.code))
-    assert reference_rows([task]) == extract_traces(solved)
-    assert reference_rows([Task(problem=solved.problem)]) == ()
+    (row,), (written,) = reference_rows(known_solutions([task])), extract_traces(solved)
+    assert row == written.model_copy(update={"kind": "reference"})
+    assert reference_rows(known_solutions([Task(problem=solved.problem)])) == ()
 
 
 SCRIPT = """

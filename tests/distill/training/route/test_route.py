@@ -15,13 +15,13 @@ from bdc_agents.distill.training.router import RouterConfig
 from bdc_agents.errors import ConfigError, ModelError
 from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.router import ROUTER, Router, RouterShape, ownership
+from bdc_agents.experts.router import ROUTER, Router, RouterFacts, RouterShape, ownership
 
 Make = Callable[..., ExpertLibrary]
 SHAPES = [
     RouterShape(granularity=granularity, scope=scope)
     for granularity in ("rank", "expert")
-    for scope in ("layer", "model")
+    for scope in ("layer", "embedded", "model")
 ]
 
 
@@ -145,7 +145,69 @@ def test_the_shared_expert_takes_its_share_from_the_start(make_library: Make) ->
     assert torch.allclose(own[:, 3], torch.full((7, 4), 0.25), atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, RouterShape(top_k=2, layers=(0,)), RouterShape(scaling="paper")])
+@pytest.mark.parametrize("scope", ["layer", "embedded", "model"])
+def test_a_residual_router_starts_with_the_expert_of_all_rows_alone(scope: Any, make_library: Make) -> None:
+    router = Router.start(make_library(), RouterShape(scaling="residual", scope=scope))
+    assert router.experts == ("cluster-0", "cluster-1", "cluster-2", "shared")
+    for own in router.weights(vectors()).values():
+        assert torch.equal(own, torch.tensor([0.0, 0, 0, 1])[None, :, None].expand(7, 4, 4))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10**6),
+    top_k=st.sampled_from([None, 1, 2, 3]),
+    scope=st.sampled_from(["layer", "embedded"]),
+)
+def test_residual_gates_are_bounded_and_what_they_take_is_the_shared_experts(
+    seed: int, top_k: int | None, scope: Any, library_once: ExpertLibrary
+) -> None:
+    shape = RouterShape(scaling="residual", scope=scope, top_k=top_k)
+    for own in stir(Router.start(library_once, shape), seed).weights(vectors(5, seed)).values():
+        assert torch.allclose(own.sum(1), torch.ones(5, 4), atol=1e-5)
+        assert (own[:, :3].abs() <= 2).all()
+        assert ((own[:, :3] != 0).any(2).sum(1) <= (top_k or 3)).all()
+
+
+def test_a_residual_router_needs_the_expert_of_all_rows(make_library: Make) -> None:
+    with pytest.raises(ModelError, match="scaling = 'residual', and no expert was trained on all rows"):
+        Router.start(make_library((0, 1, 2)), RouterShape(scaling="residual"))
+
+
+def test_layers_of_an_embedded_router_differ_by_their_vectors_alone(make_library: Make) -> None:
+    router = stir(Router.start(make_library(), RouterShape(scope="embedded", start="random", hidden=5)))
+    x = torch.from_numpy(vectors())
+    z = torch.cat([x, x @ torch.nn.functional.normalize(router.centroids, dim=1).T], 1)
+    for n, own in enumerate(router.weights(x).values()):
+        hidden = torch.relu(z @ router.w1 + router.b1 + router.layer[n])
+        scores = (hidden @ router.w2[0] + router.b2[0]).view(7, 3, 4)
+        assert torch.allclose(own, scores.softmax(1), atol=1e-5)
+
+
+def test_an_embedded_router_is_small() -> None:
+    """For Qwen2.5-Coder-0.5B with five experts of rank 8: 168 layers, vectors of 384 numbers."""
+    layers = tuple(f"model.layers.{n}.{name}" for n in range(24) for name in "abcdefg")
+    experts = {f"cluster-{n}": "" for n in range(5)}
+
+    def size(scope: Any) -> int:
+        shape = RouterShape(scope=scope)
+        facts = RouterFacts(
+            shape=shape, layers=layers, experts=experts, rank=8, scale=2.0, clusters=5, size=384
+        )
+        return sum(parameter.numel() for parameter in Router(facts).parameters())
+
+    assert size("embedded") < 50_000 < 4_000_000 < size("layer")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *SHAPES,
+        RouterShape(top_k=2, layers=(0,)),
+        RouterShape(scaling="paper"),
+        RouterShape(scaling="residual", scope="embedded"),
+    ],
+)
 def test_a_router_is_stored_exactly(shape: RouterShape, make_library: Make) -> None:
     library = make_library()
     router = stir(Router.start(library, shape))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bdc_agents.distill.training.checkpoint import read_losses
+from bdc_agents.distill.training.crossfit import Folds
 from bdc_agents.distill.training.loop import Position, Report, TrainingStopped
 from bdc_agents.distill.training.loss import RowLoss, row_sums
 from bdc_agents.distill.training.router import METRICS, RouterConfig, RouterTraining, imbalance, train_router
@@ -19,7 +20,7 @@ from bdc_agents.errors import ModelError
 from bdc_agents.experts.base import Base, check_base
 from bdc_agents.experts.clusters import Clusters
 from bdc_agents.experts.library import ExpertLibrary
-from bdc_agents.experts.lora import load_experts
+from bdc_agents.experts.lora import attach_experts, load_experts
 from bdc_agents.experts.router import Router
 from bdc_agents.search.traces import Row
 
@@ -36,7 +37,11 @@ def library(make_library: Make, toy_clusters: Callable[..., Clusters]) -> Expert
 
 @pytest.fixture
 def toy(library: ExpertLibrary, base: Base) -> tuple[Encoded, torch.Tensor]:
-    """Rows whose completions one of the two experts wrote, and vectors that tell which one."""
+    return written_by(library, base)
+
+
+def written_by(library: ExpertLibrary, base: Base) -> tuple[Encoded, torch.Tensor]:
+    """Rows whose completions one of the first two experts wrote, and vectors that tell which one."""
     adapters = load_experts(library, base.model)
     rows, vectors, generator = [], [], torch.Generator().manual_seed(0)
     for n in range(40):
@@ -63,7 +68,15 @@ def best_losses(library: ExpertLibrary, base: Base, encoded: Encoded) -> float:
     return float(sums.sum()) / sum(row.target_tokens for row in encoded.validation)
 
 
-@pytest.mark.parametrize("changes", [{}, {"granularity": "expert", "scope": "model"}, {"start": "random"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"granularity": "expert", "scope": "model"},
+        {"start": "random"},
+        {"scope": "embedded", "hidden": 32},
+    ],
+)
 def test_training_finds_the_expert_that_wrote_each_completion(
     changes: dict[str, Any], library: ExpertLibrary, base: Base, toy: tuple[Encoded, torch.Tensor]
 ) -> None:
@@ -115,6 +128,78 @@ def test_the_gradient_is_that_of_the_loss(
         training.adapters.grads.any()
     )
     training.close()
+
+
+def test_a_residual_router_adds_the_expert_that_wrote_each_completion(
+    make_library: Make, toy_clusters: Callable[..., Clusters], base: Base
+) -> None:
+    """From the expert of all rows alone, whose gates are all that is learnt."""
+    clusters = toy_clusters(2, temperature=100.0)
+    library = make_library((0, 1, -1), clusters, strength=0.1, targets=TARGETS)
+    encoded, vectors = written_by(library, base)
+    config = QUICK.model_copy(update={"epochs": 8, "patience": None, "scaling": "residual"})
+    training = RouterTraining(library, encoded, vectors, base, config)
+    trained = training.run(resume=False)
+    training.close()
+    history = [epoch["validation"] for epoch in trained.metrics["epochs"]]
+    best = best_losses(library, base, encoded)
+    assert min(history) - best < 0.25 * (history[0] - best)
+    assert not any("of its weight" in warning for warning in trained.metrics["warnings"])
+
+
+def test_rows_in_training_meet_experts_that_have_not_seen_them(
+    library: ExpertLibrary, base: Base, toy: tuple[Encoded, torch.Tensor]
+) -> None:
+    """A training row has the loss of its fold's experts, a held-out one that of the library's."""
+    encoded, vectors = toy
+    made = [{name: library.weights(name) for name in library.names} for _ in range(2)]
+    for fold, experts in enumerate(made):
+        for state in experts.values():
+            for tensor in state.values():
+                tensor.mul_(0.5 + fold)  # Unlike each other and unlike the library's.
+    folds = Folds(lambda problem_id: int(problem_id[1:]) % 3 % 2, (*made,))
+    training = RouterTraining(library, encoded, vectors, base, QUICK, folds=folds)
+    mixtures = training.router.weights(vectors)
+    numbers = [0, 1, 2, 35]
+    found = row_sums(training.loss, [(n, 0) for n in numbers], 128)
+    training.close()
+    for n, loss in zip(numbers, found.tolist(), strict=True):
+        row = training.rows[n]
+        one = made[folds.of(row.problem_id)] if n < len(encoded.train) else None
+        states = one or {name: library.weights(name) for name in library.names}
+        adapters = attach_experts(base.model, library.shape, [states])
+        weights = {name: own[[n]] for name, own in mixtures.items()}
+        with adapters.route(weights=weights), torch.no_grad():
+            logits = base.model(input_ids=torch.tensor([row.ids])).logits[0, 4:-1]
+        adapters.detach()
+        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[5:]), reduction="sum")
+        assert loss == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_cross_fitted_router_resumes_and_differs_from_one_that_is_not(
+    library: ExpertLibrary, base: Base, toy: tuple[Encoded, torch.Tensor], tmp_path: Path
+) -> None:
+    encoded, vectors = toy
+    other = {name: {key: 0.5 * own for key, own in library.weights(name).items()} for name in library.names}
+    folds = Folds(lambda problem_id: int(problem_id[1:]) % 2, (other, other))
+
+    def trained(given: Folds | None, epochs: int, resume: bool = False) -> Router:
+        config = QUICK.model_copy(update={"epochs": epochs, "patience": None})
+        training = RouterTraining(library, encoded, vectors, base, config, tmp_path, folds=given)
+        try:
+            return training.run(resume).router
+        finally:
+            training.close()
+
+    once = trained(folds, 2)
+    again = trained(folds, 2, resume=True)
+    plain = trained(None, 2, resume=True)  # The checkpoint of other experts is not gone on from.
+
+    def same(other: Router) -> bool:
+        return all(torch.equal(*pair) for pair in zip(once.parameters(), other.parameters(), strict=True))
+
+    assert same(again)
+    assert not same(plain)
 
 
 def test_imbalance_is_zero_where_experts_are_used_alike() -> None:

@@ -1,0 +1,1 @@
+"""A person in the loop: `questions` they are asked and how answers are read; `decisions`, what follows."""
