@@ -1,6 +1,5 @@
 """Makes texts and numbers safe and short for people's screens."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
