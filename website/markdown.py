@@ -3,7 +3,6 @@
 https://llmstxt.org says what the file is: an index of a site's pages for readers that are programs.
 """
 
-import os
 import re
 import shutil
 import tomllib
@@ -11,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from website.pages import prose
+
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'"
 )
 """What a browser may load for a page: what is on the site. The generator's scripts are in its pages."""
+LINKED = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 
 
@@ -57,10 +59,10 @@ def _listed(nav: list[dict[str, Any]], pages: Path, deep: int = 0) -> Iterator[s
 
 def _first_sentence(page: Path) -> str:
     """What a page says first, below its title."""
-    text = COMMENT.sub("", page.read_text(encoding="utf-8"))
-    for paragraph in text.split("\n\n"):
+    lines = (line if outside else "" for outside, line in prose(page.read_text(encoding="utf-8")))
+    for paragraph in COMMENT.sub("", "\n".join(lines)).split("\n\n"):
         words = " ".join(paragraph.split())
-        if words and not words.startswith(("#", "`", "|", "!", "<", "-", "[")):
-            sentence = re.split(r"(?<=[a-z)`*][.:])\s", words)[0]
-            return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", sentence)
-    return os.fspath(page.stem)
+        if words and not words.startswith(("#", "|", "!", "<", "-", "[")):
+            sentence = re.split(r"(?<=[\w)`*\"])\.(?:\s|$)", LINKED.sub(r"\1", words))[0].rstrip(":")
+            return f"{sentence}."
+    return f"{page.stem}."

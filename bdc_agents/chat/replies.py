@@ -1,7 +1,7 @@
 """What a conversation's replies say, in Markdown: what was understood, what is asked, what was found.
 
-Texts of agents, programs and persons are hostile here: each is one short line in a code span, or stands in a
-fence that it cannot close.
+Texts of agents, programs and persons are hostile here: each is one short line, in a code span or with every
+mark of Markdown taken from it, or stands in a fence that it cannot close.
 """
 
 import re
@@ -37,6 +37,8 @@ PATH_SHOWN = 6
 THOUGHTS_SHOWN = 12
 _LINE = 120
 """Characters of a text of somebody else's in a line."""
+_THOUGHT = 600
+"""Characters of a thought that a person decides on: as many as an agent may write."""
 
 
 # --- before the search ----------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ def understood(
     assert problem is not None
     lines = [_opening(heard, problem, known, before)]
     if heard.remark:
-        lines.append(f"Your remark goes to the agents: {code(one_line(heard.remark, 2 * _LINE))}")
+        lines.append(f"Your remark goes to the agents: {quoted(heard.remark)}")
     lines.append(_tests(problem, heard.sources))
     if problem.checker.tolerance:
         lines.append(f"Numbers may be off by {problem.checker.tolerance:g}.")
@@ -213,7 +215,7 @@ _OR_ELSE = "Or send a test, a wish or another problem instead."
 
 def _thought(number: int, args: Json) -> str:
     by = f"{named(args['agent'])} at node {args['node']}"
-    return f"{number}. {by}: {code(one_line(args['text'], 2 * _LINE))}"
+    return f"{number}. {by}: {quoted(args['text'], _THOUGHT)}"
 
 
 def _ways(asks: Sequence[Ask]) -> list[str]:
@@ -264,7 +266,7 @@ def decided(reviews: Sequence[Review]) -> str:
     if first.decision == "edit":
         on = "Your program does not pass, and the search goes on."
         return "Your program passes, and is the answer." if first.accepts else on
-    why = f": {_quoted(first)}" if first.text else ""
+    why = f": {quoted(first.text)}" if first.text else ""
     return {
         "approve": "You took the program.",
         "reject": f"You refused the program, and the search goes on{why or '.'}",
@@ -274,11 +276,7 @@ def decided(reviews: Sequence[Review]) -> str:
 
 def _about_thought(row: Review) -> str:
     what = {"edit": "is now yours:", "reject": "is pruned:", "respond": "goes on with your thought:"}
-    return f"node {row.node} {what[row.decision]} {_quoted(row)}" if row.text else ""
-
-
-def _quoted(row: Review) -> str:
-    return code(one_line(row.text, 2 * _LINE))
+    return f"node {row.node} {what[row.decision]} {quoted(row.text)}" if row.text else ""
 
 
 # --- after the search -----------------------------------------------------------------------------------
@@ -308,6 +306,8 @@ def found(
     if solution.code:
         parts.append(fence(solution.code))
         parts.append(_author(solution, tree))
+    if solution.solved and not stale:
+        parts.append(_wished(problem, heard.get("remark", "")))
     if not solution.solved:
         parts += [_failure(solution), _help(problem, solution)]
     parts += [_cost(solution, spent), tree_lines(solution, tree)]
@@ -355,6 +355,12 @@ def _author(solution: Solution, tree: Tree) -> str:
     return f"Written by {by}: {move}{where}."
 
 
+def _wished(problem: Problem, remark: str) -> str:
+    """That a wish is not judged, where no test came with it."""
+    tested = not remark or (problem.defines and f"{problem.defines}(" in remark)
+    return "" if tested else f"No test tells whether it does as you wish: {quoted(remark)}"
+
+
 def _move(node: Node, solution: Solution) -> str:
     if node.thought is None:
         return "a direct answer"
@@ -399,23 +405,19 @@ def _help(problem: Problem, solution: Solution) -> str:
 
 def _cost(solution: Solution, spent: Mapping[str, Usage]) -> str:
     used = sum(solution.usage.values(), Usage())
-    line = (
-        f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {_money(used)}, {solution.seconds:.1f} s"
-    )
+    line = f"{_took(used)}, {solution.seconds:.1f} s"
     before = sum(spent.values(), Usage())
     if before.calls:
-        both = used + before
-        since = f"{plural(both.calls, 'call')}, {count(both.tokens)} tokens, {_money(both)}"
-        line += f" (since the problem began: {since})"
+        line += f" (since the problem began: {_took(used + before)})"
     by = ", ".join(f"{named(name)} {one.calls}" for name, one in solution.usage.items() if one.calls)
     return f"Cost: {line}." + (f" Calls by agent: {by}." if by else "")
 
 
-def _money(used: Usage) -> str:
-    if used.cost is None and used.calls:
-        return "price unknown"
+def _took(used: Usage) -> str:
+    """Calls, tokens, and money where it is known that some was spent."""
+    told = [plural(used.calls, "call"), f"{count(used.tokens)} tokens"]
     # Without the sign: of what stands between two of them, chat clients make a formula.
-    return f"{money(used.cost or 0.0).replace('$', '')} dollars"
+    return ", ".join([*told, f"{money(used.cost)[1:]} dollars"] if used.cost else told)
 
 
 def tree_lines(solution: Solution, tree: Tree) -> str:
@@ -443,7 +445,7 @@ def node_line(node: Node) -> str:
     if node.thought is None:
         return f"the problem: {worth}"
     who = "you" if node.thought.agent == PERSON else named(node.thought.agent)
-    return f"{who}: {code(one_line(node.thought.text, _LINE))} ({worth})"
+    return f"{who}: {quoted(node.thought.text, _LINE)} ({worth})"
 
 
 # --- texts of others ------------------------------------------------------------------------------------
@@ -462,7 +464,13 @@ def fence(program: str) -> str:
     return f"{marks}python\n{printable(program).strip()}\n{marks}"
 
 
-_MARKS = re.compile(r"([\\`*_\[\]<>|#~!$])")
+_MARKS = re.compile(r"([\\`*_\[\]<>|#~!$@]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+"""Marks of Markdown, of formulas, and what makes an address a link without any."""
+
+
+def quoted(text: str, limit: int = 2 * _LINE) -> str:
+    """Somebody's sentence in a line, told apart from ours."""
+    return f"*{safe(text, limit)}*" if text.strip() else "nothing"
 
 
 def named(agent: str) -> str:

@@ -99,11 +99,12 @@ class SearchingNodes(Nodes):
         }
 
     async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """As in every search, unless a known program has ended it before the first round."""
-        return {} if state.get("stopped_by") else await super().select(state, runtime)
+        """As in every search, unless a known program has ended it before the first round.
 
-    async def select(self, state: SearchState, runtime: SearchRuntime) -> Json:
-        """As in every search; then tells who is asked for what, as a round may take minutes."""
+        Then tells who is asked for what, as a round may take minutes.
+        """
+        if state.get("stopped_by"):
+            return {}
         changes = await super().select(state, runtime)
         after = {**state, **changes}
         plan = Plan() if after.get("stopped_by") else Plan.model_validate(after.get("plan") or {})

@@ -224,7 +224,7 @@ class Problem(Frozen):
     """How outputs and values are compared."""
     limits: Limits = Limits()
     """What one program may use."""
-    difficulty: str | None = None
+    difficulty: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     """A label for reports."""
     tags: tuple[str, ...] = ()
     """Labels for reports."""

@@ -242,11 +242,14 @@ async def test_a_wish_in_words_goes_into_the_prompts_and_needs_a_new_program(
     await talk.say(STATED)
     calls = talk.calls
     understood, reply = await talk.say("please without the builtin sum")
-    assert "Your remark goes to the agents: `please without the builtin sum`" in understood
+    assert "Your remark goes to the agents: *please without the builtin sum*" in understood
     asked = [str(request.messages) for one in talk.agents for request in one.requests][-1]
     assert "The person who asked adds:\\n- please without the builtin sum" in asked
     assert talk.calls > calls
     assert fenced(LOOP) in reply
+    assert "No test tells whether it does as you wish: *please without the builtin sum*" in reply
+    _, reply = await talk.say("it fails for the empty list: total([]) should be 0")
+    assert "No test tells" not in reply
 
 
 async def test_a_wish_that_nobody_meets_is_told(executor: Executor) -> None:

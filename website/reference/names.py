@@ -13,6 +13,7 @@ PACKAGES = {
     "search": "Boost: the search as a graph, a function, a tool.",
     "agents": "LLMs as agents, and how their replies are read.",
     "chat": "The search as a conversation.",
+    "web": "The page of a search that goes on, for a web app.",
     "data": "Problems, from files and from data sets.",
     "sandbox": "Programs run in isolation, and judged.",
     "runs": "Many problems, and their traces on disk.",
