@@ -146,7 +146,8 @@ _NEEDED: Mapping[tuple[str, ...], str] = {
     ("missing",): "it is missing",
     ("string_type",): "a text is needed",
     ("int_type", "int_parsing", "int_from_float"): "a whole number is needed",
-    ("float_type", "float_parsing", "finite_number"): "a number is needed",
+    ("float_type", "float_parsing"): "a number is needed",
+    ("finite_number",): "a finite number is needed",
     ("bool_type", "bool_parsing"): "true or false is needed",
     ("list_type", "tuple_type"): "a list is needed",  # Nobody who writes a file knows tuples.
     ("dict_type", "model_type", "model_attributes_type"): "an object is needed",

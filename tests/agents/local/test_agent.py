@@ -46,7 +46,7 @@ def test_what_cannot_be_an_agent_is_refused_with_the_choices(tmp_path: Path) -> 
         local_agent("a", config("local:gemma-3-270m"), None)
     with pytest.raises(ModelError, match="is not GGUF"):
         local_agent("a", config("local:mine", path=Path(__file__)), None)
-    with pytest.raises(ConfigError, match=r"agents\.a\.options: slots: .*greater than or equal to 1"):
+    with pytest.raises(ConfigError, match=r"agents\.a\.options: slots: at least 1 is needed"):
         local_agent("a", config(options={"slots": 0}), None)
     with pytest.raises(ConfigError, match=r"agents\.a\.options: top_p: .*'high'"):
         local_agent("a", config(options={"top_p": "high"}), None)

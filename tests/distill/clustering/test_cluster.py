@@ -235,7 +235,16 @@ def test_the_similarities_a_router_reads_are_cosines(make_embedded: Make) -> Non
 def rows_of(problem: str, code: str) -> list[Row]:
     ask = ({"role": "system", "content": "You plan."}, {"role": "user", "content": f"Task: {problem}"})
     kinds: list[tuple[Any, str]] = [("p2t", "1. think"), ("t2s", code), ("dpo", "never")]
-    return [Row(kind=kind, problem_id=problem, prompt=ask, completion=text) for kind, text in kinds]
+    return [
+        Row(
+            kind=kind,
+            problem_id=problem,
+            prompt=ask,
+            completion=text,
+            rejected="worse" if kind == "dpo" else None,
+        )
+        for kind, text in kinds
+    ]
 
 
 def test_plan_and_program_of_a_problem_are_one_item(letters: Any) -> None:

@@ -39,7 +39,9 @@ class Search:
     async def points(self) -> list[Any]:
         """The steps with a tree, oldest first."""
         history = [past async for past in self.app.aget_state_history(CONFIG)]
-        return [past for past in reversed(history) if past.values.get("tree") and past.next]
+        steps = [past for past in reversed(history) if past.values.get("tree") and past.next]
+        # A history leaves out what is heavy, such as drafts.
+        return [await self.app.aget_state(past.config) for past in steps]
 
     async def go_on(self, past: Any, changes: Any, more: int = 8) -> Any:
         """Changes a step, and goes on with so many calls more; the state at the end."""

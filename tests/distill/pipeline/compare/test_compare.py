@@ -273,7 +273,7 @@ def test_bad_input_is_named(config: Config, place: Path, out: Path, trace: Make,
         config(place, methods=("tie",))
     from bdc_agents.evaluate.library.config import build_config, read_config
 
-    with pytest.raises(ConfigError, match=r"options: density"):
+    with pytest.raises(ConfigError, match=r"density: at most 1 is taken"):
         build_config(library="x", problems=("mbpp",), density=2.0)
     with pytest.raises(ConfigError, match=r"name the compare\.json"):
         read_config(tmp_path / "none.json")
