@@ -1,13 +1,30 @@
-"""A stand-in of the Hugging Face hub on loopback: the routes that its own client uses for one model repository."""
+"""A stand-in of the Hugging Face hub on loopback: the routes that its client uses for a model repository."""
 
 import base64
 import json
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+
+
+@contextmanager
+def serving(monkeypatch: Any) -> Iterator["Hub"]:
+    """The stand-in in place of the hub, for this process."""
+    from huggingface_hub import constants
+
+    with Hub() as hub:
+        # As HF_ENDPOINT sets it, which the client reads once, at its import.
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        address = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # Plain uploads, which the stand-in takes.
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        yield hub
 
 
 class Hub:

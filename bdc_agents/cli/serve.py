@@ -45,7 +45,8 @@ def serve(
         Path | None,
         typer.Argument(
             metavar="[LIBRARY]",
-            help="A library of bdc distill, or ORG/NAME of one on the hub. Without one the search is served.",
+            help="A library of bdc distill, or ORG/NAME of one on the Hugging Face hub. Without one the "
+            "search is served.",
         ),
     ] = None,
     agent: Agents = None,

@@ -1,4 +1,4 @@
-"""Libraries on the Hugging Face hub: brought here by their commit, and checked like every other from elsewhere.
+"""Libraries on the Hugging Face hub: brought here by their commit, checked like all that are from elsewhere.
 
 A library of the hub is data that strangers may have written. So only what its `library.json` names is
 downloaded, at the one commit that it was read from and at the sizes that it says; the folder appears when
@@ -28,6 +28,10 @@ _HUB_NAME = re.compile(
 )
 """`ORG/NAME`, as the hub allows it, and `@REVISION` behind it."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_ELSEWHERE = (
+    "no folder of this name is here, either. Check the path and the network; a commit that was downloaded "
+    "before opens without one, by revision='<its 40 digits>'"
+)
 _WHOLE = ("experts/", "tokenizer/")
 """Folders that other libraries read as a whole: what an older upload has left there is taken away."""
 
@@ -90,9 +94,9 @@ def _fill(place: Path, repo: str, commit: str, sizes: Mapping[str, int | None]) 
     work = place / ".download"
 
     def fetch(path: str) -> None:
-        found = need("huggingface_hub").hf_hub_download(repo, path, revision=commit, local_dir=work)
+        found = need("huggingface_hub").HfApi().hf_hub_download(repo, path, revision=commit, local_dir=work)
         (place / path).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(found, place / path)
+        Path(found).replace(place / path)
 
     if MANIFEST not in sizes:
         raise ModelError(f"{repo!r} of the hub is no library: it has no file {MANIFEST} at commit {commit}")
@@ -158,7 +162,8 @@ def push_to_hub(
         log.warning("the base %r is not on the hub: whoever opens %s has to name it by base=...", base, name)
     hub, api = need("huggingface_hub"), need("huggingface_hub").HfApi()
     named = [MANIFEST, *library.manifest.files]
-    with _explained(name, None):
+    again = "nothing is changed there; check the network and what your account may do"
+    with _explained(name, None, again):
         api.create_repo(name, private=private, exist_ok=True)
         there = [one.rfilename for one in api.model_info(name).siblings or ()]
         old = [path for path in there if path.startswith(_WHOLE) and path not in named]
@@ -174,11 +179,16 @@ def push_to_hub(
 
 
 @contextmanager
-def _explained(repo: str, revision: str | None) -> Iterator[None]:
+def _explained(repo: str, revision: str | None, hint: str = _ELSEWHERE) -> Iterator[None]:
     """Whatever goes wrong at the hub is one thing to the caller.
 
+    Args:
+        repo: The repository.
+        revision: Its revision.
+        hint: What to do where the hub gave no clear answer.
+
     Raises:
-        ModelError: If anything does.
+        ModelError: If anything goes wrong.
     """
     errors: Any = need("huggingface_hub.errors")
     try:
@@ -186,17 +196,14 @@ def _explained(repo: str, revision: str | None) -> Iterator[None]:
     except ModelError:
         raise
     except errors.RevisionNotFoundError:
-        raise ModelError(
-            f"{repo!r} of the hub has no revision {revision!r}; name a branch, tag or commit"
-        ) from None
+        told = f"{repo!r} of the hub has no revision {revision!r}; name a branch, tag or commit"
+        raise ModelError(told) from None
     except errors.RepositoryNotFoundError:
         raise ModelError(
             f"{repo!r} is neither a folder here nor a repository of the hub that you may use; correct the "
             "path or the name, or log in: hf auth login"
         ) from None
     except Exception as error:  # Of the network, of the hub, and of what its client makes of either.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise ModelError(
-            f"no folder {repo!r} is here, and the hub did not serve it ({reason}); check the path and the "
-            "network. A commit that was downloaded before opens without one: revision='<40 digits>'"
-        ) from None
+        reasons = [error, *([error.__cause__] if error.__cause__ else [])]
+        reason = ": ".join(f"{type(one).__name__}: {one}".splitlines()[0][:200] for one in reasons)
+        raise ModelError(f"{repo!r}: the hub did not answer as it should ({reason}); {hint}") from None
