@@ -22,6 +22,7 @@ help:
 	@echo "make fast    run its quick part, without models, sandboxes and other processes (4 minutes)"
 	@echo "make lint    ruff and pyright"
 	@echo "make page    build the page of trees from frontend/ (needs Node; for who changes it alone)"
+	@echo "make docs    build the documentation site, build/docs/site/index.html; a broken link is an error"
 	@echo "make doctor  say what this machine can do and what is missing"
 
 demo: $(VENV)/.distill
@@ -52,6 +53,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m website
+
 check: lint test
 
 page:
@@ -80,6 +84,10 @@ $(VENV)/.distill: $(VENV)/.local
 $(VENV)/.serve: $(VENV)/.distill
 	$(INSTALL) -e '.[local,distill,serve]'
 	$(COMPILE)
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.serve
+	$(INSTALL) -e '.[local,distill,serve,docs]'
 	touch $@
 
 # All of the above in one go.

@@ -32,7 +32,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from bdc_agents.errors import ConfigError, UsageError, unknown
+from bdc_agents.errors import ConfigError, UsageError, in_words, unknown
 from bdc_agents.types import Given, Suggesting
 from bdc_agents.untrusted import read_toml
 
@@ -510,10 +510,13 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
 
 def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> str:
     location = item["loc"]
-    place = ".".join(str(part) for part in location)
+    place = f"{source}: {'.'.join(str(part) for part in location)}"
+    if source == OPTIONS and location:
+        place = _option(*map(str, location))
     variable = _variable_of(location) if issubclass(model, BaseSettings) else ""
     if variable:
         source = f"environment variable {variable}"
+        place = f"{source}: {'.'.join(str(part) for part in location)}"
     raised = item.get("ctx", {}).get("error")
     if isinstance(raised, UsageError):  # Its own words say what is wrong.
         return f"{source}: {raised}"
@@ -521,14 +524,24 @@ def _explain_one(item: dict[str, Any], source: str, model: type[BaseModel]) -> s
         alone = variable == _variable(location)
         return _unknown_variable(location, model) if alone else f"{source}: {_unknown_key(location, model)}"
     if not location:  # What is wrong with the whole of it has no place, and is too long to be shown.
-        return f"{source}: {item['msg'].removeprefix('Value error, ')}"
+        return f"{source}: {in_words(item)}"
     hidden = item["type"] == "missing" or not _SECRET.isdisjoint(location)
     value = "" if hidden else f" (found {item['input']!r:.80})"
-    if item["type"] in ("tuple_type", "list_type"):  # Nobody who writes a file knows tuples.
-        return f"{source}: {place}: a list is needed{value}"
     if item["type"] == "dict_type":
-        return f"{source}: {place}: {_TABLE_NEEDED.get(str(location[-1]), 'a table is needed')}{value}"
-    return f"{source}: {place}: {item['msg'].removeprefix('Value error, ')}{value}"
+        return f"{place}: {_TABLE_NEEDED.get(str(location[-1]), 'a table is needed')}{value}"
+    return f"{place}: {in_words(item)}{value}"
+
+
+OPTIONS = "options"
+"""The source of values that came from options of the command line."""
+_NAMED_OTHERWISE = {"filters": "--filter", "solvers": "--solver", "agents": "--agent", "methods": "--methods"}
+
+
+def _option(name: str, *inside: str) -> str:
+    """The option that a setting came from."""
+    if name == "pool" and inside:
+        return f"--{inside[0]}-total"
+    return _NAMED_OTHERWISE.get(name, f"--{name.replace('_', '-')}")
 
 
 _TABLE_NEEDED = {

@@ -17,7 +17,7 @@ internal error occurred".
         └── SandboxRefused    this machine offers no isolation
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -118,6 +118,49 @@ def other_agents(then: Iterable[str], now: Iterable[str]) -> str:
         return ""
     one, other = (", ".join(map(_readable, names)) or "none" for names in (before, after))
     return f"agents: {one} in the run, {other} now"
+
+
+def in_words(item: Mapping[str, Any]) -> str:
+    """What pydantic finds wrong at a place, as what is needed there; other checks say it in their own words.
+
+    Args:
+        item: One of the `errors()` of a validation error.
+    """
+    kind, limits = str(item["type"]), item.get("ctx", {})
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        bound = limits.get(name)
+        return words.format(f"{bound:,g}" if isinstance(bound, int | float) else bound)
+    if kind in _TOO_SHORT:
+        least = int(limits.get("min_length", 1))
+        return "it is empty" if least == 1 else f"at least {least:,} {_TOO_SHORT[kind]} are needed"
+    if kind in _TOO_LONG:
+        return f"at most {int(limits.get('max_length', 0)):,} {_TOO_LONG[kind]} are taken"
+    return next(
+        (words for names, words in _NEEDED.items() if kind in names),
+        str(item["msg"]).removeprefix("Value error, "),
+    )
+
+
+_NEEDED: Mapping[tuple[str, ...], str] = {
+    ("missing",): "it is missing",
+    ("string_type",): "a text is needed",
+    ("int_type", "int_parsing", "int_from_float"): "a whole number is needed",
+    ("float_type", "float_parsing", "finite_number"): "a number is needed",
+    ("bool_type", "bool_parsing"): "true or false is needed",
+    ("list_type", "tuple_type"): "a list is needed",  # Nobody who writes a file knows tuples.
+    ("dict_type", "model_type", "model_attributes_type"): "an object is needed",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "more than {} is needed"),
+    "greater_than_equal": ("ge", "at least {} is needed"),
+    "less_than": ("lt", "less than {} is needed"),
+    "less_than_equal": ("le", "at most {} is taken"),
+    "literal_error": ("expected", "one of {} is needed"),
+    "enum": ("expected", "one of {} is needed"),
+}
+_TOO_SHORT = {"string_too_short": "characters", "too_short": "entries"}
+_TOO_LONG = {"string_too_long": "characters", "too_long": "entries"}
 
 
 def unknown(what: str, value: str, choices: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "report": ("matplotlib",),
     "parquet": ("pyarrow",),
     "postgres": ("psycopg", "psycopg_pool", "langgraph.checkpoint.postgres"),
-    "serve": ("starlette", "uvicorn", "h11"),
+    "serve": ("starlette", "uvicorn", "h11", "llguidance"),
     "mcp": ("mcp",),
     "hub": ("datasets", "huggingface_hub"),
     "vllm": ("vllm",),

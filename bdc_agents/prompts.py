@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, Program, StdinTest, TestCase, TestResult, Thought
+from bdc_agents.types.tests import visible
 
 TESTS_SHOWN = 6
 """Public tests in a prompt, as many as failing ones in a reflection: further ones add length and rarely a new
@@ -143,7 +144,8 @@ def expect_output(problem: Problem, given: str) -> tuple[BaseMessage, ...]:
         given: The text of stdin, or code that ends with the expression whose value is asked for.
     """
     if problem.entry_point is None:
-        what, form = f"print for this input?\n{_block(given)}", "the whole output"
+        kind = "input" if visible(given) == given else f"input, {_SOURCE}"
+        what, form = f"print for this {kind}?\n{_block(visible(given))}", "the whole output"
     else:
         what, form = f"give for the last line of this code?\n{_fence(given)}", "the value as a Python literal"
     ask = (
@@ -233,9 +235,15 @@ def describe(problem: Problem) -> str:
     return "\n\n".join(parts)
 
 
+_SOURCE = "as a Python string"
+"""How text is introduced whose blank lines nobody would see."""
+
+
 def _show_test(test: TestCase, problem: Problem) -> str:
     if isinstance(test, StdinTest):
-        return f"Input:\n{trim(test.stdin)}\n{_output(test, problem)}\n"
+        given = visible(test.stdin)
+        kind = "Input" if given == test.stdin else f"Input, {_SOURCE}"
+        return f"{kind}:\n{trim(given)}\n{_output(test, problem)}\n"
     if isinstance(test, CallTest):
         setup = f"{trim(test.setup.strip())}\n" if test.setup.strip() else ""
         return f"{setup}{trim(test.call)} == {trim(test.expected[0])}"
@@ -246,7 +254,9 @@ def _output(test: StdinTest, problem: Problem) -> str:
     """What a program is to print; with a checker of the problem's own, what it may print."""
     said = trim(test.expected[0])
     if not problem.checker.code:
-        return f"Output:\n{said}"
+        # Where words alone are compared, blank lines of an output mean nothing.
+        shown = said if problem.checker.text == "tokens" else trim(visible(test.expected[0]))
+        return f"Output:\n{said}" if shown == said else f"Output, {_SOURCE}:\n{shown}"
     if said.strip():
         return f"Output, for example (others may be right, too):\n{said}"
     return "Output: whatever is right for this input"

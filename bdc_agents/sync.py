@@ -1,4 +1,4 @@
-"""`run_sync`: runs a coroutine for callers that are not asynchronous."""
+"""Runs coroutines for callers of other manners: not asynchronous, or cancelling again and again."""
 
 import asyncio
 import os
@@ -46,3 +46,31 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
+
+
+async def ended(task: "asyncio.Future[Any]") -> None:
+    """Cancels a task, once, and waits until it has ended, however often the caller is cancelled meanwhile."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled():
+        task.exception()  # Else asyncio complains that nobody has asked for it.
+    if cancelled is not None:
+        raise cancelled
+
+
+async def cancelled_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of some work. When this is cancelled, the work is too, once, and has ended before this does.
+
+    anyio, and so Starlette and MCP, cancels a task again in each turn of the loop. LangGraph (1.2) then never
+    comes to ending what it has begun: an agent would be asked on for somebody who has left.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        await ended(task)

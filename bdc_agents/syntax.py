@@ -31,6 +31,17 @@ def parse(code: str) -> ast.Module | None:
         return None
 
 
+def syntax_fault(code: str) -> str:
+    """What is wrong with code that does not parse, and in which line."""
+    try:
+        syntax_tree(code)
+    except SyntaxError as error:
+        return f"{error.msg} in line {error.lineno}" if error.lineno else error.msg  # A NUL byte has none.
+    except PARSE_ERRORS as error:
+        return f"{error}"
+    return ""
+
+
 def modules_needed(code: str) -> frozenset[str]:
     """The modules outside the standard library that code cannot do without."""
     tree = parse(code) if "import" in code else None

@@ -52,6 +52,8 @@ def read_json(data: bytes | str, *, finite: bool = True) -> Any:
 def json_fault(error: json.JSONDecodeError) -> str:
     """Says what is wrong with JSON, and where; for text on one line, such as a row, only the column."""
     text, told = error.doc.rstrip(), error.msg.removesuffix(" at")  # As in `Invalid control character at`.
+    if not text.lstrip("\ufeff"):
+        return "it is empty"
     if "\n" in text:
         return f"{told} at line {error.lineno}, column {error.colno}"
     # If a line ends too early, the parser blames the start of the next one, which is not in this row.

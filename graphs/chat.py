@@ -10,6 +10,7 @@ from bdc_agents.agents import load_agents
 from bdc_agents.chat import create_chat_graph
 from bdc_agents.config import load_settings
 from bdc_agents.sandbox import create_executor
+from bdc_agents.web import tree_link
 
 settings = load_settings()
 
@@ -18,6 +19,7 @@ chat = create_chat_graph(
     executor=create_executor(settings.sandbox),
     search=settings.search,
     budget=settings.budget,
+    link=tree_link,
 )
 
 graph = chat.compile(name="bdc-chat")  # pyright: ignore[reportUnknownMemberType]

@@ -9,6 +9,7 @@ from bdc_agents.agents import load_agents
 from bdc_agents.config import load_settings
 from bdc_agents.sandbox import create_executor
 from bdc_agents.search import create_search_graph
+from bdc_agents.web import tree_link
 
 settings = load_settings()
 
@@ -17,6 +18,7 @@ search = create_search_graph(
     executor=create_executor(settings.sandbox),
     search=settings.search,
     budget=settings.budget,
+    link=tree_link,
 )
 
 graph = search.compile(name="bdc-search")  # pyright: ignore[reportUnknownMemberType]

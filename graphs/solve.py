@@ -12,6 +12,7 @@ from bdc_agents.agents import load_agents
 from bdc_agents.config import load_settings
 from bdc_agents.sandbox import create_executor
 from bdc_agents.serve import create_solver_graph
+from bdc_agents.web import tree_link
 
 settings = load_settings()
 
@@ -21,6 +22,7 @@ solver = create_solver_graph(
     executor=create_executor(settings.sandbox),
     search=settings.search,
     budget=settings.budget,
+    link=tree_link,
 )
 
 graph = solver.compile(name="bdc-solver")  # pyright: ignore[reportUnknownMemberType]

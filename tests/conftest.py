@@ -1,6 +1,7 @@
 """What tests of several parts use: an empty place to work in, endpoints, the real command, a tokenizer."""
 
 import gc
+import json
 import os
 import shutil
 import signal
@@ -146,7 +147,8 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="session")
 def langgraph_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Starts the real `langgraph dev` with the project's graphs and some settings; gives its address.
+    """Starts the real `langgraph dev` with the project's graphs, some settings and perhaps a module that
+    decides who may do what; gives its address.
 
     BDC_TEST_STUDIO=1 wants it; it may also name the `langgraph` command of another environment.
     """
@@ -156,9 +158,10 @@ def langgraph_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
         pytest.skip("BDC_TEST_STUDIO is not set")
     with ExitStack() as running:
 
-        def start(settings: str, **environment: str) -> str:
+        def start(settings: str, auth: str = "", **environment: str) -> str:
             folder = tmp_path_factory.mktemp("studio")
             (folder / "bdc.toml").write_text(settings)
+            (folder / "auth.py").write_text(auth)
             return running.enter_context(_langgraph_dev(command, folder, environment))
 
         yield start
@@ -167,7 +170,10 @@ def langgraph_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
 @contextmanager
 def _langgraph_dev(command: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
     root = Path(__file__).parents[1]
-    shutil.copy(root / "langgraph.json", folder)
+    config = json.loads((root / "langgraph.json").read_text())
+    if (folder / "auth.py").read_text():
+        config["auth"] = {"path": "./auth.py:auth"}
+    (folder / "langgraph.json").write_text(json.dumps(config))
     shutil.copytree(root / "graphs", folder / "graphs", ignore=shutil.ignore_patterns("__pycache__"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

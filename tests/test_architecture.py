@@ -38,13 +38,14 @@ ALLOWED: dict[str, set[str]] = {
     "runs": TOOLS | {"search"},
     "view": SEARCHES | {"page"},
     "chat": SEARCHES | {"page", "view"},
+    "web": SEARCHES | {"page", "view"},
     "embed": BASE | {"agents", "weights"},
     "experts": BASE | {"agents", "weights", "embed"},
     "distill": LEARNS,
     "serve": LEARNS | {"distill", "chat", "view"},
     "evaluate": LEARNS | {"distill", "serve"},
     "compare": {"evaluate", "extras"},
-    "cli": LEARNS | {"distill", "serve", "evaluate", "view"},
+    "cli": LEARNS | {"distill", "serve", "evaluate", "view", "web"},
 }
 # `evaluate` reads reference programs, to measure their loss.
 REVEALS = {"data", "runs", "types", "evaluate"}

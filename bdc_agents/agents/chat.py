@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.constants import TAG_NOSTREAM
 
 from bdc_agents.agents.answered import (
     as_message,
@@ -63,6 +64,11 @@ _TEMPLATE_TOKENS = 256
 """Tokens that a chat template may add, for the bound: some add a system prompt of their own."""
 _MESSAGE_TOKENS = 16
 """Tokens that a chat template may add to each message, for the bound: role names and marks."""
+
+
+_TAGS = ("bdc-agents", TAG_NOSTREAM)
+"""Of each run of an agent's LLM. An agent answers the search: where a graph around it streams messages, chat
+clients would show its raw replies, mostly JSON, as answers to the person."""
 
 
 class ChatAgent:
@@ -264,7 +270,7 @@ class ChatAgent:
     ) -> tuple[AIMessage, list[BaseMessage]]:
         """The model's message, and the messages that were sent."""
         runnable, messages = self._prepared(here, request, plan)
-        config = RunnableConfig(tags=["bdc-agents", f"agent:{self._name}"], metadata=self._metadata(request))
+        config = RunnableConfig(tags=[*_TAGS, f"agent:{self._name}"], metadata=self._metadata(request))
         if not models_in(runnable):
             config["run_name"] = self._run_name(request)
         async with asyncio.timeout(self.config.timeout):

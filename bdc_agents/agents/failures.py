@@ -186,7 +186,7 @@ def _explain_foreign(failure: Failure, endpoint: Endpoint, where: str, times: st
     elif re.search(r"/v\d", path):
         advice = "check base_url, and whether a login page or a proxy stands before it"
     else:
-        advice = f"add /v1 to base_url ({endpoint.url}/v1), or check that it is the root of such an API"
+        advice = "add /v1 to the end of base_url, or check that it is the root of such an API"
     return f"{where} sent {came} instead of a chat completion{times}{via}; {advice}"
 
 
@@ -310,7 +310,10 @@ def _unreachable(causes: Sequence[BaseException]) -> Failure:
         return Failure("foreign", "redirects in a circle")
     unsent = _is_unsent(names)
     if any(getattr(cause, "errno", None) == errno.ECONNREFUSED for cause in causes):
-        return Failure("unreachable", text, unsent=True, refused=True, hint="is a server running there?")
+        # The exception's own text repeats the address, and a number for what stands here in words.
+        return Failure(
+            "unreachable", "connection refused", unsent=True, refused=True, hint="is a server running there?"
+        )
     if "gaierror" in names:
         hint = "check the name of the host, and the network"
     elif "SSLError" in names:

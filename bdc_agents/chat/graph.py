@@ -5,7 +5,8 @@
           └─► end      └─► end        a person is to confirm them
 
 With `interrupt_for`, the search leads on by `ask`, which says what a person is to decide, and `review`, which
-waits for it, to `go_on`, the same search from where it was.
+waits for it, to `go_on`, the same search from where it was. A decision may come as a message as well: `read`
+then leads to `review`.
 
 `read` understands what a person wrote and says so, before anything is spent. `propose` asks agents for tests
 where there is none. `search` is the graph of `bdc_agents.search`, whose state is a part of the
@@ -17,7 +18,6 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.types import Overwrite
 
@@ -25,6 +25,7 @@ from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.chat import replies
+from bdc_agents.chat.deciding import decisions_in
 from bdc_agents.chat.proposing import ASKED, agreed, offered
 from bdc_agents.chat.searching import SearchingNodes
 from bdc_agents.chat.state import (
@@ -38,23 +39,20 @@ from bdc_agents.chat.state import (
 )
 from bdc_agents.chat.understanding import Heard, Waiting, hear
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import ProblemError
+from bdc_agents.errors import ProblemError, UsageError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.context import SearchContext, settings_of
 from bdc_agents.search.graph import graph_of
 from bdc_agents.search.nodes.start import check_premises
 from bdc_agents.search.policy.moves import Policy
-from bdc_agents.search.review.decisions import asks_of
-from bdc_agents.search.review.questions import awaits, unreviewed
+from bdc_agents.search.resume.history import Link, page_of
+from bdc_agents.search.review.questions import Ask, awaits, read_decisions, unreviewed
 from bdc_agents.search.round.calls import read_aside
 from bdc_agents.search.round.step import SearchRuntime
 from bdc_agents.search.state import Json, SearchState, add_usage
 from bdc_agents.search.wiring import TOLD_IN_BRIEF, Graph, Route
-from bdc_agents.types import AskedFor, Problem, Solution, Tree, Usage
-
-Link = Callable[[str], str | None]
-"""From a thread's id to the address of a page that shows its tree."""
+from bdc_agents.types import AskedFor, Problem, Review, Solution, Tree, Usage
 
 _EACH_TURN = ("usage", "failing", "set_aside")
 """Parts of the state that begin anew with each message: a budget is for one."""
@@ -81,7 +79,8 @@ def create_chat_graph(
         search: Settings; a run's context may change them.
         budget: Caps on what the search for one message uses; a run's context may change them.
         policy: Plans the moves of each round; see `create_search_graph`.
-        link: Gives the address of a page that shows the tree of a thread, for the reply.
+        link: Gives the address of a page that shows the tree of a thread, for the replies; see
+            `create_search_graph`.
         interrupt_for: What a person is asked about in the midst of a search; see `create_search_graph`.
 
     Returns:
@@ -97,8 +96,9 @@ def create_chat_graph(
         *settings_of(search, budget),
         policy,
         interrupt_for,
+        link,
     )
-    nodes = _Nodes(searching, link)
+    nodes = _Nodes(searching)
     graph = Graph(ChatState, context_schema=SearchContext, input_schema=ChatInput, output_schema=ChatOutput)
     for node in (nodes.read, nodes.propose, nodes.reply):
         graph.add_step(node)
@@ -106,11 +106,12 @@ def create_chat_graph(
     graph.add_node(
         "search", inner.compile(name="search"), input_schema=SearchState, trace_policy=TOLD_IN_BRIEF
     )
-    if kinds := searching.interrupt_for:
+    kinds = searching.interrupt_for
+    if kinds:
         # In this graph and not in the search's: so the question is a message of the thread before it waits.
         later: Any = graph_of(searching, SearchState, SearchState, review="after")
         graph.add_step(nodes.ask)
-        graph.add_step(searching.review, input_schema=SearchState)
+        graph.add_step(nodes.review)
         graph.add_node(
             "go_on", later.compile(name="go_on"), input_schema=SearchState, trace_policy=TOLD_IN_BRIEF
         )
@@ -121,16 +122,23 @@ def create_chat_graph(
     else:
         graph.add_edge("search", "reply")
     graph.add_edge(START, "read")
-    graph.add_conditional_edges("read", Route(after_read), ["propose", "search", END])
+    ends = ["propose", "search", END, *(["review"] if kinds else [])]
+    graph.add_conditional_edges("read", Route(after_read(kinds)), ends)
     graph.add_conditional_edges("propose", Route(after_propose), ["search", END])
     graph.add_edge("reply", END)
     return graph
 
 
-def after_read(state: ChatState) -> str:
-    """Where what was understood leads."""
-    does = state.get("heard", {}).get("does")
-    return does if does in ("propose", "search") else END
+def after_read(kinds: Sequence[AskedFor]) -> Callable[[ChatState], str]:
+    """Where what was understood leads: a question to the person waits on, unless something else began."""
+
+    def reading(state: ChatState) -> str:
+        does = state.get("heard", {}).get("does")
+        if does in ("propose", "search"):
+            return does
+        return "review" if awaits(state, kinds) and not state.get("waiting") else END
+
+    return reading
 
 
 def after_propose(state: ChatState) -> str:
@@ -152,30 +160,27 @@ class _Nodes:
 
     Args:
         searching: The search's nodes, which know agents and settings.
-        link: Gives the address of a tree's page.
     """
 
-    def __init__(self, searching: SearchingNodes, link: Link | None) -> None:
-        self._searching, self._link = searching, link
+    def __init__(self, searching: SearchingNodes) -> None:
+        self._searching = searching
 
     async def read(self, state: ChatState, runtime: SearchRuntime) -> Json:
         """Understands the person's message, and says what was understood."""
         texts, message = texts_to_hear(state)
         known = known_of(state)
+        asks = [] if known.waiting else self._searching.waits_for(state, runtime)
+        if asks and len(texts) == 1 and (decided := _decided_in(texts[0], asks, state, message)):
+            return decided
         heard = await read_aside(partial(hear, known=known), texts, "".join(texts))
         if heard.problem and heard.does == "search":
             try:
                 await check_premises(heard.problem, self._searching.executor)
             except ProblemError as error:
-                heard = Heard("say", f"I cannot search for this: {error}", waiting=known.waiting)
+                told = f"I cannot search for this: {error}"
+                heard = Heard("say", told, waiting=known.waiting, plain=True)
         if heard.does == "say":
-            kept = state.get("heard", {}) | {"message": message, "does": "say"}
-            asks = heard.waiting if heard.begins else None  # A problem of which no test could be read.
-            return {
-                "heard": kept,
-                "messages": [_says(heard.text, message, "read")],
-                **({"waiting": stored_waiting(asks), **_begun(heard, state)} if asks else {}),
-            }
+            return _said(heard, asks, state, message)
         problem = heard.problem
         assert problem is not None
         turn = self._searching.settings({}, runtime)
@@ -185,7 +190,9 @@ class _Nodes:
             text = replies.asking(heard, agents[:ASKED], budget, rollouts, programs)
             waiting = stored_waiting(Waiting(problem))
         else:
-            text = replies.understood(heard, agents, budget, rollouts, programs)
+            before = known.problem.public_tests if known.problem else ()
+            page = page_of(self._searching.link, runtime)
+            text = replies.understood(heard, agents, budget, rollouts, programs, page, before)
             waiting = None
         return {
             "messages": [_says(text, message, "read")],
@@ -216,9 +223,8 @@ class _Nodes:
             text = replies.question(offer, {name: len(own) for name, own in proposed.items()})
         else:
             failing = {**state.get("failing", {}), **changes.get("failing", {})}
-            text = replies.no_proposal(
-                problem, {name: str(row.get("reason", "")) for name, row in failing.items()}
-            )
+            reasons = {name: str(row.get("reason", "")) for name, row in failing.items()}
+            text = replies.no_proposal(problem, proposed, reasons)
         return {
             **changes,
             "waiting": stored_waiting(Waiting(problem, offer)),
@@ -227,29 +233,38 @@ class _Nodes:
 
     async def ask(self, state: ChatState, runtime: SearchRuntime) -> Json:
         """Says what a person is to decide, for clients that show no interrupt."""
-        asks = asks_of(self._searching.settings(state, runtime), self._searching.interrupt_for)
-        if not asks:
-            return {}
-        turn = f"ask{len(state.get('reviews', []))}"
-        return {"messages": [_says(replies.decide(asks), state.get("heard", {}).get("message"), turn)]}
+        asks = self._searching.waits_for(state, runtime)
+        return self._turn("ask", state, replies.decide(asks)) if asks else {}
+
+    async def review(self, state: ChatState, runtime: SearchRuntime) -> Json:
+        """Does what a person decided, in a message or by an answer to the interrupt, and says it."""
+        heard = {**state.get("heard", {})}
+        decisions = heard.pop("decisions", ())
+        changes = await self._searching.decide(state, runtime, decisions)
+        if not changes:
+            return {"heard": heard}
+        made = changes["reviews"][len(state.get("reviews", [])) :]
+        text = replies.decided([Review.model_validate(row) for row in made])
+        return {**changes, **self._turn("review", state, text), "heard": heard}
 
     async def reply(self, state: ChatState, runtime: SearchRuntime) -> Json:
         """Hands over the program with its verdict, who wrote it, the cost and the tree."""
-        del runtime
         solution = Solution.model_validate(state.get("solution"))
         spent = {name: Usage.model_validate(used) for name, used in state.get("spent", {}).items()}
         problem = Problem.model_validate(state.get("problem"))
         tree = Tree(state.get("tree"))
-        text = replies.found(problem, solution, tree, dict(state), spent, self._page())
+        page = page_of(self._searching.link, runtime)
+        text = replies.found(problem, solution, tree, dict(state), spent, page)
         used = {name: one.model_dump() for name, one in solution.usage.items()}
         return {
             "messages": [_says(text, state.get("heard", {}).get("message"), "reply")],
             "spent": add_usage(state.get("spent", {}), [used]),
         }
 
-    def _page(self) -> str | None:
-        thread = get_config().get("configurable", {}).get("thread_id")
-        return self._link(str(thread)) if self._link and thread else None
+    def _turn(self, node: str, state: ChatState, text: str) -> Json:
+        """A message of a node that may say several between two messages of the person."""
+        turn = f"{node}{len(state.get('reviews', []))}"
+        return {"messages": [_says(text, state.get("heard", {}).get("message"), turn)]}
 
 
 def _begun(heard: Heard, state: ChatState) -> Json:
@@ -263,6 +278,30 @@ def _begun(heard: Heard, state: ChatState) -> Json:
     if heard.begins:
         changes |= {key: Overwrite({}) for key in _EACH_PROBLEM} | {key: {} for key in _REST}
     return changes
+
+
+def _decided_in(text: str, asks: Sequence[Ask], state: ChatState, message: str | None) -> Json | None:
+    """What changes where a message decides what waits; None where it is about something else."""
+    kept = {**state.get("heard", {}), "message": message}
+    try:
+        decisions = decisions_in(text, asks)
+        if not decisions:
+            return None
+        read_decisions({"decisions": decisions}, asks)
+    except UsageError as error:
+        told = f"I cannot take this decision: {replies.unmarked(str(error))}"
+        return {"heard": kept | {"does": "say"}, "messages": [_says(told, message, "read")]}
+    return {"heard": kept | {"does": "decide", "decisions": decisions}}
+
+
+def _said(heard: Heard, asks: Sequence[Ask], state: ChatState, message: str | None) -> Json:
+    """What changes where a message is answered with words alone; what waited for a decision still does."""
+    kept = {**state.get("heard", {}), "message": message, "does": "say"}
+    waits = heard.waiting if heard.begins else None  # A problem of which no test could be read.
+    text = replies.unmarked(heard.text) if heard.plain else heard.text
+    text = replies.still(text, asks) if asks and not waits else text
+    begun = {"waiting": stored_waiting(waits), **_begun(heard, state)} if waits else {}
+    return {"heard": kept, "messages": [_says(text, message, "read")], **begun}
 
 
 def _says(text: str, message: str | None, node: str) -> AIMessage:

@@ -7,7 +7,6 @@ from bdc_agents.data.jsonl import read_problem
 from bdc_agents.data.rows import given
 from bdc_agents.errors import ProblemError
 from bdc_agents.search.choice.self_tests import TESTS_KEPT
-from bdc_agents.syntax import parse
 from bdc_agents.types import CallTest, Problem, StdinTest, TestCase
 from bdc_agents.types.literals import evaluate
 from bdc_agents.types.written.asserts import called_names
@@ -30,7 +29,7 @@ def usable(tests: Sequence[TestCase], problem: Problem) -> list[TestCase]:
             (read,) = read_problem({**fields, "public_tests": [written]}).public_tests
         except (ProblemError, ValueError):
             continue
-        found.setdefault(_input(read), read)
+        found.setdefault(given(read), read)
     return [*found.values()][:TESTS_KEPT]
 
 
@@ -46,8 +45,8 @@ def agreed(proposals: Sequence[Sequence[TestCase]]) -> tuple[TestCase, ...]:
     if len(proposals) < ASKED:
         return ()
     first, second = proposals[:ASKED]
-    known = {(_input(test), _answer(test)) for test in second}
-    return tuple(test for test in first if (_input(test), _answer(test)) in known)
+    known = {(given(test), _answer(test)) for test in second}
+    return tuple(test for test in first if (given(test), _answer(test)) in known)
 
 
 def offered(proposals: Sequence[Sequence[TestCase]]) -> tuple[TestCase, ...]:
@@ -59,19 +58,10 @@ def offered(proposals: Sequence[Sequence[TestCase]]) -> tuple[TestCase, ...]:
         for tests in proposals:
             if number < len(tests):
                 test = tests[number]
-                before = found.setdefault(_input(test), test)
+                before = found.setdefault(given(test), test)
                 if _answer(before) != _answer(test):
-                    doubtful.add(_input(test))
+                    doubtful.add(given(test))
     return tuple(test for key, test in found.items() if key not in doubtful)[:TESTS_KEPT]
-
-
-def _input(test: TestCase) -> Any:
-    """What a test gives, the same for calls that differ in layout alone."""
-    if isinstance(test, CallTest) and (tree := parse(test.call)):
-        import ast
-
-        return ("call", ast.unparse(tree))
-    return given(test)
 
 
 def _answer(test: TestCase) -> str:

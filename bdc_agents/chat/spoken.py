@@ -180,15 +180,16 @@ def input_and_output(given: str, expected: str, name: str | None) -> dict[str, A
 # --- sentences ----------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(?<![\w.\"'])[A-Za-z_]\w*(?:\([^()]{0,80}\)\.[A-Za-z_]\w*|\.[A-Za-z_]\w*)?\(")
-_BE = (
+BE = (
     r"(?:be equal to|be|equal|return|give|yield|print|produce|output|result in|evaluate to"
     r"|have been|have returned)"
 )
+"""What stands between "should" and a value."""
 _SAYS = re.compile(
     r"[\s*]{0,20},?\s?(?:"
     r"(?P<should>(?:it\s+)?(?:should|must|shall|has to|needs to|ought to)\s+(?:always\s+|also\s+|then\s+)?"
-    rf"{_BE}"
-    rf"|(?:is|are)\s+(?:expected|supposed)\s+to\s+{_BE}|to\s+{_BE}|expected\s*:?|expects|must\s+equal)"
+    rf"{BE}"
+    rf"|(?:is|are)\s+(?:expected|supposed)\s+to\s+{BE}|to\s+{BE}|expected\s*:?|expects|must\s+equal)"
     r"|(?P<fact>(?::\s*)?(?:it\s+|which\s+)?(?:currently\s+|now\s+|wrongly\s+)?(?:returns|gives|is|equals|yields"
     r"|produces|prints|outputs|evaluates\s+to|results\s+in|becomes)\b)"
     r"|(?P<sign>=+>|={1,3}|->|\u2192|\u279e|\u21d2|\u21a6|\#\s*(?:=+>|->|\u2192|returns?:?|gives:?)?"
@@ -200,7 +201,7 @@ _RAISES = re.compile(
     r"[\s*]*(?:(?:should|must)\s+)?(?:raises?|throws?)\s+(?:an?\s+)?(?P<error>[A-Z]\w*(?:Error|Exception))\b"
 )
 _CORRECTED = re.compile(
-    rf"(?:(?:should|must)\s+(?:actually\s+)?{_BE}|expected(?:\s+is|\s+was|:)?|instead\s+of|rather\s+than"
+    rf"(?:(?:should|must)\s+(?:actually\s+)?{BE}|expected(?:\s+is|\s+was|:)?|instead\s+of|rather\s+than"
     r"|right\s+(?:answer|value|result)\s+is|correct\s+(?:answer|value|result)\s+is)[\s*]+",
     re.IGNORECASE,
 )
@@ -504,7 +505,7 @@ _FOR = re.compile(
 )
 _IT_SHOULD = re.compile(
     r"[\s`]{0,20},?\s?(?:(?:it|the function|the program|the result|the answer|this)\s+)?"
-    rf"(?:(?:should|must)\s+{_BE}"
+    rf"(?:(?:should|must)\s+{BE}"
     r"|returns|gives|it\s+is|the\s+(?:answer|result)\s+is)[\s`*]+",
     re.IGNORECASE,
 )

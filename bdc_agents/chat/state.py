@@ -82,7 +82,7 @@ def stored_heard(heard: Heard, message: str | None) -> Json:
         heard: What it means.
         message: Its id.
     """
-    kept = {"does": heard.does, "begins": heard.begins, "remark": heard.remark, "added": heard.added}
+    kept = {"does": heard.does, "begins": heard.begins, "remark": heard.remark}
     return {"message": message, **kept, "sources": list(heard.sources)}
 
 

@@ -5,14 +5,17 @@ message; the rules that tell a new problem from a remark are in `_is_another`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bdc_agents.chat.numbered import by_numbers
 from bdc_agents.chat.reading import Said, read_message, starter_name
-from bdc_agents.data.doubtful_tests import Named, doubts
-from bdc_agents.data.jsonl import read_problem
+from bdc_agents.data.doubtful_tests import doubts
+from bdc_agents.data.doubtful_values import Named
+from bdc_agents.data.jsonl import read_problem, stated_checker
 from bdc_agents.data.rows import given
+from bdc_agents.data.statement import stated_error
 from bdc_agents.errors import ProblemError
 from bdc_agents.prompts import with_remark
 from bdc_agents.types import Problem, TestCase
@@ -74,10 +77,10 @@ class Heard:
         begins: Whether it is another one than before.
         resumes: Whether it is the one that waited for tests.
         remark: A wish in words, which is part of the statement now.
-        added: How many tests are new, or say another thing than before.
         sources: Where each public test is from.
         notes: What was not understood, or is doubtful.
         waiting: Tests that are still to be confirmed, or to be written in a form that can be read.
+        plain: Whether the text is no Markdown: an error that quotes the message.
     """
 
     does: Literal["search", "propose", "say"]
@@ -86,10 +89,10 @@ class Heard:
     begins: bool = False
     resumes: bool = False
     remark: str = ""
-    added: int = 0
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     waiting: Waiting | None = None
+    plain: bool = False
 
 
 def hear(texts: Sequence[str], known: Known) -> Heard:
@@ -111,7 +114,7 @@ def hear(texts: Sequence[str], known: Known) -> Heard:
             one = replace(one, begins=True, resumes=False)  # It waited for tests within these messages.
         if heard.does != "say" and not one.begins:
             remark = "\n".join(filter(None, (heard.remark, one.remark)))
-            one = replace(one, begins=heard.begins, remark=remark, added=heard.added + one.added)
+            one = replace(one, begins=heard.begins, remark=remark)
         heard, known = one, Known(one.problem, one.sources)
     return heard
 
@@ -127,12 +130,11 @@ def _hear(text: str, known: Known) -> Heard:
             return _more(said, known, about)
         return _new(said)
     except ProblemError as error:
-        return Heard("say", _sentence(error), waiting=known.waiting)
+        return Heard("say", _sentence(error), waiting=known.waiting, plain=True)
     except (ValueError, RecursionError, MemoryError, OverflowError, TypeError) as error:
         told = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        return Heard(
-            "say", f"I cannot use this message: {told:.600}.".replace("..", "."), waiting=known.waiting
-        )
+        text = f"I cannot use this message: {told:.600}.".replace("..", ".")
+        return Heard("say", text, waiting=known.waiting, plain=True)
 
 
 _PLACE = re.compile(r"^[\w .:-]{1,80}?: public_tests\[(\d+)\]:?", re.MULTILINE)
@@ -174,7 +176,7 @@ def _new(said: Said) -> Heard:
         return Heard("say", _unread(said), problem, begins=True, waiting=Waiting(problem))
     does = "search" if problem.public_tests else "propose"
     sources = (source,) * len(problem.public_tests)
-    return Heard(does, problem=problem, begins=True, added=len(sources), sources=sources, notes=notes)
+    return Heard(does, problem=problem, begins=True, sources=sources, notes=notes)
 
 
 def _unread(said: Said) -> str:
@@ -201,6 +203,7 @@ def problem_of(said: Said) -> Problem:
         "statement": said.text if said.words else _statement(said.name),
         "public_tests": list(said.tests),
         "starter_code": said.starter,
+        **stated_checker(said.words),
     }
     if not said.tests:
         fields["entry_point"] = said.name or starter_name(said.starter) or _unnamed(said.words)
@@ -237,7 +240,7 @@ def _unnamed(words: str) -> str | None:
 def doubts_of(problem: Problem) -> tuple[str, ...]:
     """What is doubtful of a problem's tests, where there are some."""
     named = [Named(f"test {number}", test) for number, test in enumerate(problem.public_tests, 1)]
-    return doubts(named, problem) if named else ()
+    return doubts(named, problem, in_words=True) if named else ()
 
 
 # --- more about the problem at hand ---------------------------------------------------------------------
@@ -318,26 +321,24 @@ _GO_ON = re.compile(
 )
 _SMALL_TALK = re.compile(
     r"\W*(?:(?:hi|hello|hey|thanks?|thank|you|very|much|great|good|nice|cool|ok|okay|perfect|wow|bye|super|well|done|yes|no"
-    r"|that|is|it|works|awesome|job|so|a|lot)\b\W*){1,8}",
+    r"|that|is|it|works|awesome|job|so|a|lot|approved?|accept(?:ed)?|reject(?:ed)?|all)\b\W*){1,8}",
     re.IGNORECASE,
 )
 _CONNECTING = frozenset(
     re.findall(
         r"\w+",
-        """a add added additional again also and another are as at be but case cases check consider for
-        fails failing from further get given gives have here hold i is it its like more must new not
-        now of one output please return returns should still such test tested tests that the then
-        there these this to too try uses we what when where with you""",
+        """a actually add added additional again also and another answer are as assert at be but by
+        case cases change changed check consider correct corrected correction expect expected
+        failing fails fix fixed for from further get given gives have here hold i incorrect instead
+        is it its like made mean meant mistake more must my new no not now of one oops output please
+        replace result return returns right should sorry still such test tested tests that the then
+        there these this to too try typo update use uses value was we were what when where with
+        wrong you""",
     )
 )
 """Words around tests that say nothing beside them."""
 
 
-_DROPPED = re.compile(
-    r"\W*(?:please\W+)?(?:(?:remove|drop|delete|forget|ignore|leave\s+out|take\s+out)\s+(?:the\s+)?tests?\s+(?P<these>\d[\d\s,&and]*)"
-    r"|tests?\s+(?P<those>\d[\d\s,&and]*?)\s*(?:is|are)\s+(?:wrong|incorrect|not\s+right))\W*",
-    re.IGNORECASE,
-)
 _QUESTION = re.compile(
     r"\W*(?:why|what|who|whose|which|when|where|explain|describe|tell\s+me|how\s+(?:does|do|did|is|are|much|many|long|come))\b",
     re.IGNORECASE,
@@ -345,85 +346,101 @@ _QUESTION = re.compile(
 NO_ANSWERS = "I search for programs, and answer no questions about them. "
 
 
-def _without_tests(numbers: str, known: Known, about: Problem) -> Heard:
-    """The problem without some of its tests, which are named by their places in the list."""
-    dropped = {int(number) for number in re.findall(r"\d{1,4}", numbers)}
-    kept = [number for number in range(len(about.public_tests)) if number + 1 not in dropped]
-    if len(kept) in (0, len(about.public_tests)):
-        what = "is no test left" if not kept else f"are tests 1 to {len(kept)}"
-        return Heard(
-            "say", f"Then there {what}; give a test that is right, or the number of one that is wrong."
-        )
-    problem = about.model_copy(update={"public_tests": tuple(about.public_tests[number] for number in kept)})
-    return Heard("search", problem=problem, sources=tuple(known.sources[number] for number in kept))
-
-
 def _more(said: Said, known: Known, about: Problem) -> Heard:
     """A test or a wish for the problem at hand, or both."""
     waiting = known.waiting
-    if not waiting and (dropped := _DROPPED.fullmatch(said.text)):
-        return _without_tests(dropped["these"] or dropped["those"], known, about)
+    said, gone = by_numbers(said, () if waiting else about.public_tests)
+    if gone and not gone & {*range(1, len(about.public_tests) + 1)}:
+        return Heard("say", f"There are tests 1 to {len(about.public_tests)}; which of them is wrong?")
     if _GO_ON.fullmatch(said.words) and not said.tests and not waiting:
         return Heard("search" if about.public_tests else "propose", problem=about, sources=known.sources)
-    remark = _wish(said)
+    said, compared = _comparing(said)
+    remark = _wish(said, gone)
     asks = _QUESTION.match(said.words)
-    if not said.tests and not said.starter and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
+    judges = said.tests or said.starter or gone or compared
+    if not judges and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
-        text = (NO_ANSWERS if asks else "") + GO_ON_HELP.format(call=call)
+        told = _waits(waiting) if waiting else GO_ON_HELP.format(call=call)
+        text = (NO_ANSWERS if asks else "") + told
         return Heard("say", "\n\n".join(filter(None, (_listed(said.unread), text))), waiting=waiting)
-    if said.unread and not said.tests and not said.starter:
+    if said.unread and not (said.tests or said.starter):
         return Heard("say", _unread(said), waiting=waiting)
-    problem, added, sources = with_tests(about, said.tests, known.sources if not waiting else ())
+    problem, sources = with_tests(about, said.tests, known.sources if not waiting else (), gone=gone)
+    if gone and not problem.public_tests:
+        return Heard("say", "Then there is no test left; give one that is right.")
     if remark:
         problem = problem.model_copy(update={"statement": with_remark(problem.statement, remark)})
     if said.starter:
         problem = problem.model_copy(update={"starter_code": said.starter})
+    if compared:
+        problem = problem.model_copy(update={"checker": problem.checker.model_copy(update=compared)})
     does = "search" if problem.public_tests else "propose"
     begins = known.problem is None or waiting is not None
     notes = (*said.unread, *doubts_of(problem))
-    return Heard(does, "", problem, begins, waiting is not None, remark, added, sources, notes)
+    return Heard(does, "", problem, begins, waiting is not None, remark, sources, notes)
 
 
-def _wish(said: Said) -> str:
+_BESIDE = re.compile(r",|;|\b(?:and|but|also|use|with(?:out)?)\b", re.IGNORECASE)
+"""Signs that a sentence says more than which error is allowed."""
+
+
+def _comparing(said: Said) -> tuple[Said, Mapping[str, Any]]:
+    """A message without a sentence that only says which error is allowed, and the checker's fields for it.
+
+    Tests judge by it, and so it is no wish.
+    """
+    fields = stated_checker(said.words).get("checker", {})
+    allowed = stated_error(said.words)
+    if allowed and not _BESIDE.search(allowed.sentence):
+        said = replace(said, words=said.words.replace(allowed.sentence, "").strip())
+    return said, fields
+
+
+def _wish(said: Said, gone: Collection[int] = ()) -> str:
     """What a message says beside its tests; empty where that is only words such as "it should also be"."""
     words = {word.lower() for word in re.findall(r"[^\W\d_]+", said.words)}
-    if said.tests:
+    if said.tests or gone:
         return said.text if words - _CONNECTING else ""
-    return said.words if words else ""
+    return said.words if words - _CONNECTING or (words and re.search(r"[\d'\"`]", said.words)) else ""
 
 
 def with_tests(
-    problem: Problem, tests: Sequence[Any], sources: Sequence[str], source: str = YOURS
-) -> tuple[Problem, int, tuple[str, ...]]:
+    problem: Problem,
+    tests: Sequence[Any],
+    sources: Sequence[str],
+    source: str = YOURS,
+    gone: Collection[int] = (),
+) -> tuple[Problem, tuple[str, ...]]:
     """The problem with further tests, each in place of one with the same input, if there is one.
 
+    Args:
+        problem: With the tests up to now.
+        tests: The further ones.
+        sources, source: Where those up to now are from, and where the further ones are.
+        gone: Numbers of tests, from 1, that are taken out where no further one replaces them.
+
     Returns:
-        The problem, how many tests are new or say another thing, and where each is from.
+        The problem, and where each of its tests is from.
 
     Raises:
         ProblemError: If a test cannot be read.
     """
-    if not tests:
-        return problem, 0, tuple(sources)
-    old = dict(
-        zip(map(_input, problem.public_tests), zip(problem.public_tests, sources, strict=True), strict=True)
-    )
+    if not (tests or gone):
+        return problem, tuple(sources)
     fields = problem.model_dump(mode="json", exclude={"public_tests"})
-    read = read_problem({**fields, "public_tests": list(tests)}).public_tests
-    added = 0
-    for test in read:
-        before = old.get(_input(test))
-        if before is None or before[0] != test:
-            added += 1
-            old[_input(test)] = (test, source)
+    read = read_problem({**fields, "public_tests": list(tests)}).public_tests if tests else ()
+    further = {given(test): test for test in read}
+    old: dict[Any, tuple[TestCase, str]] = {}
+    for number, (test, own) in enumerate(zip(problem.public_tests, sources, strict=True), 1):
+        if number not in gone or given(test) in further:
+            old[given(test)] = (test, own)
+    for key, test in further.items():
+        if key not in old or old[key][0] != test:
+            old[key] = (test, source)
     found = problem.model_copy(update={"public_tests": tuple(test for test, _ in old.values())})
     if found.entry_point is None and not problem.public_tests:
         found = read_problem(found.model_dump(mode="json"))  # The tests may name the function.
-    return found, added, tuple(own for _, own in old.values())
-
-
-def _input(test: TestCase) -> Any:
-    return given(test)
+    return found, tuple(own for _, own in old.values())
 
 
 # --- an answer to a question ----------------------------------------------------------------------------
@@ -451,8 +468,8 @@ def _answer(said: Said, waiting: Waiting) -> Heard | None:
     problem, proposed = waiting.problem, waiting.tests
     if said.tests and not _is_another(said, problem):
         kept = proposed if _BEGINS_YES.match(said.words) else ()
-        base, _, sources = with_tests(problem, kept, (), CONFIRMED)
-        found, _, sources = with_tests(base, said.tests, sources)
+        base, sources = with_tests(problem, kept, (), CONFIRMED)
+        found, sources = with_tests(base, said.tests, sources)
         return _confirmed(found, sources, said.unread)
     text = said.text
     if proposed and _YES.fullmatch(text):
@@ -475,13 +492,22 @@ def _answer(said: Said, waiting: Waiting) -> Heard | None:
     return None
 
 
+def _waits(waiting: Waiting) -> str:
+    """What a problem without tests waits for."""
+    if waiting.tests:
+        return 'I wait for your word on the tests: "yes", the numbers of those that are right, or your own.'
+    defines = waiting.problem.defines
+    call = f"`{defines}(...) should be ...`" if defines else "`Input: ... Output: ...`"
+    return f"I wait for a test, such as {call}" + (', or "go on without".' if defines else ".")
+
+
 def _chosen(problem: Problem, tests: Sequence[TestCase]) -> tuple[Problem, tuple[str, ...]]:
     return problem.model_copy(update={"public_tests": tuple(tests)}), (CONFIRMED,) * len(tests)
 
 
 def _confirmed(problem: Problem, sources: tuple[str, ...], unread: Sequence[str] = ()) -> Heard:
     notes = (*unread, *doubts_of(problem))
-    return Heard("search", "", problem, begins=True, added=len(sources), sources=sources, notes=notes)
+    return Heard("search", "", problem, begins=True, sources=sources, notes=notes)
 
 
 UNTESTED = "none: a program only has to load and define the name"

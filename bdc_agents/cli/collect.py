@@ -12,21 +12,24 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note
+from bdc_agents.cli.exits import ENVIRONMENT, SOLVED, UNSOLVED, USAGE, guarded, note, own_rows
 from bdc_agents.cli.inputs import agent_names, read_settings
 from bdc_agents.cli.options import (
     Agents,
     AllowUnsafe,
     AsJson,
+    Calls,
     Config,
     Data,
     EngineName,
     KnownBeliefs,
     Learn,
+    Money,
     NoCache,
     Preset,
     Quiet,
     RayAddress,
+    Tokens,
 )
 from bdc_agents.config import Budget, Settings, explain
 from bdc_agents.errors import ConfigError, unknown
@@ -92,9 +95,9 @@ def collect(
     rollouts: Annotated[
         int | None, typer.Option(help="Most rollouts (programs evaluated) for each problem.")
     ] = None,
-    calls: Annotated[int | None, typer.Option(help="Cap on calls for each problem.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Cap on tokens for each problem.")] = None,
-    money: Annotated[float | None, typer.Option(help="Cap on US dollars for each problem.")] = None,
+    calls: Calls = None,
+    tokens: Tokens = None,
+    money: Money = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time for each problem.")] = None,
     calls_total: Annotated[
         int | None,
@@ -208,9 +211,7 @@ def _collect(
         return _SIGNAL + signal
     if collected.failures:  # A problem that is not solved has its trace; these have none.
         return USAGE if len(collected.refused) == len(collected.failures) else ENVIRONMENT
-    # Rows of one's own file that cannot be used were asked for: not all is done.
-    asked_in_vain = any(row.own for row in collected.left_out)
-    return SOLVED if collected.ended == "complete" and not asked_in_vain else UNSOLVED
+    return SOLVED if collected.ended == "complete" and not own_rows(collected.left_out) else UNSOLVED
 
 
 def engine_for(name: str, ray_address: str | None) -> "Engine | None":

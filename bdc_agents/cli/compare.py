@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bdc_agents.cli.exits import SOLVED, guarded, note, results
+from bdc_agents.cli.exits import guarded, note, results, tell_own
 from bdc_agents.cli.inputs import read_settings
 from bdc_agents.cli.options import AllowUnsafe, AsJson, Data, Silent
 from bdc_agents.errors import UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bdc_agents.evaluate.library.config import CompareConfig
     from bdc_agents.evaluate.library.run import Watch
     from bdc_agents.evaluate.library.summary import CompareSummary, MethodFigures
+    from bdc_agents.runs.collect.left_out import LeftOut
 
 EXAMPLES = (
     "bdc compare experts/library/mine --problems mbpp:11-110 --traces runs/mbpp --data DATA",
@@ -118,10 +120,12 @@ def compare(
     settings = read_settings(None, allow_unsafe=allow_unsafe)
     # Threads that wait for a busy core hold up all others.
     use_idle_cores()
+    left_out: list[LeftOut] = []
     with _Board(silent=quiet) as board:
-        summary = run(plan, out, lambda: create_executor(settings.sandbox), data=data, watch=board.watch())
+        watch = replace(board.watch(), left_out=left_out.append)
+        summary = run(plan, out, lambda: create_executor(settings.sandbox), data=data, watch=watch)
     _show(summary, out, as_json)
-    return SOLVED
+    return tell_own(left_out)
 
 
 def _plan(file: Path | None, options: dict[str, Any]) -> "CompareConfig":

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bdc_agents.cli.download import fetch_weights
-from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, SOLVED, guarded, note, results
+from bdc_agents.cli.exits import ENVIRONMENT, INTERRUPTED, guarded, note, results, tell_own
 from bdc_agents.cli.inputs import agent_names as default_team
 from bdc_agents.cli.inputs import closing
 from bdc_agents.cli.options import (
@@ -30,7 +30,7 @@ from bdc_agents.cli.options import (
     RayAddress,
     Silent,
 )
-from bdc_agents.config import Budget, Settings, StoreConfig
+from bdc_agents.config import OPTIONS, Budget, Settings, StoreConfig
 from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.types import Task
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bdc_agents.evaluate.results import Results
     from bdc_agents.evaluate.run import Report
     from bdc_agents.evaluate.solvers.protocol import Solver
+    from bdc_agents.runs.collect.left_out import LeftOut
 
 ADVICE_FILE = "advice.md"
 PROBLEMS = 40
@@ -272,7 +273,8 @@ def _evaluate(
         kept = StoreConfig(cache=True, path=out / CACHE_FOLDER)
         settings = settings.model_copy(update={"store": kept})
     named = specs(config)
-    tasks = choose_tasks(config, data, settings.sandbox.packages)
+    left_out: list[LeftOut] = []
+    tasks = choose_tasks(config, data, settings.sandbox.packages, left_out.append)
     if config.reference_tests:
         tasks = _with_reference_tests(tasks, settings, engine)
     settings, team = _team(config, settings, [name for spec in named for name in spec.agents()])
@@ -294,14 +296,16 @@ def _evaluate(
     if report.interrupted:
         note(f"interrupted after {len(results.rows)} of {report.wanted} rows; the same command goes on")
         return INTERRUPTED
-    return ENVIRONMENT if report.unanswered else SOLVED
+    if report.unanswered:
+        return ENVIRONMENT
+    return tell_own(left_out)
 
 
 def _changed(config: "EvalConfig", options: Mapping[str, Any]) -> "EvalConfig":
     from bdc_agents.evaluate.config import EvalConfig, build
 
     given = {key: value for key, value in options.items() if value is not None and value != []}
-    return build(EvalConfig, config.model_dump() | given, "options")
+    return build(EvalConfig, config.model_dump() | given, OPTIONS)
 
 
 def _settings(
@@ -311,7 +315,7 @@ def _settings(
     from bdc_agents.runs.sharing.beliefs import load_beliefs
 
     given = {key: value for key, value in caps.items() if value is not None}
-    changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, "options")}
+    changes: dict[str, Any] = {"budget": build(Budget, settings.budget.model_dump() | given, OPTIONS)}
     if beliefs:
         known = {"beliefs": load_beliefs(beliefs).model_dump()}
         changes["search"] = settings.search.model_copy(update=known)

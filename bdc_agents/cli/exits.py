@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ParamSpec
 
 import typer
@@ -14,6 +14,8 @@ from bdc_agents.extras import missing
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from bdc_agents.runs.collect.left_out import LeftOut
 
 SOLVED, UNSOLVED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 FAULT = 70
@@ -31,6 +33,20 @@ Exit codes:
   130  interrupted (or 143); what was computed is kept"""
 
 P = ParamSpec("P")
+
+
+def own_rows(left_out: "Iterable[LeftOut]") -> int:
+    """How many rows of the caller's own files cannot be used: they were asked for, so not all is done."""
+    return sum(row.own for row in left_out)
+
+
+def tell_own(left_out: "Iterable[LeftOut]") -> int:
+    """The exit code of a command that is done with all other problems; says why it is not 0."""
+    own = own_rows(left_out)
+    if own:
+        rows = "1 row" if own == 1 else f"{own} rows"
+        note(f"{rows} of your own cannot be used, as said at the beginning: mend or remove them")
+    return UNSOLVED if own else SOLVED
 
 
 def guarded(command: Callable[P, int | None]) -> Callable[P, None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from bdc_agents.config import SearchConfig, Settings, explain, load_settings
+from bdc_agents.config import OPTIONS, SearchConfig, Settings, explain, load_settings
 from bdc_agents.data import dataset_names, load_task, task_from_dict, task_from_statement
 from bdc_agents.data.rows import read_json
 from bdc_agents.errors import ConfigError, NotInstalled, ProblemError
@@ -78,7 +78,7 @@ def _changed(base: F, options: Mapping[str, Any]) -> F:
     try:
         return type(base).model_validate(base.model_dump(exclude_unset=True) | given)
     except ValidationError as error:
-        raise ConfigError(explain(error, "options", type(base))) from None
+        raise ConfigError(explain(error, OPTIONS, type(base))) from None
 
 
 def find_task(target: str, tests: Sequence[str], data: Path | None) -> Task:

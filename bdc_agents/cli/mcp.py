@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.inputs import closing, read_settings
-from bdc_agents.cli.options import Agents, AllowUnsafe, Config
+from bdc_agents.cli.options import Agents, AllowUnsafe, Calls, Config, KeptIn, Money, Tokens
 from bdc_agents.cli.serve import announce, opened_agents, server_hosts, server_key
 from bdc_agents.errors import UsageError
 from bdc_agents.extras import need
@@ -30,13 +29,11 @@ OFFERS = "tools: solve, run_tests, view_tree"
 @guarded
 def mcp(
     agent: Agents = None,
-    calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents in one search.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Cap on tokens, likewise.")] = None,
-    money: Annotated[float | None, typer.Option(help="Cap on US dollars, likewise.")] = None,
+    calls: Calls = None,
+    tokens: Tokens = None,
+    money: Money = None,
     config: Config = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the trace of each search to this run folder.")
-    ] = None,
+    out: KeptIn = None,
     http: Annotated[
         bool, typer.Option("--http", help="Listen for HTTP (streamable HTTP at /mcp) instead of stdio.")
     ] = False,
@@ -69,8 +66,8 @@ def mcp(
         config, budget={"calls": calls, "tokens": tokens, "money": money}, allow_unsafe=allow_unsafe
     )
     from bdc_agents.sandbox import create_executor
+    from bdc_agents.serve.keeping import trace_keeper
     from bdc_agents.serve.mcp import create_mcp_server
-    from bdc_agents.serve.solver.runnable import trace_keeper
 
     if not http and (no_key or allow_host or host != "127.0.0.1"):
         raise UsageError("--host, --allow-host and --no-key are for a server: add --http")

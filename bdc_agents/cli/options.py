@@ -39,6 +39,12 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask again, even where
 AllowUnsafe = Annotated[
     bool, typer.Option("--allow-unsafe", help="Run programs even if this machine offers no isolation.")
 ]
+Calls = Annotated[int | None, typer.Option(help="Cap on calls of all agents for one problem or request.")]
+Tokens = Annotated[int | None, typer.Option(help="Cap on tokens, likewise.")]
+Money = Annotated[float | None, typer.Option(help="Cap on US dollars, likewise.")]
+KeptIn = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the trace of each search to this run folder.")
+]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data sets. Default: BDC_DATA.")]
 Preset = Annotated[
     str | None, typer.Option(metavar="NAME", help="default, or paper: the published constants.")

@@ -12,7 +12,7 @@ import typer
 from bdc_agents.cli.download import fetch_weights
 from bdc_agents.cli.exits import SOLVED, guarded, note
 from bdc_agents.cli.inputs import closing, read_settings
-from bdc_agents.cli.options import Agents, AllowUnsafe, Config
+from bdc_agents.cli.options import Agents, AllowUnsafe, Calls, Config, KeptIn, Money, Tokens
 from bdc_agents.config import Settings
 from bdc_agents.errors import ConfigError, UsageError
 from bdc_agents.experts.hub import library_folder
@@ -50,13 +50,11 @@ def serve(
         ),
     ] = None,
     agent: Agents = None,
-    calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents in one request.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Cap on tokens, likewise.")] = None,
-    money: Annotated[float | None, typer.Option(help="Cap on US dollars, likewise.")] = None,
+    calls: Calls = None,
+    tokens: Tokens = None,
+    money: Money = None,
     config: Config = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the trace of each search to this run folder.")
-    ] = None,
+    out: KeptIn = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Default: only this machine.")
     ] = "127.0.0.1",
@@ -200,7 +198,7 @@ def _search(
 ) -> "Served":
     from bdc_agents.sandbox import create_executor
     from bdc_agents.serve.http.search import SearchModels
-    from bdc_agents.serve.solver.runnable import trace_keeper
+    from bdc_agents.serve.keeping import trace_keeper
 
     executor = create_executor(settings.sandbox)
     return SearchModels(
@@ -223,13 +221,13 @@ def _of_library(
 ) -> "list[Served]":
     """The library's models, and the solver, which searches where there are agents."""
     from bdc_agents.serve.http.library import LibraryModels
+    from bdc_agents.serve.http.search import ending_within
     from bdc_agents.serve.http.solver import SolverModel
     from bdc_agents.serve.solver.runnable import BDCSolver
 
-    solver = BDCSolver(
-        model, agents=agents or None, search=settings.search, budget=settings.budget, traces=out
-    )
-    return [LibraryModels(model, limits.max_tokens), SolverModel(solver)]
+    search, budget = ending_within(limits.seconds, settings.search, settings.budget)
+    solver = BDCSolver(model, agents=agents or None, search=search, budget=budget, traces=out)
+    return [LibraryModels(model, limits.max_tokens), SolverModel(solver, limits.seconds)]
 
 
 def server_key(host: str, no_key: bool) -> str | None:

@@ -19,12 +19,15 @@ from bdc_agents.cli.options import (
     Agents,
     AllowUnsafe,
     AsJson,
+    Calls,
     Config,
     Data,
     KnownBeliefs,
+    Money,
     NoCache,
     Preset,
     Quiet,
+    Tokens,
 )
 from bdc_agents.config import Settings
 from bdc_agents.errors import UsageError
@@ -67,9 +70,9 @@ def solve(
     data: Data = None,
     preset: Preset = None,
     rollouts: Annotated[int | None, typer.Option(help="Most rollouts: programs evaluated.")] = None,
-    calls: Annotated[int | None, typer.Option(help="Cap on calls of all agents together.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Cap on tokens.")] = None,
-    money: Annotated[float | None, typer.Option(help="Cap on US dollars.")] = None,
+    calls: Calls = None,
+    tokens: Tokens = None,
+    money: Money = None,
     seconds: Annotated[float | None, typer.Option(help="Cap on wall time.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     beliefs: KnownBeliefs = None,

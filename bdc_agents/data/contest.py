@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import field_validator, model_validator
 
 from bdc_agents.data.rows import Row, given
-from bdc_agents.data.statement import Kind, Reading, free_words, readings, sentences
+from bdc_agents.data.statement import Kind, free_words, readings, sentences, stated_error
 from bdc_agents.syntax import long_integers
 from bdc_agents.types import CallTest, Checker, ScriptTest, StdinTest, TestCase
 
@@ -89,30 +89,19 @@ def stdin_checker(statement: str, public: Sequence[TestCase]) -> Checker:
         statement: The task in words.
         public: The public tests; hidden ones have no say in what the search sees.
     """
-    allowed = _stated_tolerance(statement)
+    allowed = stated_error(statement)
     answers = [text for test in public if not isinstance(test, ScriptTest) for text in test.expected]
     checker = Checker(any_case=_free_words(statement, answers))
     if allowed is not None:
-        return checker.model_copy(
-            update={"tolerance": allowed, "error": _stated(statement, "tolerance")[0].error}
-        )
+        return checker.model_copy(update={"tolerance": allowed.tolerance, "error": allowed.error})
     digits = max((len(decimals) for text in answers for decimals in _DECIMAL.findall(text)), default=0)
     if digits in _ROUNDED:
         return checker.model_copy(update={"tolerance": 10.0**-digits, "error": "absolute"})
     return checker.model_copy(update={"tolerance": 1e-6 if digits else 0.0})
 
 
-def _stated(statement: str, kind: Kind) -> list[Reading]:
-    return [reading for reading in readings(statement) if reading.kind == kind]
-
-
-def _stated_tolerance(statement: str) -> float | None:
-    """The error that the statement allows; None where it says nothing of one."""
-    return next((reading.tolerance for reading in _stated(statement, "tolerance")), None)
-
-
 def _free_words(statement: str, answers: Sequence[str]) -> tuple[str, ...]:
-    if not _stated(statement, "any case"):
+    if all(reading.kind != "any case" for reading in readings(statement)):
         return ()
     return free_words(sentences(statement), answers)
 

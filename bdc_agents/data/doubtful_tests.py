@@ -4,45 +4,32 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from bdc_agents.data.doubtful_values import Named, decimals, numbers_as_texts
 from bdc_agents.data.rows import given
-from bdc_agents.syntax import long_integers, parse
+from bdc_agents.syntax import language_of, long_integers, parse, syntax_fault
 from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, TestCase
-from bdc_agents.types.literals import evaluate, is_value
+from bdc_agents.types.literals import evaluate
 from bdc_agents.types.written.asserts import asserts_something, call_of, called_names, entry_point_of
 from bdc_agents.types.written.entry_point import stated_function
 from bdc_agents.types.written.operations import class_made, find_operations, no_class
-from bdc_agents.types.written.starter import Starter, names_bound, refusal, stated
+from bdc_agents.types.written.starter import Starter, names_bound, refusal, starter_tree, stated
 
 
-class Named(NamedTuple):
-    """A test with the name by which its author finds it.
-
-    Args:
-        name: Name such as `public_tests[2]`.
-        test: The test.
-        secret: Whether only its name may be shown.
-        as_json: Whether what it expects was written as JSON, not as code.
-    """
-
-    name: str
-    test: TestCase
-    secret: bool = False
-    as_json: bool = False
-
-
-def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
+def doubts(named: Sequence[Named], problem: Problem, *, in_words: bool = False) -> tuple[str, ...]:
     """Describes each doubt about a problem's tests in one line.
 
     Args:
         named: All tests as they were written, before any is left out; the hidden ones are secret.
         problem: The problem.
+        in_words: Whether a person states it in words, and has no other fields.
     """
     return tuple(
         f"{problem.id}: {line}"
         for line in (
             *_missing(named),
+            *_starter_unread(problem),
             *_equal(named),
             *_contradicting(named),
             *_of_another_kind(named, problem),
@@ -52,7 +39,8 @@ def doubts(named: Sequence[Named], problem: Problem) -> tuple[str, ...]:
             *_of_no_object(named, problem),
             *_of_another_signature(named, problem),
             *_stating_nothing(named, problem),
-            *_numbers_as_texts(named, problem),
+            *numbers_as_texts(named, problem),
+            *decimals(named, problem, in_words),
             *_without_class(named, problem),
         )
     )
@@ -63,6 +51,16 @@ def _missing(named: Sequence[Named]) -> Iterator[str]:
         yield (
             "no public test, so a search has nothing to aim at unless agents write some "
             "(self_tests = true under [search])"
+        )
+
+
+def _starter_unread(problem: Problem) -> Iterator[str]:
+    code = problem.starter_code
+    if code.strip() and starter_tree(code) is None:
+        looks = f"it looks like {language}" if (language := language_of(code)) else syntax_fault(code)
+        yield (
+            f"the starter code is not Python ({looks}): agents see it as it stands, and no test is held "
+            "against it; mend it, or leave it out"
         )
 
 
@@ -279,58 +277,3 @@ def _without_class(named: Sequence[Named], problem: Problem) -> Iterator[str]:
         if first[:1].islower() and not re.search(rf"\bclass\s+`?{re.escape(first)}\b", told):
             yield f"{name}: {no_class(first)}"
             return
-
-
-_GIVES_TEXT = re.compile(
-    r"->\s*[\"']?(?:Optional\[)?str\b"
-    r"|\b(?:returns?|gives?|outputs?|prints?|as|to|into|in|formats?|of)\s+(?:[\w-]+\s+){0,4}"
-    r"(?:strings?|str|texts?|binary|hexadecimal|hex|octal|digits|characters|roman|base)\b",
-    re.IGNORECASE,
-)
-"""Signs that a function gives a text, in a signature or in words."""
-_JSON_WORDS = ("true", "false", "null")
-
-
-def _numbers_as_texts(named: Sequence[Named], problem: Problem) -> Iterator[str]:
-    """Tests that expect a text such as "2" where a number is probably meant: no number is equal to it."""
-    # In code, quotes are meant as a rule: not where the problem's other values are numbers.
-    numeric = problem.checker.tolerance > 0 or any(_is_number(one.test) for one in named)
-    texts = [
-        (one, value)
-        for one in named
-        if (one.as_json or numeric)
-        and isinstance(one.test, CallTest)
-        and isinstance(value := _only_text(one.test), str)
-    ]
-    odd = [one for one, value in texts if _reads_as_value(value)]
-    told = "\n".join((problem.statement, problem.starter_code))
-    if not odd or len(odd) < len(texts) or _GIVES_TEXT.search(told):
-        return
-    first, value = next((one, value) for one, value in texts if one is odd[0])
-    what = "a text in quotes" if first.secret else f"the text {value!r:.60}"
-    field = '"expected": ' if first.as_json else ""
-    instead = "it without quotes" if first.secret else f"{field}{value.strip():.60}"
-    more = f" (and {len(odd) - 1} more like it)" if len(odd) > 1 else ""
-    yield (
-        f"{first.name} expects {what}{more}: nothing but a text is equal to it. Where a number, a list or "
-        f"true is meant, write {instead}; else say in the statement that a string is returned"
-    )
-
-
-def _is_number(test: TestCase) -> bool:
-    """Whether a test expects a number."""
-    values = [evaluate(text) for text in test.expected] if isinstance(test, CallTest) else []
-    return any(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-
-
-def _only_text(test: CallTest) -> Any:
-    value = evaluate(test.expected[0]) if len(test.expected) == 1 else None
-    return value if isinstance(value, str) else None
-
-
-def _reads_as_value(text: str) -> bool:
-    """Whether a text is how a number, list or truth value is written."""
-    text = text.strip()
-    if text in _JSON_WORDS:
-        return True
-    return is_value(text) and not isinstance(evaluate(text), str)

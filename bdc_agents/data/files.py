@@ -84,20 +84,32 @@ def read_rows(file: Path) -> Iterator[RawRow | ProblemError]:
 
 def no_file(file: Path) -> str:
     """That there is no such file, and what may be meant: the same packed, or one whose name is near."""
+    if not file.parent.is_dir():
+        return f"no file {str(file)!r}; there is no folder {str(file.parent)!r} either"
+    near = near_files(file, (".json", ".jsonl"))
+    return f"no file {str(file)!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
+
+
+def near_files(file: Path, endings: tuple[str, ...]) -> list[str]:
+    """Names of the folder's files that may be meant by one that is not there.
+
+    Args:
+        file: Which is not there.
+        endings: Of files that can be meant; each may have `.gz` behind it.
+    """
     try:
         with os.scandir(file.parent) as entries:
             there = [one.name for one in islice(entries, _LISTED)]
     except OSError:
-        return f"no file {str(file)!r}; there is no folder {str(file.parent)!r} either"
-    named = {name: _stem(name) for name in there if name.removesuffix(".gz").endswith((".json", ".jsonl"))}
+        return []
+    named = {name: _stem(name) for name in there if name.removesuffix(".gz").endswith(endings)}
     stem = _stem(file.name)
     stems = [stem] if stem in named.values() else get_close_matches(stem, set(named.values()), cutoff=0.6)
-    near = sorted(name for name, own in named.items() if own in stems)[:_NEAR]
-    return f"no file {str(file)!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
+    return sorted(name for name, own in named.items() if own in stems)[:_NEAR]
 
 
 def _stem(name: str) -> str:
-    return name.partition(".json")[0]
+    return name.partition(".json")[0].removesuffix(".py")
 
 
 def is_array(file: Path) -> bool:

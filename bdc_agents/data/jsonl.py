@@ -14,9 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
 
-from bdc_agents.data.doubtful_tests import Named, doubts
+from bdc_agents.data.doubtful_tests import doubts
+from bdc_agents.data.doubtful_values import Named
+from bdc_agents.data.files import near_files
 from bdc_agents.data.rows import build_task, read_row
 from bdc_agents.data.shapes import within
+from bdc_agents.data.statement import stated_error
 from bdc_agents.errors import ProblemError
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types import CallTest, Problem, Task, TestCase
@@ -84,7 +87,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def task_from_dict(
-    row: Any, source: str = "problem", *, prefix: str = "", folder: Path | None = None
+    row: Any,
+    source: str = "problem",
+    *,
+    prefix: str = "",
+    folder: Path | None = None,
+    in_words: bool = False,
 ) -> Task:
     """The task that a plain JSON object describes.
 
@@ -93,6 +101,7 @@ def task_from_dict(
         source: Where it comes from, such as `tasks.jsonl:3`; named in errors.
         prefix: Put before the row's id to make the problem's address.
         folder: Folder of its file. A checker's file must lie below it; without a folder none is read.
+        in_words: Whether the statement sets the checker, and not its author.
 
     Raises:
         ProblemError: If a field is missing, unknown or not accepted; the message names it.
@@ -114,7 +123,7 @@ def task_from_dict(
     hidden = _named("hidden_tests", row.get("hidden_tests"), fields.hidden_tests, secret=True)
     name_of = {id(one.test): one.name for one in hidden}  # some may be left out, as they repeat others
     names = [one.name for one in public] + [name_of[id(test)] for test in task.hidden.reveal()]
-    found = doubts([*public, *hidden], task.problem)
+    found = doubts([*public, *hidden], task.problem, in_words=in_words)
     return task.model_copy(update={"warnings": found, "names": tuple(names)})
 
 
@@ -139,9 +148,16 @@ def problem_from_statement(statement: str, tests: Sequence[Any] = (), *, id: str
     if not statement.strip():
         raise ProblemError("the problem's statement is empty; say what the program should do")
     try:
-        return read_problem({"id": id, "statement": statement, "public_tests": list(tests)})
+        fields = {"id": id, "statement": statement, "public_tests": list(tests)}
+        return read_problem(fields | stated_checker(statement))
     except ProblemError as error:
         raise ProblemError(_NUMBERED.sub(_counted, str(error))) from None
+
+
+def stated_checker(statement: str) -> dict[str, Any]:
+    """The checker of a problem in words, as a field: the error that the words allow; none without them."""
+    allowed = stated_error(statement)
+    return {"checker": {"tolerance": allowed.tolerance, "error": allowed.error}} if allowed else {}
 
 
 def _counted(found: re.Match[str]) -> str:
@@ -157,7 +173,7 @@ def task_from_statement(statement: str, tests: Sequence[Any] = ()) -> Task:
     """
     problem = problem_from_statement(statement, tests)
     named = _named("public_tests", list(tests), problem.public_tests)
-    found = doubts(named, problem) if named else ()  # that there is no test is refused later
+    found = doubts(named, problem, in_words=True) if named else ()  # that there is no test is refused later
     return Task(problem=problem, warnings=tuple(_PLACE.sub(_counted, line) for line in found))
 
 
@@ -215,9 +231,13 @@ def _with_checker(row: Mapping[str, Any], source: str, folder: Path | None) -> M
     try:
         code = read_whole(file, 4 * LONGEST_CHECKER).decode("utf-8-sig")
     except FileNotFoundError:
-        raise ProblemError(f"{place}: no file {match['file']!r:.80} beside the problem's") from None
+        near = near_files(file, (".py",))
+        meant = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ProblemError(f"{place}: no file {match['file']!r:.80} beside the problem's{meant}") from None
     except (OSError, ValueError) as error:
         raise ProblemError(f"{place}: {match['file']!r:.80} cannot be read: {_why(error)}") from None
+    if not code.strip():
+        raise ProblemError(f"{place}: {match['file']!r:.80} is empty; define check(stdin, printed, expected)")
     try:
         return {**row, "checker": checker_of(code, match["function"] or "")}
     except ValueError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from bdc_agents.data.catalog import DATASETS, Dataset, Hub
+from bdc_agents.data.faults import Faults
 from bdc_agents.data.files import (
     DATA_ENV,
     RawRow,
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 DEMO = Path(__file__).with_name("demo.jsonl")
 NAMED_ROWS = 5
 """Unusable rows that are named one by one; of further ones only the number is reported."""
+_ALONE = 11
+"""Rows that are looked at where one alone is meant."""
 _COMPARED = 2000
 """Ids that an unknown id is compared with to find similar ones; all of a large set would take seconds."""
 
@@ -372,37 +375,46 @@ class _Selection:
         Raises:
             ProblemError: If there are rows and none can be used, or two of a file have the same id.
         """
-        left_out, first, untold = 0, None, list[ProblemError]()
+        left_out, untold = 0, list[ProblemError]()
+        faults = Faults()
         sources: dict[str, str] = {}
+        twice = False
         for item in rows:
-            try:
-                if isinstance(item, ProblemError):
-                    raise item
-                task = self.task(item)
-            except ProblemError as error:
+            task, source = self._usable(item), "" if isinstance(item, ProblemError) else item[0]
+            if isinstance(task, ProblemError):
                 left_out += 1
-                first = first or error
+                faults.add(*_placed(task))
                 if left_out <= NAMED_ROWS and not self._on_left_out:
-                    untold.append(error)
+                    untold.append(task)
                 if self._on_left_out:
-                    self._on_left_out(*_placed(error))
+                    self._on_left_out(*_placed(task))
                 elif sources:
                     _warn_all(untold)
                 continue
             _warn_all(untold)  # nothing is told before: if no row can be used, that is an error
             name = task.problem.id
             if name in sources and self._dataset is None:
-                raise ProblemError(_twice(name, sources[name], item[0]))
-            if name in sources:
-                _warn_all([ProblemError(_twice(name, sources[name], item[0]))])
+                # No further task comes, and whoever mends the file wants to know all that is wrong in it.
+                twice = True
+                faults.add("", _twice(name.removeprefix(f"{self._name}:"), sources[name], source))
                 continue
-            sources[name] = item[0]
-            yield task
-        if first and not sources:
-            more = f" (rows that cannot be used: {left_out})" if left_out > 1 else ""
-            raise ProblemError(f"{first}{more}{self._shape()}")
+            if name in sources:
+                _warn_all([ProblemError(_twice(name, sources[name], source))])
+                continue
+            sources[name] = source
+            if not twice:
+                yield task
+        if twice or (left_out and not sources):
+            raise ProblemError(f"{faults}{'' if twice else self._shape()}")
         if left_out > NAMED_ROWS and not self._on_left_out:
             log.warning("%s: %d more rows are left out", self._name, left_out - NAMED_ROWS)
+
+    def _usable(self, item: RawRow | ProblemError) -> Task | ProblemError:
+        """The task of a row, or why it makes none."""
+        try:
+            return item if isinstance(item, ProblemError) else self.task(item)
+        except ProblemError as error:
+            return error
 
     def _shape(self) -> str:
         """What the caller's own file seems to be, where no row of it can be used."""
@@ -413,17 +425,23 @@ class _Selection:
 
     def only_task(self) -> Task:
         """The task of a file that holds one problem."""
-        items = list(islice(self.rows(), 11))
+        items = list(islice(self.rows(), _ALONE))
         rows = [item for item in items if not isinstance(item, ProblemError)]
-        for item in items:
-            if isinstance(item, ProblemError):  # whether it is the one that is meant, nobody knows
-                raise item if rows else ProblemError(f"{item}{self._shape()}")
+        if len(items) > len(rows):  # whether one that cannot be read is meant, nobody knows
+            faults = Faults()
+            for item in items:
+                if isinstance(fault := self._usable(item), ProblemError):
+                    faults.add(*_placed(fault))
+            raise ProblemError(f"{faults}{'' if rows else self._shape()}")
         if len(rows) == 1:
             return self.task(rows[0])
+        if not rows:
+            raise ProblemError(f"{self._name} holds no problem: it is empty{self._shape()}")
         names = ", ".join(name for _, row in rows[:10] for name in self.names(row)[:1])
         more = " and more" if len(rows) > 10 else ""
-        found = f"several problems ({names}{more})" if rows else "no problem"
-        raise ProblemError(f"{self._name} holds {found}; name one as {self._name}:ID")
+        raise ProblemError(
+            f"{self._name} holds several problems ({names}{more}); name one as {self._name}:ID"
+        )
 
     def _read_plain(self, row: Any, source: str) -> Task:
         return task_from_dict(row, source, prefix=f"{self._name}:", folder=Path(self._name).parent)

@@ -25,6 +25,8 @@ def shape_of(file: Path) -> str:
         return "it looks like UTF-16 text: save it as UTF-8"
     text = data.decode("utf-8-sig", "replace").lstrip()
     lines = file.name.removesuffix(".gz").endswith(".jsonl")
+    if not text:
+        return f"write one object{' a line' if lines else ''}, such as {_ONE}"
     if _PYTHON.match(text):
         return "it looks like Python: write JSON, with double quotes, as json.dumps does"
     if lines and (text.startswith("[") or re.match(r"\{\s*\n", text)):

@@ -40,6 +40,11 @@ def readings(statement: str) -> Iterator[Reading]:
                 yield Reading(kind, sentence)
 
 
+def stated_error(statement: str) -> Reading | None:
+    """What the first sentence says of the error that answers may have; None where none does."""
+    return next((reading for reading in readings(statement) if reading.kind == "tolerance"), None)
+
+
 def sentences(statement: str) -> list[str]:
     """The sentences of a statement; one may go on over the end of a line, but not over an empty one."""
     return [text.strip() for text in _BOUNDARY.split(statement) if text and text.strip()]

@@ -1,7 +1,7 @@
 """Makes what a configuration names: the problems, the agents, the solvers."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from bdc_agents.agents import Agent, load_agents
@@ -14,7 +14,7 @@ from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.solvers import baselines, search  # noqa: F401
 from bdc_agents.evaluate.solvers.protocol import Solver
 from bdc_agents.evaluate.solvers.registry import Spec, Tools, check_kind, create_solver
-from bdc_agents.runs.collect.left_out import summary
+from bdc_agents.runs.collect.left_out import LeftOut, summary
 from bdc_agents.runs.collect.selection import Filter, select_jobs
 from bdc_agents.sandbox.modules import missing_packages
 from bdc_agents.sandbox.protocol import Executor
@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def choose_tasks(
-    config: EvalConfig, data: Path | None = None, packages: Collection[str] | None = None
+    config: EvalConfig,
+    data: Path | None = None,
+    packages: Collection[str] | None = None,
+    on_left_out: Callable[[LeftOut], object] | None = None,
 ) -> list[Task]:
     """The problems of an evaluation, in the order in which they are solved.
 
@@ -33,6 +36,7 @@ def choose_tasks(
         data: Folder of the data sets; None for the one that `BDC_DATA` names.
         packages: Packages that programs may import, to warn if known solutions need others; None for no
             warning.
+        on_left_out: Called with each row that cannot be used; those are told in warnings, too.
 
     Raises:
         ProblemError: If a data set is unknown or missing, or its problems have no tests.
@@ -51,6 +55,9 @@ def choose_tasks(
     )
     for line in chosen.unmatched:
         log.warning("%s", line)
+    if on_left_out:
+        for row in chosen.left_out:
+            on_left_out(row)
     for line in summary(chosen.left_out):
         log.warning("%s", line)
     if chosen.interactive:

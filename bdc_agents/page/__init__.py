@@ -31,7 +31,7 @@ def render_page(
         style, script: Style and script of the page.
         parts: HTML for further marks, by name.
         inline_styles: Whether elements may have inline styles, as drawings do.
-        live: Whether its script may ask the server that it comes from.
+        live: Whether its script and forms may ask the server that it comes from.
     """
     known = {
         "title": escape(title),
@@ -64,11 +64,11 @@ def drawing_script(package: str, name: str) -> str:
 def policy(style: str, script: str, *, inline_styles: bool = False, live: bool = False) -> str:
     """The content security policy of a page; see `render_page`."""
     styles = "unsafe-inline" if inline_styles else _hash(style)
-    own = "connect-src 'self'; " if live else ""
+    own = "connect-src 'self'; form-action 'self'" if live else "form-action 'none'"
     # With trusted types, and none that is allowed, a browser refuses to make markup of any text.
     return (
-        f"default-src 'none'; style-src '{styles}'; script-src '{_hash(script)}'; {own}"
-        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        f"default-src 'none'; style-src '{styles}'; script-src '{_hash(script)}'; {own}; "
+        "base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

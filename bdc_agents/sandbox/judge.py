@@ -8,6 +8,7 @@ from typing import Any
 from bdc_agents.syntax import LONGEST_INTEGER, language_of, long_integers, parse
 from bdc_agents.types import CallTest, Checker, Outcome, ScriptTest, StdinTest, TestCase, TestResult
 from bdc_agents.types.literals import evaluate
+from bdc_agents.types.tests import visible
 
 from . import received
 from .compare import text_matches, value_matches
@@ -201,7 +202,7 @@ def _representation(value: Any) -> str:
 def _shown(test: TestCase) -> str:
     match test:
         case StdinTest():
-            return test.stdin
+            return visible(test.stdin)
         case CallTest():
             return f"{test.setup.rstrip()}\n{test.call}" if test.setup.strip() else test.call
         case ScriptTest():

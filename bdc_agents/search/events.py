@@ -36,11 +36,13 @@ class Started(TypedDict):
     Args:
         problem: Its id.
         agents: Names of those that take part.
+        tree_url: Address of the page that shows the tree, where a server has one.
     """
 
     type: Literal["started"]
     problem: str
     agents: list[str]
+    tree_url: NotRequired[str]
 
 
 class Selected(TypedDict):
@@ -89,6 +91,7 @@ class Answered(TypedDict):
     Args:
         usage: What it took, as the fields of `Usage`.
         error: Why there is no reply; empty where there is one, and where the search ran out of time.
+        cut_at: The token limit at which the reply ended before it was whole; 0 where it is.
     """
 
     type: Literal["answered"]
@@ -97,6 +100,7 @@ class Answered(TypedDict):
     node: str
     usage: Annotated[dict[str, Any], _fields_of(Usage)]
     error: str
+    cut_at: int
 
 
 class Grown(TypedDict):

@@ -27,6 +27,7 @@ from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.context import SearchContext, settings_of
 from bdc_agents.search.nodes.nodes import Nodes
 from bdc_agents.search.policy.moves import Policy
+from bdc_agents.search.resume.history import Link, logged
 from bdc_agents.search.routes import after_backpropagate, after_expand, after_review, after_select, reviewing
 from bdc_agents.search.state import SearchInput, SearchOutput, SearchState
 from bdc_agents.search.wiring import Graph, Route
@@ -41,6 +42,7 @@ def create_search_graph(
     budget: Budget | Mapping[str, Any] | None = None,
     policy: Policy | None = None,
     interrupt_for: Sequence[AskedFor] = (),
+    link: Link | None = None,
 ) -> StateGraph[SearchState, SearchContext, SearchInput, SearchOutput]:
     """The search as an uncompiled graph: the caller picks the checkpointer.
 
@@ -54,6 +56,9 @@ def create_search_graph(
         interrupt_for: What a person is asked about, by an interrupt of LangChain's form for it: `thoughts`
             before programs are written for them, `accept` before a program that passes ends the search,
             `budget` where a cap ends one that is not solved. It needs a checkpointer.
+        link: From a thread's id to the address of a page that shows its tree, such as
+            `bdc_agents.web.tree_link`. The address is then in the state (`tree_url`) and in the event
+            `started`, and the state tells which checkpoints the page can go back to.
 
     Returns:
         A graph whose input is `{"problem": ...}` and whose output holds `solution`, `tree` and
@@ -69,6 +74,7 @@ def create_search_graph(
         *settings_of(search, budget),
         policy,
         interrupt_for,
+        link,
     )
     return graph_of(nodes)
 
@@ -99,7 +105,7 @@ def graph_of(
         nodes.backpropagate,
         nodes.finish,
     ):
-        graph.add_step(step)
+        graph.add_step(logged(step) if nodes.link else step)
     kinds = nodes.interrupt_for
     asks = {"review": "review" if review == "inside" else END} if kinds else {}
 

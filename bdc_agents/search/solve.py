@@ -1,6 +1,6 @@
 """Solve one problem in one call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -20,7 +20,7 @@ from bdc_agents.search.resume.origin import budget_of, differences, origin_of, r
 from bdc_agents.search.review.questions import unreviewed
 from bdc_agents.search.state import SearchState, check_whole
 from bdc_agents.search.traces import trace_of
-from bdc_agents.sync import run_sync
+from bdc_agents.sync import cancelled_once, run_sync
 from bdc_agents.types import Problem, Trace
 
 
@@ -72,22 +72,31 @@ async def asolve(
     config = _own_config(config, thread, problem)
     origin = origin_of(problem, {agent.name: agent for agent in agents}, search, budget)
     begun = checkpointer is not None and await _goes_on(app, config, problem, origin)
-    state: SearchState = {}
-    async for mode, chunk in app.astream(
+    stream = app.astream(
         None if begun else {"problem": problem.model_dump(mode="json")},
         config,
         stream_mode=["custom", "values"],
         output_keys=[*SearchState.__annotations__],
         **({"durability": "sync"} if checkpointer else {}),
-    ):
+    )
+    state = await cancelled_once(_last_state(stream, on_event, on_state))
+    budget = budget_of(state.get("origin", {}))
+    return trace_of(state, {"search": search.model_dump(mode="json"), "budget": budget.model_dump()})
+
+
+async def _last_state(
+    stream: AsyncIterator[Any], on_event: Emit | None, on_state: Callable[[SearchState], None] | None
+) -> SearchState:
+    """The state after the last step of a run. See `asolve` for who is told on the way."""
+    state: SearchState = {}
+    async for mode, chunk in stream:
         if mode == "custom" and on_event:
             on_event(cast("SearchEvent", chunk))
         elif mode == "values":
             state = cast("SearchState", chunk)
             if on_state:
                 on_state(state)
-    budget = budget_of(state.get("origin", {}))
-    return trace_of(state, {"search": search.model_dump(mode="json"), "budget": budget.model_dump()})
+    return state
 
 
 def _own_config(config: RunnableConfig | None, thread: str | None, problem: Problem) -> RunnableConfig:

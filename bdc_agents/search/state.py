@@ -128,6 +128,11 @@ class SearchState(SearchOutput, total=False):
             stand in place of the run's.
         accepted: Key of the program that a person took as the answer; empty where they ended the search
             without one, None where nobody did.
+        tree_url: Address of the page that shows the tree, where there is one.
+        steps: By checkpoint, how far the search was there; see `bdc_agents.search.resume.history`.
+        passed: As `passing`, of those that have passed at some time, since a person may change tests back.
+        outdated: Keys of programs from before a person's last wish in words, which tests may not show: only
+            one that is written again is an answer.
     """
 
     origin: Json
@@ -155,6 +160,10 @@ class SearchState(SearchOutput, total=False):
     reviews: list[Json]
     caps: dict[str, float]
     accepted: str | None
+    tree_url: str
+    steps: Annotated[dict[str, Json], _patches(merge)]
+    passed: dict[str, int]
+    outdated: list[str]
 
 
 _STATE = TypeAdapter(SearchState)

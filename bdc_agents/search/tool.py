@@ -7,20 +7,30 @@ What the calling model reads is written here. It holds what programs printed, so
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.config import get_stream_writer
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
-from bdc_agents.config import Budget, SearchConfig, explain
+from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.data import task_from_dict
-from bdc_agents.errors import BDCError, ConfigError, ProblemError
+from bdc_agents.data.jsonl import stated_checker
+from bdc_agents.errors import BDCError, ConfigError, ProblemError, in_words, unknown
 from bdc_agents.prompts import trim
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
@@ -29,6 +39,7 @@ from bdc_agents.search.events import Emit
 from bdc_agents.search.solve import asolve
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Solution, Task, TestResult, Trace, Verdict
+from bdc_agents.types.names import called, with_short_names
 from bdc_agents.types.written.forms import read_test
 from bdc_agents.types.written.parts import Unread
 
@@ -69,15 +80,26 @@ def is_test(text: str) -> bool:
         return False
 
 
+Tests = Annotated[
+    list[Any], BeforeValidator(listed), WithJsonSchema({"type": "array", "items": {"type": "string"}})
+]
+"""Models are asked for texts, which none gets wrong; objects, which some send, are read as in files."""
+
+
 class ProblemArguments(BaseModel):
     """What a model fills in to state a problem."""
 
     model_config = ConfigDict(extra="forbid", title="Problem")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, given: Any) -> Any:
+        return without_null(cast("dict[str, Any]", given)) if isinstance(given, dict) else given
+
     statement: str = Field(
         description="The task in words: what the program takes and gives, limits, edge cases."
     )
-    tests: Annotated[list[str], BeforeValidator(listed)] = Field(
+    tests: Tests = Field(
         default=[],
         description='Tests that the program must pass, each one line such as "f(2) == 4" or '
         '"assert f([]) is None"; for a program that reads stdin "2 3 -> 5", with \\n for a new line.',
@@ -98,10 +120,12 @@ def read_task(given: Mapping[str, Any]) -> Task:
     """
     fields = {key: value for key, value in given.items() if value or key == "statement"}
     try:
-        return task_from_dict({"id": "problem", **fields}, "problem")
+        checker = stated_checker(str(fields.get("statement", "")))
+        return task_from_dict({"id": "problem", **checker, **fields}, "problem", in_words=True)
     except BDCError as error:
-        # The name of the argument, not of the field that it becomes.
-        raise type(error)(str(error).replace("public_tests", "tests")) from None
+        # The name of the argument, not of the field that it becomes, nor of a problem that it does not know.
+        told = re.sub(r"^problem: ", "", str(error), flags=re.MULTILINE)
+        raise type(error)(told.replace("public_tests", "tests")) from None
 
 
 def doubtful(task: Task) -> list[str]:
@@ -232,8 +256,36 @@ def refusal(error: Exception) -> str:
 
 
 def _wrong_arguments(error: ValidationError | Any) -> str:
-    told = explain(error, "arguments", ProblemArguments) if isinstance(error, ValidationError) else str(error)
+    known = ProblemArguments.model_json_schema()["properties"]
+    told = wrong_arguments(error, known) if isinstance(error, ValidationError) else str(error)
     return f"Not solved, since the arguments cannot be used: {trim(told, 2000)}"
+
+
+def without_null(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a model gave; many send null for what they leave out."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def wrong_arguments(
+    error: ValidationError | None, known: Mapping[str, Any], unread: Sequence[str] = ()
+) -> str:
+    """What is wrong with the arguments of a call, for the model that made it.
+
+    Args:
+        error: What is wrong with those that are read.
+        known: The properties of the tool's schema, by name.
+        unread: Names that the tool does not have.
+    """
+    items = error.errors() if error else []
+    extra = [str(item["loc"][-1]) for item in items if item["type"] == "extra_forbidden"]
+    told = [unknown("argument", name, known) for name in (*unread, *extra)]
+    for item in items:
+        name = ".".join(map(str, item["loc"]))
+        if item["type"] == "missing":
+            told.append(f"{name}: it is missing. {known.get(name, {}).get('description', '')}".strip())
+        elif item["type"] != "extra_forbidden":
+            told.append(f"{name}: {in_words(item)}")
+    return "\n".join(told[:_NOTES_SHOWN])
 
 
 class Sandbox:
@@ -267,13 +319,16 @@ def told_of_search(trace: Trace) -> str:
     """The result of a search in a few lines, for the model that asked for it."""
     solution = trace.solution
     calls = sum(used.calls for used in solution.usage.values())
-    facts = [f"Written by {solution.agent}." if solution.agent else "", f"Calls of agents: {calls}."]
+    names = {*solution.usage, *solution.set_aside}
+    by = f"Written by {called(solution.agent, names)}." if solution.agent else ""
+    facts = [by, f"Calls of agents: {calls}."]
     if not solution.solved:
         facts.append(_why_ended(solution))
     elif solution.confirmed is False:
         facts.append("No second program agrees with it on further inputs: add a test for what is unsure.")
-    notes = [f"{name} was set aside: {why}" for name, why in solution.set_aside.items()]
-    return told(solution.code, solution.verdict, facts, [*notes, *solution.notes])
+    notes = [f"{called(name, names)} was set aside: {why}" for name, why in solution.set_aside.items()]
+    notes += [with_short_names(note, names) for note in solution.notes]
+    return told(solution.code, solution.verdict, facts, notes)
 
 
 def _why_ended(solution: Solution) -> str:

@@ -31,10 +31,15 @@ _LIST_TOLD, _TEXT_TOLD = 12, 200
 
 
 class GraphNode(Runnable[Any, Any]):
-    """A node that also runs where the caller is not asynchronous."""
+    """A node that also runs where the caller is not asynchronous.
 
-    def __init__(self, step: Callable[[Any, Any], Awaitable[Any]]) -> None:
-        self.step = step
+    Args:
+        step: From the state and the runtime to what the node writes.
+        within: The compiled graph that the step runs, so that its state is found in that of the node.
+    """
+
+    def __init__(self, step: Callable[[Any, Any], Awaitable[Any]], within: Any = None) -> None:
+        self.step, self.within = step, within
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """What the step writes."""
@@ -92,14 +97,15 @@ TOLD_IN_BRIEF = TracePolicy(process_inputs=in_brief)
 class Graph(StateGraph[StateT, ContextT, InputT, OutputT]):
     """A state graph whose compiled form carries its own limit of steps and can be edited at each."""
 
-    def add_step(self, step: Callable[[Any, Any], Awaitable[Any]], **kwargs: Any) -> None:
+    def add_step(self, step: Callable[[Any, Any], Awaitable[Any]], within: Any = None, **kwargs: Any) -> None:
         """Adds a node under the name of its function; tracers get what it writes, and the state in brief.
 
         Args:
             step: From the state and the runtime to what the node writes.
+            within: See `GraphNode`.
             kwargs: As for `StateGraph.add_node`.
         """
-        self.add_node(step.__name__, GraphNode(step), trace_policy=TOLD_IN_BRIEF, **kwargs)  # pyright: ignore
+        self.add_node(step.__name__, GraphNode(step, within), trace_policy=TOLD_IN_BRIEF, **kwargs)  # pyright: ignore
 
     def compile(self, *args: Any, **kwargs: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """See `StateGraph.compile`."""
@@ -108,6 +114,9 @@ class Graph(StateGraph[StateT, ContextT, InputT, OutputT]):
         app.stream_channels = [name for name in app.stream_channels if name not in heavy]
         # `StateGraph.compile` has no place to name another class, and what it makes is complete.
         app.__class__ = _Compiled
+        for name, node in self.nodes.items():
+            if isinstance(node.runnable, GraphNode) and node.runnable.within:
+                app.nodes[name].subgraphs = [node.runnable.within]
         return app
 
 

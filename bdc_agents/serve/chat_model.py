@@ -25,15 +25,15 @@ from bdc_agents.agents.replies.reading import parse_json
 from bdc_agents.errors import UsageError
 from bdc_agents.serve.backends.prompts import call_text, joined, result_text
 from bdc_agents.serve.backends.protocol import ChatPiece, ChatReply, ChatRequest, ExpertWeights, PromptTooLong
-from bdc_agents.serve.http.openai import refusal
-from bdc_agents.serve.routed_model import BASE, ROUTED, RoutedModel, shared_model
+from bdc_agents.serve.http.openai import ResponseFormat, refusal
+from bdc_agents.serve.routed_model import BASE, NO_SCHEMAS, ROUTED, RoutedModel, shared_model
 from bdc_agents.sync import run_sync
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "user", "function": "user"}
 # `init_chat_model` and other callers pass these to every chat model. Without a network they mean nothing.
 _OF_CLIENTS = ("timeout", "max_retries", "streaming")
 _ARGUMENTS = {
-    *("temperature", "top_p", "max_tokens", "seed", "stop", "model", "tools"),
+    *("temperature", "top_p", "max_tokens", "seed", "stop", "model", "tools", "response_format"),
     # LangChain's own arguments: for tracers, and for how it fetches a reply.
     *("ls_structured_output_format", "stream", "stream_usage", "strict"),
 }
@@ -235,6 +235,7 @@ class ChatBDC(BaseChatModel):
         asked["temperature"] = asked["temperature"] or 0.0
         if asked["seed"] is None:
             asked["seed"] = secrets.randbits(31)
+        asked["schema"] = _schema(opened, kwargs.get("response_format"))
         ends = tuple(stop if stop is not None else self.stop or ())
         model = str(kwargs.get("model") or self.model)
         said = "\n\n".join(str(message.text) for message in messages if message.type == "human").strip()
@@ -265,8 +266,9 @@ class ChatBDC(BaseChatModel):
     ) -> Runnable[Any, Any]:
         """Asks for JSON of a schema in the prompt, and reads it from the reply.
 
-        Nothing forces the base to follow the schema. The reply is checked, and small bases fail often.
-        With `include_raw` a failure is returned as `parsing_error` instead of raised.
+        Where the backend can, it holds the reply to the schema; see "JSON" in docs/serving.md. A reply may
+        still be cut off at its token limit, and elsewhere small bases fail often. With `include_raw` a
+        failure is returned as `parsing_error` instead of raised.
 
         Args:
             schema: A pydantic model, a TypedDict or a JSON schema.
@@ -286,7 +288,9 @@ class ChatBDC(BaseChatModel):
         ask = RunnableLambda(instruct)
         # Tracers show this, under LangChain's name.
         told = {"kwargs": {"method": "json_mode"}, "schema": plain}
-        model = self.bind(ls_structured_output_format=told)
+        # Not strict: a schema of which a part cannot be enforced is checked when the reply is read.
+        form = {"type": "json_schema", "json_schema": {"schema": plain, "strict": False}}
+        model = self.bind(ls_structured_output_format=told, response_format=form)
         read = RunnableLambda(_reader(schema))
         if not include_raw:
             return ask | model | read
@@ -294,6 +298,30 @@ class ChatBDC(BaseChatModel):
             parsed=itemgetter("raw") | read, parsing_error=lambda _: None
         ).with_fallbacks([RunnablePassthrough.assign(parsed=lambda _: None)], exception_key="parsing_error")
         return ask | {"raw": model} | safely
+
+
+def _schema(opened: RoutedModel, given: Any) -> Mapping[str, Any] | None:
+    """The schema that a reply is held to; None where it need not be, and cannot.
+
+    Args:
+        given: OpenAI's `response_format`.
+
+    Raises:
+        UsageError: If it is none, or must be enforced and cannot.
+    """
+    try:
+        form = ResponseFormat.model_validate(given or {})
+    except ValueError as error:
+        raise UsageError(f"ChatBDC: response_format: {error}") from None
+    try:
+        schema = form.wanted()
+        if schema is not None and not opened.enforces:
+            raise UsageError(NO_SCHEMAS)
+    except UsageError as error:
+        if form.json_schema is not None and form.json_schema.strict is False:
+            return None
+        raise UsageError(f"ChatBDC: response_format: {error}") from None
+    return schema
 
 
 def _reader(schema: dict[str, Any] | type) -> Callable[[AIMessage], Any]:

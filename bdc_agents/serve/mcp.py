@@ -2,17 +2,17 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from uuid import uuid4
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import BeforeValidator, Field
+from pydantic import Field, ValidationError
 
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
-from bdc_agents.chat.replies import fence, node_line, safe, tree_lines
+from bdc_agents.chat.replies import fence, named, node_line, safe, tree_lines
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.prompts import trim
@@ -23,12 +23,15 @@ from bdc_agents.search.tool import (
     ProblemArguments,
     Sandbox,
     Solve,
+    Tests,
     doubtful,
-    listed,
     read_task,
     search_by,
     shown_failure,
+    without_null,
+    wrong_arguments,
 )
+from bdc_agents.serve.keeping import Keep, keep_trace
 from bdc_agents.types import Trace, Tree
 from bdc_agents.view.text import passes, plural
 
@@ -40,17 +43,23 @@ FAILURES_SHOWN = 5
 CODE_MOST = 100_000
 """Characters of a program: more than any agent writes."""
 
-Keep = Callable[[Trace], None]
-
 _FIELDS = ProblemArguments.model_fields
 Statement = Annotated[str, Field(description=_FIELDS["statement"].description)]
-Tests = Annotated[list[str], BeforeValidator(listed), Field(description=_FIELDS["tests"].description)]
+Cases = Annotated[Tests, Field(description=_FIELDS["tests"].description)]
 Name = Annotated[str, Field(description=_FIELDS["entry_point"].description)]
 Starter = Annotated[str, Field(description=_FIELDS["starter_code"].description)]
-Code = Annotated[str, Field(description="The program: Python source code.", max_length=CODE_MOST)]
-Search = Annotated[str, Field(description="The search, as the result of `solve` names it.")]
+Code = Annotated[
+    str, Field(description="The program: Python source code.", min_length=1, max_length=CODE_MOST)
+]
+Search = Annotated[
+    str, Field(description="The search, as the result of `solve` names it.", coerce_numbers_to_str=True)
+]
 Place = Annotated[
-    str, Field(description='A node such as "0.1", for its programs; leave it out for the tree.')
+    str,
+    Field(
+        description='A node such as "0.1", for its programs; leave it out for the tree.',
+        coerce_numbers_to_str=True,
+    ),
 ]
 
 
@@ -80,7 +89,7 @@ def create_mcp_server(
     """
     sandbox = Sandbox(executor)
     tools = _Tools(search_by(agents, sandbox, search, budget), sandbox, keep)
-    server: MCPServer[Any] = MCPServer(
+    server = _Server(
         "bdc-agents",
         instructions="`solve` writes a Python program that passes your tests; `run_tests` checks one.",
         log_level="ERROR",
@@ -89,6 +98,34 @@ def create_mcp_server(
     server.add_tool(tools.run_tests)
     server.add_tool(tools.view_tree)
     return server
+
+
+class _Server(MCPServer[Any]):
+    """A server that refuses a call which its tools cannot take in words that the calling model can act on."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any] | None = None
+    ) -> Any:
+        """Calls a tool.
+
+        Raises:
+            ToolError: If there is no such tool, an argument is missing, unknown or of another kind, or the
+                tool cannot do what is asked.
+        """
+        tools = {tool.name: tool for tool in self._tool_manager.list_tools()}
+        if name not in tools:
+            raise ToolError(unknown("tool", name, tools))
+        known = tools[name].parameters["properties"]
+        given = without_null(arguments)
+        unread = [key for key in given if key not in known]
+        wrong: ValidationError | None = None
+        try:
+            tools[name].fn_metadata.validate_arguments(given)
+        except ValidationError as error:
+            wrong = error
+        if wrong or unread:
+            raise ToolError(f"{name} was not called: {trim(wrong_arguments(wrong, known, unread), 2000)}")
+        return await super().call_tool(name, given, context)
 
 
 class _Tools:
@@ -107,7 +144,7 @@ class _Tools:
     async def solve(
         self,
         statement: Statement,
-        tests: Tests,
+        tests: Cases,
         ctx: Context[Any],
         entry_point: Name = "",
         starter_code: Starter = "",
@@ -125,20 +162,11 @@ class _Tools:
         self._traces[name] = trace
         while len(self._traces) > KEPT:
             self._traces.popitem(last=False)
-        kept = await self._kept(trace, name)
-        return "\n".join([text, *doubtful(task), f'Search "{name}": view_tree shows its tree.{kept}'])
+        _, why = await keep_trace(self._keep, trace, name) if self._keep is not None else (name, "")
+        shown = f'Search "{name}": view_tree shows its tree{f"; {why}" if why else ""}.'
+        return "\n".join([text, *doubtful(task), shown])
 
-    async def _kept(self, trace: Trace, name: str) -> str:
-        if self._keep is None:
-            return ""
-        problem = trace.problem.model_copy(update={"id": f"{trace.problem.id}-{name}"})
-        try:
-            await asyncio.to_thread(self._keep, trace.model_copy(update={"problem": problem}))
-        except BDCError as error:
-            return f" Its trace was not kept: {error}"
-        return ""
-
-    async def run_tests(self, code: Code, tests: Tests, entry_point: Name = "") -> str:
+    async def run_tests(self, code: Code, tests: Cases, entry_point: Name = "") -> str:
         """Runs a Python program on tests in a sandbox without network and files, and tells which fail."""
         try:
             given = {"statement": "Run.", "tests": tests, "entry_point": entry_point}
@@ -187,7 +215,7 @@ def _node(trace: Trace, name: str) -> str:
         program = trace.programs[key]
         verdict = program.verdict
         share = f"{verdict.reward:.0%} of the tests" if verdict else "not run"
-        parts.append(f"By {safe(program.agent, 40)}, {share}:\n{fence(trim(program.code, 4000))}")
+        parts.append(f"By {named(program.agent)}, {share}:\n{fence(trim(program.code, 4000))}")
         if verdict and verdict.failures:
             parts.append(f"First failing test:\n{shown_failure(verdict.failures[0])}")
         if len(parts) > NODES_SHOWN:

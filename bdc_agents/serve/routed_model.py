@@ -18,6 +18,10 @@ ROUTED = "bdc"
 """The name of the model that mixes the experts for each problem."""
 BASE = "base"
 """The name of the model without experts."""
+NO_SCHEMAS = (
+    "replies cannot be held to a schema here; the backends llama.cpp and vllm can, and transformers can with "
+    "llguidance: pip install 'bdc-agents[serve]'. Or describe the JSON in the prompt"
+)
 
 
 class RoutedModel:
@@ -94,6 +98,11 @@ class RoutedModel:
         return cls(opened, place, names, home.resolve().name)
 
     @property
+    def enforces(self) -> bool:
+        """Whether replies can be held to a JSON schema."""
+        return bool(getattr(self.backend, "enforces", False))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the models: the routed one, the base, and each expert."""
         return (ROUTED, BASE, *self.experts)
@@ -121,9 +130,11 @@ class RoutedModel:
 
         Raises:
             ModelError: If there is no such model.
-            UsageError: If the user's messages have no text.
+            UsageError: If the user's messages have no text, or the backend enforces no schema.
         """
         self.check(model)
+        if sampling.get("schema") is not None and not self.enforces:
+            raise UsageError(NO_SCHEMAS)
         experts: ExpertWeights | str | None = None if model == BASE else model
         if model == ROUTED:
             experts = await self.place(text or _said(messages))

@@ -68,6 +68,10 @@ def with_suggestions(
             message = say(str(name), parents, known)
             # An error of the same type, since handlers of errors go by it.
             item["type"] = PydanticCustomError("extra_forbidden", "{message}", {"message": message})
+        elif message := item.get("ctx", {}).get(
+            "message"
+        ):  # One of our own, of which the type alone is told.
+            item["type"] = PydanticCustomError(item["type"], "{message}", {"message": message})  # pyright: ignore
     # As it came where nothing is told anew: pydantic's own words and links then stay.
     told = any(isinstance(item["type"], PydanticCustomError) for item in items)
     return ValidationError.from_exception_data(error.title, items) if told else error

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NoReturn, Self, cast
 
 from pydantic import (
@@ -18,13 +19,13 @@ from pydantic import (
     model_validator,
 )
 
-from bdc_agents.errors import ProblemError
-from bdc_agents.syntax import PARSE_ERRORS, syntax_tree
+from bdc_agents.errors import ProblemError, unknown
+from bdc_agents.syntax import PARSE_ERRORS, syntax_fault, syntax_tree
 from bdc_agents.types.base import Frozen, Given, with_suggestions
 from bdc_agents.types.program import content_hash
 from bdc_agents.types.tests import CallTest, ScriptTest, StdinTest, TestCase
 from bdc_agents.types.written.entry_point import is_entry_point
-from bdc_agents.types.written.fields import read_fields, unknown_field
+from bdc_agents.types.written.fields import COMPARISONS, read_fields, unknown_field
 
 __all__ = [
     "UNJUDGED",
@@ -44,11 +45,12 @@ __all__ = [
 LONGEST_CHECKER = 100_000
 """Most characters of a checker's code, which is part of every checkpoint and trace of its problem."""
 
-_NO_CHECKER = (
-    'not a checker: write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address '
-    'of a function beside the problem\'s file, such as "check.py:check", or Python code that defines '
+_CHECKERS = (
+    'write "tokens", "lines" or "exact", an object such as {"tolerance": 1e-6}, the address of a function '
+    'beside the problem\'s file, such as "check.py:check", or Python code that defines '
     "check(stdin, printed, expected)"
 )
+_NO_CHECKER = f"not a checker: {_CHECKERS}"
 _CHECKER_FILE = re.compile(r"[^\n(){}\[\]]+\.py(?::\w+)?")
 
 
@@ -84,7 +86,7 @@ class Checker(Given):
             if not isinstance(given, Mapping | cls):
                 raise ValueError(_NO_CHECKER)
             return cast(Any, given)
-        if given in ("exact", "lines", "tokens"):
+        if given in COMPARISONS:
             return {"text": given}
         if _CHECKER_FILE.fullmatch(given.strip()):
             raise ValueError(
@@ -92,14 +94,20 @@ class Checker(Given):
                 'or above it; give the code itself here: {"code": "def check(stdin, printed, expected): ..."}'
             )
         if "def " not in given:
-            raise ValueError(_NO_CHECKER)
+            near = get_close_matches(given, COMPARISONS, n=1)
+            meant = f'not a checker; did you mean "{near[0]}"? Else {_CHECKERS}' if near else ""
+            raise ValueError(meant or _NO_CHECKER)
         return checker_of(given)
 
     @model_validator(mode="after")
     def _check(self) -> "Checker":
-        if self.code and self.function not in _functions(self.code):
+        defined = _functions(self.code) if self.code else []
+        if self.code and self.function not in defined:
+            if get_close_matches(self.function, defined):
+                raise ValueError(unknown("function of the checker", self.function, defined))
+            others = f", but {', '.join(defined[:3])}; name that one, or" if defined else ";"
             raise ValueError(
-                f"the checker's code defines no function {self.function!r}; write "
+                f"the checker's code defines no function {self.function!r}{others} write "
                 f"def {self.function}(stdin, printed, expected): ..., which returns True, or False or a "
                 "sentence on what is wrong"
             )
@@ -127,9 +135,8 @@ def checker_of(code: str, function: str = "") -> dict[str, str]:
 def _functions(code: str) -> list[str]:
     try:
         tree = syntax_tree(code)
-    except SyntaxError as error:
-        place = f" in line {error.lineno}" if error.lineno else ""  # A NUL byte has none.
-        raise ValueError(f"the checker's code has a syntax error{place}: {error.msg}") from None
+    except SyntaxError:
+        raise ValueError(f"the checker's code has a syntax error: {syntax_fault(code)}") from None
     except PARSE_ERRORS:
         raise ValueError(_NO_CHECKER) from None
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -217,7 +224,7 @@ class Problem(Frozen):
     """How outputs and values are compared."""
     limits: Limits = Limits()
     """What one program may use."""
-    difficulty: str | None = None
+    difficulty: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     """A label for reports."""
     tags: tuple[str, ...] = ()
     """Labels for reports."""
@@ -241,7 +248,7 @@ class Problem(Frozen):
                     f"{name}: no search may see them, so they are no part of a problem; leave them out, or "
                     "put the problem into a file, whose hidden tests score what a search has found"
                 )
-        return read_fields(cast("Mapping[str, Any]", given), cls.__name__)
+        return read_fields(cast("Mapping[str, Any]", given), cls.__name__, cls.model_fields)
 
     @field_validator("entry_point")
     @classmethod

@@ -105,8 +105,8 @@ class Solution(Frozen):
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether a program passes every public test, and the search was cut off before it was confirmed."""
-        return self.solved and not self.confirmed and self.stopped_by != "solved"
+        """Whether a program passes every public test, and the search ended before it was confirmed."""
+        return self.solved and not self.confirmed and (self.confirmed is False or self.stopped_by != "solved")
 
 
 class Hidden(Frozen):

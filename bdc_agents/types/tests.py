@@ -23,6 +23,15 @@ def _sources(value: Any) -> Any:
     return (source_of(value),)
 
 
+def visible(text: str) -> str:
+    """Text of stdin or stdout as people and models see it: as Python source where a line of it is blank.
+
+    A blank line at the end, or in a text that is shown on one line, would not be seen.
+    """
+    blank = any(not line.strip() for line in text.removesuffix("\n").split("\n"))
+    return repr(text) if blank else text
+
+
 class StdinTest(Frozen):
     """A run of the whole program: text in on stdin, text out on stdout."""
 

@@ -27,6 +27,7 @@ class AgentRow:
         since: When the first of the calls in flight was made.
         fresh: Completion tokens that did not come from the cache.
         cut_at: The token limit at which its last long reply was cut off; 0 if none was.
+        short: By node, the token limit at which its last reply there ended before it was whole.
         set_aside: Why it takes no further part; empty if it does.
     """
 
@@ -36,6 +37,7 @@ class AgentRow:
     since: float = 0.0
     fresh: int = 0
     cut_at: int = 0
+    short: dict[str, int] = field(default_factory=dict[str, int])
     set_aside: str = ""
 
     def speed(self, now: float) -> float | None:
@@ -158,6 +160,8 @@ class Board:
             row.busy += self.clock() - row.since
         if not self.in_flight:
             self._waited += self.clock() - self._since
+        row.short.pop(event["node"], None)
+        row.short |= {event["node"]: cut} if (cut := event.get("cut_at", 0)) else {}
         row.fresh += 0 if used.cached else used.completion_tokens
         row.usage = row.usage + used
         self.waiting[event["node"]] -= 1

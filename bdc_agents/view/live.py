@@ -206,8 +206,17 @@ class PlainView:
 
     def _tell_attempt(self, node: Node, attempt: Attempt) -> str:
         passed, total = self.board.passes.get(attempt.program, (0, 0))
-        result = f"{passed} of {plural(total, 'test')}" if attempt.program else "no code in the reply"
+        result = (
+            f"{passed} of {plural(total, 'test')}" if attempt.program else self._why_no_code(node, attempt)
+        )
         return f"{self._called(attempt.agent)} programs ({node.id}): {result}"
+
+    def _why_no_code(self, node: Node, attempt: Attempt) -> str:
+        row = self.board.agents.get(attempt.agent)
+        cut_at = row.short.get(node.id) if row else None
+        if not cut_at:
+            return "no code in the reply"
+        return f"no code, as the reply was cut off at {cut_at:,} tokens: give the agent a larger max_tokens"
 
     def _tell_cut(self, event: Mapping[str, Any]) -> str:
         again = f"; asked again with {event['again']:,}" if event["again"] else ""

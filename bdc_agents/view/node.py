@@ -9,7 +9,17 @@ from rich.text import Text
 
 from bdc_agents.errors import UsageError, unknown
 from bdc_agents.types import Attempt, CallRecord, Node, Program, Trace, Tree
-from bdc_agents.view.text import called, colour_of, count, one_line, plural, printable, share, value_colour
+from bdc_agents.view.text import (
+    called,
+    colour_of,
+    count,
+    decision,
+    one_line,
+    plural,
+    printable,
+    share,
+    value_colour,
+)
 from bdc_agents.view.tree import failing_test
 
 _MOVES = {
@@ -36,6 +46,8 @@ def node_report(trace: Trace, node_id: str) -> RenderableType:
     node, names = nodes[node_id], list(trace.solution.usage)
     path = Tree(patched=nodes).path(node_id)
     parts: list[RenderableType] = [*_path(path, names), _values(node)]
+    decided = [decision(row) for row in trace.reviews if row.node == node_id]
+    parts += [Text(f"a person decided: {one}") for one in decided]
     calls = [call for call in trace.calls if call.node == node_id]
     if calls:
         parts += [Text(), *_calls(calls, names)]

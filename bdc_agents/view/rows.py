@@ -242,7 +242,8 @@ def _agent_state(row: AgentRow) -> Text:
     parts.append(f"{row.usage.failed} failed" if row.usage.failed else "")
     if row.usage.truncated or row.cut_at:
         cut = row.usage.truncated or 1
-        parts.append(f"{cut} cut off" + (f" at {row.cut_at} tokens" if row.cut_at else ""))
+        raising = ", raise max_tokens" if row.short else ""
+        parts.append(f"{cut} cut off" + (f" at {row.cut_at} tokens{raising}" if row.cut_at else ""))
     parts.append(f"{row.usage.misreported} misreported" if row.usage.misreported else "")
     return Text(", ".join(part for part in parts if part), "dim")
 

@@ -1,13 +1,13 @@
 """Makes texts and numbers safe and short for people's screens."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 from rich.text import Text
 
 from bdc_agents.types import Review, Solution, Verdict
+from bdc_agents.types.names import called as called
+from bdc_agents.types.names import with_short_names as with_short_names
 
 AGENT_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "bright_red", "bright_cyan", "bright_magenta")
 UNCUT = 500
@@ -37,40 +37,6 @@ def one_line(text: str, limit: int = 400) -> str:
     """
     line = " ".join(printable(text[: 2 * limit]).split())
     return line if len(line) <= limit and len(text) <= 2 * limit else line[:limit].rstrip() + "..."
-
-
-def called(name: str, among: Iterable[str] = ()) -> str:
-    """What people read for an agent: of `MODEL@https://HOST/v1` the model, and its host where two are alike.
-
-    Args:
-        name: Its name, as settings, traces and skills have it.
-        among: The names of all agents that are shown beside it.
-    """
-    model, url = _taken_apart(name)
-    rivals = [other for other in among if other != name and _taken_apart(other)[0] == model]
-    if not url or not rivals:
-        return model
-    host = urlsplit(url).netloc
-    hosts = {urlsplit(_taken_apart(other)[1]).netloc for other in rivals}
-    return name if host in hosts else f"{model}@{host}"
-
-
-def _taken_apart(name: str) -> tuple[str, str]:
-    """The model and the address of an agent that is named by them; else the name, and nothing."""
-    found = _AT_ADDRESS.fullmatch(name)
-    return (found[1], found[2]) if found else (name, "")
-
-
-def with_short_names(text: str, names: Iterable[str]) -> str:
-    """A sentence with what people read for each agent in it."""
-    known = [*names]
-    for name in sorted(known, key=len, reverse=True):
-        if "//" in name:
-            text = text.replace(name, called(name, known))
-    return text
-
-
-_AT_ADDRESS = re.compile(r"([^\s@]{1,200})@(https?://\S{1,500})")
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> str:
@@ -131,6 +97,19 @@ def decisions(reviews: Sequence[Review]) -> str:
     return ", ".join(
         f"{plural(times, _ABOUT[asked])} {_DECIDED[decision]}" for (asked, decision), times in found.items()
     )
+
+
+def decision(row: Review) -> str:
+    """One decision of a person in a line: about what, which, and in what words."""
+    text = one_line(row.text, 160)
+    if row.asked == "budget":
+        units = {"money": "dollars"}
+        caps = ", ".join(f"{cap:,} {units.get(name, name)}" for name, cap in row.caps.items())
+        return "no more budget" if row.decision == "reject" else f"the budget is {caps} in all"
+    what = f"the program of node {row.node}" if row.asked == "accept" else f"the thought of node {row.node}"
+    if row.asked == "accept" and row.decision == "edit":
+        text = "one of their own, which passes" if row.accepts else "one of their own, which does not pass"
+    return f"{what} {_DECIDED[row.decision]}" + (f": {text}" if text else "")
 
 
 _ENDED = {

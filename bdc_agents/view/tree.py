@@ -6,12 +6,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from bdc_agents.types import CallRecord, Solution, Trace, Verdict
+from bdc_agents.types import CallRecord, Review, Solution, Trace, Verdict
 from bdc_agents.view.board import Board
 from bdc_agents.view.rows import WIDE, AgentsView, TreeView, footer, legend, spread_table
 from bdc_agents.view.text import (
     called,
     colour_of,
+    decision,
     decisions,
     one_line,
     outcome,
@@ -28,6 +29,8 @@ _NARROW_ID = 36
 """Columns of a problem's id in a narrow terminal: the reason why it was not solved gets as many."""
 _UNREAD, _SAID = 3, 150
 """Unreadable replies that a terminal shows, and characters of each: two lines."""
+_REVIEWS = 12
+"""Decisions of a person that a terminal shows: half a screen."""
 _UNCONFIRMED = (
     "  not confirmed: the search ended before a second program that does the same on further inputs was found"
 )
@@ -55,7 +58,7 @@ def summary(trace: Trace) -> RenderableType:
     )
     parts: list[RenderableType] = [result_line(solution), *filter(None, [Text(why)]), footer(board)]
     if trace.reviews:
-        parts.append(Text(f"  a person decided: {decisions(trace.reviews)}"))
+        parts += [Text(line) for line in _reviews(trace.reviews)]
     parts += [Text(), AgentsView(board)]
     authors = [author for author in solution.matrix if author]
     if authors:
@@ -66,6 +69,15 @@ def summary(trace: Trace) -> RenderableType:
     if unread:
         parts += [Text(), *unread_replies(unread)]
     return Group(*parts)
+
+
+def _reviews(reviews: Sequence[Review]) -> Iterator[str]:
+    """How often a person decided what, and each decision but for plain approvals of thoughts."""
+    yield f"  a person decided: {decisions(reviews)}"
+    told = [row for row in reviews if row.asked != "thoughts" or row.decision != "approve"]
+    yield from (f"    after {plural(row.rollouts, 'rollout')}: {decision(row)}" for row in told[:_REVIEWS])
+    if len(told) > _REVIEWS:
+        yield f"    and {len(told) - _REVIEWS} more; bdc view --node tells those of a node"
 
 
 def _notes(solution: Solution) -> Iterator[Text]:
@@ -127,7 +139,8 @@ def failing_test(verdict: Verdict | None) -> str:
 def why_unsolved(solution: Solution) -> str:
     """Why a problem was not solved, in a line: what its best program got wrong, or that there is none."""
     if solution.solved:
-        return "not confirmed" if solution.unconfirmed else ""
+        sure = "not compared" if solution.confirmed is None else ""
+        return "not confirmed" if solution.unconfirmed else sure
     ended = why_ended(solution.stopped_by)
     failed = solution.verdict.failures if solution.verdict else ()
     if not failed:

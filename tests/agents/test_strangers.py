@@ -71,7 +71,7 @@ async def test_a_completion_is_read_once(endpoint, make_agent, ask, monkeypatch)
 async def test_without_v1_it_is_said_to_add_it(endpoint, make_agent, ask, step):
     endpoint.default = lambda _: step(PAGE)
     root = endpoint.url.removesuffix("/v1")
-    assert f"add /v1 to base_url ({root}/v1)" in await reason_of(make_agent(base_url=root), ask())
+    assert "add /v1 to the end of base_url" in await reason_of(make_agent(base_url=root), ask())
 
 
 async def test_an_agent_that_has_answered_is_asked_again(endpoint, make_agent, ask, step):

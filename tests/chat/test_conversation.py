@@ -1,12 +1,19 @@
 """Conversations with the whole graph: agents that are scripted, programs that run in the real sandbox."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -16,7 +23,8 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import AgentError, ConfigError
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
-from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
+from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.testing import ScriptedAgent, ScriptedExecutor, ScriptedModel
 
 from ..event_types import check
 
@@ -111,7 +119,7 @@ async def test_a_problem_in_words_is_solved_and_told(executor: Executor) -> None
     assert fenced(RIGHT) in reply
     assert "Written by **bob**: a direct answer at node 0." in reply
     assert f"Cost: {talk.calls} calls" in reply
-    assert "$0.00" in reply
+    assert f"{0.001 * talk.calls:.4f} dollars" in reply
     assert "**\u2190 the program**" in reply
     assert len(reply.split("Tree:")[1].strip().splitlines()) <= 15
 
@@ -138,6 +146,69 @@ async def test_a_new_test_judges_the_known_programs_and_spends_no_call_where_one
     assert reply.startswith("**Solved**: `total` passes 3 of 3 tests.")
     assert set(talk.state["tree"]) == nodes
     assert all(len(one["verdict"]["results"]) == 3 for one in talk.state["programs"].values())
+
+
+async def test_a_test_that_is_changed_back_confirms_the_program_of_before_and_spends_no_call(
+    executor: Executor,
+) -> None:
+    """Also where its agent wrote it twice at one node, which only the search knows."""
+    talk = Talk(pair(), executor)
+    _, first = await talk.say(STATED)
+    assert "Confirmed:" in first
+    _, reply = await talk.say("total([5]) should be 6")
+    assert reply.startswith("**Not solved**")
+    before = talk.calls
+    understood, reply = await talk.say("Sorry, I made a mistake: total( [5] ) should be 5.")
+    assert "I change 1 test, run the" in understood
+    assert talk.calls == before
+    assert reply.startswith("**Solved**: `total` passes 3 of 3 tests. Confirmed:")
+
+
+async def test_a_known_program_that_passes_alone_is_told_as_not_confirmed_and_go_on_searches(
+    executor: Executor,
+) -> None:
+    written: list[str] = []
+
+    def once(request: Request) -> str:
+        written.append(RIGHT if not written else wrong(request))
+        return written[-1]
+
+    talk = Talk([agent("ann", once)], executor, budget=Budget(calls=4))
+    await talk.say("Write total(xs), which sums a list. total([1, 2]) should be 4")
+    before = talk.calls
+    _, reply = await talk.say("test 1 should be 3")
+    assert talk.calls == before
+    assert reply.startswith("**Solved**: `total` passes 1 of 1 test. Not confirmed: no other program was ")
+    assert 'Say "go on" to search for one that agrees.' in reply
+    await talk.say("go on")
+    assert talk.calls > before
+
+
+async def test_a_test_after_a_wish_does_not_bring_back_what_was_written_before_it(executor: Executor) -> None:
+    def obeys(request: Request) -> str:
+        return LOOP if "without the builtin sum" in str(request.messages) else RIGHT
+
+    talk = Talk(pair(obeys, obeys), executor)
+    await talk.say(STATED)
+    await talk.say("please without the builtin sum")
+    before = talk.calls
+    _, reply = await talk.say("total([]) should be 0")
+    assert talk.calls == before
+    assert fenced(LOOP) in reply
+    assert [*talk.state["passing"]] == [program_key(LOOP)]
+
+
+async def test_a_wish_that_is_not_met_is_told_at_later_messages_too(executor: Executor) -> None:
+    def stuck(request: Request) -> str:
+        return wrong(request) if "recursion" in str(request.messages) else RIGHT
+
+    talk = Talk(pair(stuck, stuck), executor, budget=Budget(calls=4))
+    await talk.say(STATED)
+    for text in ("with recursion", "go on", "total([]) should be 0"):
+        before = talk.calls
+        _, reply = await talk.say(text)
+        assert reply.startswith("**Solved before your remark**"), text
+        assert talk.calls > before
 
 
 async def test_a_test_that_all_programs_fail_goes_on_from_the_tree(executor: Executor) -> None:
@@ -171,11 +242,14 @@ async def test_a_wish_in_words_goes_into_the_prompts_and_needs_a_new_program(
     await talk.say(STATED)
     calls = talk.calls
     understood, reply = await talk.say("please without the builtin sum")
-    assert "Your remark goes to the agents: `please without the builtin sum`" in understood
+    assert "Your remark goes to the agents: *please without the builtin sum*" in understood
     asked = [str(request.messages) for one in talk.agents for request in one.requests][-1]
     assert "The person who asked adds:\\n- please without the builtin sum" in asked
     assert talk.calls > calls
     assert fenced(LOOP) in reply
+    assert "No test tells whether it does as you wish: *please without the builtin sum*" in reply
+    _, reply = await talk.say("it fails for the empty list: total([]) should be 0")
+    assert "No test tells" not in reply
 
 
 async def test_a_wish_that_nobody_meets_is_told(executor: Executor) -> None:
@@ -277,6 +351,22 @@ async def test_a_person_confirms_what_agents_do_not_agree_on(
     assert f"Cost: {talk.calls} calls" in reply
 
 
+async def test_agents_that_contradict_each_other_are_told(executor: Executor) -> None:
+    mine, yours = ([{"call": "total([2])", "expected": value}] for value in ("2", "3"))
+    talk = Talk([agent("ann", right, mine), agent("bob", right, yours)], executor)
+    _, told = await talk.say("Write total(xs), which sums a list of numbers.")
+    assert told.startswith("Agents contradict each other on the tests that they propose:")
+    assert "- ann: `total([2])` is `2`\n- bob: `total([2])` is `3`" in told
+    _, reply = await talk.say("total([2]) should be 2")
+    assert reply.startswith("**Solved**")
+
+
+async def test_an_error_that_quotes_the_message_is_no_markdown(executor: Executor) -> None:
+    (told,) = await Talk(pair(), executor).say('{"statement": "Write f.", "tests": ["f(1) -> __a__*b*"]}')
+    assert told.startswith("I cannot use this yet: test 1: ")
+    assert r"\_\_a\_\_\*b\*" in told
+
+
 async def test_one_agent_alone_is_not_believed(executor: Executor) -> None:
     talk = Talk([agent("ann", right, [{"call": "total([9])", "expected": "9"}])], executor)
     _, question = await talk.say("Write total(xs), which sums a list of numbers.")
@@ -287,6 +377,8 @@ async def test_without_tests_a_program_is_handed_over_as_untested(executor: Exec
     talk = Talk(pair(), executor)
     _, sorry = await talk.say("Write total(xs), which sums a list of numbers.")
     assert "No agent proposed a test that I can run. Give one" in sorry
+    (still,) = await talk.say("thanks!")
+    assert still == 'I wait for a test, such as `total(...) should be ...`, or "go on without".'
     understood, reply = await talk.say("go on without")
     assert "Nothing will say whether it is right" in understood
     assert reply.startswith("**Not tested**: `total` loads")
@@ -313,7 +405,7 @@ async def test_agents_that_fail_are_told(executor: Executor) -> None:
     assert reply.startswith("**Not solved**: no program was written")
     assert r"ann was set aside: the key is \*refused\*" in reply
     _, sorry = await talk.say("new problem: write mean(xs), the mean of a list of numbers")
-    assert "`ann`: the key is" in sorry
+    assert "ann: the key is" in sorry
 
 
 async def test_a_refused_problem_leaves_the_one_at_hand(executor: Executor) -> None:
@@ -401,7 +493,8 @@ async def test_streams_show_progress_and_replies(executor: Executor) -> None:
         seen[mode].append(part)
     told = [part["text"] for part in seen["custom"] if part["type"] == "progress"]
     assert told
-    assert told[0].startswith("2 rollouts: 2 programs in a tree of 1 node; the best passes 100% of the tests")
+    assert told[0] == "I ask ann and bob to answer"
+    assert told[1].startswith("2 rollouts: 2 programs in a tree of 1 node; the best passes 100% of the tests")
     chunks = [one for one, _ in seen["messages"] if isinstance(one, AIMessageChunk)]
     assert [str(one.content).strip() for one in chunks] == told
     replies = [
@@ -412,6 +505,25 @@ async def test_streams_show_progress_and_replies(executor: Executor) -> None:
     assert check(seen["custom"], ChatEvent) >= {"progress", "asked", "answered", "program", "finished"}
     kept = (await talk.app.aget_state(THREAD)).values["messages"]
     assert len(kept) == 3  # Progress is streamed and not kept.
+
+
+@pytest.mark.parametrize("subgraphs", [True, False])
+async def test_a_chat_client_sees_progress_and_no_raw_reply_of_an_agent(subgraphs: bool) -> None:
+    def respond(messages: Sequence[BaseMessage]) -> str:
+        tests = [{"call": "total([9])", "expected": "9"}]
+        return json.dumps({"tests": tests}) if "tests" in str(messages) else fenced(RIGHT)
+
+    models = {"ann": ScriptedModel(respond=respond), "bob": ScriptedModel(respond=respond)}
+    graph = create_chat_graph(models, executor=ScriptedExecutor(lambda _: 1.0))
+    app: Any = graph.compile(checkpointer=InMemorySaver())
+    given = {"messages": [("user", "Write total(xs), which sums a list of numbers.")]}
+    seen: list[tuple[str, str]] = []
+    async for part in app.astream(given, THREAD, stream_mode="messages", subgraphs=subgraphs):
+        place, (message, _) = part if subgraphs else ((), part)
+        assert place == ()  # Most clients look at the outer graph alone.
+        seen.append((message.id.partition("-")[0], message.text))
+    assert [who for who, _ in seen] == ["read", "propose", *["search"] * (len(seen) - 3), "reply"]
+    assert next(text.strip() for who, text in seen if who == "search") == "I ask ann and bob to answer"
 
 
 def test_it_runs_for_callers_that_are_not_asynchronous() -> None:

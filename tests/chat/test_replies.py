@@ -2,7 +2,7 @@
 
 import pytest
 
-from bdc_agents.chat.replies import PATH_SHOWN, code, fence, safe, show, tree_lines
+from bdc_agents.chat.replies import PATH_SHOWN, code, fence, quoted, safe, show, tree_lines
 from bdc_agents.chat.understanding import Known, hear
 from bdc_agents.types import Attempt, Node, Solution, Thought, Tree, TreeStats
 
@@ -46,7 +46,8 @@ def test_texts_of_others_stay_in_their_span_and_fence() -> None:
     assert code("a`b\n\x1b[2J") == "`a'b \N{REPLACEMENT CHARACTER}[2J`"
     assert code("  ") == "nothing"
     assert fence("'''\n```\n'''").startswith("````python\n")
-    assert safe("[a](http://b) *c* <d> `e`") == r"\[a\](http://b) \*c\* \<d\> \`e\`"
+    assert safe("[a](http://b) *c* <d> `e`") == r"\[a\](http\://b) \*c\* \<d\> \`e\`"
+    assert quoted("www.a.example, b@c.example, $1 to $n") == r"*www\.a.example, b\@c.example, \$1 to \$n*"
 
 
 @pytest.mark.parametrize(

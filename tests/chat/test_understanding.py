@@ -56,7 +56,6 @@ def test_a_follow_up_goes_on_with_the_problem(text: str, tests: list[str], remar
     heard = hear([text], KNOWN)
     assert (heard.does, heard.begins) == ("search", False), heard
     assert stated(heard) == ["total([1, 2]) -> 3", *tests]
-    assert heard.added == len(tests)
     assert bool(heard.remark) == remark
     assert heard.problem
     assert heard.problem.statement.startswith(TOTAL.statement)
@@ -66,7 +65,52 @@ def test_a_follow_up_goes_on_with_the_problem(text: str, tests: list[str], remar
 def test_a_test_of_a_known_input_replaces_what_was_said_before() -> None:
     heard = hear(["no, total([1, 2]) should be 4"], KNOWN)
     assert stated(heard) == ["total([1, 2]) -> 4"]
-    assert heard.added == 1
+
+
+TWO = Known(hear(["total([4]) should be 4"], KNOWN).problem, (YOURS, YOURS))
+
+
+@pytest.mark.parametrize(
+    ("text", "tests"),
+    [
+        ("test 2 should be 5", ["total([1, 2]) -> 3", "total([4]) -> 5"]),
+        ("Test 1 is wrong, it should be 4.", ["total([1, 2]) -> 4", "total([4]) -> 4"]),
+        ("the last test must return 5", ["total([1, 2]) -> 3", "total([4]) -> 5"]),
+        ("change the first test to 4", ["total([1, 2]) -> 4", "total([4]) -> 4"]),
+        ("Sorry, I made a mistake: total([1,2]) == 4", ["total([1,2]) -> 4", "total([4]) -> 4"]),
+        ("test 2 is wrong: total([4]) should be 5", ["total([1, 2]) -> 3", "total([4]) -> 5"]),
+        ("the second test was wrong. total([5]) should be 5", ["total([1, 2]) -> 3", "total([5]) -> 5"]),
+        ("remove test 1 and add total([5]) == 5", ["total([4]) -> 4", "total([5]) -> 5"]),
+        ("replace test 1 by `total([5]) == 5`", ["total([4]) -> 4", "total([5]) -> 5"]),
+        ("drop test 1, 9", ["total([4]) -> 4"]),
+    ],
+)
+def test_a_corrected_test_is_no_wish(text: str, tests: list[str]) -> None:
+    heard = hear([text], TWO)
+    assert (heard.does, heard.begins, heard.remark) == ("search", False, ""), heard
+    assert stated(heard) == tests
+    assert len(heard.sources) == len(tests)
+
+
+def test_a_correction_with_a_wish_is_both() -> None:
+    heard = hear(["test 2 is wrong, and without recursion please"], TWO)
+    assert stated(heard) == ["total([1, 2]) -> 3"]
+    assert "without recursion" in heard.remark
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("test 9 is wrong", "There are tests 1 to 2"),
+        ("tests 1 and 2 are wrong", "no test left"),
+        ("it is wrong", "Say what should change"),
+        ("please correct it", "Say what should change"),
+    ],
+)
+def test_a_correction_that_says_nothing_is_asked_about(text: str, says: str) -> None:
+    heard = hear([text], TWO)
+    assert heard.does == "say"
+    assert says in heard.text
 
 
 def test_remarks_stand_below_the_statement_one_after_the_other() -> None:

@@ -21,8 +21,13 @@ DOUBLE = ["solve", "Write double(x), which returns twice x.", "--test", "assert 
         ([*DOUBLE, "--agent", "nonsense:model"], "nonsense"),
         ([*DOUBLE, "--agent", "local:qwen9"], "local model"),
         ([*DOUBLE, "--preset", "papr"], "did you mean paper"),
-        ([*DOUBLE, "--rollouts", "0"], "rollouts"),
-        ([*DOUBLE, "--money", "-1"], "money"),
+        ([*DOUBLE, "--rollouts", "0"], "error: --rollouts: at least 1 is needed (found 0)"),
+        ([*DOUBLE, "--calls", "0"], "error: --calls: at least 1 is needed (found 0)"),
+        ([*DOUBLE, "--money", "-1"], "error: --money: more than 0 is needed (found -1.0)"),
+        (["collect", "demo", "--out", "c", "--tokens", "0"], "error: --tokens: at least 1 is needed"),
+        (["eval", "demo", "--out", "e", "--solver", "search", "--limit", "0"], "error: --limit: at least 1"),
+        (["eval", "demo", "--out", "e", "--solver", "search", "--k", "0"], "error: --k: each k of pass@k"),
+        (["serve", "--calls", "0"], "error: --calls: at least 1 is needed"),
         ([*DOUBLE, "--config", "absent.toml"], "no settings file 'absent.toml'"),
         ([*DOUBLE, "--out", "bdc.toml/run"], "cannot make the run folder"),
         ([*DOUBLE, "--money", "1"], "price"),
@@ -237,3 +242,13 @@ def test_messages_cannot_command_the_terminal(call):
     result = call("view", "no\x1b[2Jwhere")
     assert result.exit_code == 2
     assert "\x1b" not in result.stderr
+
+
+def test_an_agent_that_nobody_answers_for_is_told_with_its_address_once(call, workplace):
+    url = "http://127.0.0.1:9/v1"
+    result = call(*DOUBLE, "--agent", f"m@{url}", "--calls", "3", "--quiet")
+    assert result.exit_code == 3
+    told = result.stderr[result.stderr.index("error: ") :]
+    assert told.count("127.0.0.1") == 1, told
+    assert "\n  m: " in told
+    assert f"cannot reach {url}: connection refused; is a server running there?" in told

@@ -242,7 +242,7 @@ def test_a_problem_comes_on_stdin(call, configure, workplace, text):
         ("", "statement is empty"),
         ('{"statement": "x"', "stdin: not the JSON of one problem"),
         ('{"statement": "x"}\n{"statement": "y"}', "stdin: not the JSON of one problem"),
-        ('{"statement": 5}', "stdin: statement: Input should be a valid string"),
+        ('{"statement": 5}', "stdin: statement: a text is needed"),
         ("\udcff", "stdin: cannot be read"),
     ],
 )

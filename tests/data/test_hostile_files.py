@@ -31,7 +31,7 @@ ROWS = {
         b'{"id":"bad","statement":"s","limits":{"memory_mb":' + b"9" * 5000 + b"}}",
         "limits.memory_mb",
     ),
-    "time without end": (b'{"id":"bad","statement":"s","limits":{"cpu_seconds":Infinity}}', "less than"),
+    "time without end": (b'{"id":"bad","statement":"s","limits":{"cpu_seconds":Infinity}}', "at most"),
     "half a character": (b'{"id":"bad","statement":"\\ud800"}', "half of a character"),
     "a field twice": (b'{"id":"bad","statement":"s","statement":"t"}', "'statement' comes twice"),
     "a test's field twice": (

@@ -97,7 +97,7 @@ def test_a_signature_without_docstring_is_read():
     ("changes", "words"),
     [
         ({"entry_point": "other"}, ["row", "prompt", "'other'"]),
-        ({"prompt": 7}, ["row", "prompt", "string"]),
+        ({"prompt": 7}, ["row", "prompt", "a text is needed"]),
         ({"prompt": "def half(:"}, ["row", "prompt", "'half'"]),
         ({"test": None}, ["row", "test"]),
     ],

@@ -66,11 +66,11 @@ def test_two_fields_are_enough():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"statement": None}, ["statement", "string"]),
+        ({"statement": None}, ["statement", "a text is needed"]),
         ({"id": ""}, ["id"]),
         ({"public_test": []}, ["public_test", "did you mean", "public_tests"]),
-        ({"public_tests": [{"stdin": "1"}]}, ["public_tests[0]", "expected", "required"]),
-        ({"public_tests": [{"input": "1"}]}, ["public_tests[0]", "expected", "required"]),
+        ({"public_tests": [{"stdin": "1"}]}, ["public_tests[0]", "expected", "missing"]),
+        ({"public_tests": [{"input": "1"}]}, ["public_tests[0]", "expected", "missing"]),
         ({"public_tests": [{"note": "1"}]}, ["public_tests[0]", '"stdin" and "expected"']),
         (
             {"public_tests": [{"call": "add(1, 2)", "expected": "3", "name": "x"}]},
@@ -87,9 +87,20 @@ def test_two_fields_are_enough():
         ({"limits": {"cpu_second": 1}}, ["unknown field of limits", "did you mean cpu_seconds"]),
         ({"limits": 2}, ["limits", "an object is needed", "cpu_seconds"]),
         ({"checker": 1e-6}, ["checker", 'an object such as {"tolerance": 1e-6}', "found 1e-06"]),
-        ({"checker": "def check(a):\n    return a ==\n"}, ["syntax error in line 2: invalid syntax"]),
+        ({"checker": "def check(a):\n    return a ==\n"}, ["syntax error: invalid syntax in line 2"]),
         ({"checker": "fuzzy"}, ["checker", '"tokens", "lines" or "exact"', "fuzzy"]),
         ({"public_tests": [{"args": [float("nan")], "expected": 1}]}, ["public_tests[0]", "NaN"]),
+        (
+            {"checker": "line", "public_tests": [{"stdin": "1"}]},
+            ["tasks.jsonl:3: checker", 'did you mean "lines"?'],
+        ),
+        ({"checker": 5, "public_tests": [{"stdin": "1"}]}, ["tasks.jsonl:3: checker", "not a checker"]),
+        ({"checker": {"text": "line"}, "public_tests": [{"stdin": "1"}]}, ["checker.text", "one of 'exact'"]),
+        (
+            {"checker": {"cod": "x"}, "public_tests": [{"stdin": "1"}]},
+            ["checker 'cod'", "did you mean code?"],
+        ),
+        ({"chekcer": "check.py", "public_tests": [{"stdin": "1"}]}, ["'chekcer'", "did you mean checker?"]),
         ({"checker": "../secret.py:check"}, ["checker", "../secret.py:check", "give the code"]),
         (
             {"checker": "def other(a, b): ...\ndef another(c): ..."},

@@ -112,7 +112,7 @@ def test_many_bad_rows_are_named_in_part_and_counted(tmp_path, caplog):
 
 def test_a_file_of_bad_rows_alone_is_an_error(tmp_path):
     (tmp_path / "mbpp.jsonl").write_text("{\n{\n")
-    with pytest.raises(ProblemError, match=r"mbpp\.jsonl:1: not JSON.*that cannot be used: 2"):
+    with pytest.raises(ProblemError, match=r"mbpp\.jsonl:1, 2: not JSON"):
         list(load_tasks("mbpp", data=tmp_path))
 
 
@@ -327,7 +327,7 @@ def test_what_is_wrong_with_a_whole_row_is_told_without_a_place():
 def test_a_default_made_of_a_wrong_field_is_not_told(explained):
     with pytest.raises(ValidationError) as caught:
         Limits(cpu_seconds=-1)
-    assert explained(caught.value, "x") == "x: cpu_seconds: Input should be greater than 0 (found -1)"
+    assert explained(caught.value, "x") == "x: cpu_seconds: more than 0 is needed (found -1)"
 
 
 def test_a_file_that_is_not_there_names_what_may_be_meant(tmp_path):
@@ -339,3 +339,73 @@ def test_a_file_that_is_not_there_names_what_may_be_meant(tmp_path):
                 load_task(address)
     with pytest.raises(ProblemError, match="there is no folder"):
         load_task(f"{tmp_path}/none/mine.jsonl:1")
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    bad = [
+        '{"id":"b","statement":"s","tests":["f(1) =="]}',
+        '{"id":"c","statment":"s"}',
+        '{"id":"d",',
+        '{"id":1.5}',
+    ]
+    file.write_text("\n".join(bad))
+    for load in (lambda: load_task(str(file)), lambda: [*load_tasks(str(file))]):
+        with pytest.raises(ProblemError) as caught:
+            load()
+        assert [f"mine.jsonl:{line}: " in str(caught.value) for line in range(1, 6)] == [True] * 4 + [False]
+    good = '{"id":"a","statement":"s","tests":["f(1) == 1"]}'
+    file.write_text("\n".join([good, good, *bad, good]))
+    seen = []
+    with pytest.raises(ProblemError) as caught:
+        seen.extend(load_tasks(str(file)))
+    text = str(caught.value)
+    assert len(seen) == 1, "what stands before the fault that no run goes on from"
+    assert "mine.jsonl:1 and " in text
+    assert text.count("have the same id 'a'") == 2
+    assert "mine.jsonl:5: not JSON" in text
+    file.write_text("\n".join(['{"id":'] * 30))
+    with pytest.raises(ProblemError, match=r"mine.jsonl:1, 2, 3, 4, 5 and 25 more: not JSON") as caught:
+        [*load_tasks(str(file))]
+    assert "\n" not in str(caught.value), "what is the same is told once"
+    file.write_text("\n".join(json.dumps({"id": f"a{n}", "statement": "s", f"x{n}": 1}) for n in range(30)))
+    with pytest.raises(ProblemError, match="and 20 more rows that cannot be used") as caught:
+        [*load_tasks(str(file))]
+    assert str(caught.value).count("unknown field") == 10
+
+
+def test_a_file_without_problems_says_that_it_is_empty(tmp_path):
+    for name, text in {
+        "a.json": "",
+        "b.jsonl": "",
+        "c.jsonl": "\n \n",
+        "d.json": "[]",
+        "e.json": " \n",
+    }.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ProblemError, match="it is empty") as caught:
+            load_task(str(tmp_path / name))
+        assert ":ID" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("checker", "says"),
+    [
+        ("check.py:chekc", "unknown function of the checker 'chekc'; did you mean check?"),
+        ("chekc.py:check", "no file 'chekc.py' beside the problem's; did you mean check.py?"),
+        ("empty.py:check", "'empty.py' is empty; define check(stdin, printed, expected)"),
+        (
+            "two.py",
+            "the checker's code defines no function 'check', but first, second; name that one, or write def",
+        ),
+    ],
+)
+def test_a_checker_that_is_not_there_names_what_may_be_meant(tmp_path, checker, says):
+    (tmp_path / "check.py").write_text("def check(stdin, printed, expected):\n    return True\n")
+    (tmp_path / "empty.py").write_text("\n")
+    (tmp_path / "two.py").write_text("def first(a, b, c): return True\ndef second(a, b, c): return True\n")
+    row = {"id": "a", "statement": "s", "public_tests": [{"stdin": "1"}], "checker": checker}
+    (tmp_path / "p.json").write_text(json.dumps(row))
+    with pytest.raises(ProblemError) as caught:
+        load_task(str(tmp_path / "p.json"))
+    assert f"checker: {says}" in str(caught.value)

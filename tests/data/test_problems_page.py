@@ -10,10 +10,12 @@ import pytest
 
 from bdc_agents.config import SandboxConfig
 from bdc_agents.data import load_task, task_from_dict
+from bdc_agents.data.jsonl import ProblemRow
 from bdc_agents.errors import ProblemError
 from bdc_agents.runs.hidden import examine
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.types import CallTest, Problem, ScriptTest, StdinTest, Task
+from bdc_agents.types import CallTest, Checker, Limits, Problem, ScriptTest, StdinTest, Task
+from bdc_agents.types.written.forms import _NAMES
 
 PAGE = (Path(__file__).parents[2] / "docs/problems.md").read_text(encoding="utf-8")
 
@@ -83,6 +85,41 @@ def test_every_form_is_read_as_the_page_says(cell: str, meaning: str) -> None:
     assert [type(test) for test in problem.public_tests] == [kind]
 
 
+def test_the_page_has_all_names_of_the_parts_of_a_test() -> None:
+    told = {
+        name.strip("`"): tuple(re.findall(r"`(\w+)`", others))
+        for name, others in rows("by other names, which")
+    }
+    assert told == {names[0]: names[1:] for names in _NAMES.values() if len(names) > 1}
+
+
+def test_the_page_has_all_fields() -> None:
+    fields = {name for cell, _ in rows("counts as left out.") for name in re.findall(r"`(\w+)`", cell)}
+    assert fields == {*ProblemRow.model_fields}
+    checker = {
+        name for cell, _ in rows("As an object a checker has") for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert checker == {*Checker.model_fields}
+    limits = PAGE.partition("| `limits` |")[2].split("|")[0]
+    assert re.findall(r"`(\w+)`", limits) == [*Limits.model_fields]
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "double(1) == 2",
+        '["double(1) == 2", "double(2) == 4"]',
+        {"input": ["1", "2"], "output": ["2", "4"], "fn_name": "double"},
+        {"inputs": [[1], [2]], "outputs": [2, 4], "function": "double"},
+    ],
+    ids=str,
+)
+def test_tests_may_stand_alone_in_a_text_or_in_columns(tests: Any) -> None:
+    problem = Problem(statement="Do it.", public_tests=tests)
+    assert problem.entry_point == "double"
+    assert {test.kind for test in problem.public_tests} == {"call"}
+
+
 @pytest.mark.parametrize(("cell", "why"), rows("These are refused"))
 def test_what_is_refused_is_refused_with_what_to_write(cell: str, why: str) -> None:
     with pytest.raises(ProblemError) as caught:
@@ -114,3 +151,15 @@ def test_the_checker_travels_with_its_problem(tasks: list[Task]) -> None:
             await executor.aclose()
 
     assert asyncio.run(run()) == [("passed", ""), ("wrong", "their sum is not -1")]
+
+
+def test_comparisons_may_be_joined_and_a_difficulty_be_a_number() -> None:
+    row = {
+        "id": "x",
+        "statement": "Do it.",
+        "difficulty": 1200,
+        "tests": ["double(1) == 2 and double(2) > 3"],
+    }
+    problem = task_from_dict(row).problem
+    assert problem.public_tests == (ScriptTest(code="assert double(1) == 2 and double(2) > 3"),)
+    assert problem.difficulty == "1200"

@@ -118,7 +118,7 @@ def test_agents_that_do_not_answer_end_it_with_the_reason(
         (("demo", "--solver", "single:one", "--filter", "level=2"), "unknown filter 'level'"),
         (("demo", "--solver", "single:one", "--filter", "difficulty=impossible"), "has difficulty"),
         (("demo", "--solver", "single:one", "--k", "0"), "k of pass@k is at least 1"),
-        (("demo", "--solver", "single:one", "--samples", "0"), "greater than or equal to 1"),
+        (("demo", "--solver", "single:one", "--samples", "0"), "at least 1 is needed"),
         (("demo", "--solver", "single:one", "--solver", "single:one"), "comes twice"),
         (("--config", "nowhere.toml"), "no configuration 'nowhere.toml'"),
     ],
@@ -211,3 +211,19 @@ def test_quiet_tells_the_result_alone(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.startswith("solver")
+
+
+def test_rows_of_an_own_file_that_cannot_be_used_are_told_by_the_exit_code(
+    workplace: Path, problems: Callable[..., Path], configure: Configure, bdc: Bdc
+) -> None:
+    """As `bdc collect` tells them: all else is done, and what was asked for is not all done."""
+    file = problems(1)
+    configure()
+    words = ("eval", "set.jsonl", "--solver", "single:one", "--temperature", "0", "--quiet")
+    assert bdc(*words, "--out", "whole").returncode == 0
+    file.write_text(f'{file.read_text()}{{"id": "bad", "statment": "x"}}\n')
+    done = bdc(*words, "--out", "part")
+    assert done.returncode == 1, done.stderr
+    assert "set.jsonl:2" in done.stderr
+    assert "1 row of your own cannot be used, as said at the beginning: mend or remove them" in done.stderr
+    assert len((workplace / "part" / "results.jsonl").read_text().splitlines()) == 1

@@ -290,11 +290,29 @@ def test_a_run_says_of_each_problem_why_it_was_not_solved(run, result, why):
     assert why_unsolved(solution) == why
     unread = solution.model_copy(update={"verdict": None, "code": ""})
     assert why_unsolved(unread) == "no program was read; the search had used its calls"
-    assert why_unsolved(run[0].solution.model_copy(update={"solved": True, "stopped_by": "solved"})) == ""
     trace = run[0].model_copy(update={"solution": solution})
     for width in (80, 120, UNCUT):
         shown = "\n".join(lines_of(RunsView([trace, trace]), width=width))
         assert why.partition(":")[0] in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"confirmed": True, "stopped_by": "solved"}, ""),
+        ({"confirmed": False, "stopped_by": "calls"}, "not confirmed"),
+        ({"confirmed": None, "stopped_by": "calls"}, "not confirmed"),
+        ({"confirmed": False, "stopped_by": "solved"}, "not confirmed"),  # a chat whose tests were changed
+        ({"confirmed": None, "stopped_by": "solved"}, "not compared"),
+    ],
+)
+def test_a_run_marks_what_is_solved_and_not_confirmed(run, changes, why):
+    solution = run[0].solution.model_copy(update={"solved": True, **changes})
+    assert why_unsolved(solution) == why
+    trace = run[0].model_copy(update={"solution": solution})
+    for width in (80, 120, UNCUT):
+        shown = "\n".join(lines_of(RunsView([trace, trace]), width=width))
+        assert shown.count("not confirmed") == 2 * (why == "not confirmed")
 
 
 # --- one node -----------------------------------------------------------------------------------

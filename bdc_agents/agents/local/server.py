@@ -109,9 +109,7 @@ async def join(settings: ServerSettings) -> Lease:
     Raises:
         ModelError: If llama.cpp is not installed, or does not load the file.
     """
-    require_runtime()
-    folder = _private(runtime_folder() / settings.key)
-    descriptor = open_private(folder / "leases")
+    folder, descriptor = await asyncio.to_thread(_enter, settings)
     try:
         async with locked(folder / "start"):
             await wait_lock(descriptor, shared=True)
@@ -125,6 +123,17 @@ async def join(settings: ServerSettings) -> Lease:
         os.close(descriptor)
         raise
     return Lease(folder, descriptor, address)
+
+
+def _enter(settings: ServerSettings) -> tuple[Path, int]:
+    """The folder where users of the server meet, and the open file of their leases.
+
+    In a thread of its own, as all that makes or removes files: an event loop may forbid it, such as that of
+    `langgraph dev`.
+    """
+    require_runtime()
+    folder = _private(runtime_folder() / settings.key)
+    return folder, open_private(folder / "leases")
 
 
 def has_runtime() -> bool:
@@ -184,8 +193,7 @@ def _private(folder: Path) -> Path:
 
 async def _start(folder: Path, settings: ServerSettings) -> None:
     """Starts the server process, which detaches itself, since it serves all its users."""
-    (folder / "server.json").unlink(missing_ok=True)
-    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    log = await asyncio.to_thread(_fresh_log, folder)
     try:
         process = await asyncio.create_subprocess_exec(
             *_command(folder, settings),
@@ -199,6 +207,12 @@ async def _start(folder: Path, settings: ServerSettings) -> None:
         os.close(log)
     if await process.wait() != 0:
         raise _not_started(folder, settings)
+
+
+def _fresh_log(folder: Path) -> int:
+    """The open log of a server that starts, whose address nobody may take for that of the one before."""
+    (folder / "server.json").unlink(missing_ok=True)
+    return os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
 
 
 def _command(folder: Path, settings: ServerSettings) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from bdc_agents.config import explain
+from bdc_agents.config import OPTIONS, explain
 from bdc_agents.errors import ConfigError, unknown
 from bdc_agents.runs import write_text
 from bdc_agents.types import Given
@@ -83,7 +83,7 @@ def build_config(**values: Any) -> CompareConfig:
     try:
         return CompareConfig(**given)
     except ValidationError as error:
-        raise ConfigError(explain(error, "options", CompareConfig)) from None
+        raise ConfigError(explain(error, OPTIONS, CompareConfig)) from None
 
 
 def read_config(file: Path) -> CompareConfig:

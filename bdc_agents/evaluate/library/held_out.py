@@ -1,6 +1,6 @@
 """What is compared on: problems that the library has not seen, and the rows whose loss is measured."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from bdc_agents.errors import UsageError
 from bdc_agents.evaluate.config import EvalConfig
 from bdc_agents.evaluate.library.config import CompareConfig
 from bdc_agents.evaluate.setup import choose_tasks
+from bdc_agents.runs.collect.left_out import LeftOut
 from bdc_agents.types import Task
 
 
@@ -35,18 +36,24 @@ def eval_config(config: CompareConfig) -> EvalConfig:
     )
 
 
-def hold_out(config: CompareConfig, seen: Iterable[str], data: Path | None = None) -> HeldOut:
+def hold_out(
+    config: CompareConfig,
+    seen: Iterable[str],
+    data: Path | None = None,
+    on_left_out: Callable[[LeftOut], object] | None = None,
+) -> HeldOut:
     """The problems, without those that the library was made from.
 
     Args:
         seen: Ids of these.
         data: Folder of the data sets; None takes the one that `BDC_DATA` names.
+        on_left_out: Called with each row that cannot be used.
 
     Raises:
         ProblemError: If a data set is not known or not there.
         UsageError: If no problem is left.
     """
-    known, chosen = frozenset(seen), choose_tasks(eval_config(config), data)
+    known, chosen = frozenset(seen), choose_tasks(eval_config(config), data, on_left_out=on_left_out)
     tasks = [task for task in chosen if task.problem.id not in known]
     if not tasks:
         raise UsageError(

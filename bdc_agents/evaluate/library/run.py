@@ -34,6 +34,7 @@ from bdc_agents.evaluate.solvers.baselines import BestOf
 from bdc_agents.evaluate.solvers.protocol import Answer
 from bdc_agents.experts.base import Base
 from bdc_agents.locks import one_process
+from bdc_agents.runs.collect.left_out import LeftOut
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.sync import run_sync
 from bdc_agents.types import Problem, Usage
@@ -49,6 +50,7 @@ class Watch:
         reply: Of each reply that was written.
         row: Of each program that was run.
         step: Of every step of a router's training.
+        left_out: Of each problem whose row cannot be used.
     """
 
     say: Callable[[str], None] = lambda _: None
@@ -56,6 +58,7 @@ class Watch:
     reply: Callable[[ReplyLine], None] = lambda _: None
     row: Callable[[Any], None] = lambda _: None
     step: Callable[[Step], None] = lambda _: None
+    left_out: Callable[[LeftOut], object] = lambda _: None
 
 
 def compare(
@@ -89,7 +92,7 @@ def compare(
     """
     out, watch = Path(out), watch or Watch()
     bench = Bench(config, watch.say, base, encoder)
-    held = hold_out(config, bench.seen, data)
+    held = hold_out(config, bench.seen, data, watch.left_out)
     _tell(bench, held, watch)
     if not method_names(bench):
         raise ModelError("none of the methods can be had without traces; name them with --traces RUN")

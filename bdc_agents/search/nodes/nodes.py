@@ -5,7 +5,8 @@ This is the one place where the effects (agents, sandbox, clock) meet the pure s
 
 from asyncio import gather
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -22,6 +23,7 @@ from bdc_agents.search.choice.llm_judge import judge_calls, judged_reward, read_
 from bdc_agents.search.choice.self_tests import agree, read_tests, self_test_calls
 from bdc_agents.search.choice.split import read_expected, settled, votes
 from bdc_agents.search.context import read_context
+from bdc_agents.search.events import Started
 from bdc_agents.search.nodes.attempts import (
     asked,
     attempts_of,
@@ -38,12 +40,24 @@ from bdc_agents.search.nodes.expand import add_children, interleave, merge_call,
 from bdc_agents.search.nodes.finish import assemble
 from bdc_agents.search.nodes.start import check_premises
 from bdc_agents.search.policy.beliefs import MENDS, NOTHING, read_beliefs
-from bdc_agents.search.policy.moves import Left, Policy, plan, prune_branch
+from bdc_agents.search.policy.moves import Left, Policy, for_a_person, plan, prune_branch
 from bdc_agents.search.policy.reflect import can_refine, did_not_help, may_change, prune, refine
 from bdc_agents.search.policy.select import can_expand, is_open, select
+from bdc_agents.search.resume.history import Link, page_of
 from bdc_agents.search.resume.origin import origin_of, with_budget
 from bdc_agents.search.review.decisions import asks_of, caps_in_force, what_follows
-from bdc_agents.search.review.questions import CAPS, ask, check_can_ask, check_kinds, refused, unreviewed
+from bdc_agents.search.review.questions import (
+    CAPS,
+    Ask,
+    Decided,
+    ask,
+    check_can_ask,
+    check_kinds,
+    is_vetoed,
+    refused,
+    unreviewed,
+    wished,
+)
 from bdc_agents.search.round.budget import check_prices, with_caps
 from bdc_agents.search.round.calls import Answer, Call, failures, read_each
 from bdc_agents.search.round.clock import Clock
@@ -72,6 +86,7 @@ class Nodes:
         budget: Caps, likewise.
         policy: Plans the rounds; None for the one that the settings name.
         interrupt_for: What a person is asked about; see `create_search_graph`.
+        link: Gives the address of the page that shows a thread's tree.
     """
 
     def __init__(
@@ -82,9 +97,11 @@ class Nodes:
         budget: Budget,
         policy: Policy | None = None,
         interrupt_for: Sequence[AskedFor] = (),
+        link: Link | None = None,
     ) -> None:
         self.policy = policy
-        self.interrupt_for = check_kinds(interrupt_for, [*agents])
+        self.interrupt_for = check_kinds(interrupt_for, [*agents], steps_in=link is not None)
+        self.link = link
         self.agents = agents
         self.executor = executor
         self.search = search
@@ -125,8 +142,13 @@ class Nodes:
             )
         await check_premises(problem, self.executor)
         _check_prices(run, problem)
-        run.emit({"type": "started", "problem": problem.id, "agents": list(run.all_agents)})
+        page = page_of(self.link, runtime)
+        started = Started(type="started", problem=problem.id, agents=list(run.all_agents))
+        if page:
+            started["tree_url"] = page
+        run.emit(started)
         return {
+            **({"tree_url": page} if page else {}),
             "origin": origin_of(given, run.all_agents, run.config, run.budget),
             "problem": problem.model_dump(mode="json"),
             "tree": Overwrite(run.grown(Tree().with_nodes(Node()))),
@@ -164,12 +186,15 @@ class Nodes:
             return _stopped(run, stop)
         if self._by_moves(run):
             return self._select_moves(run)
-        chosen = select(run.tree, run.config, _places(run) - len(refining), refining)
-        wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, chosen.evaluate))
+        places = _places(run) - len(refining)
+        first = wished(state)[: max(places, 0)]
+        chosen = select(run.tree, run.config, places - len(first), [*refining, *first])
+        evaluate = (*first, *chosen.evaluate)
+        wanted = (*state.get("expanding", []), *chosen.expand, *_expanded_early(run, evaluate))
         expanding = [leaf for number, leaf in enumerate(wanted) if leaf not in wanted[:number]]
-        if not (chosen.evaluate or expanding or refining):
+        if not (evaluate or expanding or refining):
             return _stopped(run, "exhausted")
-        planned, cut = Round(run).affordable(chosen.evaluate, refining, expanding)
+        planned, cut = Round(run).affordable(evaluate, refining, expanding)
         if cut:
             return _stopped(run, cut)
         evaluating, expanding = [*planned.write], [*planned.expand]
@@ -189,7 +214,12 @@ class Nodes:
 
     def _select_moves(self, run: Step) -> Json:
         """Plans a round of moves, or says what ends the search."""
-        moves = (self.policy or plan)(run.tree, run.outlook(), _left(run), run.config)
+        left, outlook = _left(run), run.outlook()
+        moves = for_a_person(wished(run.state), outlook, left)
+        if len(moves) < left.count:
+            calls = None if left.calls is None else left.calls - len(moves)
+            rest = replace(left, count=left.count - len(moves), calls=calls)
+            moves += (self.policy or plan)(run.tree, outlook, rest, run.config)
         if not moves:
             return _stopped(run, "exhausted")
         planned, cut = Round(run).plan_moves(moves)
@@ -332,7 +362,8 @@ class Nodes:
                     continue
                 tree = prune(tree, leaf) if run.config.prune else tree
             tree = close(backpropagate(tree, leaf, run.config), leaf, run.config)
-            due.append(leaf)
+            if not is_vetoed(state, leaf):
+                due.append(leaf)
             done += 1
         eager = run.config.expand == "eager"
         due = [leaf for leaf in due if eager and not tree[leaf].expanded and is_open(tree[leaf], run.config)]
@@ -353,11 +384,17 @@ class Nodes:
 
     async def review(self, state: SearchState, runtime: SearchRuntime) -> Json:
         """Asks a person, and does what they decided. Nothing before the answer costs anything."""
+        return await self._decided(state, runtime, ask)
+
+    async def _decided(
+        self, state: SearchState, runtime: SearchRuntime, answer: Callable[[Sequence[Ask]], list[Decided]]
+    ) -> Json:
+        """What changes by the answers to what waits; nothing where nothing does."""
         run = self._step(state, runtime)
         asks = asks_of(run, self.interrupt_for)
         if not asks:
             return {}
-        changes = await what_follows(run, ask(asks), self.executor)
+        changes = await what_follows(run, answer(asks), self.executor)
         self._clock.ended(state.get("seconds", 0.0))  # A person's time is none of the search's.
         return news(state, changes)
 
@@ -450,7 +487,7 @@ def _left(run: Step) -> Left:
 
 def _can_refine(run: Step, leaf: str) -> bool:
     """Whether a leaf's thought is refined next: once, where the budget has room for it and a program."""
-    if not (run.config.refine and can_refine(run.tree[leaf], run.config)):
+    if not (run.config.refine and can_refine(run.tree[leaf], run.config)) or is_vetoed(run.state, leaf):
         return False
     return bool(Round(run).plan([], [leaf], [])[0].refine)
 

@@ -8,6 +8,7 @@ from bdc_agents.sandbox.modules import missed_by, remedy
 from bdc_agents.sandbox.own_checker import FAULT
 from bdc_agents.search.choice.inputs import checker_decides, further_inputs
 from bdc_agents.search.choice.split import split_of
+from bdc_agents.search.review.questions import vetoed
 from bdc_agents.search.round.budget import Amount, caps_on_calls
 from bdc_agents.search.round.calls import TIME_IS_UP
 from bdc_agents.search.state import SearchState
@@ -39,7 +40,7 @@ def notes(state: SearchState, programs: Mapping[str, Program], budget: Budget | 
             else "no further input could be made from the public tests"
         )
         found.append(f"{why}, so agreement tells nothing here: the program is as sure as these tests alone")
-    found += _of_split(state)
+    found += [*_of_vetoes(state), *_of_split(state)]
     found += _of_programs(programs.values())
     spent = sum(usage.values(), Usage())
     found += [*_passed(spent, budget or Budget()), *_too_small(spent, state, budget or Budget())]
@@ -74,6 +75,13 @@ def _of_agent(name: str, used: Usage, state: SearchState) -> Iterator[str]:
         )
     if used.excess:
         yield f"{name}: the endpoint wrote {_count(used.excess, 'token')} beyond the limit it was sent"
+
+
+def _of_vetoes(state: SearchState) -> Iterator[str]:
+    """That a search had nothing left to try since a person refused what there was."""
+    refused = len(vetoed(state))
+    if refused and state.get("stopped_by") == "exhausted":
+        yield f"a person refused {_count(refused, 'thought')}, and nothing else was left to try"
 
 
 def _of_split(state: SearchState) -> Iterator[str]:

@@ -138,6 +138,19 @@ def plan(tree: Tree, outlook: Outlook, left: Left, config: SearchConfig) -> list
     return Walk(tree, outlook, config, left).moves()
 
 
+def for_a_person(nodes: Sequence[str], outlook: Outlook, left: Left) -> list[Move]:
+    """A program for each thought that a person wishes to see tried, by whoever is best at it.
+
+    What is believed of a person's thoughts is nothing: it does not compete with moves of agents.
+    """
+    many = left.count if left.calls is None else min(left.count, left.calls)
+    chances = {agent: outlook.chances("write", agent, NOTHING)[-1] for agent in left.agents}
+    agent = max(left.agents, key=lambda name: chances[name])
+    return [
+        Move(kind="write", agent=agent, node=node, gain=round(chances[agent], 4)) for node in nodes[:many]
+    ]
+
+
 class _Place(NamedTuple):
     """What decides which moves there are at a node, and their gains: the same at many nodes."""
 

@@ -39,8 +39,8 @@ def passing_of(tree: Tree, before: Mapping[str, int]) -> dict[str, int]:
 
     Args:
         tree: With the new rewards.
-        before: The counts up to now, which know better what an agent found a second time; of a program that
-            did not pass, what an agent wrote twice at a node counts once.
+        before: The counts of those that have passed at some time, which know better what an agent found a
+            second time; of a program that never did, what an agent wrote twice at a node counts once.
     """
     found: Counter[str] = Counter()
     for node in tree.nodes():

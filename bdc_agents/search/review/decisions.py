@@ -27,7 +27,7 @@ from bdc_agents.search.review.questions import (
 )
 from bdc_agents.search.round.budget import used_of
 from bdc_agents.search.round.step import Step
-from bdc_agents.search.state import Json
+from bdc_agents.search.state import Json, SearchState
 from bdc_agents.types import AskedFor, Attempt, Program, Review
 
 
@@ -60,11 +60,11 @@ async def what_follows(run: Step, decided: Sequence[Decided], executor: Executor
     """
     one, kind = decided[0], decided[0].ask.kind
     if kind == "thoughts":
-        records = [_record(run, each) for each in decided]
+        records = [recorded(run.state, each) for each in decided]
         changes: Json = {"tree": run.grown(reviewed(run.tree, decided))}
     elif kind == "budget":
         caps = caps_after(one, used_of(run.state))
-        records = [_record(run, one, caps=caps)]
+        records = [recorded(run.state, one, caps=caps)]
         changes = {"accepted": ""} if one.type == "reject" else {"caps": caps, "stopped_by": None}
     elif one.type == "edit":
         record, changes = await _own_program(run, one, executor)
@@ -72,13 +72,19 @@ async def what_follows(run: Step, decided: Sequence[Decided], executor: Executor
     else:
         record, changes = _on_program(run, one)
         records = [record]
-    rows = [{**each.model_dump(mode="json", exclude_defaults=True), "by": each.by} for each in records]
-    for row in rows:
+    reviews = with_records(run.state, records)
+    for row in reviews[-len(records) :]:
         run.emit(cast("Reviewed", {"type": "reviewed", **row}))
-    return {**changes, "reviews": [*run.state.get("reviews", []), *rows]}
+    return {**changes, "reviews": reviews}
 
 
-def _record(run: Step, one: Decided, **more: Any) -> Review:
+def with_records(state: SearchState, records: Sequence[Review]) -> list[Json]:
+    """The decisions of a search with some more, as the state keeps them."""
+    rows = [{**each.model_dump(mode="json", exclude_defaults=True), "by": each.by} for each in records]
+    return [*state.get("reviews", []), *rows]
+
+
+def recorded(state: SearchState, one: Decided, **more: Any) -> Review:
     """The decision as a trace keeps it; a program of the person is kept among the programs."""
     return Review(
         asked=one.ask.kind,
@@ -86,7 +92,7 @@ def _record(run: Step, one: Decided, **more: Any) -> Review:
         node=one.ask.node,
         program=one.ask.program,
         text="" if one.ask.kind == "accept" and one.type == "edit" else one.text,
-        rollouts=run.state.get("rollouts", 0),
+        rollouts=state.get("rollouts", 0),
         **more,
     )
 
@@ -95,9 +101,9 @@ def _on_program(run: Step, one: Decided) -> tuple[Review, Json]:
     """What follows where a program is the answer, is none, or is answered with a remark."""
     key, state = one.ask.program, run.state
     if one.type == "approve":
-        return _record(run, one, accepts=key), _accepted(key)
+        return recorded(run.state, one, accepts=key), _accepted(key)
     if one.type == "reject":
-        return _record(run, one, refuses=(key,)), _refused(run, {key})
+        return recorded(run.state, one, refuses=(key,)), _refused(run, {key})
     # Tests may not tell whether a program does as is wished, so that only later ones count.
     no = {key, *state.get("passing", {})}
     statement = with_remark(run.problem.statement, one.text)
@@ -107,7 +113,7 @@ def _on_program(run: Step, one: Decided) -> tuple[Review, Json]:
         "problem": problem.model_dump(mode="json"),
         "origin": with_statement(state.get("origin", {}), statement),
     }
-    return _record(run, one, refuses=tuple(sorted(no))), changes
+    return recorded(run.state, one, refuses=tuple(sorted(no))), changes
 
 
 async def _own_program(run: Step, one: Decided, executor: Executor) -> tuple[Review, Json]:
@@ -131,12 +137,12 @@ async def _own_program(run: Step, one: Decided, executor: Executor) -> tuple[Rev
     if program.verdict and program.verdict.passed:
         passing = Counter(run.state.get("passing", {})) + Counter([own])
         no = () if own == key else (key,)
-        return _record(run, one, accepts=own, refuses=no), {
+        return recorded(run.state, one, accepts=own, refuses=no), {
             **changes,
             **_accepted(own),
             "passing": dict(passing),
         }
-    return _record(run, one, refuses=(key,)), {**changes, **_refused(run, {key})}
+    return recorded(run.state, one, refuses=(key,)), {**changes, **_refused(run, {key})}
 
 
 def _accepted(key: str) -> Json:

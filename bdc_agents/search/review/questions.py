@@ -6,6 +6,7 @@ resumed at any step.
 """
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, cast, get_args
 
 from langgraph.config import get_config
@@ -83,6 +84,7 @@ class Ask(NamedTuple):
         request: As it is sent.
         allowed: Decisions that it takes.
         node, program: What it is about, in the tree.
+        used: What there are caps on, where it is about the budget.
     """
 
     kind: AskedFor
@@ -90,6 +92,7 @@ class Ask(NamedTuple):
     allowed: Sequence[Type]
     node: str = ""
     program: str = ""
+    used: Mapping[str, float] = {}
 
 
 class Decided(NamedTuple):
@@ -106,8 +109,15 @@ class Decided(NamedTuple):
     caps: Mapping[str, float] = {}
 
 
-def check_kinds(kinds: Sequence[str], agents: Sequence[str]) -> tuple[AskedFor, ...]:
+def check_kinds(
+    kinds: Sequence[str], agents: Sequence[str], *, steps_in: bool = False
+) -> tuple[AskedFor, ...]:
     """What a graph interrupts for.
+
+    Args:
+        kinds: As `create_search_graph` takes them.
+        agents: Names of the agents.
+        steps_in: Whether a person may change the tree without being asked.
 
     Raises:
         ConfigError: If it is no list of names, one is unknown, or an agent has the person's name.
@@ -117,8 +127,8 @@ def check_kinds(kinds: Sequence[str], agents: Sequence[str]) -> tuple[AskedFor, 
     for kind in kinds:
         if kind not in KINDS:
             raise ConfigError(unknown("name in interrupt_for", str(kind), KINDS))
-    if kinds and PERSON in agents:
-        raise ConfigError(f"an agent is called {PERSON!r}, as whoever is asked by interrupt_for: rename it")
+    if (kinds or steps_in) and PERSON in agents:
+        raise ConfigError(f"an agent is called {PERSON!r}, as the person who steps in: rename it")
     return tuple(kind for kind in KINDS if kind in kinds)
 
 
@@ -170,6 +180,28 @@ def _is_new(node: Json) -> bool:
     return bool(thought) and not done and node.get("value") is None and thought["agent"] != PERSON
 
 
+def is_vetoed(state: SearchState, node_id: str) -> bool:
+    """Whether a person has taken a node out of selection, or one above it."""
+    return any(f"{node_id}.".startswith(f"{key}.") for key in vetoed(state))
+
+
+def wished(state: SearchState) -> list[str]:
+    """The thoughts of a person for which no program was asked for yet, the oldest first."""
+    tree, found = state.get("tree", {}), list[str]()
+    for row in state.get("reviews", []):
+        if row["asked"] == "thoughts" and row["decision"] in ("edit", "respond"):
+            found += (row["node"], *tree.get(row["node"], {}).get("children", ()))
+    return [key for key in dict.fromkeys(found) if key in tree and _is_wished(key, tree)]
+
+
+def _is_wished(key: str, tree: Mapping[str, Json]) -> bool:
+    node, steps = tree[key], key.split(".")
+    path = (tree[".".join(steps[: length + 1])] for length in range(len(steps)))
+    thought: Json = node.get("thought") or {}
+    by_person = thought.get("agent") == PERSON
+    return by_person and not node.get("evaluations") and not any(one.get("pruned") for one in path)
+
+
 def refused(state: SearchState) -> frozenset[str]:
     """Keys of programs that a person does not take as an answer."""
     return frozenset(key for row in state.get("reviews", []) for key in row.get("refuses", ()))
@@ -181,16 +213,17 @@ def refused(state: SearchState) -> frozenset[str]:
 def about_thoughts(state: SearchState) -> list[Ask]:
     """A question for each new thought."""
     tree = Tree(state.get("tree"))
-    return [_about(tree[key]) for key in new_thoughts(state)]
+    return [about_thought(tree[key]) for key in new_thoughts(state)]
 
 
-def _about(node: Node) -> Ask:
+def about_thought(node: Node) -> Ask:
+    """The question on one thought."""
     thought = cast("Thought", node.thought)
     description = (
         f"New thought at node {node.id}. Approve: agents may write programs for it. Edit: another text in "
         "its place. Reject: the branch is pruned. Respond: your message continues it as a further thought."
     )
-    args = {"node": node.id, "text": thought.text, "agent": thought.agent}
+    args = {"text": thought.text, "node": node.id, "agent": thought.agent}  # Forms begin with what is edited.
     request = ActionRequest(name="thought", args=args, description=description)
     return Ask("thoughts", request, get_args(Type), node.id)
 
@@ -217,17 +250,32 @@ def about_budget(state: SearchState, used: Mapping[str, float]) -> list[Ask]:
         used: By the names of the caps.
     """
     caps = state.get("caps", {})
-    more = " and ".join(f"{cap:,g} {name}" for name, cap in _as_much_again(caps, used).items())
     description = (
         f"The search has used its {state.get('stopped_by')} and is not solved. Approve: as much again, "
-        f"{more} in all. Edit: the caps in args, in all. Reject: the search ends."
+        f"{amounts(as_much_again(caps, used))} in all. Edit: the caps in args, in all. "
+        "Reject: the search ends."
     )
-    request = ActionRequest(name="budget", args={**caps, "used": dict(used)}, description=description)
-    return [Ask("budget", request, ("approve", "edit", "reject"))]
+    # In words: forms show what is no number or text as JSON.
+    args = {**caps, "used": amounts({name: number for name, number in used.items() if number})}
+    request = ActionRequest(name="budget", args=args, description=description)
+    return [Ask("budget", request, ("approve", "edit", "reject"), used=used)]
 
 
-def _as_much_again(caps: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
-    # What was used may be above a cap, such as that on seconds.
+def amounts(caps: Mapping[str, float]) -> str:
+    """Caps, or what was used of them, in words: 8 calls, 1,233 tokens, 0.5 dollars."""
+    units = {"money": "dollar"}
+    return ", ".join(
+        f"{_number(cap)} {units.get(name, name[:-1])}{'s' * (cap != 1)}" for name, cap in caps.items()
+    )
+
+
+def _number(value: float) -> str:
+    """In full: what `g` prints of a million is no word of a person."""
+    return f"{int(value):,}" if value == int(value) else f"{round(value, 4):,}"
+
+
+def as_much_again(caps: Mapping[str, float], used: Mapping[str, float]) -> dict[str, float]:
+    """The caps after a person approves more: what was used may be above one, such as that on seconds."""
     return {name: cap + max(cap, used.get(name, 0)) for name, cap in caps.items()}
 
 
@@ -271,7 +319,8 @@ def read_decisions(value: Any, asks: Sequence[Ask]) -> list[Decided]:
     sent = cast("dict[str, Any]", value).get("decisions") if isinstance(value, dict) else None
     if not isinstance(sent, list):
         raise UsageError(
-            f'resume with {{"decisions": [...]}}, {_one_for_each(asks)}, not with {_shown(value)}'
+            f'resume with {{"decisions": [{{"type": "approve"}}]}}: {_one_for_each(asks)}; '
+            f"{_near_key(value) or f'not with {_shown(value)}'}"
         )
     decisions = cast("list[Any]", sent)
     if len(decisions) != len(asks):
@@ -282,9 +331,20 @@ def read_decisions(value: Any, asks: Sequence[Ask]) -> list[Decided]:
 def _one_for_each(asks: Sequence[Ask]) -> str:
     where = f" at {', '.join(one.node for one in asks[:8])}" if asks and asks[0].kind == "thoughts" else ""
     return (
-        f"a list of {len(asks)}, one for each action ({asks[0].request['name']}{where}) in their order, "
-        'such as {"type": "approve"}'
+        f"a list of {len(asks)}, one for each action ({asks[0].request['name']}{where}) in their order, such "
+        'as {"type": "approve"}'
     )
+
+
+def _near_key(value: Any) -> str:
+    """That a key is meant to be `decisions`, or that the list in it is missing; empty where neither is."""
+    if not isinstance(value, dict):
+        return ""
+    keys = [key for key in cast("dict[Any, Any]", value) if isinstance(key, str)]
+    if "decisions" in keys:
+        return f'under "decisions" there is no list, but {_shown(value["decisions"])}'
+    near = get_close_matches("decisions", keys, n=1)
+    return f'it has "{near[0]}"; did you mean "decisions"?' if near else ""
 
 
 def _read(sent: Any, ask: Ask, number: int) -> Decided:
@@ -297,9 +357,9 @@ def _read(sent: Any, ask: Ask, number: int) -> Decided:
     if given == "edit":
         return _edit(fields.get("edited_action"), ask, here)
     if given == "respond":
-        return Decided(ask, "respond", _text(fields.get("message"), f"{here}: message"))
+        return Decided(ask, "respond", text_of(fields.get("message"), f"{here}: message"))
     if given == "reject" and fields.get("message"):
-        return Decided(ask, "reject", _text(fields["message"], f"{here}: message"))
+        return Decided(ask, "reject", text_of(fields["message"], f"{here}: message"))
     return Decided(ask, given)
 
 
@@ -315,18 +375,22 @@ def _edit(sent: Any, ask: Ask, here: str) -> Decided:
         if key not in known and key not in (CAPS if ask.kind == "budget" else ()):
             raise UsageError(f"{here}: {unknown('argument', str(key), known)}")
     if ask.kind == "budget":
-        return Decided(ask, "edit", caps=_caps(args, known, here))
+        return Decided(ask, "edit", caps=_caps(args, ask, here))
     if ask.kind == "accept":
-        return Decided(ask, "edit", _text(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
+        return Decided(ask, "edit", text_of(args.get("code"), f"{here}: code", MAX_CHARS, layout=True))
     if args.get("node", ask.node) != ask.node:
         raise UsageError(
             f"{here}: it is about node {ask.node}, not {_shown(args['node'])}; edit its text alone"
         )
-    return Decided(ask, "edit", _text(args.get("text"), f"{here}: text"))
+    return Decided(ask, "edit", text_of(args.get("text"), f"{here}: text"))
 
 
-def _text(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = False) -> str:
-    """A text of a person, on one line unless its layout matters."""
+def text_of(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = False) -> str:
+    """A text of a person, on one line unless its layout matters.
+
+    Raises:
+        UsageError: If it is none, empty or too long; `here` says what it is.
+    """
     if not isinstance(sent, str) or not sent.strip():
         raise UsageError(f"{here} is a text that is not empty, not {_shown(sent)}")
     if len(sent) > longest:
@@ -336,8 +400,9 @@ def _text(sent: Any, here: str, longest: int = LONGEST_TEXT, *, layout: bool = F
     return whole if layout else " ".join(whole.split())
 
 
-def _caps(args: Mapping[str, Any], known: Mapping[str, Any], here: str) -> dict[str, float]:
+def _caps(args: Mapping[str, Any], ask: Ask, here: str) -> dict[str, float]:
     """All caps after an edit; what is null has none any more."""
+    known = ask.request["args"]
     caps: dict[str, float] = {name: known[name] for name in CAPS if name in known}
     for name in CAPS:
         if name in args:
@@ -346,11 +411,11 @@ def _caps(args: Mapping[str, Any], known: Mapping[str, Any], here: str) -> dict[
             caps |= {} if cap is None else {name: cap}
     if not caps:
         raise UsageError(f"{here}: leave one cap, such as {{'calls': 80}}; reject ends the search")
-    used = cast("Mapping[str, float]", known["used"])
     for name, cap in caps.items():
-        if cap <= used[name]:
+        if cap <= ask.used[name]:
+            used = _number(ask.used[name])
             raise UsageError(
-                f"{here}: {name} is {cap:,g} in all, and {used[name]:,g} are used; send more than that"
+                f"{here}: {name} is {_number(cap)} in all, and {used} are used; send more than that"
             )
     return caps
 
@@ -376,6 +441,9 @@ def _shown(value: Any) -> str:
         return "a number that large"  # Python refuses to write some of them.
     if isinstance(value, str | int | float | None):
         return f"{value!r:.80}"
+    if isinstance(value, dict):
+        keys = ", ".join(f"{key!r:.20}" for key in [*cast("dict[Any, Any]", value)][:4])
+        return f"an object with {keys}" if keys else "an empty object"
     return f"a {type(value).__name__}"
 
 
@@ -410,5 +478,5 @@ def caps_after(one: Decided, used: Mapping[str, float]) -> dict[str, float]:
     """The caps in force after a decision on the budget."""
     caps = {name: one.ask.request["args"][name] for name in CAPS if name in one.ask.request["args"]}
     if one.type == "approve":
-        return _as_much_again(caps, used)
+        return as_much_again(caps, used)
     return dict(one.caps) if one.type == "edit" else caps

@@ -124,6 +124,7 @@ class _Asking:
             )
             if more and wider:
                 answer = _after(answer, await self._try(more, wider), wider.completion_tokens)
+        cut_at = (answer.room or bound.completion_tokens) if answer.reply and answer.reply.truncated else 0
         self._emit(
             {
                 "type": "answered",
@@ -132,6 +133,7 @@ class _Asking:
                 "node": node,
                 "usage": answer.usage.model_dump(),
                 "error": answer.error,
+                "cut_at": cut_at,
             }
         )
         return answer

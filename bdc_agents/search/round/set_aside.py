@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from bdc_agents.search.round.calls import Answer
 from bdc_agents.search.state import Json
 from bdc_agents.types import Solution
+from bdc_agents.types.names import called, with_short_names
 
 FAILURES_IN_A_ROW = 3
 """Rounds in which an agent answers nothing it is asked, until it is set aside: one may be the prompt's fault
@@ -58,10 +59,13 @@ def silence(solution: Solution) -> tuple[str, ...]:
     A small budget ends before an agent is set aside. Whoever answers leaves a program, a thought, or a reply
     that could not be read; an empty text is no answer, whatever tokens it is said to have.
     """
-    aside = tuple(f"{name}: {reason}" for name, reason in solution.set_aside.items())
+    # A reason names the address itself, so that the name need not.
+    names = {*solution.usage, *solution.set_aside}
+    aside = tuple(f"{called(name, names)}: {reason}" for name, reason in solution.set_aside.items())
     if solution.stopped_by == "agents":
         return aside
     used, tree = solution.usage.values(), solution.tree
     heard = tree.programs or tree.nodes > 1 or any(one.malformed for one in used)
     unheard = used and not heard and all(one.failed for one in used)
-    return aside + solution.notes if unheard else ()
+    notes = tuple(with_short_names(note, names) for note in solution.notes)
+    return aside + notes if unheard else ()

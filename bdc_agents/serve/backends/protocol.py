@@ -70,6 +70,8 @@ class ChatRequest:
         max_tokens: Most tokens of the reply; fewer if the context has no room for so many. The default
             holds a program for a short problem.
         stop: Texts that end the reply and are not part of it.
+        schema: A JSON schema that the reply is held to, as `read_schema` gives it; for a backend that has
+            `enforces`. A reply that ends at its token limit may be cut off within the JSON.
     """
 
     messages: Sequence[Message]
@@ -79,6 +81,7 @@ class ChatRequest:
     seed: int = 0
     max_tokens: int = 512
     stop: Sequence[str] = field(default=())
+    schema: Mapping[str, Any] | None = None
 
 
 class ChatReply(Frozen):
@@ -125,7 +128,10 @@ class Options:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Serves the base and the experts of one library. Tasks and event loops may share it."""
+    """Serves the base and the experts of one library. Tasks and event loops may share it.
+
+    One that holds replies to a `ChatRequest.schema` has an attribute `enforces` besides, which is true.
+    """
 
     @property
     def identity(self) -> str:

@@ -57,6 +57,7 @@ class RemoteBackend:
     """
 
     mixes: Literal["rank", "expert"] = "expert"
+    enforces = True
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ POST /v1/chat/completions   in one piece, or as a stream of events
 GET  /v1/models             all models: of a library, of the solver, of the search
 GET  /health                whether it takes requests; needs no key
 GET  /metrics               counts for Prometheus
+GET  /openapi.json          what each of these takes and answers, in OpenAPI's form
 """
 
 import asyncio
@@ -11,17 +12,19 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from bdc_agents.errors import BDCError, UsageError, unknown
 from bdc_agents.serve.backends.protocol import PromptTooLong
 from bdc_agents.serve.http.completion import Completion
+from bdc_agents.serve.http.description import Health, Model, described
 from bdc_agents.serve.http.guard import CHAT, RETRY_SECONDS, Guard, ServerLimits
 from bdc_agents.serve.http.hosts import ANY, Hosts, Origins
 from bdc_agents.serve.http.library import LibraryModels
@@ -29,6 +32,7 @@ from bdc_agents.serve.http.metrics import Metrics
 from bdc_agents.serve.http.openai import (
     DONE,
     ChatBody,
+    ErrorBody,
     Refused,
     body_of,
     error_body,
@@ -36,8 +40,9 @@ from bdc_agents.serve.http.openai import (
     read_fields,
     shortened,
 )
-from bdc_agents.serve.http.served import Answer, Piece, Served
+from bdc_agents.serve.http.served import NO_LIBRARY, Answer, Piece, Served
 from bdc_agents.serve.routed_model import RoutedModel
+from bdc_agents.sync import ended
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -78,7 +83,7 @@ def create_app(
     if isinstance(model, RoutedModel):
         model = LibraryModels(model, limits.max_tokens)
     served = model if isinstance(model, Sequence) else (model,)
-    handlers = _Handlers(served, metrics)
+    handlers = _Handlers(served, metrics, with_key=key is not None)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -93,6 +98,7 @@ def create_app(
             Route("/v1/models/{name:path}", handlers.safely(handlers.model)),
             Route("/health", handlers.safely(handlers.health)),
             Route("/metrics", handlers.safely(handlers.metrics)),
+            Route("/openapi.json", handlers.safely(handlers.description)),
         ],
         exception_handlers={HTTPException: _no_such_door},
         lifespan=lifespan,
@@ -109,21 +115,23 @@ class _Handlers:
     Args:
         served: What answers; clients that name no model get the first one's first.
         metrics: Counts requests and tokens.
+        with_key: Whether the server asks for a key.
     """
 
-    def __init__(self, served: Sequence[Served], metrics: Metrics) -> None:
+    def __init__(self, served: Sequence[Served], metrics: Metrics, *, with_key: bool) -> None:
         self._served: dict[str, Served] = {}
         for one in served:
             self._served |= {name: one for name in one.names if name not in self._served}
-        self._owner = served[0].owner
+        self._owner = next((one.owner for one in served if one.owner != NO_LIBRARY), None)
         self._metrics = metrics
+        self._with_key = with_key
 
-    # --- health, metrics and models -----------------------------------------------------------
+    # --- what there is ------------------------------------------------------------------------
 
     async def health(self, request: Request) -> Response:
         """200 if the server takes requests, 503 if it is stopping."""
         stopping = request.app.state.guard.draining
-        told = {"status": "stopping" if stopping else "ok", "library": self._owner}
+        told = Health(status="stopping" if stopping else "ok", library=self._owner)
         headers = {"retry-after": str(RETRY_SECONDS)} if stopping else None
         return JSONResponse(told, 503 if stopping else 200, headers)
 
@@ -141,7 +149,12 @@ class _Handlers:
         self._find(name)
         return JSONResponse(self._described(name))
 
-    def _described(self, name: str) -> dict[str, Any]:
+    async def description(self, _: Request) -> Response:
+        """The server's own description."""
+        ignored = {field for one in self._served.values() for field in one.ignores}
+        return JSONResponse(described([*self._served], ignored, with_key=self._with_key))
+
+    def _described(self, name: str) -> Model:
         return {"id": name, "object": "model", "created": 0, "owned_by": self._served[name].owner}
 
     def _find(self, name: str) -> Served:
@@ -159,17 +172,18 @@ class _Handlers:
         completion = Completion(body.model)
         if body.stream:
             return await self._streamed(request, body, served, completion, began)
-        answers = await _while_there(request, served.answers(body))
+        answers = await _while_there(request.receive, served.answers(body))
         self._count(body.model, answers, began)
         return JSONResponse(completion.whole(answers))
 
     def _read(self, data: bytes) -> tuple[ChatBody, Served]:
         """The body, with a model, and who answers it."""
         fields = read_fields(data)
-        name = fields.get("model")
+        if fields.get("model", "") == "":
+            fields["model"] = next(iter(self._served))
+        name = fields["model"]
         known = self._served.get(name) if isinstance(name, str) else None
         body = body_of(fields, known.ignores if known else ())
-        body.model = body.model or next(iter(self._served))
         return body, self._find(body.model)
 
     async def _streamed(
@@ -177,7 +191,7 @@ class _Handlers:
     ) -> Response:
         """A stream. It waits for the first piece, so that an error still gets its own HTTP status."""
         pieces = served.stream(body)
-        first = await _while_there(request, anext(pieces))
+        first = await _while_there(request.receive, anext(pieces))
         self._metrics.observe("bdc_first_token_seconds", monotonic() - began)
         events = self._events(body, first, pieces, completion, began)
         return _Stream(events, pieces)
@@ -204,7 +218,7 @@ class _Handlers:
             yield event(refused.body())
             return
         except BDCError as error:
-            yield event(error_body(str(error), "server_error"))
+            yield event(error_body(str(error), "server_error", "backend_failed"))
             return
         self._count(body.model, answers, began)
         if body.stream_options and body.stream_options.include_usage:
@@ -248,28 +262,36 @@ async def _no_such_door(request: Request, error: Exception) -> Response:
     return JSONResponse(error_body(message), error.status_code, error.headers)
 
 
-def _told(error: Exception) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and body for an error. An error of our own reveals nothing of the server's inside."""
+def _told(error: Exception) -> tuple[int, ErrorBody]:
+    """The HTTP status and body for an error. A fault of ours reveals nothing of the server's inside."""
     if isinstance(error, Refused):
         return error.status, error.body()
     if isinstance(error, PromptTooLong):
         return 400, error_body(str(error), code="context_length_exceeded", param="messages")
     if isinstance(error, UsageError):
         return 400, error_body(str(error))
+    if isinstance(error, BDCError):  # It is worded for people, and a stream that has begun has it, too.
+        log.error("a request failed: %s", error)
+        return 502, error_body(str(error), "server_error", "backend_failed")
     log.error("a request failed", exc_info=error)
     return 500, error_body("the server failed; its log says how", "server_error")
 
 
 class _Stream(StreamingResponse):
-    """A stream of events; when it ends, for any reason, the work behind it ends too."""
+    """A stream of events; when it ends or its client leaves, the work behind it ends too.
+
+    Not by Starlette's own call, whose task group cancels again and again; see `cancelled_once`.
+    """
 
     def __init__(self, events: AsyncIterator[bytes], pieces: AsyncGenerator[Piece]) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
         self._pieces = pieces
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
         async with aclosing(self._pieces):
-            await super().__call__(scope, receive, send)
+            with suppress(_Gone):
+                await _while_there(receive, self.stream_response(send))
 
 
 async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[Piece]:
@@ -278,25 +300,22 @@ async def _chained(first: Piece, rest: AsyncGenerator[Piece]) -> AsyncIterator[P
         yield piece
 
 
-async def _while_there(request: Request, work: Awaitable[T]) -> T:
+async def _while_there(receive: Receive, work: Awaitable[T]) -> T:
     """The result of some work; cancels the work if the client hangs up.
 
     Raises:
         _Gone: If the client hangs up.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _Gone
         return task.result()
     finally:
-        for one in (task, gone):
-            one.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await one
+        await ended(asyncio.gather(task, gone, return_exceptions=True))
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

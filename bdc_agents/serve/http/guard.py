@@ -25,7 +25,10 @@ PREFLIGHT = (
 """What a page is told that asks whether it may send a request (CORS)."""
 OPEN = ("/health",)
 """Paths that need no key, and are answered even when the server is full."""
+NO_KEY = "the API key is missing or wrong: send it in the header Authorization: Bearer KEY"
+"""Whatever is wrong with it: who tries keys learns nothing."""
 CHAT = "/v1/chat/completions"
+STOPPING = "the server is stopping; ask again in a while"
 RETRY_SECONDS = 1
 """The smallest `Retry-After`, in seconds: a place is free as soon as one reply ends."""
 
@@ -97,6 +100,7 @@ class Guard:
         self._hosts = hosts
         self._origins = origins
         self._running = 0
+        self._clocks: set[asyncio.Timeout] = set()
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +122,13 @@ class Guard:
         """Counts a request or connection that is not served."""
         self._metrics.add("bdc_refused_total", reason=reason)
 
+    def end_within(self, seconds: float) -> None:
+        """Ends the requests that run in so many seconds; their clients are told that the server stops."""
+        self.draining = True
+        last = asyncio.get_running_loop().time() + seconds
+        for clock in self._clocks:
+            clock.reschedule(min(last, clock.when() or last))
+
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._hosts.check(scope["headers"], self._origins.names)
         if scope["method"] == "OPTIONS" and self._origins.allow(scope["headers"]):
@@ -130,7 +141,7 @@ class Guard:
             return
         self._check_key(scope)
         if self.draining:
-            raise Refused("the server is stopping", 503, kind="server_error", reason="stopping")
+            raise Refused(STOPPING, 503, "stopping", kind="server_error", reason="stopping")
         self._check_room(scope)
         _check_json(scope)
         body = await self._body(scope, receive)
@@ -144,7 +155,7 @@ class Guard:
         kind, _, given = (_values(scope, b"authorization") or [b""])[0].partition(b" ")
         same = hmac.compare_digest(sha256(given.strip()).digest(), self._key)
         if not (same and kind.lower() == b"bearer"):
-            raise Refused("the API key is missing or wrong", 401, "invalid_api_key", reason="key")
+            raise Refused(NO_KEY, 401, "invalid_api_key", reason="key")
 
     def _check_room(self, scope: Scope) -> None:
         if scope["path"] == self._work and self._running >= self._limits.requests:
@@ -194,19 +205,27 @@ class Guard:
         clock = asyncio.timeout(self._limits.seconds)
         try:
             async with clock:
+                self._clocks.add(clock)
                 await self._app(scope, receive, sending)
         except TimeoutError:
             if not clock.expired():
                 raise
-            message = f"not done after {self._limits.seconds:g} seconds"
-            late = Refused(message, 504, "timeout", kind="server_error", reason="time")
+            late = self._late()
             if not started:
                 raise late from None
-            self.turned_away("time")  # A stream has begun, so the error goes into it.
+            self.turned_away(late.reason)  # A stream has begun, so the error goes into it.
             await send({"type": "http.response.body", "body": event(late.body()), "more_body": False})
         finally:
+            self._clocks.discard(clock)
             self._running -= 1
             self._metrics.add("bdc_requests_in_flight", -1)
+
+    def _late(self) -> Refused:
+        """Why a request is ended whose time is up."""
+        if self.draining:
+            return Refused(STOPPING, 503, "stopping", kind="server_error", reason="stopping")
+        message = f"not done after {self._limits.seconds:g} seconds"
+        return Refused(message, 504, "timeout", kind="server_error", reason="time")
 
     async def _refuse(self, send: Send, refused: Refused) -> None:
         self.turned_away(refused.reason)

@@ -5,10 +5,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
+from bdc_agents.errors import UsageError
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest, ExpertWeights
 from bdc_agents.serve.http.openai import ChatBody, Refused
-from bdc_agents.serve.http.served import Answer, Piece
-from bdc_agents.serve.routed_model import ROUTED, RoutedModel
+from bdc_agents.serve.http.served import Answer, Mixed, Piece
+from bdc_agents.serve.routed_model import NO_SCHEMAS, ROUTED, RoutedModel
+
+NO_TOOLS = "the model calls no tools: it was trained to write programs, and answers in text"
 
 
 class LibraryModels:
@@ -39,12 +42,12 @@ class LibraryModels:
         """The replies, which are written together."""
         asked = await self._asked(body)
         replies = await self._model.backend.generate(asked)
-        return [_answer(request, reply) for request, reply in zip(asked, replies, strict=True)]
+        return [_answer(body, request, reply) for request, reply in zip(asked, replies, strict=True)]
 
     async def stream(self, body: ChatBody) -> AsyncGenerator[Piece]:
         """The replies in pieces, side by side."""
         asked = await self._asked(body)
-        streams = [self._one(request, choice) for choice, request in enumerate(asked)]
+        streams = [self._one(body, request, choice) for choice, request in enumerate(asked)]
         async with aclosing(side_by_side(streams)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -53,36 +56,45 @@ class LibraryModels:
         """Frees the model."""
         await self._model.aclose()
 
-    async def _one(self, request: ChatRequest, choice: int) -> AsyncGenerator[Piece]:
+    async def _one(self, body: ChatBody, request: ChatRequest, choice: int) -> AsyncGenerator[Piece]:
         async with aclosing(self._model.backend.stream(request)) as pieces:
             async for piece in pieces:
-                answer = _answer(request, piece.reply) if piece.reply is not None else None
+                answer = _answer(body, request, piece.reply) if piece.reply is not None else None
                 yield Piece(piece.text, choice=choice, answer=answer)
 
     async def _asked(self, body: ChatBody) -> list[ChatRequest]:
         """A request for each answer; they differ by their seeds.
 
         Raises:
-            Refused: If the body has a budget: a reply of these models is one call.
+            Refused: If the body has a budget, for a reply of these models is one call; if it says nothing, or
+                asks for JSON that cannot be enforced.
         """
         if body.budget is not None:
             raise Refused("a budget is for the models that search; leave it out", param="budget")
-        name = body.model
-        request = await self._model.request(
-            [message.plain() for message in body.messages],
-            model=name if name in self._model.names else ROUTED,
-            text=body.said() or None,
-            **body.sampling(self._max_tokens),
-        )
+        name, schema = body.model, body.wanted()
+        if schema is not None and not self._model.enforces:
+            raise Refused(f"response_format: {NO_SCHEMAS}", param="response_format")
+        try:
+            request = await self._model.request(
+                [message.plain() for message in body.messages],
+                model=name if name in self._model.names else ROUTED,
+                text=body.said() or None,
+                schema=schema,
+                **body.sampling(self._max_tokens),
+            )
+        except UsageError as error:
+            raise Refused(str(error), param="messages") from None
         return [replace(request, seed=request.seed + number) for number in range(body.n or 1)]
 
 
-def _answer(request: ChatRequest, reply: ChatReply) -> Answer:
-    experts, told = request.experts, {"confidence": reply.probability}
+def _answer(body: ChatBody, request: ChatRequest, reply: ChatReply) -> Answer:
+    experts = request.experts
     if isinstance(experts, ExpertWeights):
-        told |= {"experts": dict(experts.experts), "routed_by": experts.by}
+        told = Mixed(confidence=reply.probability, experts=dict(experts.experts), routed_by=experts.by)
     else:
-        told |= {"experts": {} if experts is None else {experts: 1.0}}
+        told = Mixed(confidence=reply.probability, experts={} if experts is None else {experts: 1.0})
+    if body.tools or body.functions:
+        told["note"] = NO_TOOLS
     return Answer(reply.text, reply.prompt_tokens, reply.completion_tokens, reply.finish, told=told)
 
 

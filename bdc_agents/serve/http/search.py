@@ -4,7 +4,6 @@ A request holds the whole conversation, as clients of OpenAI's protocol send it.
 `create_chat_graph` reads one, and where its beginning was answered before, the search goes on from that tree.
 """
 
-import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -15,28 +14,31 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END
 
 from bdc_agents.agents import as_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.chat import create_chat_graph
+from bdc_agents.chat.graph import after_propose, after_read
 from bdc_agents.chat.state import ChatState
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.errors import BDCError, ConfigError
+from bdc_agents.errors import ConfigError
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.search.context import SearchContext, read_context, settings_of
 from bdc_agents.search.round.budget import rollouts_at_most
 from bdc_agents.search.state import SearchState
 from bdc_agents.search.traces import trace_of
 from bdc_agents.serve.http.openai import ChatBody, Refused
-from bdc_agents.serve.http.served import Answer, Piece
-from bdc_agents.types import Problem, Solution, Trace, Usage
+from bdc_agents.serve.http.served import NO_LIBRARY, Answer, Piece, Searched, Told, Waiting
+from bdc_agents.serve.keeping import Keep, keep_trace
+from bdc_agents.types import Solution, Trace, Usage
 from bdc_agents.view.text import passes
 
 SEARCH, PAPER = "bdc-search", "bdc-search-paper"
 IGNORED = frozenset(
     (
-        *("tools", "functions", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"),
         *("top_k", "min_p", "reasoning_effort", "verbosity"),
     )
 )
@@ -47,7 +49,24 @@ KEPT = 64
 LAST_SECONDS, LAST_SHARE = 10.0, 0.1
 """Of a request's time, what is left to hand over, the lesser of both: the last programs may take seconds."""
 
-Keep = Callable[[Trace], None]
+
+def check_form(body: ChatBody) -> None:
+    """Refuses a schema of the client's: what a search finds has a form of its own.
+
+    Raises:
+        Refused: If there is one.
+    """
+    if body.form == "json_schema":
+        raise Refused(
+            "response_format: a search answers with a program and its verdict, not by a schema of yours; ask "
+            "for json_object, which gives these as JSON, for text, or a model of a library for json_schema",
+            param="response_format",
+        )
+
+
+def content(body: ChatBody, text: str, told: Told) -> str:
+    """The answer's content: its text, or as a JSON object the text and what `bdc` says."""
+    return text if body.form == "text" else json.dumps({"text": text, **told}, ensure_ascii=False)
 
 
 def ending_within(seconds: float, search: SearchConfig, budget: Budget) -> tuple[SearchConfig, Budget]:
@@ -81,7 +100,7 @@ class SearchModels:
         ConfigError: If there is no agent, or two have one name.
     """
 
-    owner = "bdc-agents"
+    owner = NO_LIBRARY
     names = (SEARCH, PAPER)
     ignores = IGNORED
 
@@ -129,12 +148,13 @@ class SearchModels:
         if not said and _is_silent(state):
             raise Refused(text, 502, "no_agent_answers", kind="server_error")
         self._remember(body.model, texts, state)
-        yield Piece(text)
         if said:  # Of what was searched before nothing has changed.
-            yield Piece(answer=Answer(text))
-            return
-        used = sum((Usage.model_validate(one) for one in state.get("usage", {}).values()), Usage())
-        told = await self._told(state, context)
+            text, used, told, reasoning = content(body, text, Waiting()), Usage(), Waiting(), ""
+        else:
+            used = sum((Usage.model_validate(one) for one in state.get("usage", {}).values()), Usage())
+            told = await self._told(state, context)
+            text = content(body, text, told)
+        yield Piece(text)
         yield Piece(
             answer=Answer(text, used.prompt_tokens, used.completion_tokens, reasoning=reasoning, told=told)
         )
@@ -151,6 +171,7 @@ class SearchModels:
         Raises:
             Refused: If its budget cannot be used, or it asks for several answers.
         """
+        check_form(body)
         if (body.n or 1) > 1:
             raise Refused("a search gives one answer: ask for n = 1", param="n")
         search: dict[str, Any] = {} if body.seed is None else {"seed": body.seed % 2**31}
@@ -192,40 +213,35 @@ class SearchModels:
             async for event in events:
                 yield event
 
-    async def _told(self, state: Mapping[str, Any], context: SearchContext) -> dict[str, Any]:
+    async def _told(self, state: Mapping[str, Any], context: SearchContext) -> Searched | Waiting:
         """Our own field of the answer: what became of the search, and under which name its trace is kept."""
         if state.get("waiting") or not state.get("solution"):
-            return {"waiting_for": "tests"}
+            return Waiting(waiting_for="tests")
         solution = Solution.model_validate(state["solution"])
         passed, tests = passes(solution.verdict)
-        told = {
-            "solved": solution.solved,
-            "confirmed": solution.confirmed,
-            "passed": passed,
-            "tests": tests,
-            "agent": solution.agent,
-            "node": solution.node,
-            "code": solution.code,
-            "stopped_by": solution.stopped_by,
-            "calls": sum(used.calls for used in solution.usage.values()),
-            "cost": _cost(solution),
-            "seconds": round(solution.seconds, 3),
-        }
-        return told | await self._kept(state, context)
+        used = sum(solution.usage.values(), Usage())
+        told = Searched(
+            solved=solution.solved,
+            confirmed=solution.confirmed,
+            passed=passed,
+            tests=tests,
+            agent=solution.agent,
+            node=solution.node,
+            code=solution.code,
+            stopped_by=solution.stopped_by,
+            calls=used.calls,
+            cost=None if used.cost is None and used.calls else round(used.cost or 0.0, 6),
+            seconds=round(solution.seconds, 3),
+        )
+        if self._keep is not None:
+            name, why = await keep_trace(self._keep, self._trace(state, context), uuid4().hex[:8])
+            told.update({"trace": name} if name else {"note": why})
+        return told
 
-    async def _kept(self, state: Mapping[str, Any], context: SearchContext) -> dict[str, Any]:
-        if self._keep is None:
-            return {}
+    def _trace(self, state: Mapping[str, Any], context: SearchContext) -> Trace:
         search, budget = read_context(context, self._search, self._budget)
         settings = {"search": search.model_dump(mode="json"), "budget": budget.model_dump()}
-        found = trace_of(cast("SearchState", state), settings)
-        name = f"{found.problem.id}-{uuid4().hex[:8]}"
-        problem: Problem = found.problem.model_copy(update={"id": name})
-        try:
-            await asyncio.to_thread(self._keep, found.model_copy(update={"problem": problem}))
-        except BDCError as error:
-            return {"note": f"the trace was not kept: {error}"}
-        return {"trace": name}
+        return trace_of(cast("SearchState", state), settings)
 
     # --- conversations -------------------------------------------------------------------------
 
@@ -246,7 +262,7 @@ class SearchModels:
 
 
 class _Reply:
-    """Reads the run's events: its last message is the answer, what it says before are remarks."""
+    """Reads the run's events: a message after which the run ends is the answer, others are remarks."""
 
     def __init__(self) -> None:
         self.state: Mapping[str, Any] = {}
@@ -256,40 +272,32 @@ class _Reply:
         """What an event adds to the reasoning."""
         inside, mode, chunk = event
         if mode == "custom":
-            return [*self._released(), f"{chunk['text']}\n\n"] if chunk.get("type") == "progress" else []
+            return [f"{chunk['text']}\n\n"] if chunk.get("type") == "progress" else []
         if inside:
             return []
         if mode == "values":
             self.state = chunk
             return []
-        said = [
-            message.text
-            for update in chunk.values()
-            if isinstance(update, Mapping)
-            for message in update.get("messages", ())
-            if isinstance(message, AIMessage)
-        ]
         found: list[str] = []
-        for text in said:
-            found += self._released()
-            self.text = text
+        for node, update in chunk.items():
+            for message in update.get("messages", ()) if isinstance(update, Mapping) else ():
+                if isinstance(message, AIMessage) and _goes_on(node, update):
+                    found.append(f"{message.text}\n\n")
+                elif isinstance(message, AIMessage):
+                    self.text = message.text
         return found
 
-    def _released(self) -> list[str]:
-        """What was held back as a possible answer, as something follows it."""
-        text, self.text = self.text, ""
-        return [f"{text}\n\n"] if text else []
+
+def _goes_on(node: str, update: Any) -> bool:
+    """Whether the run goes on after what a node has said."""
+    leads = {"read": after_read(()), "propose": after_propose}.get(node)
+    return leads is not None and leads(update) != END
 
 
 def _is_silent(state: Mapping[str, Any]) -> bool:
     """Whether no agent answers any more, and none has written a program."""
     solution = state.get("solution") or {}
     return solution.get("stopped_by") == "agents" and not solution.get("code")
-
-
-def _cost(solution: Solution) -> float | None:
-    costs = [used.cost for used in solution.usage.values() if used.calls]
-    return None if None in costs else round(sum((cost or 0.0 for cost in costs), 0.0), 6)
 
 
 def _keys(model: str, texts: Sequence[str]) -> list[str]:

@@ -2,9 +2,75 @@
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, NotRequired, Protocol
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from bdc_agents.serve.http.openai import ChatBody
+from bdc_agents.types import StoppedBy
+
+WHOLE = ConfigDict(extra="forbid")
+"""The description of the server names every field."""
+
+
+@with_config(WHOLE)
+class Mixed(TypedDict):
+    """How a model of a library answered: with which experts, and how sure it was of its tokens."""
+
+    experts: Mapping[str, float]
+    confidence: float | None
+    routed_by: NotRequired[Literal["router", "clusters", "library"]]
+    note: NotRequired[str]
+
+
+@with_config(WHOLE)
+class Searched(TypedDict):
+    """What became of a search. The cost is in US dollars, null where no price is known."""
+
+    solved: bool
+    confirmed: bool | None
+    passed: int
+    tests: int
+    agent: str | None
+    node: str | None
+    code: str
+    stopped_by: StoppedBy
+    calls: int
+    cost: float | None
+    seconds: float
+    trace: NotRequired[str]
+    note: NotRequired[str]
+
+
+@with_config(WHOLE)
+class Solved(TypedDict):
+    """What the solver's answer is: of the experts (system 1), or of the search (system 2)."""
+
+    solved: bool | None
+    passed: int
+    tests: int
+    system: Literal[1, 2]
+    confidence: float | None
+    experts: Mapping[str, float]
+    code: str
+    stopped_by: StoppedBy | None
+    calls: int
+    seconds: float
+
+
+@with_config(WHOLE)
+class Waiting(TypedDict, total=False):
+    """What a search waits for; nothing where something was only said."""
+
+    waiting_for: Literal["tests"]
+
+
+Told = Mixed | Searched | Solved | Waiting
+"""Our own field of an answer, `bdc`."""
+
+NO_LIBRARY = "bdc-agents"
+"""Owner of models that are no library's."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +81,7 @@ class Answer:
         prompt_tokens, completion_tokens: Over all calls that it took.
         finish: `stop` at its end, `length` at the token limit.
         reasoning: What went on before it, for clients that show this apart.
-        told: Our own field of the answer, `bdc`: experts and confidence, or what became of a search.
+        told: Our own field of the answer, `bdc`.
     """
 
     text: str
@@ -23,7 +89,7 @@ class Answer:
     completion_tokens: int = 0
     finish: Literal["stop", "length"] = "stop"
     reasoning: str = ""
-    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    told: Told = field(default_factory=Waiting)
 
 
 @dataclass(frozen=True)
@@ -47,7 +113,7 @@ class Served(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose models they are: the library's name, or the search."""
+        """Whose models they are: the library's name, or `NO_LIBRARY`."""
         ...
 
     @property

@@ -1,6 +1,7 @@
 """Runs the ASGI app in uvicorn until SIGTERM or SIGINT."""
 
 import logging
+import math
 import signal
 import socket
 import sys
@@ -18,6 +19,8 @@ from bdc_agents.serve.http.guard import Guard, ServerLimits
 BACKLOG = 256
 """Connections that the system holds before the server accepts them; as many as the default of `connections`.
 Chosen, not measured."""
+TELL_SECONDS = 2.0
+"""Of the grace, what is left to tell clients that their requests are not finished. Chosen, not measured."""
 _OWN_FILES = 128
 """File descriptors kept for the base, the experts, the event loop and a process beside this one. An upper
 guess, not measured."""
@@ -45,10 +48,11 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            timeout_graceful_shutdown=int(limits.grace),
+            timeout_graceful_shutdown=math.ceil(limits.grace),
         )
         super().__init__(config)
         self._app = app
+        self._grace = limits.grace
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On SIGTERM and SIGINT, refuses new requests and stops; a second SIGINT stops at once."""
@@ -56,6 +60,11 @@ class Server(uvicorn.Server):
         self._app.draining = True
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Lets the running requests end, and tells those that do not, before uvicorn cuts them off."""
+        self._app.end_within(self._grace - min(TELL_SECONDS, self._grace / 10))
+        await super().shutdown(sockets)
 
 
 def _descriptors() -> int:

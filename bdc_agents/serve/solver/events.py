@@ -4,7 +4,7 @@ The search that it turns to has events of its own (`bdc_agents.search.events`), 
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -16,12 +16,14 @@ class Routed(TypedDict):
         problem: Its id.
         experts: Each expert's weight.
         routed_by: What weighed them.
+        tree_url: Address of the page that shows the tree of its search, where a server has one.
     """
 
     type: Literal["routed"]
     problem: str
     experts: dict[str, float]
     routed_by: str
+    tree_url: NotRequired[str]
 
 
 class Wrote(TypedDict):

@@ -21,10 +21,12 @@ from bdc_agents.agents.protocol import Agent
 from bdc_agents.agents.runnables import Answering
 from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.search.resume.history import Link, page_of
 from bdc_agents.search.wiring import Graph, Route
+from bdc_agents.serve.keeping import Keep
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverConfig
-from bdc_agents.serve.solver.stages import Keep, Stages
+from bdc_agents.serve.solver.stages import Stages
 from bdc_agents.types import Problem
 
 Json = dict[str, Any]
@@ -50,6 +52,8 @@ class SolverState(SolverOutput, total=False):
     Args:
         experts: Each expert's weight.
         programs: System 1's programs, each with its verdict once it has run.
+        searched: Namespace of the search's checkpoints; empty where none ran.
+        tree_url: Address of the page that shows the search's tree, where there is one.
         next: The node that the last one chose; empty at the end.
         usage: System 1's usage.
         seconds: Wall time of finished nodes.
@@ -62,6 +66,8 @@ class SolverState(SolverOutput, total=False):
     usage: Json
     seconds: float
     note: str
+    searched: str
+    tree_url: str
 
 
 class SolverContext(TypedDict, total=False):
@@ -93,6 +99,7 @@ def create_solver_graph(
     budget: Budget | None = None,
     keep: Keep | None = None,
     checkpoints: bool = True,
+    link: Link | None = None,
 ) -> StateGraph[SolverState, SolverContext, SolverInput, SolverOutput]:
     """The solver as an uncompiled graph: the caller picks the checkpointer.
 
@@ -106,6 +113,8 @@ def create_solver_graph(
         budget: Caps for one problem, for both systems together.
         keep: Takes the trace of each search, for instance to store it.
         checkpoints: Whether the caller's checkpointer also gets the steps of the search.
+        link: From a thread's id to the address of a page that shows the tree of its search; see
+            `create_search_graph`.
 
     Returns:
         A graph whose input is `{"problem": ...}` and whose output holds `answer` as plain data.
@@ -119,6 +128,7 @@ def create_solver_graph(
         budget=budget or Budget(),
         keep=keep,
         checkpointer=None if checkpoints else False,
+        link=link,
     )
     return graph_of(stages)
 
@@ -129,8 +139,9 @@ def graph_of(stages: Stages) -> StateGraph[SolverState, SolverContext, SolverInp
     graph = Graph(
         SolverState, context_schema=SolverContext, input_schema=SolverInput, output_schema=SolverOutput
     )
-    for node in (nodes.route, nodes.answer, nodes.check, nodes.escalate):
+    for node in (nodes.route, nodes.answer, nodes.check):
         graph.add_step(node)
+    graph.add_step(nodes.escalate, within=stages.search_app)
     graph.add_edge(START, "route")
     graph.add_edge("route", "answer")
     graph.add_conditional_edges("answer", Route(after_answer), ["check", "escalate"])
@@ -163,7 +174,7 @@ class _Nodes:
     async def route(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Reads the problem and weighs the experts for it."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
-        return await run.route()
+        return await run.route(page_of(self._stages.link, runtime))
 
     async def answer(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Has System 1 write programs: the first greedily, the others by sampling."""
@@ -178,4 +189,6 @@ class _Nodes:
     async def escalate(self, state: SolverState, runtime: SolverRuntime) -> Json:
         """Searches, and answers with the better of both systems' programs."""
         run = self._stages.run(state, runtime.context, runtime.stream_writer)
-        return await run.escalate() | {"seconds": run.seconds}
+        info = runtime.execution_info
+        searched = info.checkpoint_ns if info else ""
+        return await run.escalate() | {"seconds": run.seconds, "searched": searched}

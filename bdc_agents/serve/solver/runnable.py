@@ -10,14 +10,14 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from bdc_agents.agents import load_agents
 from bdc_agents.agents.protocol import Agent
 from bdc_agents.config import Budget, SearchConfig
-from bdc_agents.runs import decide, lineage_of, open_run, write_trace
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.serve.keeping import trace_keeper
 from bdc_agents.serve.routed_model import RoutedModel
 from bdc_agents.serve.solver.answers import SolverAnswer, SolverConfig, problem_of
 from bdc_agents.serve.solver.graph import Agents, graph_of
-from bdc_agents.serve.solver.stages import Keep, Stages
-from bdc_agents.sync import run_sync
-from bdc_agents.types import Problem, Task, Trace
+from bdc_agents.serve.solver.stages import Stages
+from bdc_agents.sync import cancelled_once, run_sync
+from bdc_agents.types import Problem, Task
 
 Solvable = Problem | Task | Mapping[str, Any] | str
 
@@ -152,7 +152,8 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         return await self._acall_with_config(work, input, config, **kwargs)
 
     async def _asolve(self, given: Solvable, config: RunnableConfig, **kwargs: Any) -> SolverAnswer:
-        return self._read(await self._app.ainvoke({"problem": problem_of(given)}, config, context=kwargs))
+        run = self._app.ainvoke({"problem": problem_of(given)}, config, context=kwargs)
+        return self._read(await cancelled_once(run))
 
     @staticmethod
     def _read(state: Mapping[str, Any]) -> SolverAnswer:
@@ -183,22 +184,3 @@ def _named(given: Any) -> Sequence[Agent]:
     if given and not isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
         return load_agents(names=list(given))
     return ()
-
-
-def trace_keeper(folder: Path | str, dataset: str = "solver") -> Keep:
-    """A `Keep` that appends traces to a run folder, and marks whether each may be trained on.
-
-    A solver's problem has no hidden tests, so the public ones decide.
-
-    Args:
-        folder: The run folder; created if needed.
-        dataset: The source of the problems, for the traces' lineage.
-    """
-    place = open_run(folder, {"command": "solver"})
-
-    def keep(trace: Trace) -> None:
-        decision = decide(trace, None, public_suffices=True)
-        lineage = lineage_of(dataset, trace.settings)
-        write_trace(place, trace.model_copy(update={"decision": decision, "lineage": lineage}))
-
-    return keep

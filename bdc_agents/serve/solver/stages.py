@@ -1,9 +1,8 @@
 """The stages of the solver: weigh the experts, answer, check, search."""
 
 import asyncio
-import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,13 @@ from bdc_agents.config import Budget, SearchConfig
 from bdc_agents.errors import BDCError
 from bdc_agents.prompts import write_program
 from bdc_agents.sandbox import create_executor, job_for
-from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.sandbox.protocol import Executor, Job
 from bdc_agents.search import create_search_graph, trace_of
 from bdc_agents.search.nodes.execute import program_key
+from bdc_agents.search.resume.history import Link
 from bdc_agents.search.round.calls import derive_seed, read_aside
 from bdc_agents.serve.backends.protocol import ChatRequest, PromptTooLong
+from bdc_agents.serve.keeping import Keep, keep_trace
 from bdc_agents.serve.routed_model import RoutedModel, shared_model
 from bdc_agents.serve.solver.answers import (
     SOLVER,
@@ -32,12 +33,10 @@ from bdc_agents.serve.solver.answers import (
     read_context,
     rest_of,
 )
-from bdc_agents.serve.solver.events import Emit
-from bdc_agents.types import Problem, Trace, Usage
+from bdc_agents.serve.solver.events import Emit, Routed
+from bdc_agents.types import Problem, Usage, Verdict
 
 Json = dict[str, Any]
-Keep = Callable[[Trace], None]
-log = logging.getLogger(__name__)
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
@@ -46,6 +45,7 @@ class Stages:
 
     Args:
         checkpointer: As `StateGraph.compile` takes it, for the search.
+        link: Gives the address of the page that shows a thread's tree.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Stages:
         budget: Budget,
         keep: Keep | None,
         checkpointer: Literal[False] | None,
+        link: Link | None = None,
     ) -> None:
         self._model = model
         self._opened: RoutedModel | None = None
@@ -67,12 +68,12 @@ class Stages:
         self.search = search
         self.budget = budget
         self.keep = keep
-        self._checkpointer = checkpointer
+        self.link = link
         self._executor = executor
         self._own_executor: Executor | None = None
         self._lock = threading.Lock()
         self._closed = False
-        self._app: Any = None
+        self.search_app: Any = self._compiled_search(checkpointer)
 
     def run(self, state: Mapping[str, Any], context: Mapping[str, Any] | None, emit: Emit) -> "StageRun":
         """The stages of one run, at one of its nodes."""
@@ -109,12 +110,44 @@ class Stages:
         if own is not None:
             await own.aclose()
 
+    def _compiled_search(self, checkpointer: Literal[False] | None) -> Any:
+        """The search, which is known before the sandbox is: a graph around it tells where its state is."""
+        if not self.agents:
+            return None
+        graph = create_search_graph(
+            self.agents, executor=_LateExecutor(self), search=self.search, link=self.link
+        )
+        return graph.compile(checkpointer=checkpointer, name="search")
+
     async def searching(self) -> Any:
-        """The compiled search."""
-        if self._app is None:
-            graph = create_search_graph(self.agents, executor=await self.executor(), search=self.search)
-            self._app = graph.compile(checkpointer=self._checkpointer, name="search")
-        return self._app
+        """The compiled search, and a sandbox for it."""
+        await self.executor()
+        return self.search_app
+
+    @property
+    def tier(self) -> str:
+        """Name of the isolation in force; empty before anything has run."""
+        found = self._executor or self._own_executor
+        return found.tier if found else ""
+
+
+class _LateExecutor:
+    """The sandbox of the stages, which exists once something runs; see `Executor`."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+
+    @property
+    def tier(self) -> str:
+        """See `Executor`."""
+        return self._stages.tier
+
+    async def run(self, job: Job) -> Verdict:
+        """See `Executor`."""
+        return await (await self._stages.executor()).run(job)
+
+    async def aclose(self) -> None:
+        """Nothing: the stages close their sandbox."""
 
 
 class StageRun:
@@ -143,15 +176,21 @@ class StageRun:
 
     # --- the stages -------------------------------------------------------------------------
 
-    async def route(self) -> Json:
-        """Weighs the experts for the problem."""
+    async def route(self, page: str | None = None) -> Json:
+        """Weighs the experts for the problem.
+
+        Args:
+            page: Address of the page that shows the tree, once the problem is searched for.
+        """
         model = await self._stages.model()
         weights = await model.place(await _text(self._problem))
         experts = {name: round(weight, 6) for name, weight in weights.experts.items()}
-        self._emit(
-            {"type": "routed", "problem": self._problem.id, "experts": experts, "routed_by": weights.by}
-        )
+        routed = Routed(type="routed", problem=self._problem.id, experts=experts, routed_by=weights.by)
+        if page:
+            routed["tree_url"] = page
+        self._emit(routed)
         return {
+            **({"tree_url": page} if page else {}),
             "problem": self._problem.model_dump(mode="json"),
             "experts": experts,
             "routed_by": weights.by,
@@ -160,6 +199,7 @@ class StageRun:
             "usage": Usage().model_dump(),
             "seconds": monotonic() - self._began,
             "note": "",
+            "searched": "",
             "answer": {},
         }
 
@@ -240,9 +280,9 @@ class StageRun:
             "agents": {agent.name: {"model": _model_of(agent)} for agent in self._stages.agents},
         }
         trace = trace_of(state, settings)
-        note = await self._keep(trace)
-        kept = self._stages.keep is not None and not note
-        answer = better_of(self._own(), trace.solution, self._common(), kept=kept)
+        keep = self._stages.keep
+        name, note = await keep_trace(keep, trace) if keep is not None else ("", "")
+        answer = better_of(self._own(), trace.solution, self._common(), kept=bool(name))
         answer = answer.model_copy(
             update={"note": "; ".join(part for part in (self._state["note"], note) if part)}
         )
@@ -306,17 +346,6 @@ class StageRun:
         if self._state["answer"]:
             return SolverAnswer.model_validate(self._state["answer"])
         return SolverAnswer(problem_id=self._problem.id, solved=False, code="", **self._common())
-
-    async def _keep(self, trace: Trace) -> str:
-        """Hands the trace on. A failure to store it becomes a note, so that the answer is not lost."""
-        if self._stages.keep is None:
-            return ""
-        try:
-            await asyncio.to_thread(self._stages.keep, trace)
-        except BDCError as error:
-            log.warning("the trace of %s was not kept: %s", trace.problem.id, error)
-            return f"the trace was not kept: {error}"
-        return ""
 
 
 async def _text(problem: Problem) -> str:

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,12 +27,15 @@ _NEEDED = ("id", "statement")
 """Fields that a problem cannot do without, so that null in them is a mistake."""
 
 
-def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, Any]:
+def read_fields(
+    given: Mapping[str, Any], title: str = "Problem", names: Collection[str] = ()
+) -> dict[str, Any]:
     """Reads the tests among a problem's fields, and finds its entry point if it is left out.
 
     Args:
         given: The fields as a person wrote them; tests that are read already stay as they are.
         title: Name of the model that the fields are for, in errors.
+        names: Its fields, where others are refused: a test may be wrong since one is misspelled.
 
     Raises:
         ValidationError: If tests cannot be read; it names the place of each.
@@ -52,7 +55,9 @@ def read_fields(given: Mapping[str, Any], title: str = "Problem") -> dict[str, A
     for key, tests in read.items():
         fields[key] = _second_pass(tests, key, named, fields, mistakes)
     if mistakes:
-        raise _invalid(title, mistakes)
+        other = [name for name in fields if names and name not in names]
+        extra = (InitErrorDetails(type="extra_forbidden", loc=(name,), input=fields[name]) for name in other)
+        raise _invalid(title, [*extra, *mistakes])
     if fields.get("entry_point") is None and known:
         fields["entry_point"] = known
     return fields
@@ -224,8 +229,21 @@ def unknown_field(name: str, parents: Sequence[str | int], known: Iterable[str])
     return unknown(f"field of {parents[0]}" if parents else "field", name, known)
 
 
+COMPARISONS = ("exact", "lines", "tokens")
+"""Checkers in short form, which compare with what a test expects."""
+
+
 def _decides_itself(checker: Any) -> bool:
-    """Whether a checker is a function of the problem's, so that a test may leave out what is expected."""
+    """Whether a checker is a function of the problem's, so that a test may leave out what is expected.
+
+    What is no checker counts as one, since it is refused later, and is the cause of what is missing.
+    """
     if is_object(checker):
-        return bool(checker.get("code"))
-    return bool(getattr(checker, "code", "")) or (isinstance(checker, str) and "def " in checker)
+        compares = checker.keys() <= {*_COMPARES} and checker.get("text", "tokens") in COMPARISONS
+        return bool(checker.get("code")) or not compares
+    if isinstance(checker, str):
+        return checker not in COMPARISONS
+    return bool(getattr(checker, "code", True))
+
+
+_COMPARES = ("text", "tolerance", "error", "any_case", "code", "function")

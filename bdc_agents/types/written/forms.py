@@ -94,7 +94,7 @@ def _from_object(given: Mapping[Any, Any], own_checker: bool) -> Any:
     if own_checker and kinds == ["stdin"]:
         parts.setdefault("expected", "")
     if "expected" not in parts and kinds != ["code"]:
-        raise Unread('expected: Field required: what is right, such as "expected": "5"')
+        raise Unread('expected: it is missing: what is right, such as "expected": "5"')
     return _OBJECTS[kinds[0]](given, parts)
 
 
@@ -225,12 +225,19 @@ def _from_text(text: str) -> list[Any]:
 
 def _from_code(text: str, tree: ast.Module) -> TestCase:
     only = tree.body[0] if len(tree.body) == 1 else None
-    if isinstance(only, ast.Expr) and isinstance(only.value, ast.Compare) and _calls_something(only.value):
+    if isinstance(only, ast.Expr) and _compares(only.value) and _calls_something(only.value):
         text = f"assert {text}" if "\n" not in text else f"assert (\n{text}\n)"
     if not asserts(text):
         raise Unread(f'{STATES_NOTHING}, or as in "1 -> 2": {short(text)}')
     _refuse_values_as_messages(tree)
     return case_from_assert(text, source="")
+
+
+def _compares(node: ast.expr) -> bool:
+    """Whether an expression is a comparison, or several that are joined by `and` and `or`."""
+    if isinstance(node, ast.BoolOp):
+        return all(map(_compares, node.values))
+    return isinstance(node, ast.Compare)
 
 
 def _refuse_values_as_messages(tree: ast.Module) -> None:

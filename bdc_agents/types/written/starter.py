@@ -4,13 +4,14 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator, Mapping
+from textwrap import dedent
 from typing import Any, NamedTuple
 
 from bdc_agents.syntax import long_integers, parse
 from bdc_agents.types.tests import CallTest, ScriptTest
 
-_BODIES = ("", "\n        ...", "\n    ...")
-"""What a signature without a body lacks at its end: nothing, or a body of a method or of a function."""
+_BODIES = ("", "\n        ...", "\n    ...", ":\n        ...", ":\n    ...")
+"""What a signature lacks at its end: nothing, a body of a method or of a function, a colon as well."""
 _METHOD_ENTRY = re.compile(r"(\w+)\(\)\.(\w+)")
 
 
@@ -42,9 +43,15 @@ class Starter(NamedTuple):
         return made is None or refusal(made, 0, ()) is None
 
 
+def starter_tree(code: str) -> ast.Module | None:
+    """The syntax tree of starter code, which may end with a signature; None where it is not Python."""
+    code = dedent(code).rstrip()
+    return next(filter(None, (parse(code + body) for body in _BODIES)), None)
+
+
 def stated(code: str) -> Starter:
     """What starter code defines; nothing where it is not Python."""
-    tree = next(filter(None, (parse(code + body) for body in _BODIES)), None)
+    tree = starter_tree(code)
     functions: dict[str, ast.arguments] = {}
     classes: dict[str, dict[str, ast.arguments]] = {}
     for node in tree.body if tree else ():

@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import os
 import random
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,31 @@ def private_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch:
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     if "smollm2" not in request.fixturenames:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+_BLOCKS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir"}
+"""Audit events of calls that `langgraph dev` refuses on an event loop."""
+_blocked: list[str] | None = None
+
+
+def _heed(event: str, args: tuple[Any, ...]) -> None:
+    if _blocked is not None and event in _BLOCKS and asyncio._get_running_loop() is not None:
+        _blocked.append(f"{event} {args[0]}")
+
+
+@pytest.fixture(scope="session")
+def _audited() -> None:
+    sys.addaudithook(_heed)  # For good: Python takes none back.
+
+
+@pytest.fixture
+def free_loop(_audited: None) -> Iterator[None]:
+    """Fails where an event loop waits for the disk to make or remove a file."""
+    global _blocked
+    _blocked = []
+    yield
+    found, _blocked = _blocked, None
+    assert found == []
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,7 @@ def answer(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 @pytest.mark.model
+@pytest.mark.usefixtures("free_loop")
 async def test_a_real_reply_and_one_that_holds_to_a_schema(settings: ServerSettings) -> None:
     model = model_over(settings)
     try:

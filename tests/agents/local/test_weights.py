@@ -48,6 +48,7 @@ def left(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
+@pytest.mark.usefixtures("free_loop")
 async def test_parts_are_joined_in_numeric_order(publish: Publish, folder: Path) -> None:
     model, data = publish(10)
     seen: list[tuple[int, int, str]] = []

@@ -34,6 +34,7 @@ from bdc_agents.search.traces import extract_traces, trace_of
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, Trace, Tree
 from bdc_agents.view.html import render_html
+from bdc_agents.view.node import node_report
 from bdc_agents.view.tree import tree_report
 
 from ..variants import VARIANTS, config_of, replay
@@ -219,6 +220,25 @@ async def test_where_all_thoughts_are_refused_others_are_asked_for_and_the_reaso
     assert any(first[0]["args"]["text"] in prompt for prompt in later)
 
 
+async def test_a_published_walk_in_which_all_is_refused_says_why_it_ended(
+    pair: list[ScriptedAgent], make_executor: MakeExecutor, problem: Problem
+) -> None:
+    asked = asked_of(pair, make_executor(), ("thoughts",), search={"preset": "paper"})
+    await asked.begin(problem)
+    refused = [action["args"]["node"] for action in asked.actions]
+    result = await asked.decide(*[{"type": "reject", "message": "no loops"}] * len(refused))
+    assert result["solution"]["stopped_by"] == "exhausted"
+    assert f"a person refused {len(refused)} thoughts, and nothing else was left to try" in str(
+        result["solution"]["notes"]
+    )
+    trace = trace_of(await asked.state())
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(tree_report(trace))
+    shown = console.export_text()
+    assert f"the thought of node {refused[0]} refused: no loops" in shown
+    assert "and nothing else was left to try" in shown
+
+
 # --- the answer ----------------------------------------------------------------------------------------
 
 
@@ -329,7 +349,8 @@ async def test_more_budget_is_as_much_again_and_holds(
     [action] = asked.actions
     assert action["name"] == "budget"
     assert action["args"]["calls"] == 5
-    assert action["args"]["used"]["calls"] == spent(await asked.state()) == 5
+    assert action["args"]["used"].startswith("5 calls, ")
+    assert spent(await asked.state()) == 5
     assert asked.requests[0]["review_configs"] == [
         {"action_name": "budget", "allowed_decisions": ["approve", "edit", "reject"]}
     ]
@@ -381,7 +402,8 @@ async def test_tokens_are_raised_and_hold(
         used = sum(
             u["prompt_tokens"] + u["completion_tokens"] for u in (await asked.state())["usage"].values()
         )
-        assert args["used"]["tokens"] == used <= cap
+        assert f"{used:,} tokens" in args["used"]
+        assert used <= cap
         await asked.decide(APPROVE)
 
 
@@ -429,9 +451,10 @@ for _ in range(200):
 
 BAD_FOR_THOUGHTS: list[tuple[Any, str]] = [
     ("yes", "resume with"),
-    ({"decision": APPROVE}, "resume with"),
+    ({"decision": APPROVE}, 'it has "decision"; did you mean "decisions"?'),
     ([APPROVE], "resume with"),
-    ({"decisions": APPROVE}, "resume with"),
+    ({"decisions": APPROVE}, "under \"decisions\" there is no list, but an object with 'type'"),
+    (APPROVE, "not with an object with 'type'"),
     ({"decisions": []}, "0 decisions came; send a list of"),
     ({"decisions": [APPROVE] * 100_000}, "100000 decisions came"),
     ([{"type": "ok"}], "unknown type 'ok'"),
@@ -698,6 +721,10 @@ async def test_everything_that_reads_traces_takes_one_with_a_person(problem: Pro
     console.print(tree_report(trace))
     shown = console.export_text()
     assert "a person decided: 1 program answered, 2 programs edited" in shown
+    assert "the program of node 0 answered: Without multiplication." in shown
+    assert "the program of node 0 edited: one of their own, which passes" in shown
+    console.print(node_report(trace, "0"))
+    assert "a person decided: the program of node 0 answered: Without mult" in console.export_text()
     assert "best 4/4 by person" in shown
     assert "Without multiplication." in render_html([trace])
     assert [row["coder"] for row in Matrix.of([trace]).rows()].count("person") == 1

@@ -1,9 +1,11 @@
 """Replies that are cut off: asked for again with more room, told, and never half a program run."""
 
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from bdc_agents.agents.protocol import Reply, Request
 from bdc_agents.config import Budget, SearchConfig
@@ -11,6 +13,8 @@ from bdc_agents.errors import AgentError
 from bdc_agents.search import asolve
 from bdc_agents.testing import ScriptedAgent, ScriptedExecutor
 from bdc_agents.types import Problem, Trace, Usage
+from bdc_agents.view.live import PlainView
+from bdc_agents.view.rows import AgentsView
 
 FENCE = "`" * 3
 WHOLE = f"{FENCE}python\ndef double(x):\n    return 2 * x\n{FENCE}"
@@ -85,6 +89,31 @@ async def test_a_limit_that_holds_is_not_asked_to_grow(problem: Problem, make_ex
     assert trace.programs == {}
     assert trace.nodes[0].attempts[0].program == ""
     assert [event["again"] for event in events if event["type"] == "truncated"] == [None]
+
+
+async def test_whoever_watches_is_told_why_a_reply_holds_no_code_and_what_to_do(
+    problem: Problem, make_executor: MakeExecutor
+) -> None:
+    lines: list[str] = []
+    view = PlainView(problem, lines.append, None)
+    console = Console(file=StringIO(), width=200)
+    await search(problem, Limited(needs=500, most=100), make_executor, on_event=view.on_event)
+    assert any(line.endswith("ann was cut off at its limit of 100 tokens") for line in lines)
+    told = "ann programs (0): no code, as the reply was cut off at 100 tokens: give the agent a larger "
+    assert any(line.endswith(f"{told}max_tokens") for line in lines), lines
+    console.print(AgentsView(view.board))
+    assert "1 cut off at 100 tokens, raise max_tokens" in console.file.getvalue()
+
+
+async def test_where_more_room_helps_nothing_is_left_to_do(
+    problem: Problem, make_executor: MakeExecutor
+) -> None:
+    lines: list[str] = []
+    view = PlainView(problem, lines.append, None)
+    await search(problem, Limited(needs=500), make_executor, on_event=view.on_event)
+    assert any(line.endswith("100 tokens; asked again with 8,192") for line in lines)
+    assert not any("no code" in line for line in lines)
+    assert view.board.agents["ann"].short == {}
 
 
 async def test_where_the_endpoint_refuses_more_room_the_first_reply_counts(

@@ -284,7 +284,7 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "a number of a megabyte": (posted('{"seed":' + "1" * 1_000_000 + "}"), 400, "not JSON"),
     "a seed beyond 64 bits": (posted(asking(seed=2**70)), 400, "seed"),
     "an endless temperature": (posted(asking(temperature=0).replace("0}", "1e999}")), 400, "temperature"),
-    "no temperature": (posted(asking(temperature=0).replace("0}", "NaN}")), 400, "temperature"),
+    "no temperature": (posted(asking(temperature=0).replace("0}", "NaN}")), 400, "not JSON"),
     "half a character": (posted(said("\ud800")), 400, "half a character"),
     "half a character in a part": (posted(said([{"type": "text", "text": "\udfff"}])), 400, "half"),
     "half a character to stop at": (posted(asking(stop=["a", "\udc00"])), 400, "half a character"),

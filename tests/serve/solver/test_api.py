@@ -210,7 +210,8 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
     for path in ("/v1/models", "/v1/chat/completions", "/metrics", "/nowhere"):
         answer = httpx.get(f"{server.url}{path}", headers=headers)
         assert answer.status_code == 401
-        assert answer.json()["error"]["message"] == "the API key is missing or wrong"
+        told = "the API key is missing or wrong: send it in the header Authorization: Bearer KEY"
+        assert answer.json()["error"]["message"] == told
         assert answer.headers["www-authenticate"] == "Bearer"
     assert len(backend.requests) == before
 
@@ -221,7 +222,8 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"messages": []}, "messages"),
+        ({"messages": []}, 'messages: it is empty; send a list such as [{"role": "user"'),
+        ({"messages": None}, 'messages: a list is needed; send a list such as [{"role": "user"'),
         ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
         ({"messages": [{"role": "system", "content": "x"}]}, "no text from the user"),
@@ -231,8 +233,8 @@ def test_a_wrong_key_gets_no_detail(server: Running, headers: dict[str, Any]) ->
         ({"n": 0}, "n: "),
         ({"n": 17}, "n: "),
         ({"budget": {"calls": 3}}, "a budget is for the models that search"),
-        ({"tools": [{"type": "function"}]}, "does not call tools"),
-        ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
+        ({"tool_choice": "required"}, "does not call tools"),
+        ({"response_format": {"type": "json_object"}}, "cannot be held to a schema here"),
         ({"logprobs": True}, "logprobs"),
         ({"top_k": 40}, "top_k: draws are shaped by temperature and top_p"),
         ({"min_p": 0.05}, "min_p"),
@@ -423,6 +425,36 @@ def test_told_to_stop_it_finishes_what_runs_and_takes_no_more(start: Callable[..
     work.join(10)
     assert answers[0].text.endswith("data: [DONE]\n\n")
     assert backend.closed
+
+
+def test_what_does_not_end_within_the_grace_is_told_so(start: Callable[..., Running]) -> None:
+    running = start(delay=30, grace=1)
+    backend: Any = running.model.backend
+    answers: dict[bool, httpx.Response] = {}
+
+    def ask(stream: bool) -> None:
+        answers[stream] = running.post(ASK | {"stream": stream})
+
+    work = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True)]
+    for one in work:
+        one.start()
+    _until(lambda: backend.running == 2)
+    running.stop()
+    for one in work:
+        one.join(10)
+    for answer in answers.values():
+        assert answer.status_code == 503, "a stream whose first piece had not come has its own status, too"
+        assert answer.json()["error"]["code"] == "stopping"
+
+
+def test_a_stream_that_does_not_end_within_the_grace_is_told_so(start: Callable[..., Running]) -> None:
+    running = start(delay=0.3, grace=1)
+    long = ASK | {"stream": True, "messages": [{"role": "user", "content": "x" * 500}]}
+    with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=long, headers=HEADERS) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data:")
+        running.stop()
+        assert json.loads([line for line in lines if line][-1][5:])["error"]["code"] == "stopping"
 
 
 def test_a_process_that_gets_sigterm_finishes_its_stream_and_exits_with_0(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from bdc_agents.serve.backends.llamacpp.server import LlamaServer
 from bdc_agents.serve.backends.prompts import prompt_tokens
 from bdc_agents.serve.backends.protocol import PromptTooLong
 
+from .held import RAMBLING, SCHEMAS, checked
+from .held import ask as held
+
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp", reason="llama.cpp needs the extra `local`")
 
@@ -245,6 +248,12 @@ async def test_a_server_that_died_is_started_again(pair: Pair, letters: Any) -> 
     assert server_of(model) is not first
     await model.aclose()
     assert not server_of(model).alive
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+async def test_replies_fulfil_the_schema(pair: Pair, name: str) -> None:
+    replies = await pair.llama.backend.generate([held(SCHEMAS[name], seed) for seed in range(6)])
+    assert checked(SCHEMAS[name], replies) or name in RAMBLING, replies
 
 
 async def test_a_server_that_dies_in_the_middle_of_a_reply_is_told(pair: Pair, letters: Any) -> None:

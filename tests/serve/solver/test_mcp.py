@@ -22,8 +22,8 @@ from bdc_agents.errors import AgentError
 from bdc_agents.runs import read_traces
 from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
+from bdc_agents.serve.keeping import trace_keeper
 from bdc_agents.serve.mcp import create_mcp_server
-from bdc_agents.serve.solver.runnable import trace_keeper
 from bdc_agents.testing import ScriptedAgent, ScriptedEndpoint
 
 from ...listening import address
@@ -109,10 +109,21 @@ async def test_programs_of_the_client_run_in_the_sandbox(
         ("solve", GIVEN | {"tests": ["double(2) =="]}, "tests"),
         ("solve", {"tests": ["f(1) == 1"]}, "statement"),
         ("run_tests", {"code": "x = 1", "tests": []}, "there is none"),
-        ("run_tests", {"code": "x" * 200_000, "tests": ["f(1) == 1"]}, "100000"),
+        ("run_tests", {"code": "x" * 200_000, "tests": ["f(1) == 1"]}, "100,000"),
         ("view_tree", {"search": "nonsense"}, "there is no search 'nonsense' here"),
         ("view_tree", {"search": "\x1b[31m" * 100}, "there is no search"),
-        ("nonsense", {}, "nonsense"),
+        ("nonsense", {}, "unknown tool 'nonsense'; choose one of: run_tests, solve, view_tree"),
+        ("slove", {}, "did you mean solve?"),
+        ("solve", {"statement": "Write f."}, "tests: it is missing. Tests that the program must pass"),
+        ("solve", {"statement": 5, "tests": ["f(1) == 1"]}, "statement: a text is needed"),
+        ("solve", GIVEN | {"tests": 5}, "tests: a list is needed"),
+        ("solve", GIVEN | {"tests": [1]}, "found 1"),
+        ("solve", GIVEN | {"entrypoint": "f"}, "unknown argument 'entrypoint'; did you mean entry_point?"),
+        ("solve", GIVEN | {"budget": {"calls": 3}}, "unknown argument 'budget'; choose one of"),
+        ("run_tests", {"program": "x", "tests": ["f(1) == 1"]}, "code: it is missing. The program"),
+        ("run_tests", {"code": "", "tests": ["f(1) == 1"]}, "code: it is empty"),
+        ("view_tree", {"id": "a"}, "search: it is missing. The search"),
+        ("view_tree", {"search": 12}, "there is no search '12' here"),
     ],
 )
 async def test_what_cannot_be_done_is_said_to_the_model(
@@ -121,7 +132,24 @@ async def test_what_cannot_be_done_is_said_to_the_model(
     async with Client(create_mcp_server(scripted(learns), executor=executor)) as client:
         result = await client.call_tool(tool, arguments)
     assert result.is_error
-    assert says in text_of(result)
+    told = text_of(result)
+    assert says in told
+    assert "pydantic" not in told
+    assert "validation error" not in told
+
+
+async def test_null_and_tests_as_objects_are_understood(executor: Executor) -> None:
+    given = GIVEN | {
+        "tests": [{"call": "double(2)", "expected": 4}],
+        "entry_point": None,
+        "starter_code": None,
+    }
+    async with Client(create_mcp_server(scripted(learns, learns), executor=executor)) as client:
+        result = await client.call_tool("solve", given)
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert "Solved" in text_of(result)
+    # Models are still asked for lines, which they get right.
+    assert tools["solve"].input_schema["properties"]["tests"]["items"] == {"type": "string"}
 
 
 async def test_agents_that_do_not_answer_are_told(executor: Executor) -> None:

@@ -22,7 +22,7 @@ from bdc_agents.sandbox import create_executor
 from bdc_agents.sandbox.protocol import Executor
 from bdc_agents.serve import ServerLimits
 from bdc_agents.serve.http.search import SearchModels
-from bdc_agents.serve.solver.runnable import trace_keeper
+from bdc_agents.serve.keeping import trace_keeper
 from bdc_agents.testing import ScriptedAgent
 
 from .running import KEY, Running
@@ -70,6 +70,10 @@ def client_of(running: Running) -> Any:
     return openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0)
 
 
+def test_health_names_no_library_where_none_is_served(serve: Callable[..., Running]) -> None:
+    assert httpx.get(f"{serve(learns).url}/health").json() == {"status": "ok", "library": None}
+
+
 # --- those who mean well ----------------------------------------------------------------------------
 
 
@@ -104,6 +108,15 @@ def test_a_stream_tells_how_far_it_is_and_then_the_answer(serve: Callable[..., R
     assert "programs in a tree of" in thought
     assert pieces[-2].bdc["solved"] is True
     assert pieces[-1].usage.total_tokens > 0
+
+
+def test_what_was_understood_is_told_before_any_agent_answers(serve: Callable[..., Running]) -> None:
+    running = serve(agents=[Waiting()])
+    with client_of(running) as client:
+        pieces: Any = client.chat.completions.create(**ASK, stream=True)
+        next(pieces)
+        assert "I understood" in next(pieces).choices[0].delta.reasoning_content
+        pieces.close()
 
 
 def test_a_follow_up_goes_on_from_the_same_tree(serve: Callable[..., Running]) -> None:
@@ -189,6 +202,38 @@ def test_the_traces_are_kept_under_the_name_that_the_answer_has(
     assert traces[one.bdc["trace"]].solution.solved
 
 
+def test_a_trace_that_cannot_be_written_costs_no_answer(
+    serve: Callable[..., Running], tmp_path: Path
+) -> None:
+    keep = trace_keeper(tmp_path / "run", "served")
+    (tmp_path / "run" / "trace.jsonl").unlink()
+    (tmp_path / "run" / "trace.jsonl").mkdir()
+    with client_of(serve(learns, learns, keep=keep)) as client:
+        answer: Any = client.chat.completions.create(**ASK)
+    assert answer.bdc["solved"]
+    assert answer.bdc["note"].startswith("the trace was not kept")
+    assert "trace" not in answer.bdc
+
+
+def test_the_answer_as_json_holds_what_a_program_needs(serve: Callable[..., Running]) -> None:
+    form = {"type": "json_object"}
+    with client_of(serve(learns, learns)) as client:
+        whole: Any = client.chat.completions.create(**ASK, response_format=form)
+        told = json.loads(whole.choices[0].message.content)
+        assert told == {"text": told["text"], **whole.bdc}
+        assert "**Solved**" in told["text"]
+        assert "return 2 * n" in told["code"]
+        first = {"role": "assistant", "content": whole.choices[0].message.content}
+        asked = [*ASK["messages"], first, {"role": "user", "content": "What can you do?"}]
+        pieces = list(
+            client.chat.completions.create(
+                model="bdc-search", messages=asked, response_format=form, stream=True
+            )
+        )
+        said = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+        assert json.loads(said)["text"]
+
+
 async def test_langchains_client(serve: Callable[..., Running]) -> None:
     from langchain_openai import ChatOpenAI
 
@@ -206,49 +251,6 @@ async def test_langchains_client(serve: Callable[..., Running]) -> None:
         assert reply.usage_metadata["total_tokens"] > 0
         chunks = [chunk async for chunk in chat.astream(STATED)]
         assert "**Solved**" in "".join(str(chunk.content) for chunk in chunks)
-
-
-EDITORS: dict[str, dict[str, Any]] = {
-    # As Cline sends it: the task in tags, the state of the editor in a second part.
-    "cline": {
-        "messages": [
-            {"role": "system", "content": "You are Cline, a highly skilled software engineer..."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": f"<task>\n{STATED}\n</task>"},
-                    {
-                        "type": "text",
-                        "text": "<environment_details>\n# Visible Files\nmain.py\n</environment_details>",
-                    },
-                ],
-            },
-        ],
-        "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    },
-    # As Continue sends it in agent mode: tools beside the request, a limit of tokens.
-    "continue": {
-        "messages": [
-            {"role": "system", "content": "<important_rules>\nYou are in agent mode.\n</important_rules>"},
-            {"role": "user", "content": STATED},
-        ],
-        "max_tokens": 4096,
-        "stream": True,
-        "tools": [{"type": "function", "function": {"name": "read_file", "parameters": {"type": "object"}}}],
-        "tool_choice": "auto",
-        "parallel_tool_calls": False,
-    },
-}
-
-
-@pytest.mark.parametrize("editor", EDITORS)
-def test_the_requests_of_editors_are_answered(serve: Callable[..., Running], editor: str) -> None:
-    with client_of(serve(learns, learns)) as client:
-        pieces: list[Any] = list(client.chat.completions.create(model="bdc-search", **EDITORS[editor]))
-    text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
-    assert "passes 2 of 2 tests" in text
 
 
 # --- budgets and refusals ------------------------------------------------------------------------------
@@ -272,12 +274,15 @@ def test_a_requests_budget_holds(serve: Callable[..., Running]) -> None:
     ("change", "says"),
     [
         ({"budget": {"cals": 3}}, "unknown key 'cals'; did you mean calls"),
-        ({"budget": {"calls": 0}}, "greater than or equal to 1"),
+        ({"budget": {"calls": 0}}, "at least 1 is needed"),
         ({"budget": {"seconds": "soon"}}, "seconds"),
         ({"budget": 4}, "budget"),
         ({"n": 2}, "one answer"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"response_format": {"type": "json_object"}}, "cannot be enforced"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}},
+            "not by a schema of yours",
+        ),
         ({"messages": [{"role": "user", "content": "hi"}]}, "Tell me what"),
         ({"messages": [{"role": "system", "content": STATED}]}, "Tell me what"),
     ],
@@ -326,7 +331,7 @@ class Waiting(ScriptedAgent):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_stops_its_calls(serve: Callable[..., Running], stream: bool) -> None:
-    agent = Waiting()
+    agent = Waiting()  # A stream has told by then whom it asks: pieces have come, and more are waited for.
     running = serve(agents=[agent])
     with pytest.raises(httpx.ReadTimeout):
         running.post(ASK | {"stream": stream}, timeout=1.5)

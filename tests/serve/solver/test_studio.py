@@ -6,11 +6,14 @@
 The library is a random model that writes no program: System 1 fails, and System 2 has to solve.
 """
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 
@@ -25,9 +28,14 @@ PROBLEM = {
 CONTEXT = {"samples": 2, "max_tokens": 8}
 
 
+def respond(_: Any) -> str:
+    time.sleep(0.2)  # So that a search runs for a while.
+    return "```python\ndef double(x):\n    return 2 * x\n```"
+
+
 @pytest.fixture(scope="module")
 def server(langgraph_dev: Callable[..., str], one_expert: Path) -> Iterator[str]:
-    with ScriptedEndpoint(lambda _: "```python\ndef double(x):\n    return 2 * x\n```") as endpoint:
+    with ScriptedEndpoint(respond) as endpoint:
         agent = f'[agents.right]\nmodel = "m"\nbase_url = "{endpoint.url}"\napi_key = "k"\n'
         yield langgraph_dev(agent, BDC_LIBRARY=str(one_expert))
 
@@ -104,3 +112,49 @@ async def test_every_checkpoint_is_edited_and_goes_on(client: Any) -> None:
             context=CONTEXT,
         )
         assert end["answer"]["solved"] is True
+
+
+async def test_the_search_of_a_solver_has_a_page_and_its_steps_are_forked(client: Any, server: str) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    stream = client.runs.stream(
+        thread, "solve", input={"problem": PROBLEM}, context=CONTEXT, stream_mode="custom"
+    )
+    first, *_ = [part.data async for part in stream if part.event == "custom"]
+    assert (first["type"], first["tree_url"]) == ("routed", f"{server}/tree/{thread}")
+    async with httpx.AsyncClient(base_url=f"{server}/tree", timeout=60) as http:
+        trace = (await http.get(f"/{thread}/trace")).json()["trace"]
+        assert trace["solution"]["solved"]
+        points = (await http.get(f"/{thread}/checkpoints")).json()
+        past = next(point["id"] for point in points if point["node"] == "select")
+        assert past.startswith("escalate:")
+        early = (await http.get(f"/{thread}/trace", params={"checkpoint": past})).json()["trace"]
+        assert 0 < len(early["programs"]) + 1 <= len(trace["programs"])
+        told = await http.post(f"/{thread}/continue", json={"calls": 3})
+        assert told.status_code == 409
+        assert "fork a checkpoint" in told.json()["error"]
+        forked = (await http.post(f"/{thread}/fork", json={"checkpoint": past, "calls": 3})).json()
+        for _ in range(100):
+            found = (await http.get(f"/{forked['thread']}/trace")).json()
+            if found["status"] == "idle":
+                break
+            await asyncio.sleep(0.2)
+        assert found["trace"]["solution"]["solved"]
+        rows = {row["id"]: row for row in (await http.get("/threads")).json()}
+        assert rows[thread]["outcome"] == rows[forked["thread"]]["outcome"] == "solved"
+    fork: Any = await client.threads.get(forked["thread"])
+    assert fork["metadata"]["graph_id"] == "search"
+
+
+async def test_the_search_of_a_solver_is_watched_while_it_runs(client: Any, server: str) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.create(thread, "solve", input={"problem": PROBLEM}, context=CONTEXT)
+    seen = []
+    async with httpx.AsyncClient(base_url=f"{server}/tree/{thread}", timeout=60) as http:
+        for _ in range(300):
+            found = (await http.get("/trace")).json()
+            seen.append((found["status"], found["trace"] is not None))
+            if found["status"] == "idle":
+                break
+            await asyncio.sleep(0.05)
+    assert ("busy", True) in seen
+    assert seen[-1] == ("idle", True)

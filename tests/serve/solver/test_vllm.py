@@ -115,6 +115,15 @@ async def test_what_is_asked_for_is_passed_on_and_no_default_of_the_server_appli
         await model.backend.generate([ask("x" * 400)])
 
 
+async def test_a_schema_is_passed_on(opened: Open, server: LikeVLLM) -> None:
+    model = opened()
+    schema = {"enum": ["red", "blue"]}
+    await model.backend.generate([ask(schema=schema), ask()])
+    bodies = sorted(server.called("completions")[-2:], key=len)
+    assert "structured_outputs" not in bodies[0]
+    assert bodies[1]["structured_outputs"] == {"json": schema}
+
+
 # --- adapters ------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,9 @@ from bdc_agents.experts.clusters import library_clusters
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.serve import ChatRequest, ExpertWeights, RoutedModel
 
+from .held import RAMBLING, SCHEMAS, checked
+from .held import ask as held
+
 WHERE = os.environ.get("BDC_TEST_VLLM", "")
 pytestmark = pytest.mark.skipif(not WHERE, reason="BDC_TEST_VLLM names no server and no environment")
 KEY = "a key for the test"
@@ -146,6 +149,12 @@ async def test_vllm_alone_serves_an_expert_by_its_name(
         )
     assert reply.status_code == 200, reply.text
     assert reply.json()["choices"][0]["message"]["content"] == expected.text
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+async def test_replies_fulfil_the_schema(pair: tuple[RoutedModel, RoutedModel], name: str) -> None:
+    replies = await pair[0].backend.generate([held(SCHEMAS[name], seed) for seed in range(6)])
+    assert checked(SCHEMAS[name], replies) or name in RAMBLING, replies
 
 
 async def test_the_base_beside_full_slots_is_the_base(pair: tuple[RoutedModel, RoutedModel]) -> None:

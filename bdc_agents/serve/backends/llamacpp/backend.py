@@ -81,6 +81,7 @@ class LlamaCppBackend(RemoteBackend):
         # had before, and reuse keys and values that were computed under them.
         lora = [{"id": number, "scale": scale} for number, scale in enumerate(scales)]
         extra = {**_PLAIN, "samplers": list(_SAMPLERS), "lora": lora}
+        extra |= {} if request.schema is None else {"json_schema": {**request.schema}}
         server, talk = await self._running()
         try:
             async with aclosing(talk.reply(request, prompt, limit, "base", **extra)) as pieces:

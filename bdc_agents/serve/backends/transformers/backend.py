@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,11 @@ class TransformersBackend:
         self._engine = Engine(model, tokenizer, mix, context=self.context, slots=slots)
         self._detach = detach
 
+    @property
+    def enforces(self) -> bool:
+        """Whether it holds replies to a schema, for which llguidance must be installed."""
+        return find_spec("llguidance") is not None
+
     async def generate(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """The replies, in order; see `Backend`."""
         return await whole_replies(self.stream, requests)
@@ -65,7 +71,10 @@ class TransformersBackend:
         """The reply in pieces; see `Backend`."""
         check_experts(request, self.experts)
         relay = Relay()
-        ticket = Ticket(request, relay.emit)
+        guide = None
+        if request.schema is not None:
+            guide = await asyncio.to_thread(self._engine.guides.guide, request.schema)
+        ticket = Ticket(request, relay.emit, guide)
         self._engine.submit(ticket)
         try:
             async with aclosing(relay.pieces()) as pieces:

@@ -8,6 +8,7 @@ row has no place, samples all or none, and draws for all from one random state.
 """
 
 import inspect
+import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,8 +20,10 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from bdc_agents.errors import BDCError
 from bdc_agents.serve.backends.protocol import ChatReply, ChatRequest
 from bdc_agents.serve.backends.transformers.detokenize import Detokenizer
+from bdc_agents.serve.backends.transformers.guide import Guide
 
 Mix = Callable[[Sequence[ChatRequest]], AbstractContextManager[Any]]
 """Within the context, the model applies the experts of these requests, one request a row."""
@@ -33,16 +36,20 @@ class Row:
     Args:
         prompt: Its tokens.
         limit: Most tokens of the reply.
+        guide: What holds the reply to its schema.
+        failed: Why the reply cannot go on.
     """
 
     request: ChatRequest
     prompt: list[int]
     limit: int
     text: Detokenizer
+    guide: Guide | None = None
     last: int = -1
     count: int = 0
     logprob: float = 0.0
     ended: bool = False
+    failed: BDCError | None = None
     draws: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,15 +61,33 @@ class Row:
         return len(self.prompt) + self.count
 
     @property
+    def whole(self) -> bool:
+        """Whether the reply has come to its end."""
+        return self.ended or self.text.stopped or (self.guide is not None and self.guide.complete)
+
+    @property
     def done(self) -> bool:
-        """Whether the reply is complete."""
-        return self.ended or self.text.stopped or self.count >= self.limit
+        """Whether nothing more is written."""
+        return self.whole or self.count >= self.limit or self.failed is not None
+
+    def forbidden(self) -> Tensor | None:
+        """Which tokens its schema forbids now, shape (vocabulary,); None without one."""
+        try:
+            return None if self.guide is None else self.guide.forbidden()
+        except BDCError as error:
+            self.failed = error
+            return None
 
     def take(self, token: int, logprob: float, ends: frozenset[int]) -> str:
         """Adds a token; returns the text that can be shown."""
         self.last, self.count = token, self.count + 1
         self.logprob += logprob
         self.ended = token in ends
+        if self.guide is not None:
+            try:
+                self.guide.take(token)
+            except BDCError as error:
+                self.failed = error
         shown = "" if self.ended else self.text.add(token)
         return shown + self.text.finish() if self.done else shown
 
@@ -73,7 +98,7 @@ class Row:
             text=self.text.text,
             prompt_tokens=len(self.prompt),
             completion_tokens=self.count,
-            finish="stop" if self.ended or self.text.stopped else "length",
+            finish="stop" if self.whole else "length",
             probability=min(1.0, float(torch.tensor(mean).exp())),
         )
 
@@ -190,13 +215,17 @@ def choose(logits: Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]
     """The next token of each row and its log-probability at temperature 1.
 
     A row draws one number from its own generator and inverts the cumulative probabilities with it. Other
-    rows draw from theirs, so they do not change its tokens.
+    rows draw from theirs, so they do not change its tokens. What a schema forbids is not drawn; the
+    probabilities stay the model's own.
 
     Args:
         logits: Shape (rows, vocabulary), float32.
     """
     with torch.inference_mode():
         logprobs = logits.log_softmax(-1)
+        for number, row in enumerate(rows):
+            if (forbidden := row.forbidden()) is not None:
+                logits[number].masked_fill_(forbidden.to(logits.device), -math.inf)
         tokens = logits.argmax(-1)
         for number, row in enumerate(rows):
             if row.request.temperature > 0:

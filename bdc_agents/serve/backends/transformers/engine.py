@@ -16,6 +16,7 @@ from bdc_agents.serve.backends.protocol import ChatPiece, ChatRequest
 from bdc_agents.serve.backends.relay import CLOSED, Emit
 from bdc_agents.serve.backends.transformers.decoding import Batch, Mix, Row
 from bdc_agents.serve.backends.transformers.detokenize import Detokenizer
+from bdc_agents.serve.backends.transformers.guide import Guide, Guides
 
 
 @dataclass(eq=False)
@@ -24,11 +25,13 @@ class Ticket:
 
     Args:
         emit: Takes each piece of the reply, or the error; called on the engine's thread.
+        guide: What holds the reply to its schema.
         dropped: Set by the caller when nobody waits for the reply any more.
     """
 
     request: ChatRequest
     emit: Emit
+    guide: Guide | None = None
     dropped: bool = False
     row: Row | None = None
 
@@ -54,7 +57,9 @@ class Engine:
         self._context = context
         self._slots = slots
         self._prompt_tokens = prompt_tokens
-        self._batch = Batch(model, mix, _ends(model, tokenizer), len(tokenizer))
+        ends = _ends(model, tokenizer)
+        self.guides = Guides(tokenizer, ends, len(tokenizer))
+        self._batch = Batch(model, mix, ends, len(tokenizer))
         self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._waiting: list[Ticket] = []
         self._running: dict[Row, Ticket] = {}
@@ -110,16 +115,17 @@ class Engine:
 
     def _accept(self, ticket: Ticket) -> None:
         try:
-            ticket.row = self._row(ticket.request)
+            ticket.row = self._row(ticket)
         except Exception as error:
             known = isinstance(error, BDCError)
             ticket.emit(error if known else BDCError(f"the prompt cannot be rendered: {error}"))
         else:
             self._waiting.append(ticket)
 
-    def _row(self, request: ChatRequest) -> Row:
+    def _row(self, ticket: Ticket) -> Row:
+        request = ticket.request
         prompt, limit = prompt_tokens(self._tokenizer, request, self._context)
-        return Row(request, prompt, limit, Detokenizer(self._tokenizer, request.stop))
+        return Row(request, prompt, limit, Detokenizer(self._tokenizer, request.stop), ticket.guide)
 
     def _advance(self) -> None:
         """Removes dropped requests, adds a token to each row, and lets new requests in."""
@@ -150,7 +156,9 @@ class Engine:
     def _pass_on(self, told: Sequence[tuple[Row, str]]) -> None:
         """Hands out new text, and removes finished rows from the batch."""
         for row, text in told:
-            if row.done:
+            if row.failed is not None:
+                self._running.pop(row).emit(row.failed)
+            elif row.done:
                 self._running.pop(row).emit(ChatPiece(text=text, reply=row.reply()))
             elif text:
                 self._running[row].emit(ChatPiece(text=text))

@@ -58,10 +58,13 @@ class VLLMBackend(RemoteBackend):
         self._mixer = mixer
 
     async def _answer(self, request: ChatRequest, prompt: list[int], limit: int) -> AsyncGenerator[ChatPiece]:
+        extra: dict[str, Any] = {**_PLAIN}
+        if request.schema is not None:
+            extra["structured_outputs"] = {"json": {**request.schema}}
         async with self.adapters.use(self._plan(request)) as own:
             for again in (False, True):
                 loaded = own.loading
-                reply = self._talk.reply(request, prompt, limit, own.plan.name, **_PLAIN)
+                reply = self._talk.reply(request, prompt, limit, own.plan.name, **extra)
                 try:
                     async with aclosing(reply) as pieces:
                         async for piece in pieces:
