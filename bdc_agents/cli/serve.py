@@ -15,6 +15,7 @@ from bdc_agents.cli.inputs import closing, read_settings
 from bdc_agents.cli.options import Agents, AllowUnsafe, Calls, Config, KeptIn, Money, Tokens
 from bdc_agents.config import Settings
 from bdc_agents.errors import ConfigError, UsageError
+from bdc_agents.experts.hub import library_folder
 from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.extras import need
 from bdc_agents.serve.backends.catalog import check_backend
@@ -43,7 +44,9 @@ def serve(
     library: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[LIBRARY]", help="A library of bdc distill. Without one the search is served."
+            metavar="[LIBRARY]",
+            help="A library of bdc distill, or ORG/NAME of one on the Hugging Face hub. Without one the "
+            "search is served.",
         ),
     ] = None,
     agent: Agents = None,
@@ -125,6 +128,7 @@ def serve(
     if library is None:
         _refuse_without_library(of_library | {"backend": None if backend == "transformers" else backend})
     else:
+        library = library_folder(library)
         read_manifest(library)
     for module in ("starlette", "uvicorn"):
         need(module)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bdc_agents.embed.load import load_encoder
     from bdc_agents.experts.base import Base, load_base
     from bdc_agents.experts.clusters import Clusters, ClusterSettings
+    from bdc_agents.experts.hub import push_to_hub
     from bdc_agents.experts.library import ExpertLibrary
     from bdc_agents.experts.router import Router, RouterShape
 
@@ -48,6 +49,7 @@ __all__ = [
     "load_encoder",
     "load_recipe",
     "problem_text",
+    "push_to_hub",
     "read_rows",
     "save_library",
     "train_experts",
@@ -83,6 +85,7 @@ _HOMES = {
     "load_encoder": "bdc_agents.embed.load",
     "load_recipe": "bdc_agents.distill.recipe",
     "problem_text": "bdc_agents.distill.items",
+    "push_to_hub": "bdc_agents.experts.hub",
     "read_rows": "bdc_agents.distill.training.rows",
     "save_library": "bdc_agents.distill.save",
     "train_experts": "bdc_agents.distill.training.experts",

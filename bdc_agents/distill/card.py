@@ -35,10 +35,13 @@ def model_card(name: str, manifest: Manifest, metrics: dict[str, Any], config: T
     return "\n\n".join(parts) + "\n"
 
 
+def _of_the_hub(base: dict[str, Any]) -> bool:
+    """Whether the base is a repository of the hub, which `local:NAME` and folders are not."""
+    return bool("/" in base["name"] and not base["name"].startswith((".", "/")) and base.get("revision"))
+
+
 def _front_matter(base: dict[str, Any]) -> str:
-    # The hub knows repositories only; `local:NAME` and folders would be refused as a base model.
-    known = "/" in base["name"] and not base["name"].startswith((".", "/")) and base.get("revision")
-    lines = [f"base_model: {base['name']}"] if known else []
+    lines = [f"base_model: {base['name']}"] if _of_the_hub(base) else []
     lines += [
         "library_name: peft",
         "pipeline_tag: text-generation",
@@ -56,15 +59,18 @@ def _revision(base: dict[str, Any]) -> str:
 
 def _usage(manifest: Manifest) -> str:
     first = manifest.experts[0].name
-    return "\n".join(
-        [
-            "```python",
-            "from peft import PeftModel",
-            "",
-            f'model = PeftModel.from_pretrained(base_model, "experts/{first}")',
-            "```",
-        ]
-    )
+    whole = [
+        "from bdc_agents.serve import BDCSolver",
+        "",
+        'solver = BDCSolver.from_library("ORG/NAME")  # the mixture',
+    ]
+    if _of_the_hub(manifest.base):  # An expert's configuration names it, so that peft finds it by itself.
+        one = ["from peft import AutoPeftModelForCausalLM", ""]
+        one += [f'model = AutoPeftModelForCausalLM.from_pretrained("experts/{first}")  # one expert']
+    else:
+        one = ["from peft import PeftModel", ""]
+        one += [f'model = PeftModel.from_pretrained(base_model, "experts/{first}")  # one expert']
+    return "\n".join(["```python", *whole, "```", "", "```python", *one, "```"])
 
 
 def _experts(manifest: Manifest, metrics: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ class ChatBDC(BaseChatModel):
     Chat models of one library share one base in memory. The first call opens the library.
 
     Args:
-        library: Folder of the library.
+        library: Folder of the library, or `ORG/NAME` of one on the Hugging Face hub.
         model: `bdc` for the routed mixture, `base` for the model without experts, or an expert's
             name.
         temperature: None or 0 takes the likeliest token each time.

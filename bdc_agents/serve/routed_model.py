@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bdc_agents.errors import ModelError, UsageError, unknown
+from bdc_agents.experts.hub import library_folder
 from bdc_agents.experts.manifest import read_manifest
 from bdc_agents.serve.backends.catalog import check_backend, opener, refuse_others
 from bdc_agents.serve.backends.protocol import Backend, ChatRequest, ExpertWeights, Message, Options, Weigher
@@ -57,11 +58,12 @@ class RoutedModel:
         url: str | None = None,
         key: str | None = None,
         adapters: Path | str | None = None,
+        revision: str | None = None,
     ) -> Self:
         """Opens a library. Blocks while the base is loaded; in async code call it in a thread.
 
         Args:
-            folder: A library of `bdc distill`.
+            folder: A library of `bdc distill`, or `ORG/NAME` of one on the Hugging Face hub.
             backend: `transformers` runs in this process; `llama.cpp` runs a quantised base in a process
                 beside this one, and mixes by expert only; `vllm` uses a running vLLM server.
             base: The base, if it is not where the library says: a name as `load_base` takes it, or a
@@ -77,6 +79,7 @@ class RoutedModel:
             key: API key of the vLLM server; None for the environment's VLLM_API_KEY, if it is set.
             adapters: Folder for mixtures, which the vLLM server sees under the same path; None for
                 the user's cache folder.
+            revision: Branch, tag or commit of a library on the hub; None for `main`.
 
         Raises:
             ModelError: If the library is missing or damaged, or its base cannot be loaded or is another
@@ -89,9 +92,10 @@ class RoutedModel:
         given |= {"slots": slots, "context": context, "url": url, "key": key}
         given["adapters"] = Path(adapters).resolve() if adapters is not None else None
         refuse_others(backend, given)
-        read_manifest(Path(folder))  # A missing library is told before a missing package.
-        opened, place, names = opener(backend)(Path(folder), Options(**given))
-        return cls(opened, place, names, Path(folder).resolve().name)
+        home = library_folder(folder, revision)
+        read_manifest(home)  # A missing library is told before a missing package.
+        opened, place, names = opener(backend)(home, Options(**given))
+        return cls(opened, place, names, home.resolve().name)
 
     @property
     def enforces(self) -> bool:
@@ -171,7 +175,8 @@ def shared_model(folder: Path | str, **options: Any) -> RoutedModel:
     Raises:
         ModelError: As `RoutedModel.from_library`.
     """
-    key = str(Path(folder).resolve()), content_hash(repr(sorted(options.items())))
+    folder = library_folder(folder, options.pop("revision", None))
+    key = str(folder.resolve()), content_hash(repr(sorted(options.items())))
     with _lock:
         mark = library_mark(folder)
         known, model = _opened.get(key, ("", None))

@@ -88,7 +88,7 @@ class BDCSolver(Runnable[Solvable, SolverAnswer]):
         """Opens a library and loads its base.
 
         Args:
-            folder: A library of `bdc distill`.
+            folder: A library of `bdc distill`, or `ORG/NAME` of one on the Hugging Face hub.
             backend: See `RoutedModel.from_library`.
             agents: As for the solver, or names as `load_agents` takes them.
             escalate, samples: See `SolverConfig`; `config` has the others.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 
 from bdc_agents.distill.recipe import TrainConfig
 from bdc_agents.distill.save import save_library
@@ -50,6 +50,34 @@ def test_plain_peft_loads_every_expert_and_computes_the_same(
         with torch.no_grad():
             assert torch.allclose(plain(input_ids=ids).logits, mine, atol=1e-5)
             assert not torch.allclose(ours(input_ids=ids).logits, mine, atol=1e-5)
+
+
+def test_peft_alone_opens_every_expert_with_its_base(
+    llama: Callable[..., Any],
+    tokenizer: Any,
+    rows: list[Row],
+    clusters: list[int],
+    quick: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the folder alone: its configuration names the base, as on the hub."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    llama().save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    base = load_base(str(tmp_path / "base"), dtype="float32", device="cpu")
+    config = quick.model_copy(update={"max_steps": 2})
+    trained = train_experts(rows, clusters, base, tmp_path / "work", config)
+    library = save_library(tmp_path / "library", trained)
+    ids = torch.arange(12)[None]
+    for name in library.names:
+        found = AutoPeftModelForCausalLM.from_pretrained(library.adapter_folder(name))
+        plain = PeftModel.from_pretrained(llama(), str(library.adapter_folder(name)))
+        with torch.no_grad():
+            assert torch.allclose(found(input_ids=ids).logits, plain(input_ids=ids).logits, atol=1e-5)
+            assert not torch.allclose(
+                found(input_ids=ids).logits, base.model(input_ids=ids).logits, atol=1e-5
+            )
 
 
 def test_a_whole_library_has_no_damage_and_says_what_it_is(library: ExpertLibrary) -> None:

@@ -18,6 +18,7 @@ import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from langchain.chat_models import init_chat_model
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -142,6 +143,14 @@ async def test_langchains_client(server: Running) -> None:
         assert "".join(str(chunk.content) for chunk in chunks) == "you said hi"
         replies = await chat.abatch([f"{n}" for n in range(8)])
     assert [reply.content for reply in replies] == [f"you said {n}" for n in range(8)]
+
+
+def test_init_chat_model_reaches_a_library_by_its_server(server: Running) -> None:
+    """LangChain's list of providers is closed: `bdc:` is none of them, as docs/serving.md says."""
+    chat: Any = init_chat_model("openai:bdc", base_url=f"{server.url}/v1", api_key=KEY, max_retries=0)
+    assert chat.invoke("hi").content == "you said hi"
+    with pytest.raises(ValueError, match="model_provider"):
+        init_chat_model("bdc:experts/library/mine")
 
 
 def test_a_real_model_behind_the_server(start: Callable[..., Running], tiny: RoutedModel) -> None:

@@ -11,12 +11,15 @@ import pytest
 from bdc_agents.embed.encoder import EncoderConfig, unit
 from bdc_agents.errors import ConfigError, ModelError, NotInstalled
 from bdc_agents.experts.base import Base
+from bdc_agents.experts.hub import push_to_hub
 from bdc_agents.experts.library import ExpertLibrary
 from bdc_agents.experts.router import Router
 from bdc_agents.serve import BDCSolver, ChatBDC, ChatRequest, RoutedModel
 from bdc_agents.serve.backends.transformers import backend as in_process
 from bdc_agents.serve.routed_model import shared_model
 from bdc_agents.serve.weighing import OneExpert, RouterWeigher, library_weigher
+
+from ...hub_server import serving
 
 
 @pytest.fixture
@@ -42,6 +45,29 @@ async def test_problems_go_to_the_experts_of_their_clusters(tiny: RoutedModel) -
     assert second.experts["cluster-1"] > 0.5 > second.experts["cluster-0"]
     again = await tiny.place("aaa aaa aaa")
     assert again.experts == first.experts
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # The hub's client.
+async def test_a_library_of_the_hub_is_opened_by_its_name(
+    library_folder: Path, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with serving(monkeypatch) as hub:
+        commit = push_to_hub(library_folder, "acme/tiny")
+        model = open_it(Path("acme/tiny"), letters)
+    assert model.name == "tiny"
+    assert (await model.place("aaa aaa aaa")).by == "clusters"
+    await model.aclose()
+    asked = len(hub.asked)
+    options = {"encoder": letters, "dtype": "float32", "device": "cpu", "revision": commit}
+    chat, here = ChatBDC(library="acme/tiny", options=options, max_tokens=8), {**options}
+    del here["revision"]
+    same = ChatBDC(library=str(library_folder), options=here, max_tokens=8)
+    assert (await chat.ainvoke("aaa")).content == (await same.ainvoke("aaa")).content
+    assert chat.model_name == "tiny/bdc"
+    assert len(hub.asked) == asked, "its commit is on this machine"
+    for one in (chat, same):
+        await one.opened().aclose()
 
 
 async def test_a_trained_router_decides_where_there_is_one(copied: Path, letters: Any) -> None:

@@ -65,8 +65,15 @@ def served(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [WHERE, "-m", "vllm.entrypoints.openai.api_server", "--model", str(base), "--port", str(port)]
+    # As docs/serving.md starts it for the experts alone: one by its name, the others where they are found.
+    command += ["--lora-modules", f"shared={library / 'experts' / 'shared'}"]
+    found = {
+        "VLLM_PLUGINS": "lora_filesystem_resolver",
+        "VLLM_LORA_RESOLVER_CACHE_DIR": str(library / "experts"),
+    }
+    environment = os.environ | ENVIRONMENT | found
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, *OPTIONS], stdout=log, stderr=log, env=os.environ | ENVIRONMENT)
+        process = subprocess.Popen([*command, *OPTIONS], stdout=log, stderr=log, env=environment)
     try:
         _wait(f"http://127.0.0.1:{port}/health", process, folder / "log")
         yield f"http://127.0.0.1:{port}", library, KEY
@@ -122,6 +129,26 @@ async def test_greedy_texts_are_those_of_transformers(pair: tuple[RoutedModel, R
     assert [reply.completion_tokens for reply in found] == [reply.completion_tokens for reply in expected]
     for own, theirs in zip(found, expected, strict=True):
         assert own.probability == pytest.approx(theirs.probability, rel=0.05)
+
+
+@pytest.mark.skipif(WHERE.startswith("http"), reason="it needs a server that was started for it")
+@pytest.mark.parametrize("name", ["shared", "cluster-0"])
+async def test_vllm_alone_serves_an_expert_by_its_name(
+    name: str, pair: tuple[RoutedModel, RoutedModel], served: tuple[str, Path, str]
+) -> None:
+    """`shared` as --lora-modules names it, `cluster-0` as the resolver finds it."""
+    _, reference = pair
+    url, _, key = served
+    (expected,) = await reference.backend.generate([ask("aaa bbb", name)])
+    body = {"model": name, "messages": [{"role": "user", "content": "aaa bbb"}], "temperature": 0}
+    async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
+        reply = await client.post(
+            f"{url}/v1/chat/completions",
+            json=body | {"max_tokens": 24},
+            headers={"Authorization": f"Bearer {key}"},
+        )
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["choices"][0]["message"]["content"] == expected.text
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
