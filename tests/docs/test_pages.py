@@ -100,12 +100,13 @@ def test_the_code_of_a_page_runs(page: Path, workplace: Path, python: Warm) -> N
         given = environment(workplace, endpoint.url)
         for words in (shlex.split(line) for one in found if one.language == "sh" for line in commands(one)):
             start = ["-m", "bdc_agents.cli"] if words[0] == "bdc" else []
-            done = python.run([*start, *words[1:]], workplace, given)
+            # As test_readme.py: a page may evaluate, which takes a minute on a busy machine.
+            done = python.run([*start, *words[1:]], workplace, given, 240)
             assert done.returncode in allowed(words), f"{words}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         snippets = [one.code for one in found if one.language == "python" and not one.title]
         if snippets:
             (workplace / "snippets.py").write_text("\n".join(snippets), encoding="utf-8")
-            done = python.run(["snippets.py"], workplace, given)
+            done = python.run(["snippets.py"], workplace, given, 240)
             assert done.returncode == 0, done.stderr[-3000:]
 
 
