@@ -120,7 +120,9 @@ def _refuse_other_sites(request: Request, *, page: bool) -> None:
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
     opened = page and request.method == "GET" and headers.get("sec-fetch-mode", "navigate") == "navigate"
     elsewhere = site not in ("same-origin", "none") and not opened
-    if elsewhere or (origin is not None and urlsplit(origin).netloc != headers.get("host")):
+    # A form of a page that tells no referrer has no origin, so that only `Sec-Fetch-Site` tells where it is.
+    known = origin is None or (origin == "null" and "sec-fetch-site" in headers)
+    if elsewhere or not (known or urlsplit(str(origin)).netloc == headers.get("host")):
         raise Refusal("this comes from a page of another site; open the tree's own page", 403)
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and not page and kind != "application/json":

@@ -194,6 +194,8 @@ async def test_what_cannot_be_shown_is_told_in_a_sentence(
         (b"{}", JSON | {"origin": "null"}, 403, "a page of another site"),
         (b"{}", JSON | {"origin": "http://here:9999"}, 403, "a page of another site"),
         (b"{}", JSON | {"sec-fetch-site": "cross-site"}, 403, "a page of another site"),
+        (b"{}", JSON | {"sec-fetch-site": "cross-site", "origin": "null"}, 403, "a page of another site"),
+        (b"{}", JSON | {"sec-fetch-site": "none", "origin": "http://evil.example"}, 403, "another site"),
         (b"{}", JSON | {"sec-fetch-site": "same-site"}, 403, "a page of another site"),
     ],
 )
@@ -233,3 +235,20 @@ async def test_no_other_method_does_anything(http: httpx.AsyncClient, searches: 
         for method in ("GET", "PUT", "DELETE"):
             assert (await http.request(method, f"/tree/one/{action}")).status_code == 405
     assert not searches.done
+
+
+def test_a_form_without_a_referrer_is_taken_from_its_own_site_alone() -> None:
+    """Browsers send `Origin: null` with the sign-in form, as the pages tell no referrer."""
+    from starlette.requests import Request
+
+    from bdc_agents.web.app import _refuse_other_sites
+
+    def post(site: str | None) -> Request:
+        told = {"host": "here", "origin": "null"} | ({"sec-fetch-site": site} if site else {})
+        headers = [(key.encode(), value.encode()) for key, value in told.items()]
+        return Request({"type": "http", "method": "POST", "headers": headers})
+
+    _refuse_other_sites(post("same-origin"), page=True)
+    for site in ("cross-site", "same-site", None):
+        with pytest.raises(Exception, match="another site"):
+            _refuse_other_sites(post(site), page=True)
