@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from bdc_agents.chat.reading import Said
@@ -12,11 +12,15 @@ from bdc_agents.types import CallTest, StdinTest, TestCase
 from bdc_agents.types.literals import evaluate
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
-_NUMBERS = r"\d{1,4}(?:\s*(?:,\s*and\b|,|&|and\b)\s*\d{1,4})*"
+_NUMBERS = r"\d{1,4}(?:\s*(?:,\s*and\b|,|&|and\b|-|to\b)\s*\d{1,4})*"
 _WHICH = rf"(?:the\s+)?(?:tests?\s+#?(?P<numbers>{_NUMBERS})|(?P<place>{'|'.join(_ORDINALS)}|last)\s+test)"
 _WRONG = r"(?:is|are|was|were)\s+(?:wrong|incorrect|not\s+right|not\s+correct|false|a\s+mistake)"
 _SHOULD = rf"(?:but\s+|and\s+)?(?:it\s+)?(?:should|must)\s+(?:actually\s+)?{BE}"
-_RETOLD = re.compile(rf"{_WHICH}(?:\s+{_WRONG})?[\s,;:.-]*(?:{_SHOULD}|to)\b[\s:]*", re.IGNORECASE)
+_RETOLD = (
+    re.compile(rf"{_WHICH}(?:\s+{_WRONG})?[\s,;:.-]*{_SHOULD}\b[\s:]*", re.IGNORECASE),
+    # Without the verb "tests 1 to 3" is a range.
+    re.compile(rf"\b(?:change|set|update|correct|fix|mend)\s+{_WHICH}\s+to\b[\s:]*", re.IGNORECASE),
+)
 _DROPPED = (
     re.compile(
         rf"\b(?:remove|drop|delete|forget|ignore|leave\s+out|take\s+out)\s+{_WHICH}\b(?:\s+and\b)?",
@@ -50,7 +54,7 @@ def by_numbers(said: Said, tests: Sequence[TestCase]) -> Numbered:
         tests: In the order in which the person saw them.
     """
     words, retold, gone = said.words, list[Any](), set[int]()
-    for found in islice(_RETOLD.finditer(words), _MOST):
+    for found in islice(chain.from_iterable(one.finditer(said.words) for one in _RETOLD), _MOST):
         value, end = leading_value(said.words, found.end())
         numbers = _numbers(found, len(tests))
         test = tests[numbers[0] - 1] if len(numbers) == 1 and 0 < numbers[0] <= len(tests) else None
@@ -67,7 +71,11 @@ def by_numbers(said: Said, tests: Sequence[TestCase]) -> Numbered:
 def _numbers(found: re.Match[str], count: int) -> list[int]:
     if place := found["place"]:
         return [count if place.lower() == "last" else _ORDINALS.index(place.lower()) + 1]
-    return [int(number) for number in re.findall(r"\d+", found["numbers"])]
+    numbers: list[int] = []
+    for first, last in re.findall(r"(\d+)(?:\s*(?:-|to)\s*(\d+))?", found["numbers"]):
+        # No longer than the list: a range may name thousands.
+        numbers += range(int(first), min(int(last or first), max(count, int(first))) + 1)
+    return numbers
 
 
 def _with(test: TestCase, value: str) -> Any:

@@ -343,6 +343,13 @@ _QUESTION = re.compile(
     r"\W*(?:why|what|who|whose|which|when|where|explain|describe|tell\s+me|how\s+(?:does|do|did|is|are|much|many|long|come))\b",
     re.IGNORECASE,
 )
+_NO_COMMAND = re.compile(
+    r"\W*(?:please\W+)?(?:help|stop|cancel|abort|quit|exit|undo|reset|clear|null|none"
+    r"|(?:remove|drop|delete|forget|ignore)\s+(?:all|every|the|these|those)\b.{0,20}\btests?"
+    r"|go\s+on\s+without.{0,20}|(?:the\s+)?budget\W.{0,30})\W*",
+    re.IGNORECASE,
+)
+"""What people type who take the chat for a command line: no agent could do anything with it."""
 NO_ANSWERS = "I search for programs, and answer no questions about them. "
 
 
@@ -358,6 +365,8 @@ def _more(said: Said, known: Known, about: Problem) -> Heard:
     remark = _wish(said, gone)
     asks = _QUESTION.match(said.words)
     judges = said.tests or said.starter or gone or compared
+    if not judges and _NO_COMMAND.fullmatch(said.words):
+        remark = ""
     if not judges and (not remark or asks or _SMALL_TALK.fullmatch(remark)):
         call = f"{about.defines}(...)" if about.defines else "Input: ... Output: ..."
         told = _waits(waiting) if waiting else GO_ON_HELP.format(call=call)

@@ -104,6 +104,11 @@ def test_a_correction_with_a_wish_is_both() -> None:
         ("test 9 is wrong", "There are tests 1 to 2"),
         ("tests 1 and 2 are wrong", "no test left"),
         ("it is wrong", "Say what should change"),
+        ("tests 1-2 are wrong", "no test left"),
+        ("tests 1 to 9999 are wrong", "no test left"),
+        *((word, "Say what should change") for word in ("help", "stop", "undo", "null", "budget 100")),
+        ("remove all tests", "Say what should change"),
+        ("go on without", "Say what should change"),
         ("please correct it", "Say what should change"),
     ],
 )
